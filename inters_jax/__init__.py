@@ -1,0 +1,1 @@
+"""How a decoder-only language model learns from search instructions and is judged by search metrics."""

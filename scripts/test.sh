@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Installs what the tests need and runs them: linters, types, doctests, all tests.
+#   bash scripts/test.sh                 everything
+#   bash scripts/test.sh -m "not slow"   the fast subset (under four minutes on two cores)
+# Further arguments go to pytest.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/environment.sh
+install_into_environment test
+export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-2}" JAX_PLATFORMS="${JAX_PLATFORMS:-cpu}"
+ruff check .
+ruff format --check .
+mypy
+exec python -m pytest "$@"

@@ -1,0 +1,81 @@
+"""Package metadata of inters-jax.
+
+Version bounds are those that were installed and tested together (see ``constraints.txt``):
+flax 0.12.8 subclasses a jax class that jax 0.11 removed, so jax stays below 0.11; seqio 0.0.20 is
+the newest release and brings TensorFlow with it, which only preparing and judging import.
+"""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "inters_jax" / "__init__.py").read_text("utf-8"))
+assert VERSION is not None, "inters_jax/__init__.py defines no __version__"
+
+setup(
+    name="inters-jax",
+    version=VERSION.group(1),
+    description="Instruction-tune language models for search in JAX: INTERS as SeqIO tasks, IR evaluation",
+    long_description=(HERE / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=[*find_packages(include=["inters_jax*", "seqio_tasks*"]), "inters_jax.gin_configs"],
+    # gin/ at the top must stay a plain folder (an importable "gin" would shadow gin-config), so the
+    # wheel carries it under another name; inters_jax.config looks it up there.
+    package_dir={"inters_jax.gin_configs": "gin"},
+    package_data={
+        "inters_jax.gin_configs": ["*.gin", "**/*.gin"],
+        "seqio_tasks": ["templates/*.yaml", "sample/**/*"],
+        "inters_jax": ["py.typed"],
+    },
+    install_requires=[
+        "jax>=0.10,<0.11",
+        "flax>=0.12.8,<0.13",
+        "optax>=0.2.8,<0.3",
+        "orbax-checkpoint>=0.12.8,<0.13",
+        "transformers>=5.20,<6",
+        "tokenizers>=0.22",
+        "huggingface_hub>=1.0",
+        "safetensors>=0.6",
+        "seqio>=0.0.20",
+        "tensorflow-datasets>=4.9.9",
+        "tensorflow-text>=2.20",
+        "gin-config>=0.5.0",
+        "tensorboardX>=2.6",
+        "tensorboard>=2.20",
+        "numpy>=2.0",
+        "ml_dtypes>=0.5",
+        "PyYAML>=6.0",
+        "tqdm>=4.66",
+        "bm25s[stem]>=0.2.13",
+        "sacrebleu>=2.4",
+        "rouge-score>=0.1.2",
+    ],
+    extras_require={
+        "tpu": ["jax[tpu]>=0.10,<0.11"],
+        "cuda": ["jax[cuda12]>=0.10,<0.11"],
+        "test": [
+            "pytest>=8",
+            "pytest-xdist>=3",
+            "hypothesis>=6",
+            "ruff>=0.12",
+            "mypy>=1.17",
+            "types-PyYAML",
+            "types-tqdm",
+            "torch>=2.9",
+            "ir-measures>=0.4.3",
+            "pytrec-eval-terrier>=0.5.10",
+            "scikit-learn>=1.6",
+        ],
+    },
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)

@@ -1,0 +1,131 @@
+"""Which row belongs to train, validation or test: a rule, a stable hash, and no query on both sides.
+
+The sizes follow the rule of the INTERS authors (facts known from their follow-up code): without an official
+test set, more than 10,400 rows give 10,000 / 200 / 200; more than 2,000 give 200 + 200 and the rest to
+train; fewer give a tenth each. With an official test set it stays whole; more than 10,200 training rows
+give 10,000 / 200, more than 2,000 give 200 to validation, fewer a tenth.
+
+Rows are never split one by one. Rows with the same group key (the normalised query, title or claim) stay
+together, so a query met in test is never met in train; the last group may make validation or test a few rows
+larger than the rule says. Groups are ordered by a hash of the key alone - not of the dataset - so two tasks
+that share topics agree, and adding a row moves few others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from seqio_tasks.errors import DataError
+from seqio_tasks.sources.common import Row, SourceReport
+
+SPLITS = ("train", "validation", "test")
+IN_OFFICIAL_TEST = "query is also in the official test set"
+BEYOND_CAP = "beyond the 10,000 training rows of the rule"
+
+
+def group_key(*texts: str) -> str:
+    """Case, punctuation and spacing do not make a new query; several texts make one key.
+
+    >>> group_key("  U.S. Oil-industry  history ") == group_key("u s oil industry history")
+    True
+    >>> group_key("a b", "c") == group_key("a", "b c")
+    False
+    """
+    return "\t".join(
+        re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", text).casefold()).strip() or text.strip()
+        for text in texts
+    )
+
+
+def stable_hash(key: str) -> int:
+    """64-bit hash of a key: the same on every machine, Python version and run.
+
+    >>> stable_hash("oil history") == stable_hash("oil history")
+    True
+    """
+    return int.from_bytes(hashlib.blake2b(key.encode("utf-8"), digest_size=8).digest(), "big")
+
+
+def sizes(count: int, *, official_test: bool = False) -> tuple[int, int, int]:
+    """(train, validation, test) for a pool of ``count`` rows; test is 0 when it comes from its own file.
+
+    >>> sizes(150), sizes(4000), sizes(20_000)
+    ((120, 15, 15), (3600, 200, 200), (10000, 200, 200))
+    >>> sizes(809, official_test=True), sizes(9_427, official_test=True), sizes(130_319, official_test=True)
+    ((729, 80, 0), (9227, 200, 0), (10000, 200, 0))
+    """
+    large = count > (10_200 if official_test else 10_400)
+    held_out = 200 if large or count > 2_000 else count // 10
+    test = 0 if official_test else held_out
+    return min(count - held_out - test, 10_000), held_out, test
+
+
+def assign(keys: Sequence[str], *, official_test: bool = False) -> list[str]:
+    """Split name of every row, by the group keys of all rows of the pool.
+
+    keys:    ["oil", "oil", "tea", "sun", ...]      one per row, in file order
+    result:  ["train", "train", "test", "train", ...]   "" for training rows beyond the cap
+
+    >>> split = assign([f"query {number // 2}" for number in range(60)])
+    >>> {name: split.count(name) for name in SPLITS}
+    {'train': 48, 'validation': 6, 'test': 6}
+    >>> all(split[i] == split[i + 1] for i in range(0, 60, 2))
+    True
+    """
+    train, validation, test = sizes(len(keys), official_test=official_test)
+    members: dict[str, int] = {}
+    for key in keys:
+        members[key] = members.get(key, 0) + 1
+    place: dict[str, str] = {}
+    taken = {"test": 0, "validation": 0, "train": 0}
+    wanted = {"test": test, "validation": validation}
+    for key in sorted(members, key=lambda key: (stable_hash(key), key)):
+        name = next((name for name, size in wanted.items() if taken[name] < size), "train")
+        if name == "train" and taken["train"] + members[key] > train and taken["train"] and train >= 10_000:
+            name = ""
+        else:
+            taken[name] += members[key]
+        place[key] = name
+    return [place[key] for key in keys]
+
+
+def select(
+    rows: Sequence[Row], keys: Sequence[str], split: str, report: SourceReport | None = None
+) -> list[Row]:
+    """Rows of one split, in file order, of a dataset without official splits."""
+    check_split(split)
+    places = assign(keys)
+    if report is not None and split == "train" and (beyond := places.count("")):
+        report[BEYOND_CAP] += beyond
+    return [row for row, place in zip(rows, places, strict=True) if place == split]
+
+
+def select_official(
+    train_rows: Sequence[Row],
+    train_keys: Sequence[str],
+    test_keys: set[str],
+    split: str,
+    report: SourceReport | None = None,
+) -> list[Row]:
+    """Train or validation rows of a dataset with an official test set.
+
+    Training rows whose query is also an official test query are left out and counted: the test set stays
+    whole.
+    """
+    check_split(split)
+    kept = [(row, key) for row, key in zip(train_rows, train_keys, strict=True) if key not in test_keys]
+    places = assign([key for _, key in kept], official_test=True)
+    if report is not None and split == "train":
+        if leaked := len(train_rows) - len(kept):
+            report[IN_OFFICIAL_TEST] += leaked
+        if beyond := places.count(""):
+            report[BEYOND_CAP] += beyond
+    return [row for (row, _), place in zip(kept, places, strict=True) if place == split]
+
+
+def check_split(split: str) -> None:
+    if split not in SPLITS:
+        raise DataError(f"unknown split {split!r}", todo=f"use one of {', '.join(SPLITS)}")

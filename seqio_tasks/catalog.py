@@ -1,8 +1,8 @@
 """The one table of tasks and datasets; ``python -m seqio_tasks.catalog`` prints it.
 
 A pair is a task on a dataset: "query_matching" on "msrp". Everything else looks it up here: the templates by
-task and dataset, the SeqIO tasks by name, the mixtures by group, task and domain, the downloads by file. Looking
-up opens no file and imports neither seqio nor the loaders.
+task and dataset, the SeqIO tasks by name, the mixtures by group, task and domain, the downloads by file.
+Looking up opens no file and imports neither seqio nor the loaders.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Pair:
 
     fields:           row fields that templates may use
     document_fields:  the long ones, which give way first when a prompt exceeds the length limit
-    labels:           the label set, exactly as in the targets (kind "classify"); label_field holds the gold one
+    labels:           the label set, exactly as in the targets (kind "classify"); label_field: the gold one
     metrics:          names of `seqio_tasks.metrics`
     counts:           rows per split of the official files, by the split rule; a missing split is not known
     """

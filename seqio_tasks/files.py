@@ -35,6 +35,7 @@ _FIRE = "https://www.isical.ac.in/~fire/data/topics/adhoc/"
 _BOOLQ = "https://storage.googleapis.com/boolq/"
 _SQUAD = "https://rajpurkar.github.io/SQuAD-explorer/dataset/"
 _SENTEVAL = "https://dl.fbaipublicfiles.com/senteval/senteval_data/"
+_GITHUB = "https://raw.githubusercontent.com/"
 _BEIR = "https://public.ukp.informatik.tu-darmstadt.de/thakur/BEIR/datasets/"
 
 SOURCES: dict[str, Source] = {
@@ -137,7 +138,7 @@ SOURCES: dict[str, Source] = {
         (
             OfficialFile(
                 "MIMICS-Manual.tsv",
-                "https://raw.githubusercontent.com/microsoft/MIMICS/master/data/MIMICS-Manual.tsv",
+                f"{_GITHUB}microsoft/MIMICS/master/data/MIMICS-Manual.tsv",
                 312_923,
             ),
         ),
@@ -168,7 +169,7 @@ SOURCES: dict[str, Source] = {
         (
             OfficialFile(
                 "climate-fever.jsonl",
-                "https://raw.githubusercontent.com/tdiggelm/climate-fever-dataset/main/dataset/climate-fever.jsonl",
+                f"{_GITHUB}tdiggelm/climate-fever-dataset/main/dataset/climate-fever.jsonl",
                 3_152_039,
             ),
         ),

@@ -28,8 +28,9 @@ class SourceReport(Counter[str]):
 
 
 def find_files(raw_dir: Path | str, folder: str, patterns: tuple[str, ...], what: str) -> list[Path]:
-    """Files of the first pattern that matches in ``raw_dir/folder``, sorted by name; MissingData if none
-    does.""" base = Path(raw_dir) / folder for pattern in patterns:
+    """Files of the first pattern that matches in ``raw_dir/folder``, sorted by name."""
+    base = Path(raw_dir) / folder
+    for pattern in patterns:
         found = sorted(path for path in base.glob(pattern) if path.is_file())
         if found:
             return found

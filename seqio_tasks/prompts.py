@@ -1,0 +1,358 @@
+"""Rows and templates become prompts.
+
+    description                                  (left out with Variant(description=False))
+    <blank line>
+    demonstration 1: its input                   each demonstration: another training row, its answer included
+    cue
+    output
+    <blank line>
+    ...
+    input of the item itself
+    cue
+    <separator>                                  ends `inputs`; what follows is `targets`
+
+The separator stands between every cue and its answer, in demonstrations too, so one and the same token boundary
+is seen in training, generation and scoring. Everything is a pure function of (seed, epoch, example_id).
+
+`render` keeps the pieces of a prompt (`Rendered`): the length rule of `encoding.py` asks for the same prompt again
+with shorter documents or fewer demonstrations.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from seqio_tasks import templates as template_files
+from seqio_tasks.draws import Draws
+from seqio_tasks.errors import DataError
+from seqio_tasks.ranking_values import NO, YES, Style, Value, one_blank_line_less, values_for
+from seqio_tasks.templates import Template
+
+if TYPE_CHECKING:
+    from seqio_tasks.catalog import Pair
+
+Row = Mapping[str, Any]
+# Rows to draw demonstrations from: all of them, or a function giving candidates for a row in random order.
+Demonstrations = Sequence[Row] | Callable[[Row, Draws], Iterable[Row]]
+
+BLANK = "\n\n"
+_EVALUATION_FIELDS = ("references", "query_id", "doc_id", "relevance")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Which form of a task is wanted.
+
+    shots: None draws 0..max_shots in the training split and means 0 elsewhere.
+    template: None draws one; outside training the reversed ones are left out, being another task.
+    keyword_only: no template wording, only `field: value` lines (the ablation without templates).
+    family: ranking only, one of `templates.FAMILIES`.
+    """
+
+    shots: int | None = None
+    template: int | None = None
+    description: bool = True
+    keyword_only: bool = False
+    family: str | None = None
+
+
+@dataclass
+class Example:
+    """One finished example; `inputs` ends with the separator."""
+
+    inputs: str
+    targets: str
+    example_id: str
+    template: int
+    shots: int
+    extras: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A filled template. `documents` are the positions in `texts` that the length rule may shorten."""
+
+    texts: tuple[str, ...]
+    documents: tuple[int, ...]
+    cue: str
+    target: str
+
+    def text(self, documents: Sequence[str] | None = None) -> str:
+        """Input and cue; `documents`, when given, replace the document texts in order."""
+        if documents is None:
+            return "".join(self.texts) + "\n" + self.cue
+        texts = list(self.texts)
+        for position, document in zip(self.documents, documents, strict=True):
+            texts[position] = document
+        return "".join(texts) + "\n" + self.cue
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A prompt in pieces. `choices` are the answers a model may be asked to score, () when there is no such set."""
+
+    description: str
+    demonstrations: tuple[Block, ...]
+    item: Block
+    separator: str
+    example_id: str
+    template: int
+    choices: tuple[str, ...]
+    extras: dict[str, Any]
+
+    @property
+    def targets(self) -> str:
+        return self.item.target
+
+    @property
+    def shots(self) -> int:
+        return len(self.demonstrations)
+
+    def documents(self, shots: int | None = None) -> list[str]:
+        """The texts that may be shortened when `shots` demonstrations are kept, in the order of the prompt."""
+        return [b.texts[i] for b in (*self.demonstrations[:shots], self.item) for i in b.documents]
+
+    def inputs(self, shots: int | None = None, documents: Sequence[str] | None = None) -> str:
+        """The prompt with the first `shots` demonstrations (default all) and `documents` in place of its own."""
+        parts = [self.description] if self.description else []
+        rest = iter(documents) if documents is not None else None
+        for block in self.demonstrations[:shots]:
+            own = None if rest is None else list(itertools.islice(rest, len(block.documents)))
+            parts.append(block.text(own) + self.separator + block.target)
+        parts.append(self.item.text(None if rest is None else list(rest)))
+        return BLANK.join(parts) + self.separator
+
+    def example(self, shots: int | None = None, documents: Sequence[str] | None = None) -> Example:
+        kept = self.shots if shots is None else min(shots, self.shots)
+        inputs = self.inputs(kept, documents)
+        return Example(inputs, self.targets, self.example_id, self.template, kept, dict(self.extras))
+
+
+def render(
+    row: Row,
+    pair: Pair,
+    *,
+    variant: Variant,
+    demonstrations: Demonstrations = (),
+    seed: int,
+    epoch: int = 0,
+    split: str = "train",
+    separator: str = "\n",
+    max_shots: int = 5,
+    largest_list: int = 10,
+) -> Rendered:
+    """The prompt of one row.
+
+    demonstrations: rows of the *training* split. A row never demonstrates itself, nor a row that asks the same
+        (same id, same query id, or equal texts in the fields that make the question).
+    largest_list: the most documents a listwise prompt may show.
+    """
+    example_id = row["example_id"]
+    options = template_files.load(pair.task).of(pair.dataset)
+    index = _choose_template(row, pair, options, variant, Draws(seed, epoch, example_id, "template"), split)
+    filler = _Filler(pair, options, variant, Draws(seed, epoch, example_id, "options"), largest_list)
+    shots = variant.shots
+    if shots is None:
+        drawn = Draws(seed, epoch, example_id, "shots").integer(max_shots + 1) if split == "train" else 0
+        shots = drawn if demonstrations else 0
+    blocks = []
+    if shots:
+        draws = Draws(seed, epoch, example_id, "demonstrations")
+        blocks = _demonstrate(row, index, filler, demonstrations, shots, draws)
+    item, extras = filler.block(row, index, Draws(seed, epoch, example_id, "values"))
+    choices: tuple[str, ...] = ()
+    if options[index].output_field == "judgment" and pair.kind == "rank":
+        choices = (YES, NO)
+    elif pair.kind == "classify" and options[index].output_field == pair.label_field:
+        choices = tuple(pair.labels)
+    extras.update({name: row[name] for name in _EVALUATION_FIELDS if name in row})
+    if choices:
+        extras["labels"] = choices
+    return Rendered(
+        description=template_files.load(pair.task).description if variant.description else "",
+        demonstrations=tuple(blocks),
+        item=item,
+        separator=separator,
+        example_id=example_id,
+        template=index,
+        choices=choices,
+        extras=extras,
+    )
+
+
+def _choose_template(
+    row: Row, pair: Pair, options: Sequence[Template], variant: Variant, draws: Draws, split: str
+) -> int:
+    if variant.template is not None:
+        if not 0 <= variant.template < len(options):
+            raise ValueError(f"{pair.name}: template {variant.template} asked for, there are {len(options)}")
+        if variant.family not in (None, options[variant.template].family):
+            raise ValueError(f"{pair.name}: template {variant.template} is not of family {variant.family}")
+        allowed: Sequence[int] = (variant.template,)
+    else:
+        allowed = [
+            i
+            for i, template in enumerate(options)
+            if (variant.family is None or template.family == variant.family)
+            and (split == "train" or not template.reverse)
+            and ("document" not in row or template.family in (None, "pointwise_judgment"))
+        ]
+    # Some templates name fields that a row may lack (a title, say): draw again among those that it can fill.
+    if allowed:
+        index = draws.choice(allowed)
+        if _usable(row, pair, options[index]):
+            return index
+        if usable := [i for i in allowed if _usable(row, pair, options[i])]:
+            return draws.choice(usable)
+    raise DataError(
+        f"{pair.name}: {row['example_id']}: no template can be filled (variant {variant}); "
+        "the row lacks a field that every template needs, or the variant excludes all templates"
+    )
+
+
+def _usable(row: Row, pair: Pair, template: Template) -> bool:
+    if pair.kind == "rank":
+        return bool(row.get("document")) or bool(row.get("positives") and row.get("negatives"))
+    names = (*template.input_fields, template.output_field)
+    return all(row.get(name) or name in template_files.OPTION_FIELDS for name in names)
+
+
+class _Filler:
+    """Fills the templates of one prompt: option order and numbering style are the same throughout."""
+
+    def __init__(
+        self, pair: Pair, options: Sequence[Template], variant: Variant, draws: Draws, largest_list: int
+    ) -> None:
+        self.pair, self.templates, self.keyword_only = pair, options, variant.keyword_only
+        self.largest_list = largest_list
+        self.style = Style.draw(draws) if pair.kind == "rank" else Style()
+        self.labels = draws.sample(pair.labels, len(pair.labels)) if pair.kind == "classify" else []
+
+    def block(self, row: Row, index: int, draws: Draws) -> tuple[Block, dict[str, Any]]:
+        template, pair = self.templates[index], self.pair
+        if self.keyword_only:
+            template = keyword_template(template, bool(self.labels))
+        extras: dict[str, Any] = {}
+        if pair.kind == "rank":
+            values, shown = values_for(row, template.family, draws, self.style, largest_list=self.largest_list)
+            extras["family"] = template.family
+            extras["document_ids"] = tuple(document["doc_id"] for document in shown if "doc_id" in document)
+        else:
+            names = (*template.input_fields, template.output_field)
+            values = {name: self._value(row, name) for name in names}
+        texts, documents = _fill(template.input_parts, values)
+        target = "".join(_fill(template.output_parts, values)[0])
+        if self.labels and template.output_field == pair.label_field and target not in pair.labels:
+            raise DataError(
+                f"{pair.name}: {row['example_id']}: label {target!r} is not one of {', '.join(pair.labels)}"
+            )
+        return Block(tuple(texts), tuple(documents), template.cue, target), extras
+
+    def _value(self, row: Row, name: str) -> Value:
+        if name == "options":
+            return _spoken_list(self.labels)
+        if name == "option_lines":
+            return "\n".join(f"- {label}" for label in self.labels)
+        value = row[name]
+        long = name in self.pair.document_fields
+        if isinstance(value, str):
+            text = one_blank_line_less(value)
+            return ((text, True),) if long else text
+        lines = [one_blank_line_less(text) for text in value]
+        if not long:
+            return numbered(lines)
+        chunks: list[tuple[str, bool]] = []
+        for number, line in enumerate(lines, start=1):
+            chunks += [(f"{'' if number == 1 else chr(10)}{number}. ", False), (line, True)]
+        return tuple(chunks)
+
+
+def _demonstrate(
+    row: Row, index: int, filler: _Filler, source: Demonstrations, shots: int, draws: Draws
+) -> list[Block]:
+    """Up to `shots` answered examples: all in the template of the item, or mixed with its neighbour (a coin)."""
+    templates = filler.templates
+    indices = [index]
+    neighbour = index ^ 1
+    if neighbour < len(templates) and not draws.coin() and _alike(templates[index], templates[neighbour]):
+        indices.append(neighbour)
+    candidates = source(row, draws) if callable(source) else draws.shuffled(source)
+    seen, blocks = [_asked(row, filler.pair, templates[index])], []
+    for candidate in candidates:
+        chosen = draws.choice(indices)
+        asked = _asked(candidate, filler.pair, templates[index])
+        if asked in seen or candidate["example_id"] == row["example_id"]:
+            continue
+        if not _usable(candidate, filler.pair, templates[chosen]):
+            continue
+        seen.append(asked)  # nor twice the same demonstration
+        blocks.append(filler.block(candidate, chosen, draws)[0])
+        if len(blocks) == shots:
+            break
+    return blocks
+
+
+def _alike(a: Template, b: Template) -> bool:
+    """Whether one may demonstrate the other: same answer field, direction and family, hence the same label set."""
+    return (a.output_field, a.reverse, a.family) == (b.output_field, b.reverse, b.family)
+
+
+def _asked(row: Row, pair: Pair, template: Template) -> tuple[str, ...]:
+    """What identifies the question of a row: its query, or the short input fields (all, if there is no short one)."""
+    if pair.kind == "rank":
+        return (row["query"].strip().lower(),)
+    short = [name for name in template.input_fields if name not in pair.document_fields]
+    names = [name for name in short if name not in template_files.OPTION_FIELDS] or template.input_fields
+    return tuple(str(row.get(name, "")).strip().lower() for name in names)
+
+
+def _fill(parts: Iterable[tuple[str, str | None]], values: Mapping[str, Value]) -> tuple[list[str], list[int]]:
+    """Replace the placeholders; the values are never searched for placeholders themselves."""
+    texts: list[str] = []
+    documents: list[int] = []
+    for literal, name in parts:
+        if literal:
+            texts.append(literal)
+        if name is None:
+            break
+        value = values[name]
+        if isinstance(value, str):
+            texts.append(value)
+            continue
+        for text, is_document in value:
+            if is_document:
+                documents.append(len(texts))
+            texts.append(text)
+    return texts, documents
+
+
+def numbered(lines: Iterable[str]) -> str:
+    """
+    >>> numbered(["red kites", "black kites"])
+    '1. red kites\\n2. black kites'
+    """
+    return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, start=1))
+
+
+def _spoken_list(labels: Sequence[str]) -> str:
+    """'a', 'a or b', 'a, b or c'."""
+    return " or ".join([", ".join(labels[:-1]), labels[-1]] if len(labels) > 1 else labels)
+
+
+@functools.cache
+def keyword_template(template: Template, classify: bool) -> Template:
+    """The same fields without any wording: `field: value` per line, and the name of the answer as the cue.
+
+    >>> keyword_template(Template('Is "{claim}" true? {options}', '{claim_label}', 'Say:'), True).input
+    'claim: {claim}\\noptions: {options}'
+    """
+    names = [name for name in template.input_fields if name not in template_files.OPTION_FIELDS]
+    lines = [f"{name.replace('_', ' ')}:{chr(10) if name == 'documents' else ' '}{{{name}}}" for name in names]
+    if classify:
+        lines.append("options: {options}")
+    cue = f"{template.output_field.replace('_', ' ')}:"
+    return Template("\n".join(lines), template.output, cue, template.reverse, template.family)

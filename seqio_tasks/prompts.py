@@ -209,8 +209,8 @@ def _choose_template(
         if usable := [i for i in allowed if _usable(row, pair, options[i])]:
             return draws.choice(usable)
     raise DataError(
-        f"{pair.name}: {row['example_id']}: no template can be filled (variant {variant}); "
-        "the row lacks a field that every template needs, or the variant excludes all templates"
+        f"{pair.name}: {row['example_id']}: no template can be filled (variant {variant})",
+        todo="the row lacks a field that every template needs, or the variant excludes every template",
     )
 
 
@@ -248,7 +248,8 @@ class _Filler:
         target = "".join(_fill(template.output_parts, values)[0])
         if self.labels and template.output_field == pair.label_field and target not in pair.labels:
             raise DataError(
-                f"{pair.name}: {row['example_id']}: label {target!r} is not one of {', '.join(pair.labels)}"
+                f"{pair.name}: {row['example_id']}: label {target!r} is not of the label set",
+                todo=f"the source must map it to one of {', '.join(pair.labels)}",
             )
         return Block(tuple(texts), tuple(documents), template.cue, target), extras
 

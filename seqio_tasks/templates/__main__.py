@@ -1,0 +1,35 @@
+"""`python -m seqio_tasks.templates --check [folder]`: check the template files; `--list`: count them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from seqio_tasks.templates import FOLDER, load_file
+from seqio_tasks.templates.linter import check_all
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m seqio_tasks.templates", description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, help="folder of *.yaml (default: the package)")
+    action = parser.add_mutually_exclusive_group(required=True)
+    action.add_argument("--check", action="store_true", help="report every fault; exit status 1 if there is one")
+    action.add_argument("--list", action="store_true", help="print the datasets and numbers of templates")
+    options = parser.parse_args(arguments)
+    if options.list:
+        for path in sorted(options.folder.glob("*.yaml")):
+            for dataset, entries in load_file(path).datasets.items():
+                print(f"{path.stem:32} {dataset:16} {len(entries)}")
+        return 0
+    faults = check_all(options.folder)
+    for fault in faults:
+        print(fault)
+    files = sorted(options.folder.glob("*.yaml"))
+    count = 0 if faults else sum(len(entries) for f in files for entries in load_file(f).datasets.values())
+    print(f"{len(faults)} faults" if faults else f"{count} templates in {len(files)} files: no fault")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,229 @@
+"""Checks of the template files; `python -m seqio_tasks.templates --check` runs them over all.
+
+What is promised, and what each check is called in the messages:
+
+    coverage      every pair of the catalog has templates, and every dataset in a file is such a pair
+    count         twelve templates per dataset
+    field         every placeholder names a field of the pair (a misspelling is met with the nearest name)
+    output        the output is one placeholder and nothing else, and it does not stand in the input
+    braces        no braces besides placeholders (write option lists as {options})
+    reverse       `reverse: true` exactly where the answer is not the pair's own; slots 10 and 11 of
+                  query_description and query_expansion
+    options       a classification template offers the scored labels: {options}, {option_lines} or all of them in words;
+                  a literal list after "Options:" is refused, it would drift from the labels
+    family        ranking: two templates for each of the six families, with the placeholders of the family;
+                  one of each two with documents puts the query first, the other the documents
+    cue           one line, not empty, ends with a colon, without placeholder
+    spacing       no blank at the edges or before a line end, no doubled blank or blank line, no placeholder glued to a word
+    duplicate     no two inputs alike (case, spacing and punctuation aside), within a file or across files
+    variety       at least four different cues, and no first word opening more than half of a dataset's templates
+    length        at most 90 words of wording
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seqio_tasks.templates import (
+    FAMILIES,
+    FOLDER,
+    OPTION_FIELDS,
+    SLOTS,
+    TaskTemplates,
+    Template,
+    TemplateError,
+    load_file,
+)
+
+if TYPE_CHECKING:
+    from seqio_tasks.catalog import Pair
+
+# family -> (input fields, output field)
+FAMILY_FIELDS = {
+    "pointwise_judgment": ({"query", "document"}, "judgment"),
+    "query_generation": ({"document"}, "query"),
+    "pairwise_choice": ({"query", "documents"}, "identifier"),
+    "pairwise_check": ({"query", "documents", "number"}, "judgment"),
+    "listwise_order": ({"query", "documents"}, "order"),
+    "listwise_check": ({"query", "documents", "order"}, "judgment"),
+}
+_RANK_FIELDS = ("query", "document", "documents", "identifier", "number", "order", "judgment")
+# The answer of the forward templates, where it is not the label field of the pair.
+_ANSWERS = {
+    "query_description": "narrative",
+    "query_expansion": "description",
+    "query_clarification": "clarification",
+    "reading_comprehension": "answer",
+}
+_TWO_REVERSED = ("query_description", "query_expansion")
+_MOST_WORDS = 90
+_LITERAL_OPTIONS = re.compile(r"(?i)\b(options?|labels?|choices)\s*(are)?\s*:\s*(?!\s*\{)\S")
+
+
+def check_all(folder: Path = FOLDER, pairs: Sequence[Pair] | None = None) -> list[str]:
+    """All faults of a folder of template files, one line each; an empty list when everything is right."""
+    if pairs is None:
+        from seqio_tasks.catalog import PAIRS
+
+        pairs = PAIRS
+    faults: list[str] = []
+    loaded: list[TaskTemplates] = []
+    for path in sorted(folder.glob("*.yaml")):
+        try:
+            task = load_file(path)
+        except TemplateError as error:
+            faults.append(f"form: {error}")
+            continue
+        if task.task != path.stem:
+            faults.append(f"coverage: {path.name}: says task {task.task!r}; name file and task alike")
+        loaded.append(task)
+    have = {(task.task, dataset) for task in loaded for dataset in task.datasets}
+    faults += [
+        f"coverage: {p.task}.yaml: no templates for dataset {p.dataset!r}"
+        for p in pairs
+        if (p.task, p.dataset) not in have
+    ]
+    for task in loaded:
+        faults += check_task(task, [p for p in pairs if p.task == task.task])
+    return faults + list(_duplicates(loaded))
+
+
+def check_task(task: TaskTemplates, pairs: Sequence[Pair]) -> list[str]:
+    """Faults of one task file, duplicates across files aside."""
+    faults = []
+    if len(task.description.split()) < 10:
+        faults.append(f"coverage: {task.task}.yaml: the description says too little (under ten words)")
+    faults += [f"spacing: {task.task}.yaml: description: {fault}" for fault in _spacing(task.description)]
+    by_dataset = {pair.dataset: pair for pair in pairs}
+    for dataset, entries in task.datasets.items():
+        where = f"{task.task}.yaml: {dataset}"
+        if dataset not in by_dataset:
+            near = difflib.get_close_matches(dataset, by_dataset, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            faults.append(f"coverage: {where}: no such pair in the catalog{hint}")
+            continue
+        if len(entries) != SLOTS:
+            faults.append(f"count: {where}: {len(entries)} templates, there must be {SLOTS}")
+        for slot, template in enumerate(entries):
+            found = _check_template(template, slot, by_dataset[dataset])
+            faults += [f"{name}: {where}[{slot}]: {what}" for name, what in found]
+        faults += [f"variety: {where}: {what}" for what in _variety(entries)]
+        if by_dataset[dataset].kind == "rank":
+            faults += [f"family: {where}: {what}" for what in _families(entries)]
+    return faults
+
+
+def _check_template(template: Template, slot: int, pair: Pair) -> Iterator[tuple[str, str]]:
+    known = _RANK_FIELDS if pair.kind == "rank" else (*pair.fields, *OPTION_FIELDS)
+    output_fields = [name for _, name in template.output_parts if name]
+    for name in dict.fromkeys((*template.input_fields, *output_fields)):
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            yield "field", f"the pair has no field {name!r}{hint} (it has {', '.join(known)})"
+    if len(output_fields) != 1 or template.output != f"{{{template.output_field}}}":
+        yield "output", f"must be one placeholder and nothing else, is {template.output!r}"
+    elif template.output_field in template.input_fields:
+        yield "output", f"{template.output_field!r} also stands in the input: the answer would be given away"
+    wording = " ".join(literal for literal, _ in template.input_parts)
+    if "{" in wording or "}" in wording:
+        yield "braces", "braces that are no placeholder; use {options} or write the text without braces"
+    if pair.kind != "rank":
+        yield from _check_direction(template, slot, pair)
+    if pair.kind == "classify":
+        yield from _check_options(template, wording, pair)
+    if pair.kind == "rank":
+        yield from _check_family(template, slot)
+    elif template.family is not None:
+        yield "family", "only ranking templates have a family"
+    cue = template.cue
+    if not cue.strip() or cue != cue.strip() or "\n" in cue or not cue.endswith(":") or "{" in cue:
+        yield "cue", f"must be one line ending with a colon, without blanks around or placeholders, is {cue!r}"
+    for what in _spacing(template.input):
+        yield "spacing", what
+    if len(wording.split()) > _MOST_WORDS:
+        yield "length", f"{len(wording.split())} words; {_MOST_WORDS} are enough"
+
+
+def _check_direction(template: Template, slot: int, pair: Pair) -> Iterator[tuple[str, str]]:
+    answer = pair.label_field or _ANSWERS.get(pair.task)
+    if answer and template.output_field and template.reverse != (template.output_field != answer):
+        yield "reverse", f"the answer is {template.output_field!r}, so reverse must be {not template.reverse}"
+    if pair.task in _TWO_REVERSED and template.reverse != (slot in (10, 11)):
+        yield "reverse", "slots 10 and 11 are the reversed ones, the others are not"
+
+
+def _check_options(template: Template, wording: str, pair: Pair) -> Iterator[tuple[str, str]]:
+    if template.output_field != pair.label_field:
+        return
+    if _LITERAL_OPTIONS.search(template.input):
+        yield "options", "lists options literally; write {options} or {option_lines} so that they equal the labels"
+    if not any(name in template.input_fields for name in OPTION_FIELDS):
+        words = wording.lower()
+        missing = [label for label in pair.labels if not re.search(rf"\b{re.escape(label)}\b", words)]
+        if missing:
+            yield "options", f"does not offer {', '.join(missing)}; add {{options}}"
+
+
+def _check_family(template: Template, slot: int) -> Iterator[tuple[str, str]]:
+    wanted = FAMILIES[slot // 2] if slot < SLOTS else None
+    if template.family != wanted:
+        yield "family", f"slot {slot} is for {wanted}, not {template.family}"
+    if template.family is not None:
+        inputs, output = FAMILY_FIELDS[template.family]
+        if set(template.input_fields) != inputs or template.output_field != output:
+            yield "family", f"{template.family} takes {', '.join(sorted(inputs))} and answers {output}"
+    if template.reverse:
+        yield "reverse", "ranking templates have families instead"
+
+
+def _families(entries: Sequence[Template]) -> Iterator[str]:
+    """Of the two templates of a family, one starts with the query (a server shares that beginning), one not."""
+    for first, second in zip(entries[::2], entries[1::2], strict=False):
+        if first.family == "query_generation" or "query" not in first.input_fields:
+            continue
+        orders = [
+            fields.index("query") < min(fields.index(name) for name in fields if name.startswith("document"))
+            for fields in (t.input_fields for t in (first, second))
+            if "query" in fields and any(name.startswith("document") for name in fields)
+        ]
+        if orders != [True, False]:
+            yield f"{first.family}: the first template must put the query first, the second the documents"
+
+
+def _spacing(text: str) -> Iterator[str]:
+    if text != text.strip():
+        yield "blanks at the beginning or end"
+    if "\t" in text or re.search(r"  | \n|\n\n\n", text):
+        yield "a tab, a doubled blank, a blank before a line end, or two blank lines in a row"
+    if glued := re.search(r"\w\{[A-Za-z_]\w*\}|\{[A-Za-z_]\w*\}\w", text):
+        yield f"a placeholder glued to a word: {glued.group(0)!r}"
+
+
+def _variety(entries: Sequence[Template]) -> Iterator[str]:
+    if len(entries) < SLOTS:
+        return
+    if len({template.cue for template in entries}) < 4:
+        yield "fewer than four different cues"
+    first = Counter(template.input.split(maxsplit=1)[0].lower() for template in entries if template.input.split())
+    for word, count in first.items():
+        if count > SLOTS // 2:
+            yield f"{count} templates begin with {word!r}"
+
+
+def _duplicates(tasks: Iterable[TaskTemplates]) -> Iterator[str]:
+    seen: dict[str, str] = {}
+    for task in tasks:
+        for dataset, entries in task.datasets.items():
+            for slot, template in enumerate(entries):
+                where = f"{task.task}.yaml: {dataset}[{slot}]"
+                key = re.sub(r"[\W_]+", " ", template.input).lower().strip()
+                if key in seen:
+                    yield f"duplicate: {where}: the same input as {seen[key]}"
+                else:
+                    seen[key] = where

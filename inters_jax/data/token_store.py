@@ -1,0 +1,318 @@
+r"""The token store: what `prepare` writes and `train` reads. Plain files, memory-mapped, a folder per task.
+
+    store/
+      manifest.json                    what the store holds and everything that shaped it
+      <task>/pass0/
+        tokens.bin                     all sequences end to end, uint16 (vocabulary <= 65,536) or uint32
+        offsets.npy                    int64 [examples + 1], where each sequence begins
+        target_starts.npy              int32 [examples], where the completion begins inside its sequence
+        ids.bin, id_offsets.npy        example ids, UTF-8 end to end
+
+A sequence is ``[bos] + inputs + targets``, with `bos` only where the tokenizer has one. A second pass holds
+the same rows under fresh templates and demonstrations; it may hold a few more or fewer, as other prompts fit
+the length.
+
+    tokens          <s>  How  many  ?  \n  two  </s>
+    position          0    1     2  3   4    5     6
+    target_start                             5            loss falls on: two </s>
+
+The manifest is a JSON object:
+
+    format           version of this layout
+    settings         what was asked for: name, split, seed, passes, max_length, ... (compared when reused)
+    tokenizer        {"name", "sha256", "vocab_size", "bos_id" | null, "eos_id"}
+    sources          {file: digest} of code, templates and data read
+    dtype            of tokens.bin
+    epoch_examples   examples of an epoch when the run does not say
+    tasks            {task: {"rate", "passes": [counts of one pass, ...]}}
+    without_data     {task: reason}, tasks of the mixture that gave nothing
+    fingerprint      SHA-256 over all of the above
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+
+class StoreError(ValueError):
+    """A store that is missing, damaged, or made for something else: says what differs and what to do."""
+
+
+def token_dtype(vocab_size: int) -> np.dtype:
+    """The narrowest integer that holds every id: uint16 up to a vocabulary of 65,536."""
+    return np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
+
+
+class PassWriter:
+    """Writes one pass of one task into `folder`, which must not exist; `finish` returns its counts."""
+
+    def __init__(self, folder: Path, vocab_size: int) -> None:
+        folder.mkdir(parents=True)
+        self.folder = folder
+        self.vocab_size = vocab_size
+        self._dtype = token_dtype(vocab_size)
+        self._tokens = (folder / "tokens.bin").open("wb", buffering=1 << 20)
+        self._digest = hashlib.blake2b(digest_size=16)
+        self._lengths: list[int] = []
+        self._target_starts: list[int] = []
+        self._ids: list[bytes] = []
+
+    def add(self, tokens: np.ndarray, target_start: int, example_id: str) -> None:
+        """Appends a sequence, int [n >= 2]; ``tokens[target_start:]`` is the completion (not empty)."""
+        if not 1 <= target_start < len(tokens):
+            raise ValueError(
+                f"{example_id}: target_start {target_start} in a sequence of {len(tokens)} tokens; the first "
+                "token is never predicted, and at least one target must be"
+            )
+        if tokens.min() < 0 or tokens.max() >= self.vocab_size:
+            raise ValueError(
+                f"{example_id}: token ids {tokens.min()}..{tokens.max()} lie outside the vocabulary of "
+                f"{self.vocab_size}; was it encoded by another tokenizer?"
+            )
+        data = tokens.astype(self._dtype).tobytes()
+        self._tokens.write(data)
+        self._digest.update(data)
+        self._lengths.append(len(tokens))
+        self._target_starts.append(target_start)
+        self._ids.append(example_id.encode())
+
+    def finish(self) -> dict[str, Any]:
+        """Completes the files. The digest tells whether two passes hold the same sequences."""
+        self._tokens.close()
+        lengths = np.array(self._lengths, np.int64)
+        starts = np.array(self._target_starts, np.int32)
+        np.save(self.folder / "offsets.npy", _offsets(lengths))
+        np.save(self.folder / "target_starts.npy", starts)
+        np.save(self.folder / "id_offsets.npy", _offsets(np.array([len(i) for i in self._ids], np.int64)))
+        (self.folder / "ids.bin").write_bytes(b"".join(self._ids))
+        self._digest.update(lengths.tobytes() + starts.tobytes())
+        return {
+            "kept": len(lengths),
+            "tokens": int(lengths.sum()),
+            "target_tokens": int((lengths - starts).sum()),
+            "longest": int(lengths.max(initial=0)),
+            "digest": self._digest.hexdigest(),
+        }
+
+
+def _offsets(lengths: np.ndarray) -> np.ndarray:
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
+def pass_folder(store: Path, task: str, pass_: int) -> Path:
+    return store / task / f"pass{pass_}"
+
+
+def fingerprint(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 over everything in a manifest except the fingerprint itself."""
+    content = {key: value for key, value in manifest.items() if key != "fingerprint"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes beside the file and renames, so that a reader never meets half of it."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+class TokenStore:
+    """Random access to prepared sequences; tasks may be named or numbered (their place in `tasks`)."""
+
+    def __init__(self, folder: Path, manifest: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.tasks: tuple[str, ...] = tuple(manifest["tasks"])
+        self._passes: dict[tuple[str, int], _Pass] = {}
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str]) -> TokenStore:
+        """Opens a finished store and checks that its files have the sizes the manifest states."""
+        path = Path(folder)
+        if not (path / MANIFEST).is_file():
+            raise StoreError(
+                f"{path} holds no {MANIFEST}: no finished store. Run `python -m inters_jax.prepare`."
+            )
+        try:
+            manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+            version, stated = manifest["format"], manifest["fingerprint"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{path / MANIFEST} is damaged ({error}). Prepare the store again.") from error
+        if version != FORMAT:
+            raise StoreError(
+                f"{path} has format {version}, this program reads {FORMAT}. Prepare the store again."
+            )
+        if fingerprint(manifest) != stated:
+            raise StoreError(f"{path / MANIFEST} was changed after it was written. Prepare the store again.")
+        store = cls(path, manifest)
+        size = np.dtype(manifest["dtype"]).itemsize
+        for task in store.tasks:
+            for pass_, counts in enumerate(manifest["tasks"][task]["passes"]):
+                tokens = pass_folder(path, task, pass_) / "tokens.bin"
+                found = tokens.stat().st_size if tokens.is_file() else None
+                if found != counts["tokens"] * size:
+                    raise StoreError(
+                        f"{tokens} has {found} bytes, {counts['tokens'] * size} are stated in the manifest: "
+                        "an incomplete copy. Copy it again or prepare the store again."
+                    )
+        return store
+
+    @classmethod
+    def create(
+        cls,
+        folder: str | os.PathLike[str],
+        tasks: Mapping[str, Sequence[Iterable[tuple[Sequence[int], int, str]]]],
+        *,
+        vocab_size: int,
+        rates: Mapping[str, float] | None = None,
+        bos_id: int | None = None,
+        eos_id: int = 0,
+        max_length: int = 2048,
+        epoch_examples: int | None = None,
+    ) -> TokenStore:
+        """Writes a store from sequences in memory, for tests and small experiments.
+
+        Args:
+          folder: must not exist.
+          tasks: for each task its passes, each a series of (tokens, target_start, example_id).
+          rates: mixing rates; the number of examples of the first pass when None.
+        """
+        path = Path(folder)
+        partial = path.with_name(path.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        entries: dict[str, Any] = {}
+        for task, passes in tasks.items():
+            counts = []
+            for number, examples in enumerate(passes):
+                writer = PassWriter(pass_folder(partial, task, number), vocab_size)
+                for tokens, start, example_id in examples:
+                    writer.add(np.asarray(tokens, np.int64), start, example_id)
+                counts.append(writer.finish())
+            entries[task] = {"rate": float(rates[task] if rates else counts[0]["kept"]), "passes": counts}
+        size = epoch_examples or sum(entry["passes"][0]["kept"] for entry in entries.values())
+        manifest: dict[str, Any] = {
+            "format": FORMAT,
+            "settings": {"name": path.name, "max_length": max_length},
+            "tokenizer": {
+                "name": "",
+                "sha256": "",
+                "vocab_size": vocab_size,
+                "bos_id": bos_id,
+                "eos_id": eos_id,
+            },
+            "sources": {},
+            "dtype": token_dtype(vocab_size).str,
+            "epoch_examples": size,
+            "tasks": entries,
+            "without_data": {},
+        }
+        manifest["fingerprint"] = fingerprint(manifest)
+        write_json(partial / MANIFEST, manifest)
+        partial.rename(path)
+        return cls.open(path)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever anything that shaped the store does."""
+        return self.manifest["fingerprint"]
+
+    @property
+    def epoch_examples(self) -> int:
+        """Examples of an epoch when the run does not say."""
+        return self.manifest["epoch_examples"]
+
+    @cached_property
+    def longest(self) -> int:
+        """Tokens of the longest sequence."""
+        entries = self.manifest["tasks"].values()
+        return max((counts["longest"] for entry in entries for counts in entry["passes"]), default=0)
+
+    def rate(self, task: str | int) -> float:
+        return self.manifest["tasks"][self._name(task)]["rate"]
+
+    def passes(self, task: str | int) -> int:
+        """How many passes the task has: one when every pass would hold the same sequences."""
+        return len(self.manifest["tasks"][self._name(task)]["passes"])
+
+    def examples(self, task: str | int, pass_: int) -> int:
+        return self.manifest["tasks"][self._name(task)]["passes"][pass_]["kept"]
+
+    def lengths(self, task: str | int, pass_: int) -> np.ndarray:
+        """Tokens of every sequence, int32 [examples]."""
+        return self._pass(task, pass_).lengths
+
+    def target_starts(self, task: str | int, pass_: int) -> np.ndarray:
+        """Where the completion begins in every sequence, int32 [examples]."""
+        return self._pass(task, pass_).target_starts
+
+    def target_start(self, task: str | int, pass_: int, index: int) -> int:
+        return int(self._pass(task, pass_).target_starts[index])
+
+    def tokens(self, task: str | int, pass_: int, index: int) -> np.ndarray:
+        """The sequence of one example, int32 [n]."""
+        data = self._pass(task, pass_)
+        return data.tokens[data.offsets[index] : data.offsets[index + 1]].astype(np.int32)
+
+    def example_id(self, task: str | int, pass_: int, index: int) -> str:
+        data = self._pass(task, pass_)
+        return bytes(data.ids[data.id_offsets[index] : data.id_offsets[index + 1]]).decode()
+
+    def _name(self, task: str | int) -> str:
+        return task if isinstance(task, str) else self.tasks[task]
+
+    def _pass(self, task: str | int, pass_: int) -> _Pass:
+        key = (self._name(task), pass_)
+        if key not in self._passes:
+            self._passes[key] = _Pass(pass_folder(self.folder, *key), np.dtype(self.manifest["dtype"]))
+        return self._passes[key]
+
+
+class _Pass:
+    """The mapped files of one pass of one task; each is opened when it is first asked for."""
+
+    def __init__(self, folder: Path, dtype: np.dtype) -> None:
+        self.folder = folder
+        self._dtype = dtype
+
+    @cached_property
+    def tokens(self) -> np.ndarray:
+        return _mapped(self.folder / "tokens.bin", self._dtype)
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        return np.load(self.folder / "offsets.npy")
+
+    @cached_property
+    def target_starts(self) -> np.ndarray:
+        return np.load(self.folder / "target_starts.npy")
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.offsets).astype(np.int32)
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        return _mapped(self.folder / "ids.bin", np.dtype(np.uint8))
+
+    @cached_property
+    def id_offsets(self) -> np.ndarray:
+        return np.load(self.folder / "id_offsets.npy")
+
+
+def _mapped(path: Path, dtype: np.dtype) -> np.ndarray:
+    # An empty file cannot be mapped.
+    return np.memmap(path, dtype, mode="r") if path.stat().st_size else np.zeros(0, dtype)

@@ -89,7 +89,8 @@ def plan(
         first = int(wrong[0])
         raise ValueError(
             f"{len(wrong)} of {len(lengths)} examples do not fit rows of {max_length} tokens; "
-            f"example {first} takes {int(lengths[first])}. Prepare the store with this max_length, or raise it here."
+            f"example {first} takes {int(lengths[first])}. "
+            "Prepare the store with this max_length, or raise it here."
         )
     segments = default_segments(max_length) if max_segments is None else max_segments
     members = [np.zeros(0, np.int64)]
@@ -108,7 +109,7 @@ def _best_fit(lengths: np.ndarray, max_length: int, max_segments: int) -> list[l
     """Rows of positions in `lengths`, longest example first, each into the fullest row with room for it.
 
     Examples of one length are placed together: the fullest row that takes one of them is still the fullest
-    row that takes the next, until it is full. So a window costs one step per (row, distinct length) that meet.
+    row that takes the next, until it is full. So a window takes one step for each meeting of row and length.
     """
     order = np.argsort(-lengths, kind="stable")
     values, first = np.unique(-lengths[order], return_index=True)

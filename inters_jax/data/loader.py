@@ -1,0 +1,328 @@
+"""Packed batches: the arrays of a training step, a pure function of (store, seed, step).
+
+The batch of a step is global: `batch_rows` rows over all hosts. Host p of P gets the p-th of P equal
+contiguous blocks of rows, the block its devices hold when the batch axis is laid out in process order. The
+rows of the whole batch do not depend on P, so a run may resume on another number of hosts. The state of the
+data is the step.
+
+A row holds several sequences. A sequence of n tokens fills n - 1 positions: its inputs are ``sequence[:-1]``
+and its targets ``sequence[1:]``.
+
+    sequence                  <s> p1  p2  p3  c1  c2  </s>      target_start = 4
+    decoder_input_tokens      <s> p1  p2  p3  c1  c2
+    decoder_target_tokens     p1  p2  p3  c1  c2  </s>
+    decoder_loss_weights       0   0   0   1   1   1
+    decoder_segment_ids        1   1   1   1   1   1   2 ...    0 where nothing is
+    decoder_positions          0   1   2   3   4   5   0 ...
+    decoder_loss_positions     3   4   5  ... L  L  L           where the weight is 1, then L = out of range
+
+No token id is special: every mask comes from stored lengths.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from inters_jax.data import mixing, packing
+from inters_jax.data.token_store import TokenStore
+
+Batch = dict[str, np.ndarray]
+
+_SMALLEST_SLOTS = 32
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    """The plan of an epoch and what is known about its examples: arrays [examples of the epoch]."""
+
+    draws: np.ndarray  # int64 [n, 3] of (task, pass, index)
+    lengths: np.ndarray  # positions taken in a row
+    targets: np.ndarray  # positions that carry loss
+    rows: packing.Plan
+    row_targets: np.ndarray  # int64 [rows]
+
+
+class PackedBatches:
+    """Batches of packed rows, by number.
+
+    Args:
+      store: a finished store.
+      batch_rows: rows of the global batch; a multiple of `process_count`.
+      max_length: positions of a row.
+      seed: decides the order of examples and rows.
+      epochs: length of the run in epochs, or
+      steps: length of the run in steps, or neither: without end.
+      process_index: this host.
+      process_count: number of hosts.
+      epoch_examples: size of an epoch; the one of the store when None.
+      window: examples packed together (see `packing.plan`).
+      max_segments: the most examples of a row (see `packing.plan`).
+    """
+
+    def __init__(
+        self,
+        store: TokenStore,
+        *,
+        batch_rows: int,
+        max_length: int,
+        seed: int,
+        epochs: int | None = None,
+        steps: int | None = None,
+        process_index: int = 0,
+        process_count: int = 1,
+        epoch_examples: int | None = None,
+        window: int = 10_000,
+        max_segments: int | None = None,
+    ) -> None:
+        if epochs is not None and steps is not None:
+            raise ValueError(f"say epochs or steps, not both (epochs={epochs}, steps={steps})")
+        if batch_rows < 1 or batch_rows % process_count:
+            raise ValueError(
+                f"a batch of {batch_rows} rows cannot be split evenly over {process_count} hosts; "
+                "choose a multiple"
+            )
+        if not 0 <= process_index < process_count:
+            raise ValueError(f"process_index {process_index} is not one of {process_count} hosts")
+        if store.longest - 1 > max_length:
+            raise ValueError(
+                f"the store {store.folder} holds sequences of up to {store.longest} tokens, rows have only "
+                f"{max_length} positions; prepare it with this max_length or train with a larger one"
+            )
+        self.store = store
+        self.batch_rows = batch_rows
+        self.max_length = max_length
+        self.seed = seed
+        self.epochs = epochs
+        self._steps = steps
+        self._host_rows = range(
+            process_index * batch_rows // process_count, (process_index + 1) * batch_rows // process_count
+        )
+        self._epoch_examples = epoch_examples
+        self._window = window
+        self._max_segments = max_segments
+        self._first_steps = [0]  # first step of epochs 0, 1, ... as far as they have been planned
+        self._planned: OrderedDict[int, _Epoch] = OrderedDict()
+        self._lock = threading.Lock()
+
+    # ------------------------------------------------------------------------------------------ the run
+
+    @property
+    def total_steps(self) -> int | None:
+        """Steps of the run; None for a run without end. With `epochs`, plans all of them."""
+        if self.epochs is None:
+            return self._steps
+        self.steps_per_epoch(self.epochs - 1)
+        return self._first_steps[self.epochs]
+
+    def steps_per_epoch(self, epoch: int) -> int:
+        """Steps of an epoch: its rows over the rows of a batch, rounded up."""
+        if epoch < 0:
+            raise ValueError(f"epoch {epoch} is negative")
+        while len(self._first_steps) <= epoch + 1:
+            self._epoch(len(self._first_steps) - 1)
+        return self._first_steps[epoch + 1] - self._first_steps[epoch]
+
+    def epoch_of(self, step: int) -> int:
+        """The epoch of a step. Plans epochs up to it and no further."""
+        return self._locate(step)[0]
+
+    # ---------------------------------------------------------------------------------------- one batch
+
+    def batch(self, step: int) -> Batch:
+        """The rows of this host: int32 [rows, max_length] unless said, keyed as T5X names them.
+
+        decoder_input_tokens, decoder_target_tokens, decoder_segment_ids, decoder_positions;
+        decoder_loss_weights (float32); decoder_loss_positions [rows, K], where K is one of a few sizes and
+        serves every row of the global batch.
+
+        A row without any sequence (the end of an epoch) is all zeros: no segment, no weight.
+        """
+        epoch, rows = self._rows(step)
+        length, count = self.max_length, len(self._host_rows)
+        slots = self._slots(int(epoch.row_targets[rows].max(initial=0)))
+        inputs, targets, segments, positions = (np.zeros((count, length), np.int32) for _ in range(4))
+        weights = np.zeros((count, length), np.float32)
+        for r, row in enumerate(rows[self._host_rows.start : self._host_rows.stop]):
+            start = 0
+            for segment, example in enumerate(epoch.rows[row].tolist(), 1):
+                sequence = self.store.tokens(*epoch.draws[example].tolist())
+                end = start + len(sequence) - 1
+                inputs[r, start:end] = sequence[:-1]
+                targets[r, start:end] = sequence[1:]
+                weights[r, end - epoch.targets[example] : end] = 1.0
+                segments[r, start:end] = segment
+                positions[r, start:end] = np.arange(end - start)
+                start = end
+        return {
+            "decoder_input_tokens": inputs,
+            "decoder_target_tokens": targets,
+            "decoder_loss_weights": weights,
+            "decoder_segment_ids": segments,
+            "decoder_positions": positions,
+            "decoder_loss_positions": _loss_positions(weights, slots),
+        }
+
+    def statistics(self, step: int) -> dict[str, Any]:
+        """What the global batch of a step holds, from the plan alone (no token is read).
+
+        examples, rows (those with an example), real_tokens, target_tokens, density (share of positions that
+        are real), loss_positions (K), epoch, and task_tokens: task -> share of the real tokens.
+        """
+        epoch, rows = self._rows(step)
+        examples = np.concatenate([epoch.rows[row] for row in rows])
+        lengths = epoch.lengths[examples]
+        by_task = np.bincount(epoch.draws[examples, 0], weights=lengths, minlength=len(self.store.tasks))
+        real = int(lengths.sum())
+        return {
+            "examples": len(examples),
+            "rows": len(rows),
+            "real_tokens": real,
+            "target_tokens": int(epoch.targets[examples].sum()),
+            "density": real / (self.batch_rows * self.max_length),
+            "loss_positions": self._slots(int(epoch.row_targets[rows].max(initial=0))),
+            "epoch": self.epoch_of(step),
+            "task_tokens": {
+                task: float(tokens) / real
+                for task, tokens in zip(self.store.tasks, by_task, strict=True)
+                if tokens
+            },
+        }
+
+    def example_ids(self, step: int) -> list[list[str]]:
+        """The examples of each row of the global batch, as task:example_id, for diagnostics."""
+        epoch, rows = self._rows(step)
+        named: list[list[str]] = [[] for _ in range(self.batch_rows)]
+        for r, row in enumerate(rows):
+            for task, pass_, index in epoch.draws[epoch.rows[row]].tolist():
+                named[r].append(f"{self.store.tasks[task]}:{self.store.example_id(task, pass_, index)}")
+        return named
+
+    # ------------------------------------------------------------------------------------- many batches
+
+    def iterate(self, start_step: int = 0, *, prefetch: int = 4) -> Iterator[Batch]:
+        """The batches from `start_step` to the end of the run, built ahead by one thread.
+
+        Args:
+          start_step: first step; the batch equals ``batch(start_step)``.
+          prefetch: batches held ready; 0 builds each when it is asked for.
+        """
+        if prefetch < 1:
+            step = start_step
+            while not self._ended(step):
+                yield self.batch(step)
+                step += 1
+            return
+        ready: queue.Queue[Batch | BaseException | None] = queue.Queue(prefetch)
+        stop = threading.Event()
+
+        def deliver(item: Batch | BaseException | None) -> None:
+            while not stop.is_set():
+                try:
+                    return ready.put(item, timeout=0.1)
+                except queue.Full:
+                    continue
+
+        def build() -> None:
+            step = start_step
+            try:
+                while not stop.is_set() and not self._ended(step):
+                    deliver(self.batch(step))
+                    step += 1
+                deliver(None)
+            except BaseException as error:  # handed to the consumer, who raises it
+                deliver(error)
+
+        thread = threading.Thread(target=build, name="packed-batches", daemon=True)
+        thread.start()
+        try:
+            while (item := ready.get()) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            stop.set()
+            thread.join()
+
+    # -------------------------------------------------------------------------------------------- plans
+
+    def _ended(self, step: int) -> bool:
+        if self.epochs is None:
+            return self._steps is not None and step >= self._steps
+        return self.epoch_of(step) >= self.epochs
+
+    def _locate(self, step: int) -> tuple[int, int]:
+        """(epoch, number of the step inside it)."""
+        if step < 0:
+            raise ValueError(f"step {step} is negative")
+        while self._first_steps[-1] <= step and len(self._first_steps) - 1 != self.epochs:
+            self._epoch(len(self._first_steps) - 1)
+        epoch = bisect_right(self._first_steps, step) - 1
+        return epoch, step - self._first_steps[epoch]
+
+    def _rows(self, step: int) -> tuple[_Epoch, np.ndarray]:
+        """The plan a step belongs to and the numbers of its rows in the global batch (fewer at the end)."""
+        number, within = self._locate(step)
+        if number == self.epochs:
+            raise ValueError(f"step {step} lies after the last step of {self.epochs} epochs")
+        epoch = self._epoch(number)
+        first = within * self.batch_rows
+        return epoch, np.arange(first, min(first + self.batch_rows, len(epoch.rows)))
+
+    def _slots(self, targets: int) -> int:
+        """K: the smallest power of two that holds `targets`, at least 32 and at most `max_length`."""
+        slots = _SMALLEST_SLOTS
+        while slots < targets:
+            slots *= 2
+        return min(slots, self.max_length)
+
+    def _epoch(self, number: int) -> _Epoch:
+        """The plan of an epoch; the last two asked for are kept."""
+        with self._lock:
+            if number in self._planned:
+                self._planned.move_to_end(number)
+                return self._planned[number]
+            epoch = self._plan(number)
+            self._planned[number] = epoch
+            if len(self._planned) > 2:
+                self._planned.popitem(last=False)
+            if number == len(self._first_steps) - 1:
+                self._first_steps.append(self._first_steps[number] - (-len(epoch.rows) // self.batch_rows))
+            return epoch
+
+    def _plan(self, number: int) -> _Epoch:
+        draws = mixing.draw(self.store, self.seed, number, self._epoch_examples)
+        lengths, starts = np.zeros(len(draws), np.int64), np.zeros(len(draws), np.int64)
+        passes = draws[:, 0] * (1 << 32) + draws[:, 1]
+        for key in np.unique(passes).tolist():
+            chosen = passes == key
+            task, pass_ = divmod(key, 1 << 32)
+            lengths[chosen] = self.store.lengths(task, pass_)[draws[chosen, 2]]
+            starts[chosen] = self.store.target_starts(task, pass_)[draws[chosen, 2]]
+        rows = packing.plan(lengths - 1, self.max_length, self.seed, number, self._window, self._max_segments)
+        targets = lengths - starts
+        return _Epoch(draws, lengths - 1, targets, rows, rows.totals(targets))
+
+
+def _loss_positions(weights: np.ndarray, slots: int) -> np.ndarray:
+    """Where the weights are positive, in order, then the length of the row: int32 [rows, slots].
+
+        weights     0 0 1 1 0 1      slots 4      ->      2 3 5 6
+
+    >>> _loss_positions(np.array([[0, 0, 1, 1, 0, 1], [0, 0, 0, 0, 0, 1]], np.float32), 4)
+    array([[2, 3, 5, 6],
+           [5, 6, 6, 6]], dtype=int32)
+    """
+    positions = np.full((len(weights), slots), weights.shape[1], np.int32)
+    rows, columns = np.nonzero(weights)
+    counts = np.bincount(rows, minlength=len(weights))
+    first = np.cumsum(counts) - counts
+    positions[rows, np.arange(len(rows)) - first[rows]] = columns
+    return positions

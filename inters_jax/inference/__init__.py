@@ -1,0 +1,1 @@
+"""Generation and scoring: the key/value cache, batching by length, greedy decoding, log-likelihoods."""

@@ -1,0 +1,162 @@
+"""What a decoder looks like: the one description shared by training, inference and both weight formats.
+
+`DecoderConfig` holds plain hashable values, so that it can be a static part of a compiled program. Which keys
+of a Hugging Face `config.json` fill it is said in `families.py`, one row per family.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gin
+
+ACTIVATIONS = ("silu", "gelu_tanh", "gelu")
+NORMS = ("rms", "rms_plus_one")
+ROPE_KINDS = ("linear", "llama3")
+
+
+class ModelError(ValueError):
+    """A model that cannot be read, built or written; the message says what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RopeScaling:
+    """How rotary frequencies are stretched beyond the trained length.
+
+    kind "linear" divides every frequency by `factor`. kind "llama3" divides only frequencies whose wavelength
+    exceeds `original_max_position / low_freq_factor`, keeps those below `original_max_position /
+    high_freq_factor`, and interpolates between.
+    """
+
+    kind: str
+    factor: float
+    low_freq_factor: float = 1.0
+    high_freq_factor: float = 4.0
+    original_max_position: int = 8192
+
+    def __post_init__(self) -> None:
+        if self.kind not in ROPE_KINDS:
+            raise ModelError(f"rope scaling {self.kind!r} is not supported; known kinds: {', '.join(ROPE_KINDS)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class DecoderConfig:
+    """Shape and arithmetic of one decoder.
+
+    >>> config = DecoderConfig(vocab_size=100, hidden_size=32, intermediate_size=64, num_layers=2, num_heads=4)
+    >>> config.num_kv_heads, config.head_dim
+    (4, 8)
+    """
+
+    family: str = "llama"
+    vocab_size: int = 32000
+    hidden_size: int = 4096
+    intermediate_size: int = 11008
+    num_layers: int = 32
+    num_heads: int = 32
+    num_kv_heads: int = 0  # 0: one per query head
+    head_dim: int = 0  # 0: hidden_size / num_heads
+    max_position: int = 4096
+    rope_theta: float = 10000.0
+    rope_scaling: RopeScaling | None = None
+    sliding_window: int | None = None  # a position sees itself and the sliding_window - 1 before it
+    norm: str = "rms"
+    norm_eps: float = 1e-5
+    qk_norm: bool = False  # normalise queries and keys per head, before the rotation
+    activation: str = "silu"
+    attention_bias: bool = False  # on query, key and value
+    attention_output_bias: bool = False
+    mlp_bias: bool = False
+    tie_embeddings: bool = False
+    scale_embeddings: bool = False  # multiply embeddings by sqrt(hidden_size)
+    init_std: float = 0.02
+    bos_id: int | None = 1
+    eos_id: int | None = 2
+    stop_ids: tuple[int, ...] = ()  # every id that ends a generation; () means eos_id alone
+    pad_id: int | None = None
+
+    def __post_init__(self) -> None:
+        def fill(name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)
+
+        if not self.num_kv_heads:
+            fill("num_kv_heads", self.num_heads)
+        if not self.head_dim:
+            if self.hidden_size % self.num_heads:
+                raise ModelError(
+                    f"hidden_size {self.hidden_size} is no multiple of num_heads {self.num_heads}; give head_dim"
+                )
+            fill("head_dim", self.hidden_size // self.num_heads)
+        if isinstance(self.rope_scaling, Mapping):
+            fill("rope_scaling", RopeScaling(**self.rope_scaling))
+        fill("stop_ids", tuple(self.stop_ids) or (() if self.eos_id is None else (self.eos_id,)))
+        self._check()
+
+    def _check(self) -> None:
+        for name in ("vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads", "head_dim"):
+            if getattr(self, name) < 1:
+                raise ModelError(f"{name} must be positive, not {getattr(self, name)}")
+        if self.num_heads % self.num_kv_heads:
+            raise ModelError(
+                f"num_heads {self.num_heads} must be a multiple of num_kv_heads {self.num_kv_heads}"
+            )
+        if self.head_dim % 2:
+            raise ModelError(f"head_dim {self.head_dim} must be even for rotary positions")
+        for name, known in (("norm", NORMS), ("activation", ACTIVATIONS)):
+            if getattr(self, name) not in known:
+                raise ModelError(f"{name} {getattr(self, name)!r} is not supported; known: {', '.join(known)}")
+        if self.sliding_window is not None and self.sliding_window < 1:
+            raise ModelError(f"sliding_window must be positive or None, not {self.sliding_window}")
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of trained values, tied weights counted once."""
+        d, f, h, g, k = (
+            self.hidden_size, self.intermediate_size, self.num_heads, self.num_kv_heads, self.head_dim,
+        )  # fmt: skip
+        attention = d * k * (2 * h + 2 * g) + (2 * k if self.qk_norm else 0)
+        attention += k * (h + 2 * g) * self.attention_bias + d * self.attention_output_bias
+        mlp = 3 * d * f + (2 * f + d) * self.mlp_bias
+        embeddings = self.vocab_size * d * (1 if self.tie_embeddings else 2)
+        return embeddings + self.num_layers * (attention + mlp + 2 * d) + d
+
+    @classmethod
+    def from_hf(cls, source: Mapping[str, Any] | str | Path) -> DecoderConfig:
+        """Reads a Hugging Face description: a dict, a `config.json`, or the folder that holds one."""
+        from inters_jax.models import families
+
+        where = "config"
+        if not isinstance(source, Mapping):
+            path = Path(source)
+            path = path / "config.json" if path.is_dir() else path
+            if not path.is_file():
+                raise ModelError(f"{path}: no such file; a model folder holds a config.json")
+            where = str(path)
+            try:
+                source = json.loads(path.read_text(encoding="utf-8"))
+            except json.JSONDecodeError as error:
+                raise ModelError(f"{path}:{error.lineno}: not JSON ({error.msg})") from error
+        return families.config_from_hf(source, where)
+
+    def to_hf(self) -> dict[str, Any]:
+        """The `config.json` that Hugging Face libraries read."""
+        from inters_jax.models import families
+
+        return families.config_to_hf(self)
+
+
+@gin.configurable("DecoderConfig", module="inters_jax")
+def decoder_config(**fields: Any) -> DecoderConfig:
+    """`DecoderConfig` for gin files: `MODEL = @DecoderConfig()` and `DecoderConfig.num_layers = 4`."""
+    known = [field.name for field in dataclasses.fields(DecoderConfig)]
+    for name in fields:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+            raise ModelError(f"DecoderConfig has no field {name!r}; {hint}")
+    return DecoderConfig(**fields)

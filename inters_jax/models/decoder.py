@@ -1,0 +1,277 @@
+"""The decoder: embeddings, a stack of identical blocks run by one scan, a final norm and a head.
+
+Shapes: B rows, L positions, D hidden size, V vocabulary, H query heads, G key/value heads, K head size.
+Blocks are stacked along a leading "layers" axis (`nnx.vmap`) and run by `jax.lax.scan`, so that compilation
+time does not grow with depth. The hot path takes the module apart once per program and needs no `nnx.jit`:
+
+    graphdef, params = nnx.split(model, nnx.Param)
+    step = jax.jit(lambda params, batch: nnx.merge(graphdef, params).hidden(...))
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+from inters_jax.inference.cache import KVCache
+from inters_jax.models.attention import attention, cache_attention
+from inters_jax.models.config import DecoderConfig, ModelError
+from inters_jax.models.layers import (
+    Constrain,
+    GatedMLP,
+    Linear,
+    Norm,
+    param,
+    residual_scale,
+    rope_angles,
+    rope_frequencies,
+    rotate,
+)
+
+REMAT = ("none", "full", "dots")
+
+Angles = tuple[jax.Array, jax.Array]
+
+
+def unconstrained(x: jax.Array, axes: tuple[str, ...]) -> jax.Array:
+    """The default of `Decoder.constrain`: leaves the placement of activations to the compiler."""
+    del axes
+    return x
+
+
+class SelfAttention(nnx.Module):
+    """The four projections around attention; attention itself is chosen by the caller (row or cache)."""
+
+    def __init__(
+        self, config: DecoderConfig, *, rngs: nnx.Rngs, param_dtype: DTypeLike, flatten: bool
+    ) -> None:
+        d, h, g, k = config.hidden_size, config.num_heads, config.num_kv_heads, config.head_dim
+
+        def into(heads: int, axis: str) -> Linear:
+            return Linear(
+                (d,), (heads, k), ("embed", axis, "head_dim"), rngs=rngs, std=config.init_std,
+                param_dtype=param_dtype, bias=config.attention_bias, flatten=flatten,
+            )  # fmt: skip
+
+        self.query, self.key, self.value = into(h, "heads"), into(g, "kv_heads"), into(g, "kv_heads")
+        self.output = Linear(
+            (h, k), (d,), ("heads", "head_dim", "embed"), rngs=rngs, std=config.init_std * residual_scale(config),
+            param_dtype=param_dtype, bias=config.attention_output_bias, flatten=flatten,
+        )  # fmt: skip
+        self.query_norm = Norm(k, config, param_dtype=param_dtype, axis="head_dim") if config.qk_norm else None
+        self.key_norm = Norm(k, config, param_dtype=param_dtype, axis="head_dim") if config.qk_norm else None
+
+    def project(self, x: jax.Array, angles: Angles, constrain: Constrain) -> tuple[jax.Array, ...]:
+        """x: [B, L, D] -> rotated queries [B, L, H, K], rotated keys and values [B, L, G, K]."""
+        query, key, value = self.query(x), self.key(x), self.value(x)
+        if self.query_norm is not None and self.key_norm is not None:
+            query, key = self.query_norm(query), self.key_norm(key)
+        query = constrain(rotate(query, angles), ("batch", "length", "heads", "head_dim"))
+        key = constrain(rotate(key, angles), ("batch", "length", "kv_heads", "head_dim"))
+        return query, key, constrain(value, ("batch", "length", "kv_heads", "head_dim"))
+
+
+class Block(nnx.Module):
+    """Norm, attention, add; norm, MLP, add."""
+
+    def __init__(
+        self, config: DecoderConfig, *, rngs: nnx.Rngs, param_dtype: DTypeLike, flatten: bool
+    ) -> None:
+        self.attention_norm = Norm(config.hidden_size, config, param_dtype=param_dtype)
+        self.attention = SelfAttention(config, rngs=rngs, param_dtype=param_dtype, flatten=flatten)
+        self.mlp_norm = Norm(config.hidden_size, config, param_dtype=param_dtype)
+        self.mlp = GatedMLP(config, rngs=rngs, param_dtype=param_dtype, flatten=flatten)
+
+    def project(self, x: jax.Array, angles: Angles, constrain: Constrain) -> tuple[jax.Array, ...]:
+        """Queries, keys and values of the block's input [B, L, D]."""
+        return self.attention.project(self.attention_norm(x), angles, constrain)
+
+    def finish(self, x: jax.Array, attended: jax.Array, constrain: Constrain) -> jax.Array:
+        """Adds the attention output [B, L, H, K] and the MLP to the block's input [B, L, D]."""
+        x = x + self.attention.output(attended)
+        x = constrain(x, ("batch", "length", "embed"))
+        return constrain(x + self.mlp(self.mlp_norm(x), constrain), ("batch", "length", "embed"))
+
+
+class Decoder(nnx.Module):
+    """A decoder-only language model.
+
+    Args:
+      config: its shape.
+      rngs: the stream "params" starts random weights.
+      param_dtype: how parameters are stored; float32 for training.
+      dtype: how they are multiplied; norms, softmax and logits are float32 in any case.
+      remat: what the backward pass computes again: "none"; "dots" keeps matrix products only; "full" keeps only
+        the input of each block.
+      constrain: called as `constrain(activation, axis_names)` with names from batch, length, embed, heads,
+        kv_heads, head_dim, mlp, vocab; may pin how activations lie on a mesh.
+      flatten: multiply activations as [B * L, D]; turn off when the length axis is split over devices.
+    """
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        *,
+        rngs: nnx.Rngs,
+        param_dtype: DTypeLike = jnp.float32,
+        dtype: DTypeLike = jnp.float32,
+        remat: str = "none",
+        constrain: Constrain | None = None,
+        flatten: bool = True,
+    ) -> None:
+        if remat not in REMAT:
+            raise ModelError(f"remat {remat!r} is not known; choose one of {', '.join(REMAT)}")
+        self.config = config
+        self.dtype = jnp.dtype(dtype)
+        self.remat = remat
+        self.constrain = constrain or unconstrained
+        shape = (config.vocab_size, config.hidden_size)
+        embedding = config.init_std * jax.random.normal(rngs.params(), shape, jnp.float32)
+        self.embedding = param(embedding.astype(param_dtype), ("vocab", "embed"))
+
+        def block(key: jax.Array) -> Block:
+            return Block(config, rngs=nnx.Rngs(params=key), param_dtype=param_dtype, flatten=flatten)
+
+        self.layers = nnx.vmap(block)(jax.random.split(rngs.params(), config.num_layers))
+        self.final_norm = Norm(config.hidden_size, config, param_dtype=param_dtype, stacked=False)
+        self.head = self._head(rngs, param_dtype, flatten)
+
+    def _head(self, rngs: nnx.Rngs, param_dtype: DTypeLike, flatten: bool) -> Linear | None:
+        config = self.config
+        if config.tie_embeddings:
+            return None
+        return Linear(
+            (config.hidden_size,), (config.vocab_size,), ("embed", "vocab"), rngs=rngs, std=config.init_std,
+            param_dtype=param_dtype, flatten=flatten, stacked=False,
+        )  # fmt: skip
+
+    def __call__(self, tokens: jax.Array, segment_ids: jax.Array, positions: jax.Array) -> jax.Array:
+        """int [B, L] each -> logits float32 [B, L, V]. Segment 0 is padding."""
+        return self.logits(self.hidden(tokens, segment_ids, positions))
+
+    def hidden(
+        self,
+        tokens: jax.Array,
+        segment_ids: jax.Array,
+        positions: jax.Array,
+        *,
+        branch_ids: jax.Array | None = None,
+    ) -> jax.Array:
+        """States after the final norm, [B, L, D] in the compute dtype.
+
+        Args:
+          tokens, segment_ids, positions: int [B, L]. Positions start at 0 in each segment; segment 0 is padding.
+          branch_ids: int [B, L] or None. 0 marks a prompt, n > 0 its n-th continuation: continuations see the
+            prompt of their segment and themselves, and each takes its positions up where the prompt ends.
+        """
+        config = self.config
+        angles = self._angles(positions)
+
+        def step(x: jax.Array, layer: nnx.State) -> tuple[jax.Array, None]:
+            block = nnx.merge(graphdef, layer)
+            query, key, value = block.project(x, angles, self.constrain)
+            attended = attention(
+                query, key, value, segment_ids=segment_ids, positions=positions,
+                branch_ids=branch_ids, window=config.sliding_window,
+            )  # fmt: skip
+            return block.finish(x, attended, self.constrain), None
+
+        if self.remat != "none":
+            policies = jax.checkpoint_policies
+            policy = policies.dots_with_no_batch_dims_saveable if self.remat == "dots" else None
+            step = jax.checkpoint(step, policy=policy, prevent_cse=False)
+        graphdef, layers = nnx.split(self.layers)
+        x, _ = jax.lax.scan(step, self._embed(tokens), layers)
+        return self.final_norm(x)
+
+    def logits(self, hidden: jax.Array) -> jax.Array:
+        """hidden: [..., D] after the final norm -> float32 [..., V]."""
+        if self.head is None:
+            kernel, contract = self.embedding[...], 1
+        else:
+            kernel, contract = self.head.kernel[...], 0
+        flat = hidden.reshape(-1, hidden.shape[-1])
+        out = jax.lax.dot_general(
+            flat, kernel.astype(hidden.dtype), (((1,), (contract,)), ((), ())),
+            preferred_element_type=jnp.float32,
+        )  # fmt: skip
+        return out.reshape(*hidden.shape[:-1], self.config.vocab_size)
+
+    def decode(
+        self, tokens: jax.Array, positions: jax.Array, cache: KVCache, *, fresh: bool = False
+    ) -> tuple[jax.Array, KVCache]:
+        """Runs new tokens over a cache: a whole prompt, a part of one, or one token per row.
+
+        Args:
+          tokens: int [B, T].
+          positions: int [B, T]; -1 is padding: nothing is stored for it and its state means nothing. The
+            positions of a row rise by one and continue where its cache ends. A position beyond the cache is
+            not stored either, so the cache must be large enough.
+          cache: slot s holds position s.
+          fresh: promises that the cache is empty. The tokens then see only each other, which skips the empty
+            slots and the upper triangle; the result is the same.
+
+        Returns:
+          States after the final norm [B, T, D], and the cache with the new positions.
+        """
+        window = self.config.sliding_window
+        angles = self._angles(positions)
+        segment_ids = (positions >= 0).astype(jnp.int32)
+
+        def step(
+            carry: tuple[jax.Array, KVCache], xs: tuple[jax.Array, nnx.State]
+        ) -> tuple[tuple[jax.Array, KVCache], None]:
+            # The cache travels as carry, not as scanned input and output, so that it is updated in place.
+            (x, cache), (index, layer) = carry, xs
+            block = nnx.merge(graphdef, layer)
+            query, key, value = block.project(x, angles, self.constrain)
+            cache = cache.write(index, key, value, positions)
+            if fresh:
+                attended = attention(
+                    query, key, value, segment_ids=segment_ids, positions=positions, window=window
+                )
+            else:
+                keys, values = cache.layer(index)
+                attended = cache_attention(
+                    query, keys.astype(query.dtype), values.astype(query.dtype), positions=positions, window=window
+                )
+            return (block.finish(x, attended, self.constrain), cache), None
+
+        graphdef, layers = nnx.split(self.layers)
+        indices = jnp.arange(self.config.num_layers)
+        (x, cache), _ = jax.lax.scan(step, (self._embed(tokens), cache), (indices, layers))
+        return self.final_norm(x), cache
+
+    def _embed(self, tokens: jax.Array) -> jax.Array:
+        # An id outside the vocabulary gives NaN, which the training loop reports, rather than a wrong row.
+        x = jnp.take(self.embedding[...], tokens, axis=0, mode="fill").astype(self.dtype)
+        if self.config.scale_embeddings:
+            x = x * jnp.asarray(self.config.hidden_size**0.5, self.dtype)
+        return self.constrain(x, ("batch", "length", "embed"))
+
+    def _angles(self, positions: jax.Array) -> Angles:
+        config = self.config
+        return rope_angles(positions, rope_frequencies(config.head_dim, config.rope_theta, config.rope_scaling))
+
+
+def logical_axes(model: Decoder | nnx.State) -> Any:
+    """The axis names of every parameter, in the structure of `nnx.state(model, nnx.Param)`.
+
+    Works on abstract models too. Names: layers, vocab, embed, heads, kv_heads, head_dim, mlp, norm.
+    """
+    state = model if isinstance(model, nnx.State) else nnx.state(model, nnx.Param)
+    is_variable = lambda leaf: isinstance(leaf, nnx.Variable)  # noqa: E731
+    return jax.tree.map(lambda leaf: leaf.get_metadata()["out_sharding"], state, is_leaf=is_variable)
+
+
+def abstract_model(config: DecoderConfig, **options: Any) -> tuple[nnx.GraphDef, nnx.State]:
+    """The structure of a decoder and the shapes of its parameters, without allocating any of them.
+
+    `options` are those of `Decoder` (param_dtype, dtype, remat, ...).
+    """
+    model = nnx.eval_shape(lambda: Decoder(config, rngs=nnx.Rngs(params=0), **options))
+    return nnx.split(model, nnx.Param)

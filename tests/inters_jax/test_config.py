@@ -81,7 +81,7 @@ def test_override_values_need_no_quotes(command, text, value):
         (["--gin.STORE_DIR=%STORE_DIRR"], "%STORE_DIRR is used but never set; did you mean STORE_DIR"),
         ([], "STORE_DIR has no value; set it with --gin.STORE_DIR=..."),
         (["--gin.STORE_DIR"], "has no value; write --gin.STORE_DIR=VALUE"),
-        (["--max-length=3"], "such as --gin.MAX_LENGTH=..."),
+        (["--max-length=3"], "--gin.MAX_LENGTH=..."),
         (["--gin_file=mistrall.gin"], "did you mean mistral.gin"),
     ],
 )

@@ -1,0 +1,63 @@
+"""AdamW of the recipe against the textbook update in numpy, and the schedule against hand values."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from inters_jax.training.optimizer import AdamW, OptimizerError, learning_rate_schedule
+
+
+def test_update_is_clipped_adamw():
+    optimizer, rate = AdamW(learning_rate=0.1, warmup=0, schedule="constant").build(total_steps=3)
+    param = np.array([1.0, -2.0, 3.0])
+    params = {"w": jnp.asarray(param, jnp.float32)}
+    state = optimizer.init(params)
+    mean, square = np.zeros(3), np.zeros(3)
+    for step, gradient in enumerate([np.array([3.0, 0.0, 4.0]), np.array([0.1, 0.2, 0.2])], start=1):
+        updates, state = optimizer.update({"w": jnp.asarray(gradient, jnp.float32)}, state, params)
+        params = optax.apply_updates(params, updates)
+        clipped = gradient / max(1.0, np.linalg.norm(gradient))
+        mean = 0.9 * mean + 0.1 * clipped
+        square = 0.95 * square + 0.05 * clipped**2
+        direction = (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.95**step)) + 1e-8)
+        param = param - 0.1 * (direction + 0.1 * param)
+        np.testing.assert_allclose(params["w"], param, rtol=1e-5)
+    assert float(rate(0)) == pytest.approx(0.1)
+
+
+def test_recipe_schedule_of_a_hundred_steps():
+    rate = learning_rate_schedule(1e-5, 100)
+    values = [float(rate(step)) for step in range(100)]
+    np.testing.assert_allclose(values[:3], [1e-5 / 3, 2e-5 / 3, 1e-5], rtol=1e-5)  # 3 % of 100 steps
+    assert values[99] == pytest.approx(1e-6)
+    assert values == sorted(values[:3]) + sorted(values[3:], reverse=True)
+    middle = 2 + 97 / 2  # half way down the cosine
+    assert (values[int(middle)] + values[int(middle) + 1]) / 2 == pytest.approx(5.5e-6, rel=1e-4)
+
+
+@pytest.mark.parametrize("total", [1, 2, 3])
+def test_very_short_runs_have_a_schedule(total):
+    rate = learning_rate_schedule(1.0, total)
+    assert all(0 < float(rate(step)) <= 1 for step in range(total))
+
+
+def test_norms_can_be_spared_from_decay():
+    axes = {"norm": ("layers", "norm"), "bias": ("mlp",), "w": ("layers", "embed", "mlp")}
+    params = {"norm": jnp.ones((2, 3)), "bias": jnp.ones(3), "w": jnp.ones((2, 3, 3))}
+    settings = AdamW(learning_rate=1.0, warmup=0, schedule="constant", decay_norms=False)
+    optimizer, _ = settings.build(2, axes)
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = optimizer.update(zeros, optimizer.init(params), params)
+    assert float(jnp.abs(updates["norm"]).max()) == 0 and float(jnp.abs(updates["bias"]).max()) == 0
+    np.testing.assert_allclose(updates["w"], -0.1, rtol=1e-6)
+
+
+def test_settings_without_meaning_are_refused():
+    with pytest.raises(OptimizerError, match="unknown schedule 'cosin'"):
+        AdamW(schedule="cosin").build(10)
+    with pytest.raises(OptimizerError, match="at least one step"):
+        AdamW().build(0)

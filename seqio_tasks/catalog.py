@@ -147,7 +147,7 @@ PAIRS: tuple[Pair, ...] = (
         "msrp",
         "sources.tables:msrp",
         "sentence1 sentence2 answer",
-        (3876, 200, 1725),
+        (3867, 200, 1725),
         labels=("yes", "no"),
         label_field="answer",
     ),

@@ -1,0 +1,165 @@
+"""Few shapes for many lengths: how ragged sequences become arrays that jit compiles only a few times.
+
+Every new array shape costs a compilation, every padded position costs arithmetic. Both are bounded here:
+
+* `ladder` lists the lengths that arrays may have (64, 96, 128, 192, ...: steps of 1.5x and 1.33x),
+  so at most a third of a padded sequence is padding and a 32,768-token limit needs 19 shapes;
+* `length_batches` groups sequences of similar length into padded batches (generation: one sequence per row);
+* `packed_batches` puts several sequences into one row (scoring: rows are 95-100 % full).
+
+Everything is plain Python over integers; nothing here knows tokens, models or devices.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+
+def ladder(maximum: int, smallest: int = 64) -> tuple[int, ...]:
+    """Array lengths up to the first one that holds `maximum`: powers of two and the middles between them.
+
+    >>> ladder(300, smallest=64)
+    (64, 96, 128, 192, 256, 384)
+    """
+    if maximum < 1 or smallest < 2:
+        raise ValueError(f"ladder needs maximum >= 1 and smallest >= 2, got {maximum} and {smallest}")
+    steps: list[int] = []
+    power = 1 << (smallest - 1).bit_length()
+    while not steps or steps[-1] < maximum:
+        steps.append(power)
+        if steps[-1] < maximum:
+            steps.append(power + power // 2)
+        power *= 2
+    return tuple(steps)
+
+
+def bucket(length: int, steps: Sequence[int]) -> int:
+    """The smallest step that holds `length`.
+
+    >>> bucket(65, (64, 96, 128)), bucket(64, (64, 96, 128))
+    (96, 64)
+    """
+    index = bisect.bisect_left(steps, length)
+    if index == len(steps):
+        raise ValueError(f"a sequence of {length} tokens exceeds the largest array length, {steps[-1]}")
+    return steps[index]
+
+
+def rows_for(length: int, batch_tokens: int) -> int:
+    """Rows of a batch: the largest power of two with rows * length <= batch_tokens, at least one.
+
+    >>> rows_for(96, 1024), rows_for(4096, 1024)
+    (8, 1)
+    """
+    return 1 << max(0, (batch_tokens // max(1, length)).bit_length() - 1)
+
+
+def power_of_two(count: int, smallest: int = 1) -> int:
+    """The smallest power of two that is at least `count` and `smallest`.
+
+    >>> power_of_two(5), power_of_two(2, smallest=8)
+    (8, 8)
+    """
+    return max(smallest, 1 << max(0, count - 1).bit_length())
+
+
+@dataclass(frozen=True)
+class LengthBatch:
+    """One sequence per row: `indices[r]` sits in row r of an array [rows, length]; later rows are empty."""
+
+    indices: tuple[int, ...]
+    rows: int
+    length: int
+
+
+def length_batches(
+    lengths: Sequence[int], batch_tokens: int, *, extra: int = 0, smallest: int = 64
+) -> list[LengthBatch]:
+    """Batches of similar length, longest first (an out-of-memory error shows at once, estimates fall).
+
+    `extra` counts tokens that every row needs beside its sequence (the answer to be generated). The last
+    batch of a length may be smaller; its rows are rounded up to a power of two, never below a quarter of
+    the full batch, so each length has at most three shapes.
+
+    >>> [(b.indices, b.rows, b.length) for b in length_batches([5, 70, 3, 4], 256, smallest=64)]
+    [((1,), 1, 96), ((0, 3, 2), 4, 64)]
+    """
+    if not lengths:
+        return []
+    steps = ladder(max(lengths), smallest)
+    groups: dict[int, list[int]] = {}
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        groups.setdefault(bucket(lengths[index], steps), []).append(index)
+    batches = []
+    for length, members in groups.items():
+        full = rows_for(length + extra, batch_tokens)
+        for start in range(0, len(members), full):
+            part = tuple(members[start : start + full])
+            batches.append(LengthBatch(part, _rows(len(part), full), length))
+    return batches
+
+
+@dataclass(frozen=True)
+class PackedBatch:
+    """Several sequences per row: `bins[r]` are the sequences of row r, in order, of an array [rows,
+    length]."""
+
+    bins: tuple[tuple[int, ...], ...]
+    rows: int
+    length: int
+
+    @property
+    def indices(self) -> Iterator[int]:
+        return (index for one in self.bins for index in one)
+
+
+def packed_batches(
+    lengths: Sequence[int], batch_tokens: int, *, smallest: int = 256, max_segments: int = 64
+) -> list[PackedBatch]:
+    """Best-fit-decreasing into rows whose length follows their largest sequence.
+
+    The longest sequence left opens a row of about twice its own length (never longer than the longest
+    sequence of all needs), and every shorter one goes to the open row that it fills best. Short prompts thus
+    never pay the quadratic attention of the longest prompt, and the gaps behind long ones are filled.
+
+    >>> [(b.bins, b.length) for b in packed_batches([200, 100, 150, 60], 1024, smallest=256)]
+    [(((0,), (2, 1), (3,)), 256)]
+
+    (200 leaves 56 in its row of 256, too little for 60; 150 and 100 share one with 6 left.)
+    """
+    if not lengths:
+        return []
+    steps = ladder(max(lengths), smallest)
+    room: list[tuple[int, int]] = []  # (free positions, row number), sorted
+    rows: list[list[int]] = []
+    capacities: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        need = lengths[index]
+        at = bisect.bisect_left(room, (need, -1))
+        if at < len(room):
+            free, row = room.pop(at)
+        else:
+            free, row = bucket(min(2 * need, steps[-1]), steps), len(rows)
+            rows.append([])
+            capacities.append(free)
+        rows[row].append(index)
+        if free - need > 0 and len(rows[row]) < max_segments:
+            bisect.insort(room, (free - need, row))
+    groups: dict[int, list[tuple[int, ...]]] = {}
+    for row, members in enumerate(rows):
+        groups.setdefault(capacities[row], []).append(tuple(members))
+    batches = []
+    for length, bins in groups.items():
+        full = rows_for(length, batch_tokens)
+        for start in range(0, len(bins), full):
+            part = tuple(bins[start : start + full])
+            batches.append(PackedBatch(part, _rows(len(part), full), length))
+    return batches
+
+
+def _rows(count: int, full: int) -> int:
+    """Rows of a batch that holds `count`: `full`, or a half or a quarter of it for the last one of a
+    length."""
+    return min(full, power_of_two(count, smallest=max(1, full // 4)))

@@ -1,0 +1,51 @@
+"""Shapes for ragged sequences: few, large enough, and every sequence placed exactly once."""
+
+import itertools
+import random
+
+import pytest
+
+from inters_jax.inference import bucketing
+
+
+def test_ladder_grows_by_at_most_half_and_ends_at_the_first_length_that_is_enough():
+    steps = bucketing.ladder(5000, smallest=16)
+    assert steps[0] == 16 and steps[-2] < 5000 <= steps[-1]
+    assert all(b / a <= 1.5 for a, b in itertools.pairwise(steps))
+
+
+def test_a_sequence_beyond_the_ladder_is_refused_with_both_numbers():
+    with pytest.raises(ValueError, match=r"130 tokens.*128"):
+        bucketing.bucket(130, (64, 128))
+
+
+def test_length_batches_place_every_sequence_once_in_a_row_that_holds_it():
+    draw = random.Random(0)
+    lengths = [draw.randint(1, 900) for _ in range(500)]
+    batches = bucketing.length_batches(lengths, 4096, extra=32)
+    assert sorted(i for b in batches for i in b.indices) == list(range(500))
+    for batch in batches:
+        assert len(batch.indices) <= batch.rows
+        assert max(lengths[i] for i in batch.indices) <= batch.length
+        assert batch.rows == 1 or batch.rows * (batch.length + 32) <= 4096
+    shapes = {(b.rows, b.length) for b in batches}
+    assert len(shapes) <= 3 * len(bucketing.ladder(900))
+
+
+def test_packed_batches_place_every_sequence_once_and_fill_the_rows():
+    draw = random.Random(1)
+    lengths = [min(2000, int(draw.lognormvariate(5.8, 0.7)) + 1) for _ in range(2000)]
+    batches = bucketing.packed_batches(lengths, 8192)
+    assert sorted(i for b in batches for i in b.indices) == list(range(2000))
+    capacity = real = 0
+    for batch in batches:
+        for members in batch.bins:
+            assert sum(lengths[i] for i in members) <= batch.length
+        capacity += batch.rows * batch.length
+        real += sum(lengths[i] for i in batch.indices)
+    assert real / capacity > 0.95
+    assert len({(b.rows, b.length) for b in batches}) <= 24
+
+
+def test_nothing_to_do_gives_no_batches():
+    assert bucketing.length_batches([], 100) == [] and bucketing.packed_batches([], 100) == []

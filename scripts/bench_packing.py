@@ -61,10 +61,13 @@ def theirs(made: list[tuple[np.ndarray, int]], max_length: int, rows: int) -> tu
     import seqio
     import tensorflow as tf
 
+    # Its rows are as long as both features together, and each must fit its own share of them.
+    answer = max(len(tokens) - start for tokens, start in made)
+
     def stream() -> Iterator[dict[str, np.ndarray]]:
         # SeqIO adds BOS by shifting the targets, so it gets the sequence without it.
         for tokens, start in made:
-            yield {"inputs": tokens[1:start], "targets": tokens[start:]}
+            yield {"inputs": tokens[1:start][: max_length - answer], "targets": tokens[start:]}
 
     spec = {key: tf.TensorSpec([None], tf.int32) for key in ("inputs", "targets")}
     dataset = tf.data.Dataset.from_generator(stream, output_signature=spec)
@@ -73,8 +76,6 @@ def theirs(made: list[tuple[np.ndarray, int]], max_length: int, rows: int) -> tu
     for _ in dataset:
         pass
     converter = seqio.DecoderFeatureConverter(pack=True, loss_on_targets_only=True)
-    # Its rows are as long as both features together, and each is trimmed to its own share of them.
-    answer = max(len(tokens) - start for tokens, start in made)
     packed = converter(dataset, {"inputs": max_length - answer, "targets": answer})
     begin = time.perf_counter()
     real = positions = 0

@@ -1,0 +1,61 @@
+"""Accuracy and F1 of predicted labels.
+
+A prediction outside the label set (the text of a model that answered something else) counts as wrong for
+accuracy and as a miss for the gold label's recall; how many there were is reported.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+
+import numpy as np
+
+UNPARSED = ""
+
+
+def parse_label(text: str, labels: Sequence[str]) -> str:
+    """The label that a generated answer states, or UNPARSED: the first line, blanks and case aside.
+
+    >>> parse_label(" Yes.\\n", ["yes", "no"]), parse_label("yes or no", ["yes", "no"])
+    ('yes', '')
+    """
+    lines = text.strip().splitlines()
+    stated = lines[0].strip(string.whitespace + string.punctuation).casefold() if lines else ""
+    for label in labels:
+        if stated == label.strip(string.whitespace + string.punctuation).casefold():
+            return label
+    return UNPARSED
+
+
+def classification(
+    targets: Sequence[str], predictions: Sequence[str], labels: Sequence[str]
+) -> dict[str, float]:
+    """accuracy, macro_f1 (over all of `labels`), weighted_f1 (by gold frequency), in 0..100, and unparsed (a
+    count).
+
+    Equal to scikit-learn's accuracy_score and f1_score(labels=labels, zero_division=0).
+
+    >>> classification(["a", "a", "b"], ["a", "b", "b"], ["a", "b"])["macro_f1"]
+    66.66666666666666
+    """
+    if len(targets) != len(predictions):
+        raise ValueError(f"{len(targets)} targets but {len(predictions)} predictions")
+    if not targets:
+        raise ValueError("no items to score")
+    number = {label: index for index, label in enumerate(labels)}
+    for index, target in enumerate(targets):
+        if target not in number:
+            raise ValueError(f"item {index}: gold label {target!r} is not one of {list(labels)}")
+    gold = np.asarray([number[target] for target in targets])
+    given = np.asarray([number.get(prediction, len(labels)) for prediction in predictions])
+    support = np.bincount(gold, minlength=len(labels))
+    found = np.bincount(given, minlength=len(labels) + 1)[: len(labels)]
+    right = np.bincount(gold[gold == given], minlength=len(labels))
+    f1 = np.divide(2.0 * right, support + found, out=np.zeros(len(labels)), where=support + found > 0)
+    return {
+        "accuracy": 100.0 * float(np.mean(gold == given)),
+        "macro_f1": 100.0 * float(f1.mean()),
+        "weighted_f1": 100.0 * float(np.average(f1, weights=support)),
+        "unparsed": float(np.sum(given == len(labels))),
+    }

@@ -1,0 +1,73 @@
+"""Precision, recall and F1 of numbered lists as sets (clarifications, subtopics, reformulations)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+_MARKER = re.compile(r"(?:^|(?<=\s))(?:(\d+)[.)]|\[(\d+)\]|\((\d+)\))(?=\s)")
+
+
+def parse_list(text: str) -> list[str]:
+    """The items of a list written as ``1. a 2. b``, ``[1] a``, ``(1) a``, ``1) a``, or one item per line.
+
+    A number counts as a marker only where it continues 1, 2, 3 ..., and markers that begin lines go before
+    markers inside lines, so items may hold numbers themselves. What stands before the first marker is no
+    item.
+
+    >>> parse_list("1. version 2. 0 of the app\\n2. the 3. of May")
+    ['version 2. 0 of the app', 'the 3. of May']
+    >>> parse_list("Here: [1] a [2] b [10] c")
+    ['a', 'b [10] c']
+    >>> parse_list("- red\\n- blue")
+    ['red', 'blue']
+    """
+    found = list(_MARKER.finditer(text + "\n"))
+    markers = _chain([match for match in found if not text[: match.start()].rpartition("\n")[2].strip()])
+    if len(markers) < 2:
+        markers = _chain(found)
+    if not markers:
+        lines = (line.strip().lstrip("-*•").strip() for line in text.splitlines())
+        return [line for line in lines if line]
+    ends = [match.start() for match in markers[1:]] + [len(text)]
+    items = (text[match.end() : end].strip() for match, end in zip(markers, ends, strict=True))
+    return [item for item in items if item]
+
+
+def _chain(matches: Iterable[re.Match[str]]) -> list[re.Match[str]]:
+    """Those matches whose numbers continue 1, 2, 3 ..."""
+    chain: list[re.Match[str]] = []
+    for match in matches:
+        if int(next(group for group in match.groups() if group)) == len(chain) + 1:
+            chain.append(match)
+    return chain
+
+
+def normalise_item(text: str) -> str:
+    """Case and blanks do not matter, nor a full stop at the end."""
+    return " ".join(text.casefold().split()).rstrip(".").rstrip()
+
+
+def set_scores(references: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]]) -> dict[str, float]:
+    """Means over items of set precision, recall and F1 in 0..100, by normalised equality.
+
+    references, predictions: [items][entries]. Two empty sets agree fully.
+
+    >>> set_scores([["a", "b"]], [["A ", "c", "d", "e"]])
+    {'set_precision': 25.0, 'set_recall': 50.0, 'set_f1': 33.33333333333333}
+    """
+    if len(references) != len(predictions):
+        raise ValueError(f"{len(references)} items have references but {len(predictions)} have predictions")
+    if not predictions:
+        raise ValueError("no items to score")
+    precision = recall = f1 = 0.0
+    for reference, prediction in zip(references, predictions, strict=True):
+        wanted = {normalise_item(entry) for entry in reference}
+        given = {normalise_item(entry) for entry in prediction}
+        common = len(wanted & given)
+        agree = float(not wanted and not given)
+        precision += common / len(given) if given else agree
+        recall += common / len(wanted) if wanted else agree
+        f1 += 2.0 * common / (len(wanted) + len(given)) if wanted or given else 1.0
+    scale = 100.0 / len(predictions)
+    return {"set_precision": scale * precision, "set_recall": scale * recall, "set_f1": scale * f1}

@@ -1,0 +1,109 @@
+"""Names of ranking measures: one parser for the three spellings in use.
+
+The lingua franca is the ir_measures grammar (``nDCG@10``, ``RR(rel=2)@10``, ``AP``); the papers write
+``MRR@10``, ``MAP``, ``Recall@100``; trec_eval writes ``ndcg_cut_10`` (also ``ndcg_cut.10``), ``recall_100``,
+``recip_rank``. All of them are read here and always printed in the first form.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+NAMES = ("nDCG", "RR", "AP", "P", "R", "Success", "Judged")
+
+_ALIASES = {
+    "ndcg": "nDCG", "ndcg_cut": "nDCG",
+    "rr": "RR", "mrr": "RR", "recip_rank": "RR",
+    "ap": "AP", "map": "AP", "map_cut": "AP",
+    "p": "P", "precision": "P",
+    "r": "R", "recall": "R",
+    "success": "Success", "hit": "Success", "hits": "Success",
+    "judged": "Judged",
+}  # fmt: skip
+
+_NEEDS_CUTOFF = ("P", "R", "Success", "Judged")
+
+_IR_MEASURES = re.compile(r"^([A-Za-z_]+)(?:\(([^()]*)\))?(?:@(\d+))?$")
+_TREC_EVAL = re.compile(r"^([A-Za-z_]+?)[_.](\d+)$")
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """One measure. ``rel`` is the lowest grade that counts as relevant (nDCG reads grades and ignores it)."""
+
+    name: str
+    cutoff: int | None = None
+    rel: int = 1
+    judged_only: bool = False
+    exponential: bool = False
+
+    def __str__(self) -> str:
+        options = []
+        if self.exponential:
+            options.append("dcg='exp-log2'")
+        if self.judged_only:
+            options.append("judged_only=True")
+        if self.rel != 1:
+            options.append(f"rel={self.rel}")
+        arguments = f"({','.join(options)})" if options else ""
+        return f"{self.name}{arguments}{'' if self.cutoff is None else f'@{self.cutoff}'}"
+
+
+def parse_measure(text: str | Measure) -> Measure:
+    """Reads one measure name.
+
+    >>> [str(parse_measure(name)) for name in ("ndcg_cut_10", "MRR@10", "recall.100", "map", "RR(rel=2)@10")]
+    ['nDCG@10', 'RR@10', 'R@100', 'AP', 'RR(rel=2)@10']
+    """
+    if isinstance(text, Measure):
+        return text
+    stripped = text.strip()
+    match = _IR_MEASURES.match(stripped)
+    if match and match.group(1).lower() in _ALIASES:
+        name, options, cutoff = match.groups()
+    elif (trec := _TREC_EVAL.match(stripped)) and trec.group(1).lower() in _ALIASES:
+        name, options, cutoff = trec.group(1), None, trec.group(2)
+    else:
+        raise ValueError(
+            f"unknown ranking measure {text!r}; known are {', '.join(NAMES)} with a cutoff (nDCG@10), "
+            "in the spelling of ir_measures, trec_eval (ndcg_cut_10, recall_100) or of papers (MRR@10, MAP)"
+        )
+    measure = Measure(
+        _ALIASES[name.lower()], None if cutoff is None else int(cutoff), **_options(text, options)
+    )
+    if measure.cutoff is None and measure.name in _NEEDS_CUTOFF:
+        raise ValueError(f"measure {text!r} needs a cutoff, for instance {measure.name}@10")
+    if measure.cutoff == 0:
+        raise ValueError(f"measure {text!r} has cutoff 0; the smallest is 1")
+    if measure.rel < 1:
+        raise ValueError(
+            f"measure {text!r}: rel must be at least 1, since grade 0 means judged as not relevant"
+        )
+    if measure.exponential and measure.name != "nDCG":
+        raise ValueError(f"measure {text!r}: only nDCG has a gain function to choose")
+    if measure.name == "Judged" and (measure.judged_only or measure.rel != 1):
+        raise ValueError(f"measure {text!r}: Judged counts judged documents of any grade and takes no option")
+    return measure
+
+
+def _options(text: object, options: str | None) -> dict[str, Any]:
+    """``"rel=2,judged_only=True"`` -> keyword arguments of Measure."""
+    parsed: dict[str, Any] = {}
+    for part in (options or "").split(","):
+        key, _, value = (piece.strip() for piece in part.partition("="))
+        if not key:
+            continue
+        if key == "rel" and value.isdigit():
+            parsed["rel"] = int(value)
+        elif key == "judged_only" and value in ("True", "False"):
+            parsed["judged_only"] = value == "True"
+        elif key == "dcg" and value.strip("'\"") in ("log2", "exp-log2"):
+            parsed["exponential"] = value.strip("'\"") == "exp-log2"
+        else:
+            raise ValueError(
+                f"measure {text!r}: option {part.strip()!r} is not understood; "
+                "known are rel=N, judged_only=True and dcg='exp-log2'"
+            )
+    return parsed

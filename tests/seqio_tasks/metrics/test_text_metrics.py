@@ -1,0 +1,149 @@
+"""Text, answer, label and list metrics against sacrebleu, rouge-score, scikit-learn and values by hand."""
+
+from __future__ import annotations
+
+import pytest
+import sacrebleu
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rouge_score import rouge_scorer
+from sklearn.metrics import accuracy_score, f1_score
+
+from seqio_tasks.metrics import answers, labels, lists, text
+
+_sentences = st.lists(
+    st.sampled_from(["the", "cat", "sat", "on", "a", "mat", "near", "rivers", "flowing", "3.5", "km", ","]),
+    max_size=9,
+).map(" ".join)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(_sentences, _sentences), min_size=1, max_size=6), st.sampled_from([1, 2, 4]))
+def test_bleu_with_one_reference_equals_sacrebleu(pairs: list, order: int) -> None:
+    references, predictions = [r for r, _ in pairs], [p for _, p in pairs]
+    expected = sacrebleu.corpus_bleu(predictions, [references], force=True) if order == 4 else None
+    ours = text.bleu([[r] for r in references], predictions, max_order=order)
+    if expected is not None:
+        assert ours == pytest.approx(expected.score, abs=1e-9)
+    else:
+        metric = sacrebleu.BLEU(max_ngram_order=order)
+        assert ours == pytest.approx(metric.corpus_score(predictions, [references]).score, abs=1e-9)
+
+
+def test_bleu_with_several_references_is_transposed_rightly() -> None:
+    references = [
+        ["the cat sat on the mat"],
+        ["two dogs ran very far", "a pair of dogs ran away"],
+        ["x y z w v"],
+    ]
+    predictions = ["the cat sat on the mat", "a pair of dogs ran away", "x y z w v"]
+    assert text.bleu(references, predictions) == pytest.approx(100.0)
+    assert "version" in text.bleu_signature(references)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(_sentences, _sentences), min_size=1, max_size=4))
+def test_rouge_equals_rouge_score(pairs: list) -> None:
+    scorer = rouge_scorer.RougeScorer(list(text.ROUGE_TYPES), use_stemmer=True)
+    ours = text.rouge([[r] for r, _ in pairs], [p for _, p in pairs], text.ROUGE_TYPES)
+    for kind in text.ROUGE_TYPES:
+        expected = sum(scorer.score(r, p)[kind].fmeasure for r, p in pairs) / len(pairs)
+        assert ours[kind] == pytest.approx(100 * expected, abs=1e-9)
+
+
+def test_rouge_takes_the_best_reference() -> None:
+    assert text.rouge([["red fox", "grey wolf"]], ["grey wolves"], ["rougeL"])["rougeL"] == pytest.approx(
+        50.0
+    )
+
+
+@pytest.mark.parametrize(
+    "references, prediction, exact, overlap",
+    [
+        (["The Eiffel Tower"], "eiffel tower.", 1.0, 1.0),
+        (["Denver Broncos"], "the Broncos of Denver", 0.0, 0.8),
+        (["a b c"], "c d", 0.0, 0.5),  # "a" is an article: {b, c} against {c, d}
+        (["x", "y z"], "y", 0.0, 2 / 3),
+        (["word word"], "word", 0.0, 2 / 3),
+        (["unanswerable"], "Unanswerable.", 1.0, 1.0),
+        (["unanswerable"], "it is unanswerable", 0.0, 0.0),
+        (["Paris"], "unanswerable", 0.0, 0.0),
+        (["Paris"], "", 0.0, 0.0),
+        (["the"], "an", 1.0, 1.0),
+    ],
+)
+def test_answers_by_hand(references: list, prediction: str, exact: float, overlap: float) -> None:
+    assert answers.exact_match(references, prediction) == exact
+    assert answers.f1(references, prediction) == pytest.approx(overlap)
+
+
+def test_answers_are_averaged_over_items() -> None:
+    assert answers.squad([["a cat"], ["dogs"]], ["cat", "two dogs"]) == {
+        "exact_match": 50.0, "f1": pytest.approx(100 * (1 + 2 / 3) / 2),
+    }  # fmt: skip
+
+
+_names = ("yes", "no", "maybe")
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(_names), st.sampled_from([*_names, labels.UNPARSED])),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_labels_equal_scikit_learn(pairs: list) -> None:
+    gold, given_ = [g for g, _ in pairs], [p for _, p in pairs]
+    ours = labels.classification(gold, given_, _names)
+    options = {"labels": list(_names), "zero_division": 0}
+    assert ours["accuracy"] == pytest.approx(100 * accuracy_score(gold, given_))
+    assert ours["macro_f1"] == pytest.approx(100 * f1_score(gold, given_, average="macro", **options))
+    assert ours["weighted_f1"] == pytest.approx(100 * f1_score(gold, given_, average="weighted", **options))
+    assert ours["unparsed"] == given_.count(labels.UNPARSED)
+
+
+def test_stated_labels_are_read_from_the_first_line() -> None:
+    names = ["support", "not enough information"]
+    assert labels.parse_label(" Support.\nbecause", names) == "support"
+    assert labels.parse_label('"Not Enough Information"', names) == "not enough information"
+    assert labels.parse_label("supported", names) == labels.UNPARSED
+    assert labels.parse_label("", names) == labels.UNPARSED
+
+
+def test_a_gold_label_outside_the_set_is_an_error() -> None:
+    with pytest.raises(ValueError, match="item 1: gold label 'c'"):
+        labels.classification(["a", "c"], ["a", "a"], ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    "written, items",
+    [
+        ("1. red\n2. blue", ["red", "blue"]),
+        ("1. red 2. blue 3. green", ["red", "blue", "green"]),
+        ("(1) red (2) blue", ["red", "blue"]),
+        ("1) red\n2) blue", ["red", "blue"]),
+        ("\n".join(f"{i}. item {i}" for i in range(1, 13)), [f"item {i}" for i in range(1, 13)]),
+        ("1. python 3.5 notes\n2. part 2. of it", ["python 3.5 notes", "part 2. of it"]),
+        ("1. long\nitem\n2. other", ["long\nitem", "other"]),
+        ("red", ["red"]),
+        ("", []),
+        ("1. ", []),
+    ],
+)
+def test_lists_are_parsed(written: str, items: list) -> None:
+    assert lists.parse_list(written) == items
+
+
+def test_set_scores_by_hand() -> None:
+    ours = lists.set_scores([["a", "b"], ["x"], []], [["A.", "c"], [], []])
+    assert ours == {"set_precision": 50.0, "set_recall": 50.0, "set_f1": 50.0}
+
+
+@pytest.mark.parametrize("function", [text.bleu, text.rouge, answers.squad])
+def test_references_must_be_lists(function) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ValueError, match="item 0: references must be a list"):
+        function(["a text"], ["a text"])
+    with pytest.raises(ValueError, match="1 items have references but 2"):
+        function([["a"]], ["a", "b"])

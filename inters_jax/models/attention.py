@@ -95,8 +95,8 @@ def cache_attention(
 ) -> jax.Array:
     """Attention of new positions over a cache whose slot s holds position s.
 
-    q: [B, T, H, K]; keys, values: [B, G, S, K], the new positions already written; positions: int [B, T], -1 for
-    padding, whose output means nothing. -> [B, T, H, K]
+    q: [B, T, H, K]; keys, values: [B, G, S, K], the new positions already written; positions: int [B, T], -1
+    for padding, whose output means nothing. -> [B, T, H, K]
     """
     batch, length, heads, size = q.shape
     groups, slots = keys.shape[1], jnp.arange(keys.shape[2])

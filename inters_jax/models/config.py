@@ -41,14 +41,16 @@ class RopeScaling:
 
     def __post_init__(self) -> None:
         if self.kind not in ROPE_KINDS:
-            raise ModelError(f"rope scaling {self.kind!r} is not supported; known kinds: {', '.join(ROPE_KINDS)}")
+            raise ModelError(
+                f"rope scaling {self.kind!r} is not supported; known kinds: {', '.join(ROPE_KINDS)}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
 class DecoderConfig:
     """Shape and arithmetic of one decoder.
 
-    >>> config = DecoderConfig(vocab_size=100, hidden_size=32, intermediate_size=64, num_layers=2, num_heads=4)
+    >>> config = DecoderConfig(vocab_size=100, hidden_size=32, intermediate_size=64, num_heads=4)
     >>> config.num_kv_heads, config.head_dim
     (4, 8)
     """
@@ -89,7 +91,8 @@ class DecoderConfig:
         if not self.head_dim:
             if self.hidden_size % self.num_heads:
                 raise ModelError(
-                    f"hidden_size {self.hidden_size} is no multiple of num_heads {self.num_heads}; give head_dim"
+                    f"hidden_size {self.hidden_size} is no multiple of num_heads {self.num_heads};"
+                    " give head_dim"
                 )
             fill("head_dim", self.hidden_size // self.num_heads)
         if isinstance(self.rope_scaling, Mapping):
@@ -109,7 +112,9 @@ class DecoderConfig:
             raise ModelError(f"head_dim {self.head_dim} must be even for rotary positions")
         for name, known in (("norm", NORMS), ("activation", ACTIVATIONS)):
             if getattr(self, name) not in known:
-                raise ModelError(f"{name} {getattr(self, name)!r} is not supported; known: {', '.join(known)}")
+                raise ModelError(
+                    f"{name} {getattr(self, name)!r} is not supported; known: {', '.join(known)}"
+                )
         if self.sliding_window is not None and self.sliding_window < 1:
             raise ModelError(f"sliding_window must be positive or None, not {self.sliding_window}")
 

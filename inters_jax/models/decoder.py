@@ -59,10 +59,12 @@ class SelfAttention(nnx.Module):
 
         self.query, self.key, self.value = into(h, "heads"), into(g, "kv_heads"), into(g, "kv_heads")
         self.output = Linear(
-            (h, k), (d,), ("heads", "head_dim", "embed"), rngs=rngs, std=config.init_std * residual_scale(config),
-            param_dtype=param_dtype, bias=config.attention_output_bias, flatten=flatten,
+            (h, k), (d,), ("heads", "head_dim", "embed"), rngs=rngs, param_dtype=param_dtype,
+            std=config.init_std * residual_scale(config), bias=config.attention_output_bias, flatten=flatten,
         )  # fmt: skip
-        self.query_norm = Norm(k, config, param_dtype=param_dtype, axis="head_dim") if config.qk_norm else None
+        self.query_norm = (
+            Norm(k, config, param_dtype=param_dtype, axis="head_dim") if config.qk_norm else None
+        )
         self.key_norm = Norm(k, config, param_dtype=param_dtype, axis="head_dim") if config.qk_norm else None
 
     def project(self, x: jax.Array, angles: Angles, constrain: Constrain) -> tuple[jax.Array, ...]:
@@ -105,8 +107,8 @@ class Decoder(nnx.Module):
       rngs: the stream "params" starts random weights.
       param_dtype: how parameters are stored; float32 for training.
       dtype: how they are multiplied; norms, softmax and logits are float32 in any case.
-      remat: what the backward pass computes again: "none"; "dots" keeps matrix products only; "full" keeps only
-        the input of each block.
+      remat: what the backward pass computes again: "none"; "dots" keeps matrix products only; "full" keeps
+        only the input of each block. Attention scores are computed again in any case.
       constrain: called as `constrain(activation, axis_names)` with names from batch, length, embed, heads,
         kv_heads, head_dim, mlp, vocab; may pin how activations lie on a mesh.
       flatten: multiply activations as [B * L, D]; turn off when the length axis is split over devices.
@@ -164,7 +166,8 @@ class Decoder(nnx.Module):
         """States after the final norm, [B, L, D] in the compute dtype.
 
         Args:
-          tokens, segment_ids, positions: int [B, L]. Positions start at 0 in each segment; segment 0 is padding.
+          tokens, segment_ids, positions: int [B, L]. Positions start at 0 in each segment; segment 0 is
+            padding.
           branch_ids: int [B, L] or None. 0 marks a prompt, n > 0 its n-th continuation: continuations see the
             prompt of their segment and themselves, and each takes its positions up where the prompt ends.
         """
@@ -237,7 +240,11 @@ class Decoder(nnx.Module):
             else:
                 keys, values = cache.layer(index)
                 attended = cache_attention(
-                    query, keys.astype(query.dtype), values.astype(query.dtype), positions=positions, window=window
+                    query,
+                    keys.astype(query.dtype),
+                    values.astype(query.dtype),
+                    positions=positions,
+                    window=window,
                 )
             return (block.finish(x, attended, self.constrain), cache), None
 
@@ -255,7 +262,9 @@ class Decoder(nnx.Module):
 
     def _angles(self, positions: jax.Array) -> Angles:
         config = self.config
-        return rope_angles(positions, rope_frequencies(config.head_dim, config.rope_theta, config.rope_scaling))
+        return rope_angles(
+            positions, rope_frequencies(config.head_dim, config.rope_theta, config.rope_scaling)
+        )
 
 
 def logical_axes(model: Decoder | nnx.State) -> Any:

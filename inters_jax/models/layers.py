@@ -2,8 +2,8 @@
 
 Shapes: B rows, L positions, D hidden size, F MLP size, H query heads, G key/value heads, K head size.
 Parameters are stored in `param_dtype` and used in the type of the activations; norms compute in float32.
-Every parameter carries the names of its axes (`nnx.Param(..., out_sharding=names)`), the leading "layers" axis
-of stacked blocks included; `mesh.py` decides what the names mean on a machine.
+Every parameter carries the names of its axes (`nnx.Param(..., out_sharding=names)`), the leading "layers"
+axis of stacked blocks included; `mesh.py` decides what the names mean on a machine.
 """
 
 from __future__ import annotations
@@ -72,12 +72,19 @@ class Linear(nnx.Module):
 class Norm(nnx.Module):
     """Root-mean-square norm in float32.
 
-    "rms" rounds the normalised values to the compute type before the weight is applied, "rms_plus_one" applies
-    `1 + weight` in float32 and rounds last: the two conventions of published models, different in bfloat16.
+    "rms" rounds the normalised values to the compute type before the weight is applied, "rms_plus_one"
+    applies `1 + weight` in float32 and rounds last: the two conventions of published models, which differ in
+    bfloat16.
     """
 
     def __init__(
-        self, size: int, config: DecoderConfig, *, param_dtype: DTypeLike, axis: str = "norm", stacked: bool = True
+        self,
+        size: int,
+        config: DecoderConfig,
+        *,
+        param_dtype: DTypeLike,
+        axis: str = "norm",
+        stacked: bool = True,
     ) -> None:
         self.plus_one = config.norm == "rms_plus_one"
         self.eps = config.norm_eps
@@ -124,7 +131,7 @@ class GatedMLP(nnx.Module):
 
 
 def residual_scale(config: DecoderConfig) -> float:
-    """Random starts shrink what each layer adds, so that the sum over 2 x num_layers additions keeps its size."""
+    """Random starts shrink what each of the 2 x num_layers additions brings, to keep the size of their sum."""
     return 1.0 / math.sqrt(2.0 * config.num_layers)
 
 

@@ -1,0 +1,341 @@
+"""Model folders in the Hugging Face layout: `config.json`, safetensors files, tokenizer files.
+
+Reading streams: one parameter is on the host at a time (a stacked parameter: all its layers), then on its
+devices. Nothing is unpickled, no code from a folder is run, and writing keeps every bit if the dtype is kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.typing import DTypeLike
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from inters_jax.models.config import DecoderConfig, ModelError
+from inters_jax.models.decoder import Decoder, abstract_model
+from inters_jax.models.families import Tensor, tensors
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+)
+HUB_PATTERNS = ("*.safetensors", "*.json", "*.model", "*.jinja", "merges.txt")
+# Buffers that older files carry; they follow from the config.
+IGNORED_SUFFIXES = (".rotary_emb.inv_freq", ".attn.masked_bias", ".attn.bias")
+MAX_SHARD_BYTES = 5_000_000_000
+
+
+def folder_of(source: str | Path) -> Path:
+    """The local folder of a model: `source` itself, or the download of that hub name."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists() or str(source).count("/") > 1 or str(source).startswith((".", "~", "/")):
+        raise ModelError(f"{source}: no such folder; a model is a folder with a config.json, or a hub name")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(str(source), allow_patterns=list(HUB_PATTERNS)))
+    except Exception as error:  # the hub client raises many unrelated types
+        raise ModelError(
+            f"{source}: neither a folder here nor a model that the Hugging Face hub gave us"
+            f" ({type(error).__name__}: {error}); check the name, the network and HF_TOKEN"
+        ) from error
+
+
+class Checkpoint:
+    """The tensors of a folder by name, read from memory-mapped files when asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._stack = contextlib.ExitStack()
+        self._open: dict[str, Any] = {}
+        self.files = self._locate()
+
+    def _locate(self) -> dict[str, str]:
+        """Tensor name -> file name."""
+        index = self.folder / INDEX
+        if index.is_file():
+            listed: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            for file in sorted(set(listed.values())):
+                if Path(file).name != file:
+                    raise ModelError(f"{index}: {file!r} lies outside the folder; weights must lie beside it")
+                if not (self.folder / file).is_file():
+                    raise ModelError(
+                        f"{self.folder / file}: missing, but {INDEX} names it; download the folder again"
+                    )
+                held = set(self._handle(file).keys())
+                absent = sorted(name for name, where in listed.items() if where == file and name not in held)
+                if absent:
+                    raise ModelError(
+                        f"{self.folder / file}: {INDEX} puts {_some(absent)} here, but it is not"
+                    )
+            return listed
+        if (self.folder / SINGLE).is_file():
+            return dict.fromkeys(self._handle(SINGLE).keys(), SINGLE)
+        pickled = [path.name for path in self.folder.glob("*.bin")]
+        hint = "convert it with transformers' save_pretrained" if pickled else "is the download complete?"
+        found = (
+            f"only pickled weights ({_some(pickled)}), which are never opened" if pickled else "no weights"
+        )
+        raise ModelError(f"{self.folder}: {found}; {SINGLE} or {INDEX} is needed, {hint}")
+
+    def _handle(self, file: str) -> Any:
+        if file not in self._open:
+            try:
+                handle = safe_open(self.folder / file, framework="numpy")
+            except (SafetensorError, OSError) as error:
+                raise ModelError(
+                    f"{self.folder / file}: not a whole safetensors file ({error}); download it again"
+                ) from error
+            self._open[file] = self._stack.enter_context(handle)
+        return self._open[file]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a tensor, from the header of its file."""
+        return tuple(self._handle(self.files[name]).get_slice(name).get_shape())
+
+    def read(self, name: str) -> np.ndarray:
+        """One tensor, in the dtype of the file."""
+        array: np.ndarray = self._handle(self.files[name]).get_tensor(name)
+        if array.dtype.kind not in "fV":
+            raise ModelError(
+                f"{self.folder / self.files[name]}: {name} holds {array.dtype}, not floating-point numbers;"
+                " quantised weights are not supported"
+            )
+        return array
+
+    def __enter__(self) -> Checkpoint:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+
+def load(
+    source: str | Path,
+    *,
+    dtype: DTypeLike = jnp.float32,
+    param_dtype: DTypeLike | None = None,
+    param_shardings: Any = None,
+    **options: Any,
+) -> Decoder:
+    """A decoder with the weights of a folder or hub name.
+
+    Args:
+      source: a local folder, or a hub name such as "mistralai/Mistral-7B-v0.1".
+      dtype: compute dtype.
+      param_dtype: how parameters are kept; the same as `dtype` unless given (training wants float32).
+      param_shardings: a tree like `nnx.state(model, nnx.Param)`, or like its plain dict, with a
+        `jax.sharding.Sharding` per parameter, which goes straight there. None: the default device.
+      options: further options of `Decoder` (remat, constrain, flatten).
+    """
+    folder = folder_of(source)
+    config = DecoderConfig.from_hf(folder)
+    param_dtype = dtype if param_dtype is None else param_dtype
+    graphdef, params = abstract_model(config, dtype=dtype, param_dtype=param_dtype, **options)
+    shardings = {} if param_shardings is None else _flat(param_shardings)
+    with Checkpoint(folder) as checkpoint:
+        rows = tensors(config)
+        flat = _flat(params)
+        _check(checkpoint, rows, flat, config)
+        loaded = {}
+        for row in rows:
+            shape = flat[row.path].shape
+            loaded[row.path] = _place(_gather(checkpoint, row, shape, param_dtype), shardings.get(row.path))
+    filled = jax.tree_util.tree_map_with_path(lambda path, _: loaded[_names(path)], params)
+    return nnx.merge(graphdef, filled)
+
+
+def save(
+    model: Decoder,
+    folder: str | Path,
+    *,
+    tokenizer: str | Path | None = None,
+    dtype: DTypeLike | None = None,
+    max_shard_bytes: int = MAX_SHARD_BYTES,
+) -> Path:
+    """Writes a model folder that transformers and `load` read; it appears under its name when it is whole.
+
+    Args:
+      model: the decoder; its parameters must be reachable from this process.
+      folder: must not exist or be empty.
+      tokenizer: a folder with tokenizer files, or one tokenizer.json; copied beside the weights.
+      dtype: of the written weights; that of the parameters unless given.
+      max_shard_bytes: files grow no larger (a single larger tensor gets its own).
+    """
+    target = Path(folder)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ModelError(f"{target}: exists and is not an empty folder; name another, or remove it first")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    flat = _flat(nnx.state(model, nnx.Param))
+    kept = np.dtype(dtype) if dtype is not None else np.dtype(model.embedding.dtype)
+    description = {**model.config.to_hf(), "torch_dtype": kept.name}
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as work:
+        made = Path(work) / "model"
+        made.mkdir()
+        _write_weights(made, model.config, flat, kept, max_shard_bytes)
+        _write_json(made / "config.json", description)
+        ends = {key: description[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
+        _write_json(made / "generation_config.json", {k: v for k, v in ends.items() if v is not None})
+        if tokenizer is not None:
+            copy_tokenizer(tokenizer, made)
+        if target.exists():
+            target.rmdir()
+        made.rename(target)
+    return target
+
+
+def copy_tokenizer(source: str | Path, folder: Path) -> None:
+    """Copies the tokenizer files of a folder (or those beside a tokenizer.json) into another folder."""
+    source = Path(source)
+    source = source.parent if source.is_file() else source
+    found = [name for name in TOKENIZER_FILES if (source / name).is_file()]
+    if not {"tokenizer.json", "tokenizer.model", "vocab.json"} & set(found):
+        raise ModelError(f"{source}: no tokenizer.json, tokenizer.model or vocab.json to copy")
+    for name in found:
+        shutil.copyfile(source / name, folder / name)
+
+
+def _check(
+    checkpoint: Checkpoint, rows: list[Tensor], flat: Mapping[tuple[str, ...], Any], config: DecoderConfig
+) -> None:
+    """Every tensor is there, in its shape, and nothing is left over."""
+    expected = {}
+    for row in rows:
+        shape = tuple(flat[row.path].shape)
+        for name in _files_names(row, config):
+            expected[name] = row.file_shape(shape[1:] if row.stacked else shape)
+    missing = [name for name in expected if name not in checkpoint.files]
+    if missing:
+        raise ModelError(f"{checkpoint.folder}: {len(missing)} tensors missing: {_some(missing)}")
+    extra = [
+        name for name in checkpoint.files if name not in expected and not name.endswith(IGNORED_SUFFIXES)
+    ]
+    if config.tie_embeddings and "lm_head.weight" in extra:
+        extra.remove("lm_head.weight")
+        if not np.array_equal(
+            checkpoint.read("lm_head.weight"), checkpoint.read("model.embed_tokens.weight")
+        ):
+            raise ModelError(
+                f"{checkpoint.folder}: config.json ties the head to the embedding, but lm_head.weight differs"
+                " from it; set tie_word_embeddings to false"
+            )
+    if extra:
+        raise ModelError(
+            f"{checkpoint.folder}: {len(extra)} tensors without a place in the {config.family} model of this"
+            f" config.json: {_some(extra)}"
+        )
+    wrong = [
+        f"{name} is {list(checkpoint.shape(name))}, expected {list(shape)}"
+        for name, shape in expected.items()
+        if checkpoint.shape(name) != shape
+    ]
+    if wrong:
+        raise ModelError(
+            f"{checkpoint.folder}: {len(wrong)} tensors do not fit config.json: {_some(wrong, '; ')}"
+        )
+
+
+def _gather(checkpoint: Checkpoint, row: Tensor, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
+    """One parameter on the host, filled tensor by tensor. shape: that of the parameter, layers included."""
+    out = np.empty(shape, dtype)
+    slots = out if row.stacked else out[None]
+    for layer, slot in enumerate(slots):
+        array = checkpoint.read(row.name.format(layer=layer))
+        slot[...] = (array if row.inputs is None else array.T).reshape(slot.shape)
+    return out
+
+
+def _place(array: np.ndarray, sharding: jax.sharding.Sharding | None) -> jax.Array:
+    if sharding is None:
+        return jnp.asarray(array)
+    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+
+def _write_weights(
+    folder: Path, config: DecoderConfig, flat: Mapping[tuple[str, ...], Any], dtype: np.dtype, limit: int
+) -> None:
+    """One file, or numbered files and an index; the host holds one file's tensors at a time."""
+    planned = [
+        (name, row, layer, row.file_shape(tuple(flat[row.path].shape[1 if row.stacked else 0 :])))
+        for row in tensors(config)
+        for layer, name in enumerate(_files_names(row, config))
+    ]
+    files: list[list[tuple[str, Tensor, int, tuple[int, ...]]]] = [[]]
+    size = 0
+    for item in planned:
+        weight = math.prod(item[3]) * dtype.itemsize
+        if files[-1] and size + weight > limit:
+            files.append([])
+            size = 0
+        files[-1].append(item)
+        size += weight
+    places: dict[str, str] = {}
+    for number, items in enumerate(files, start=1):
+        file = SINGLE if len(files) == 1 else f"model-{number:05d}-of-{len(files):05d}.safetensors"
+        arrays = {
+            name: _to_file(flat[row.path], row, layer, shape, dtype) for name, row, layer, shape in items
+        }
+        save_file(arrays, folder / file, metadata={"format": "pt"})
+        places |= dict.fromkeys(arrays, file)
+    if len(files) > 1:
+        total = sum(math.prod(shape) for _, _, _, shape in planned) * dtype.itemsize
+        _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": places})
+
+
+def _to_file(
+    value: jax.Array, row: Tensor, layer: int, shape: tuple[int, ...], dtype: np.dtype
+) -> np.ndarray:
+    array = np.asarray(value[layer] if row.stacked else value).astype(dtype, copy=False)
+    # The writer stores memory as it lies, so the transposed matrix must really be laid out that way.
+    return np.ascontiguousarray(
+        array.reshape(shape[::-1]).T if row.inputs is not None else array.reshape(shape)
+    )
+
+
+def _files_names(row: Tensor, config: DecoderConfig) -> Iterator[str]:
+    """The names of a row: one per layer, or just the one."""
+    return (row.name.format(layer=layer) for layer in range(config.num_layers if row.stacked else 1))
+
+
+def _flat(tree: Any) -> dict[tuple[str, ...], Any]:
+    """{path: leaf} of a tree of parameters or shardings (an nnx state, or a nested dict)."""
+    return {_names(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+
+
+def _names(path: tuple[Any, ...]) -> tuple[str, ...]:
+    """Dict keys along a tree path; the wrapper of an nnx variable adds nothing."""
+    return tuple(str(key.key) for key in path if hasattr(key, "key") and isinstance(key.key, str))
+
+
+def _some(names: list[str], separator: str = ", ", limit: int = 5) -> str:
+    more = f"{separator}and {len(names) - limit} more" if len(names) > limit else ""
+    return separator.join(names[:limit]) + more
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

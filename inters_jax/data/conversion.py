@@ -1,0 +1,207 @@
+"""SeqIO tasks -> token sequences: our own tasks by their fast path, a stranger's through its dataset.
+
+The only part of this folder that needs SeqIO; `prepare` imports it when there is something to prepare.
+
+    our task      task.encoded_examples(split, seed, epoch, ...)     plain Python, batched tokenizer
+    any other     task.get_dataset(...)                              its preprocessors, or its cached data
+
+Either way a sequence is ``[bos] + inputs + targets``. A sequence that is too long is dropped and counted,
+never cut: a cut at the right end would take the answer.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from inters_jax.data.token_store import StoreError
+
+Converted = tuple[np.ndarray, int, str]  # tokens int32 [n], target_start, example id
+
+ROWS = "rows"
+SHORTENED = "shortened"
+TOO_LONG = "dropped: longer than max_length"
+NO_TARGET = "dropped: empty target"
+NO_CONTEXT = "dropped: a single token, nothing to predict it from"
+
+# Texts in which tokenizers differ: spaces, case, digits, accents, other scripts, code, special-token strings.
+_PROBES = (
+    "Answer: yes",
+    "  two leading spaces and a tab\t.",
+    "HELLO world 1234567890, 3.14159",
+    "na\u00efve caf\u00e9 \u2014 \u201cquotes\u201d \u20ac5",
+    "\u68c0\u7d22\u7cfb\u7edf \u043f\u043e\u0438\u0441\u043a \u0628\u062d\u062b",
+    "def f(x):\n    return x ** 2  # \U0001f600",
+    "line one\nline two\n\nline four",
+    "un\u00adbroken\u00a0words and <s>markup</s>",
+)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How to read one task: `read(pass_, report)` yields its examples and counts what it leaves out."""
+
+    name: str
+    rows: int | None  # per pass, for the progress bar
+    folders: tuple[str, ...]  # of raw_dir
+    read: Callable[[int, Counter[str]], Iterator[Converted]]
+
+
+def reader(task: Any, vocabulary: Any, *, split: str, seed: int, max_length: int) -> Reader:
+    """The reader of a seqio.Task; refuses a task whose ids would mean something else to the tokenizer.
+
+    Args:
+      task: a seqio.Task; with a method `encoded_examples` it is one of our own.
+      vocabulary: the HuggingFaceVocabulary of the model.
+      split: a split of the task.
+      seed: draws templates and demonstrations; pass p of a stranger's task is read with seed + p.
+      max_length: tokens of the longest sequence, BOS and EOS included.
+    """
+    bos = [] if vocabulary.bos_id is None else [plain_ids(vocabulary, [vocabulary.bos_id])[0]]
+    own = hasattr(task, "encoded_examples")
+    if not own:
+        _check_features(task)
+        for name in ("inputs", "targets"):
+            if name in task.output_features:
+                check_vocabulary(task.name, name, task.output_features[name].vocabulary, vocabulary)
+
+    def read(pass_: int, report: Counter[str]) -> Iterator[Converted]:
+        if own:
+            pairs = _own(task, vocabulary, split, seed, pass_, max_length, report)
+        else:
+            pairs = _stranger(task, split, seed + pass_, report)
+        for inputs, targets, example_id in pairs:
+            start = len(bos) + len(inputs)
+            if len(targets) == 0:
+                report[NO_TARGET] += 1
+            elif start + len(targets) > max_length:
+                report[TOO_LONG] += 1
+            elif start + len(targets) < 2:
+                report[NO_CONTEXT] += 1
+            else:
+                tokens = np.concatenate([np.array(bos, np.int64), inputs, targets])
+                # Without BOS and without inputs the first target has nothing before it.
+                yield tokens, max(start, 1), example_id
+
+    pair = getattr(task, "pair", None)
+    folder = getattr(pair, "folder", "")
+    return Reader(task.name, _rows(task, split), (folder,) if folder else (), read)
+
+
+def plain_ids(vocabulary: Any, ids: Sequence[int] | np.ndarray) -> np.ndarray:
+    """SeqIO ids as the model's own: our vocabularies may shift them by one to keep 0 free of text."""
+    convert = getattr(vocabulary, "to_hf", None)
+    return np.asarray(ids if convert is None or len(ids) == 0 else convert(ids), np.int64)
+
+
+def _own(
+    task: Any,
+    vocabulary: Any,
+    split: str,
+    seed: int,
+    pass_: int,
+    max_length: int,
+    report: Counter[str],
+) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
+    examples = task.encoded_examples(
+        split, seed=seed, epoch=pass_, max_length=max_length, vocabulary=vocabulary
+    )
+    for encoded in examples:
+        yield (
+            plain_ids(vocabulary, encoded.input_ids),
+            plain_ids(vocabulary, encoded.target_ids),
+            encoded.example.example_id,
+        )
+    report.update(standard_names(task.last_report))
+
+
+def standard_names(report: Counter[str]) -> Counter[str]:
+    """The report of our tasks under the names used here; what has no counterpart keeps its own.
+
+    >>> sorted(standard_names(Counter({"rows read": 9, "dropped: long": 2, "examples written": 7})).items())
+    [('dropped: long', 2), ('rows', 9)]
+    """
+    names = {"rows read": ROWS, "examples with shortened documents": SHORTENED}
+    return Counter(
+        {names.get(name, name): count for name, count in report.items() if name != "examples written"}
+    )
+
+
+def _stranger(
+    task: Any, split: str, seed: int, report: Counter[str]
+) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
+    dataset = task.get_dataset(
+        sequence_length=None,
+        split=split,
+        use_cached=bool(task.cache_dir),
+        shuffle=False,
+        seed=seed,
+        num_epochs=1,
+    )
+    features = task.output_features
+    for number, example in enumerate(dataset.as_numpy_iterator()):
+        report[ROWS] += 1
+        parts = []
+        for name in ("inputs", "targets"):
+            ids = np.asarray(example.get(name, np.zeros(0, np.int64)))
+            if ids.ndim != 1:
+                raise StoreError(
+                    f"{task.name}: feature {name} has shape {ids.shape}, token ids [n] are needed"
+                )
+            parts.append(plain_ids(features[name].vocabulary if name in features else None, ids))
+        yield parts[0], parts[1], _example_id(example, f"{split}/{number}")
+
+
+def _example_id(example: dict[str, Any], otherwise: str) -> str:
+    for name in ("example_id", "id", "idx"):
+        value = example.get(name)
+        if isinstance(value, bytes | str | int | np.integer):
+            return value.decode() if isinstance(value, bytes) else str(value)
+    return otherwise
+
+
+def _rows(task: Any, split: str) -> int | None:
+    try:
+        return task.num_input_examples(split)
+    except (KeyError, ValueError, OSError):  # sources raise as they like when they do not know
+        return None
+
+
+def _check_features(task: Any) -> None:
+    if "targets" not in task.output_features:
+        raise StoreError(
+            f"{task.name} has the features {', '.join(task.output_features)}; a decoder is trained on "
+            "`targets` (and `inputs`, when there is a prompt)"
+        )
+
+
+def check_vocabulary(task: str, feature: str, theirs: Any, ours: Any) -> None:
+    """Refuses a task encoded by another tokenizer than the model's: same ids must be the same text.
+
+    Vocabularies are compared by what they do to texts in which tokenizers differ, and by their EOS.
+    """
+    if theirs == ours or type(theirs).__name__ == "PassThroughVocabulary":
+        return
+    remedy = (
+        f"Define {task} with seqio_tasks.vocabularies.HuggingFaceVocabulary of the model's tokenizer, or "
+        "prepare it with the tokenizer it was made for."
+    )
+    for probe in _PROBES:
+        found, expected = (plain_ids(v, v.encode(probe)).tolist() for v in (theirs, ours))
+        if found != expected:
+            raise StoreError(
+                f"{task}: the vocabulary of {feature} ({theirs}) is not the model's tokenizer ({ours}): it "
+                f"encodes {probe!r} as {found[:8]}, the tokenizer as {expected[:8]}. {remedy}"
+            )
+    their_eos, our_eos = (
+        None if v.eos_id is None else int(plain_ids(v, [v.eos_id])[0]) for v in (theirs, ours)
+    )
+    if their_eos != our_eos:
+        raise StoreError(
+            f"{task}: the vocabulary of {feature} ends with id {their_eos}, the tokenizer with {our_eos}. "
+            f"{remedy}"
+        )

@@ -1,0 +1,190 @@
+"""What a store was made from, so that a stale one is noticed: settings, tokenizer, code, templates, files.
+
+Everything here is cheap and needs neither SeqIO nor TensorFlow: an existing store is checked in well under a
+second. Raw folders are known by the names and sizes of their files and by the first and last 64 KiB of each;
+code and templates by their whole content. What is not on this machine any more (raw files on a training
+host) cannot have changed the store and is passed over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from inters_jax.data.token_store import StoreError
+
+OWN_PACKAGE = "seqio_tasks"
+# Parts of the package that no prepared token depends on.
+_WITHOUT_INFLUENCE = ("metrics/", "sample/", "templates/__main__.py", "templates/linter.py", "download.py")
+_BLOCK = 1 << 16
+_MISSING = ""
+
+
+def package_folder(name: str) -> Path | None:
+    """Where a package lies, without importing it; None when it is not installed."""
+    spec = importlib.util.find_spec(name)
+    return Path(spec.origin).parent if spec is not None and spec.origin else None
+
+
+def raw_folder(raw_dir: str | None) -> Path:
+    """The folder of raw files: as given, else INTERS_RAW_DIR, else the packaged sample."""
+    return _given_or_sample(raw_dir, "INTERS_RAW_DIR", "sample", "raw_dir")
+
+
+def tokenizer_source(tokenizer: str | None) -> str:
+    """The tokenizer: as given, else INTERS_TOKENIZER, else the packaged sample's."""
+    return str(_given_or_sample(tokenizer, "INTERS_TOKENIZER", "sample/tokenizer", "tokenizer"))
+
+
+def _given_or_sample(given: str | None, variable: str, inside: str, argument: str) -> Path:
+    chosen = given or os.environ.get(variable, "").strip()
+    if chosen:
+        return Path(chosen)
+    package = package_folder(OWN_PACKAGE)
+    if package is None:
+        raise StoreError(
+            f"{argument} is not given and {OWN_PACKAGE}, whose sample would be used, is not installed"
+        )
+    return package / inside
+
+
+def tokenizer_identity(tokenizer: str) -> dict[str, Any] | None:
+    """{"sha256" of tokenizer.json, "special": its named tokens}; None for a hub name not yet downloaded.
+
+    Args:
+      tokenizer: a tokenizer.json, a folder with one, or a hub name.
+    """
+    path = Path(tokenizer)
+    if path.is_dir():
+        file: Path | None = path / "tokenizer.json"
+    elif path.is_file():
+        file = path
+    else:
+        file = _downloaded(tokenizer, "tokenizer.json")
+    if file is None or not file.is_file():
+        return None
+    special: dict[str, Any] = {}
+    config = file.parent / "tokenizer_config.json"
+    if config.is_file():
+        content = json.loads(config.read_text(encoding="utf-8"))
+        for name in ("bos_token", "eos_token"):
+            token = content.get(name)
+            special[name] = token.get("content") if isinstance(token, dict) else token
+    return {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "special": special}
+
+
+def _downloaded(hub_name: str, file: str) -> Path | None:
+    try:
+        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub.errors import HFValidationError
+    except ImportError:
+        return None
+    try:
+        found = try_to_load_from_cache(hub_name, file)
+    except HFValidationError:  # a path that does not exist is no hub name
+        return None
+    return Path(found) if isinstance(found, str) else None
+
+
+def digest_file(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:32] if path.is_file() else _MISSING
+
+
+def digest_folder(folder: Path) -> str:
+    """Digest of the names, sizes, beginnings and ends of all files of a folder; empty without one."""
+    if not folder.is_dir():
+        return _MISSING
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.name.startswith(".") or not path.is_file():
+            continue
+        size = path.stat().st_size
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{size}\0".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(_BLOCK))
+            if size > _BLOCK:
+                file.seek(max(_BLOCK, size - _BLOCK))
+                digest.update(file.read(_BLOCK))
+    return digest.hexdigest()[:32]
+
+
+def code_sources(modules: Sequence[str], tasks: Iterable[str]) -> dict[str, str]:
+    """Digests of the modules that register the tasks, and of the templates these tasks use.
+
+    Returns:
+      {"code:<package>/<file>": digest}; of a single-file module just that file.
+    """
+    names, found = tuple(tasks), {}
+    for module in modules:
+        top, _, rest = module.partition(".")
+        package = package_folder(top)
+        if package is None:
+            continue
+        spec = importlib.util.find_spec(top)
+        if spec is not None and not spec.submodule_search_locations:
+            files = [Path(str(spec.origin))]
+        elif rest:
+            path = package / rest.replace(".", "/")
+            files = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+        else:
+            files = sorted([*package.rglob("*.py"), *package.rglob("*.yaml")])
+        for file in files:
+            inside = file.relative_to(package).as_posix()
+            unused = file.suffix == ".yaml" and not any(f"_{file.stem}_" in name for name in names)
+            if not unused and not inside.startswith(_WITHOUT_INFLUENCE):
+                found[f"code:{package.name}/{inside}"] = digest_file(file)
+    return found
+
+
+def raw_sources(raw_dir: Path, folders: Iterable[str]) -> dict[str, str]:
+    """{"raw:<folder>": digest}."""
+    return {f"raw:{folder}": digest_folder(raw_dir / folder) for folder in sorted(set(folders))}
+
+
+def differences(
+    manifest: Mapping[str, Any],
+    *,
+    settings: Mapping[str, Any],
+    tokenizer: str,
+    raw_dir: Path,
+    modules: Sequence[str],
+) -> list[str]:
+    """What separates a store from what is asked for now, one readable line each; empty when nothing does."""
+    stored = manifest["settings"]
+    found = [
+        f"{name} is {stored.get(name)!r} in the store, {settings.get(name)!r} now"
+        for name in dict.fromkeys([*settings, *stored])
+        if stored.get(name) != settings.get(name)
+    ]
+    identity = tokenizer_identity(tokenizer)
+    known = manifest["tokenizer"]
+    if identity is None:
+        if tokenizer != known["name"]:
+            found.append(f"the tokenizer was {known['name']}, now it is {tokenizer}")
+    elif identity["sha256"] != known["sha256"]:
+        found.append(f"the tokenizer (was {known['name']}, now {tokenizer}) has another tokenizer.json")
+    elif identity["special"] != known["special"]:
+        found.append(f"the tokenizer's special tokens were {known['special']}, now {identity['special']}")
+    sources = manifest["sources"]
+    names = [*manifest["tasks"], *manifest["without_data"]]
+    now = code_sources(modules, names)
+    folders = [key.removeprefix("raw:") for key in sources if key.startswith("raw:")]
+    present = raw_sources(raw_dir, folders) if raw_dir.is_dir() else {}
+    now |= {key: digest for key, digest in present.items() if digest != _MISSING}
+    # Code that is gone altogether (a training host without the package) is passed over like raw files.
+    packages = {key.partition("/")[0] for key in now}
+    for key in sorted({*now, *sources}):
+        kind, _, name = key.partition(":")
+        if key not in now:
+            if kind == "code" and key.partition("/")[0] in packages:
+                found.append(f"{name} does not exist any more")
+        elif key not in sources or sources[key] == _MISSING:
+            found.append(f"{name} has been added since")
+        elif now[key] != sources[key]:
+            found.append(f"{'the files in ' if kind == 'raw' else ''}{name} changed since")
+    return found

@@ -1,0 +1,154 @@
+"""Provenance: what would change a store is noticed and named; what cannot have changed it is passed over."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from inters_jax.data import provenance
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """A tokenizer, raw files and a module, and the manifest of a store made from them."""
+    tokenizer = tmp_path / "tokenizer"
+    tokenizer.mkdir()
+    (tokenizer / "tokenizer.json").write_text('{"model": {}}')
+    (tokenizer / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<s>", "eos_token": "</s>"}))
+    raw = tmp_path / "raw"
+    (raw / "gov2").mkdir(parents=True)
+    (raw / "gov2" / "topics.txt").write_text("1 dogs\n" * 30_000)
+    package = tmp_path / "code" / "my_tasks"
+    (package / "templates").mkdir(parents=True)
+    (package / "__init__.py").write_text("import not_there  # never imported by the check\n")
+    (package / "templates" / "description.yaml").write_text("a")
+    (package / "templates" / "matching.yaml").write_text("b")
+    monkeypatch.syspath_prepend(str(tmp_path / "code"))
+    asked = {
+        "settings": {"name": "inters", "seed": 0, "max_length": 2048},
+        "tokenizer": str(tokenizer),
+        "raw_dir": raw,
+        "modules": ("my_tasks",),
+    }
+    manifest = {
+        "settings": dict(asked["settings"]),
+        "tokenizer": {"name": str(tokenizer)} | provenance.tokenizer_identity(str(tokenizer)),
+        "sources": provenance.code_sources(("my_tasks",), ["inters_description_gov2"])
+        | provenance.raw_sources(raw, ["gov2"]),
+        "tasks": {"inters_description_gov2": {}},
+        "without_data": {},
+    }
+    return manifest, asked, tmp_path
+
+
+def test_nothing_changed(made):
+    manifest, asked, _ = made
+    assert provenance.differences(manifest, **asked) == []
+
+
+def test_sources_hold_only_the_templates_in_use(made):
+    manifest, _, _ = made
+    assert sorted(manifest["sources"]) == [
+        "code:my_tasks/__init__.py",
+        "code:my_tasks/templates/description.yaml",
+        "raw:gov2",
+    ]
+
+
+def test_changed_settings_are_named_with_both_values(made):
+    manifest, asked, _ = made
+    asked["settings"] = {"name": "inters", "seed": 7, "max_length": 1024}
+    assert provenance.differences(manifest, **asked) == [
+        "seed is 0 in the store, 7 now",
+        "max_length is 2048 in the store, 1024 now",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "named"),
+    [
+        ("tokenizer/tokenizer.json", "{}", "another tokenizer.json"),
+        ("tokenizer/tokenizer_config.json", '{"bos_token": null}', "special tokens were"),
+        ("code/my_tasks/__init__.py", "x = 1", "my_tasks/__init__.py changed since"),
+        ("code/my_tasks/more.py", "x = 1", "my_tasks/more.py has been added since"),
+        (
+            "code/my_tasks/templates/description.yaml",
+            "c",
+            "my_tasks/templates/description.yaml changed since",
+        ),
+        ("raw/gov2/topics.txt", "1 dogs\n" * 29_999 + "1 cats\n", "the files in gov2 changed since"),
+        ("raw/gov2/more.txt", "2 cats\n", "the files in gov2 changed since"),
+    ],
+)
+def test_a_changed_file_is_named(made, file, content, named):
+    manifest, asked, folder = made
+    (folder / file).write_text(content)
+    differences = provenance.differences(manifest, **asked)
+    assert len(differences) == 1
+    assert named in differences[0]
+
+
+def test_removed_code_is_named(made):
+    manifest, asked, folder = made
+    (folder / "code/my_tasks/templates/description.yaml").unlink()
+    assert provenance.differences(manifest, **asked) == [
+        "my_tasks/templates/description.yaml does not exist any more"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("code/my_tasks/templates/matching.yaml", "of another task"),
+        ("code/my_tasks/metrics/f1.py", "x = 1"),
+        ("raw/fire/topics.txt", "of another task"),
+    ],
+)
+def test_what_has_no_influence_is_passed_over(made, file, content):
+    manifest, asked, folder = made
+    (folder / file).parent.mkdir(exist_ok=True)
+    (folder / file).write_text(content)
+    assert provenance.differences(manifest, **asked) == []
+
+
+def test_raw_files_and_code_may_be_absent_on_a_training_host(made, monkeypatch):
+    manifest, asked, folder = made
+    asked["raw_dir"] = folder / "nowhere"
+    asked["modules"] = ("not_installed_here",)
+    assert provenance.differences(manifest, **asked) == []
+
+
+def test_data_that_was_missing_and_has_appeared_is_named(made):
+    manifest, asked, folder = made
+    manifest["sources"] |= provenance.raw_sources(folder / "raw", ["fire"])
+    assert provenance.differences(manifest, **asked) == []
+    (folder / "raw/fire").mkdir()
+    (folder / "raw/fire/topics.txt").write_text("1 dogs")
+    assert provenance.differences(manifest, **asked) == ["fire has been added since"]
+
+
+def test_a_hub_name_that_is_not_downloaded_is_compared_by_name(made):
+    manifest, asked, _ = made
+    asked["tokenizer"] = "nobody/no-such-model-here"
+    (found,) = provenance.differences(manifest, **asked)
+    assert "now it is nobody/no-such-model-here" in found
+
+
+def test_the_packaged_sample_answers_when_nothing_is_given(monkeypatch):
+    monkeypatch.delenv("INTERS_RAW_DIR", raising=False)
+    monkeypatch.delenv("INTERS_TOKENIZER", raising=False)
+    assert provenance.raw_folder(None).parts[-2:] == ("seqio_tasks", "sample")
+    assert provenance.tokenizer_source(None).endswith("tokenizer")
+    monkeypatch.setenv("INTERS_RAW_DIR", "elsewhere")
+    assert str(provenance.raw_folder(None)) == "elsewhere"
+    assert str(provenance.raw_folder("given")) == "given"
+
+
+def test_checking_imports_no_framework():
+    program = (
+        "import sys, inters_jax.prepare;"
+        "print([m for m in ('tensorflow', 'seqio', 'jax', 'seqio_tasks') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

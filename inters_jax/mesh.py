@@ -8,16 +8,16 @@ The mesh has five axes, always all of them, so that every sharding can name ever
     tensor     heads, feed-forward units and vocabulary are divided
     sequence   positions of a row are divided (activations only)
 
-One line describes it: ``"fsdp=-1"`` (all devices), ``"fsdp=4,tensor=2"``; what is not named is 1, one axis may be
--1 for "whatever is left".
+One line describes it: ``"fsdp=-1"`` (all devices), ``"fsdp=4,tensor=2"``; what is not named is 1, one axis
+may be -1 for "whatever is left".
 
-Parameters name their axes logically (`inters_jax.models.decoder.logical_axes`); `RULES` is the one table that maps
-these names to the mesh.
+Parameters and activations name their axes logically (`inters_jax.models.decoder`); `RULES` and
+`ACTIVATION_RULES` are the two tables that map these names to the mesh.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -40,6 +40,18 @@ RULES: Mapping[str, str | None] = {
     "head_dim": None,
     "mlp": "tensor",
     "norm": None,
+}
+
+# Activations are divided by rows and positions; their embedding is whole where a parameter's is sliced.
+ACTIVATION_RULES: Mapping[str, str | tuple[str, ...] | None] = {
+    "batch": ROW_AXES,
+    "length": "sequence",
+    "embed": None,
+    "heads": "tensor",
+    "kv_heads": "tensor",
+    "head_dim": None,
+    "mlp": "tensor",
+    "vocab": "tensor",
 }
 
 
@@ -83,8 +95,8 @@ def parse_mesh(description: str, device_count: int) -> dict[str, int]:
 def make_mesh(description: str = "fsdp=-1", devices: Sequence[jax.Device] | None = None) -> Mesh:
     """The mesh over the given devices, by default all of them.
 
-    TPU slices joined by a data-centre network are laid along the outermost axis that they divide, so that only this
-    axis crosses the slow network.
+    TPU slices joined by a data-centre network are laid along the outermost axis that they divide, so that
+    only this axis crosses the slow network.
     """
     devices = jax.devices() if devices is None else list(devices)
     sizes = parse_mesh(description, len(devices))
@@ -132,8 +144,8 @@ def check_batch(mesh: Mesh, batch_rows: int, microbatches: int = 1) -> None:
 def partition_spec(mesh: Mesh, logical_axes: Sequence[str | None], shape: Sequence[int]) -> PartitionSpec:
     """Where a parameter lives: its logical axes through `RULES`.
 
-    A dimension that the mesh axis does not divide (two key heads on four devices) stays whole: correct, and only
-    memory is lost.
+    A dimension that the mesh axis does not divide (two key heads on four devices) stays whole: correct, and
+    only memory is lost.
     """
     if len(logical_axes) != len(shape):
         raise MeshError(f"axes {tuple(logical_axes)} do not fit shape {tuple(shape)}")
@@ -155,6 +167,23 @@ def parameter_shardings(mesh: Mesh, logical_axes: Any, parameters: Any) -> Any:
         parameters,
         is_leaf=lambda node: isinstance(node, tuple),
     )
+
+
+def activation_constraint(mesh: Mesh) -> Callable[[jax.Array, tuple[str, ...]], jax.Array]:
+    """What `Decoder(constrain=...)` calls on its activations: pins them to the mesh by `ACTIVATION_RULES`.
+
+    Without it the compiler may gather the rows of a batch instead of the slices of a weight.
+    """
+
+    def constrain(activation: jax.Array, axes: tuple[str, ...]) -> jax.Array:
+        entries = []
+        for name, size in zip(axes, activation.shape, strict=True):
+            rule = ACTIVATION_RULES[name]
+            parts = prod(mesh.shape[axis] for axis in ((rule,) if isinstance(rule, str) else rule or ()))
+            entries.append(rule if size % parts == 0 else None)
+        return jax.lax.with_sharding_constraint(activation, NamedSharding(mesh, PartitionSpec(*entries)))
+
+    return constrain
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -1,16 +1,17 @@
 """Cross entropy at the target positions only.
 
-Targets are a few per cent of the tokens of a packed row. Their positions come with the batch, a static number K per
-row, so the hidden states of these positions are gathered first and the language-model head runs on [rows, K] instead
-of [rows, length]; no array of [rows, length, vocabulary] exists, neither forward nor backward.
+Targets are a few per cent of the tokens of a packed row. Their positions come with the batch, a static number
+K per row, so the hidden states of these positions are gathered first and the language-model head runs on
+[rows, K] instead of [rows, length]; no array of [rows, length, vocabulary] exists, neither forward nor
+backward.
 
     row               <s>  Is   this good ?    Yes  </s>          length 7
     target token      Is   this good ?    Yes  </s>  -
     loss weight       0    0    0    0    1    1     0
     loss positions    4    5    7    7                             K = 4; 7 = length marks a free slot
 
-Everything is summed, not averaged: the caller divides by the number of target tokens of the whole global batch, so
-that the result does not depend on how rows are spread over devices and microbatches.
+Everything is summed, not averaged: the caller divides by the number of target tokens of the whole global
+batch, so that the result does not depend on how rows are spread over devices and microbatches.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def loss_at_positions(
         array = jnp.pad(array, widths)
         return jnp.moveaxis(array.reshape(rows, -1, size, *array.shape[2:]), 1, 0)
 
-    # The logits of a chunk are computed again in the backward pass, so only one chunk of them exists at a time.
+    # The logits of a chunk are computed again in the backward pass: only one chunk of them exists at a time.
     def add(total: jax.Array, chunk: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
         return total + jax.checkpoint(row_sums)(*chunk), None
 

@@ -1,7 +1,7 @@
 """AdamW with the schedule of the INTERS recipe.
 
-betas (0.9, 0.95), weight decay 0.1, gradients clipped to a global norm of 1.0, cosine to a tenth of the peak after
-3 % of warm-up: the authors' training script (HybridAdam and CosineAnnealingWarmupLR of ColossalAI).
+betas (0.9, 0.95), weight decay 0.1, gradients clipped to a global norm of 1.0, cosine to a tenth of the peak
+after 3 % of warm-up: the authors' training script (HybridAdam and a cosine with warm-up, of ColossalAI).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class AdamW:
 
         Args:
             total_steps: optimiser steps of the whole run, whatever step it resumes from.
-            logical_axes: tree like the parameters with tuples of axis names; needed when `decay_norms` is False.
+            logical_axes: tree like the parameters, tuples of axis names; needed if `decay_norms` is False.
         """
         schedule = learning_rate_schedule(
             self.learning_rate, total_steps, schedule=self.schedule, warmup=self.warmup, floor=self.floor

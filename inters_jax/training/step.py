@@ -1,8 +1,8 @@
 """One optimiser step as a pure jitted function over (state, batch).
 
-The decoder is a Flax NNX module; it is cut once into its structure and a nested dict of parameters, and only arrays
-cross the jit boundary (`nnx.jit` costs 2 ms a step, this costs nothing). The state is donated: the new parameters
-take the memory of the old ones.
+The decoder is a Flax NNX module; it is cut once into its structure and a nested dict of parameters, and only
+arrays cross the jit boundary (`nnx.jit` costs 2 ms a step, this costs nothing). The state is donated: the new
+parameters take the memory of the old ones.
 """
 
 from __future__ import annotations
@@ -34,20 +34,23 @@ BATCH_KEYS = (
 
 
 class TrainState(NamedTuple):
-    """All that a run carries from step to step; together with the loader's seed it is the whole run."""
+    """All that a run carries from step to step; together with the loader's seed it is the whole run.
 
-    step: jax.Array  # int32 [], steps done
+    A tree of this shape also says where its arrays live (shardings) or what they are (shapes): hence Any.
+    """
+
+    step: Any  # int32 [], steps done
     params: Parameters  # nested dict of float32 arrays
-    opt_state: optax.OptState
+    opt_state: Any
 
 
 class StepMetrics(NamedTuple):
-    """What a step reports, still on the devices."""
+    """What a step reports: arrays still on the devices (or their shardings)."""
 
-    loss: jax.Array  # float32 [], mean over the target tokens of the global batch
-    grad_norm: jax.Array  # float32 [], before clipping
-    target_tokens: jax.Array  # float32 [], sum of the loss weights
-    row_losses: jax.Array  # float32 [rows], summed loss of every row; tells which row is not finite
+    loss: Any  # float32 [], mean over the target tokens of the global batch
+    grad_norm: Any  # float32 [], before clipping
+    target_tokens: Any  # float32 [], sum of the loss weights
+    row_losses: Any  # float32 [rows], summed loss of every row; tells which row is not finite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,21 +58,20 @@ class Structure:
     """A decoder without its parameters; `bind` puts parameters back."""
 
     graphdef: Any
-    template: Any  # nnx.State of Param: paths and metadata of the parameters
-    rest: Any  # nnx.State of everything that is not trained
+    template: Any  # nnx.State of Param: paths, shapes and metadata of the parameters
 
     @classmethod
     def split(cls, model: nnx.Module) -> tuple[Structure, Parameters]:
-        """Cut a decoder into its structure and a nested dict of its parameters."""
-        graphdef, params, rest = nnx.split(model, nnx.Param, ...)
+        """Cut a decoder, all of whose state is parameters, into its structure and a nested dict of these."""
+        graphdef, params = nnx.split(model, nnx.Param)
         template = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), params)
-        return cls(graphdef, template, rest), nnx.to_pure_dict(params)
+        return cls(graphdef, template), nnx.to_pure_dict(params)
 
     def bind(self, params: Parameters) -> Any:
         """The decoder with these parameters (arrays or tracers)."""
         state = jax.tree.map(lambda leaf: leaf, self.template)  # a copy: replace_by_pure_dict writes in place
         nnx.replace_by_pure_dict(state, params)
-        return nnx.merge(self.graphdef, state, self.rest)
+        return nnx.merge(self.graphdef, state)
 
     def abstract(self) -> Parameters:
         """Shapes and dtypes of the parameters."""
@@ -173,8 +175,8 @@ def loss_and_gradients(
 ) -> tuple[jax.Array, Parameters, jax.Array]:
     """Mean loss over the global number of target tokens, its gradients, and the summed loss of every row.
 
-    With microbatches the gradients of each are added; all are divided by the target tokens of the whole batch, so
-    the result is that of one large batch whatever the number.
+    With microbatches the gradients of each are added; all are divided by the target tokens of the whole
+    batch, so the result is that of one large batch whatever the number.
     """
     total = target_count(batch)
 

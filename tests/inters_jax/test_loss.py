@@ -1,4 +1,4 @@
-"""The loss at target positions equals the loss over all logits, in any chunking, and free slots count nothing."""
+"""The loss at target positions equals the loss over all logits, in any chunking; free slots count nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The jitted step: normalisation, gradient accumulation, donation, bfloat16 compute, and meshes of 8 devices."""
+"""The jitted step: normalisation, gradient accumulation, donation, bfloat16 compute, meshes of 8 devices."""
 
 from __future__ import annotations
 
@@ -125,7 +125,8 @@ lines = json.loads(%r)
 results = {}
 for line, microbatches in lines:
     state, seen = run_steps(mesh_line=line, microbatches=microbatches, rows=16)
-    results[f"{line}/{microbatches}"] = {"seen": seen.tolist(), "head": jax.device_get(state.params["head"]).tolist(),
+    results[f"{line}/{microbatches}"] = {
+        "seen": seen.tolist(), "head": jax.device_get(state.params["head"]).tolist(),
         "pieces": len({str(s.index) for s in state.params["up"].addressable_shards})}
 print(json.dumps(results))
 """

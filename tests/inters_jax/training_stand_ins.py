@@ -12,7 +12,7 @@ WIDTH = 16
 
 
 class TinyDecoder(nnx.Module):
-    """Embedding, causal mean over the segment, MLP, tied-free head; the interface of models.decoder.Decoder."""
+    """Embedding, causal mean over the segment, MLP, head; the interface of models.decoder.Decoder."""
 
     def __init__(self, rngs: nnx.Rngs, dtype=jnp.float32):
         def weight(*shape):

@@ -1,0 +1,273 @@
+"""Checkpoints of a run: written by Orbax in the background, complete or invisible, and tied to model and
+data.
+
+    <model_dir>/checkpoints/<step>/
+        params/      parameters, float32
+        opt_state/   moments and counters of the optimiser
+        run/         a small JSON: model, store, seed, batch shape, step
+
+A checkpoint is written beside its place and renamed at the end. What a killed process leaves behind is
+reported and skipped; a checkpoint that cannot be read is moved to ``<model_dir>/damaged_checkpoints`` and
+the one before it is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
+from orbax.checkpoint import checkpoint_managers
+
+from inters_jax.training.step import Parameters, TrainState, path_name
+
+FOLDER = "checkpoints"
+DAMAGED_FOLDER = "damaged_checkpoints"
+
+# What must be the same for a checkpoint to be continued, and what to say when it is not.
+MUST_AGREE: Mapping[str, str] = {
+    "model": "it holds another model (MODEL)",
+    "store": "it was trained on another token store (STORE_DIR, TOKENIZER, templates or data)",
+    "seed": "its data order has another SEED",
+    "batch_rows": "its steps have another BATCH_SIZE",
+    "max_length": "its rows have another MAX_LENGTH",
+}
+
+log = logging.getLogger(__name__)
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, damaged, or belongs to another run: says which and what to do."""
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """A short name for a model configuration, independent of the order of its keys."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def checkpoint_steps(model_dir: str | Path) -> list[int]:
+    """The steps of the finished checkpoints of a run, ascending.
+
+    Only whole numbers are finished checkpoints: Orbax gives its temporary folders longer names.
+    """
+    folder = Path(model_dir) / FOLDER
+    if not folder.is_dir():
+        return []
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
+
+
+def run_record(model_dir: str | Path, step: int) -> dict[str, Any]:
+    """The JSON of a checkpoint: model, store, seed, batch shape, step."""
+    file = Path(model_dir) / FOLDER / str(step) / "run" / "metadata"
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{file}: unreadable ({error}); the checkpoint is incomplete") from error
+
+
+class Checkpoints:
+    """Saves and restores the state of one run.
+
+    Args:
+        model_dir: run folder.
+        identity: what the state belongs to; the keys of `MUST_AGREE` and anything else worth recording.
+        keep: how many of the newest checkpoints stay.
+        keep_first: whether step 0 stays as well, which a random start cannot get back from anywhere else.
+    """
+
+    def __init__(
+        self, model_dir: str | Path, identity: Mapping[str, Any], *, keep: int = 2, keep_first: bool = False
+    ) -> None:
+        self.model_dir = Path(model_dir).absolute()
+        self.identity = dict(identity)
+        self.folder = self.model_dir / FOLDER
+        self._report_unfinished()
+        policies: list[Any] = [checkpoint_managers.LatestN(n=keep)]
+        if keep_first:
+            policies.append(checkpoint_managers.CustomSteps([0]))
+        self._manager = ocp.CheckpointManager(
+            self.folder,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+                cleanup_tmp_directories=True,
+                enable_async_checkpointing=True,
+            ),
+        )
+
+    def _report_unfinished(self) -> None:
+        if not self.folder.is_dir():
+            return
+        for path in sorted(self.folder.iterdir()):
+            if not path.name.isdigit() and path.is_dir():
+                log.warning("skipping the half-written checkpoint %s: its run was stopped while saving", path)
+
+    def save(self, state: TrainState, *, wait: bool = False) -> int:
+        """Save the state under its own step; returns the step.
+
+        The arrays are copied before this returns, so the next step may overwrite them; writing goes on
+        behind.
+        """
+        step = int(state.step)
+        if step in self._manager.all_steps():
+            return step
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardSave(_owned(state.params)),
+                opt_state=ocp.args.StandardSave(_owned(_as_dict(state.opt_state))),
+                run=ocp.args.JsonSave(self.identity | {"step": step}),
+            ),
+        )
+        if wait:
+            self.wait()
+        return step
+
+    def wait(self) -> None:
+        """Return when everything saved is on disk under its final name."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Finish writing and release the threads."""
+        self._manager.close()
+
+    def restore(self, like: TrainState) -> TrainState | None:
+        """The newest readable state, or None when the run has none.
+
+        Args:
+            like: a state of `jax.ShapeDtypeStruct` with shardings: the restored arrays get exactly these.
+
+        Raises:
+            CheckpointError: the newest checkpoint belongs to another model, store, seed or batch shape.
+        """
+        for step in reversed(checkpoint_steps(self.model_dir)):
+            try:
+                record = run_record(self.model_dir, step)
+                self._check(step, record)
+                state = self._read(step, like)
+            except _OtherRun:
+                raise
+            except Exception as error:  # whatever a damaged file makes the readers raise
+                self._set_aside(step, error)
+                continue
+            for name, value in self.identity.items():
+                if name in record and record[name] != value:
+                    log.warning("%s was %s at the checkpoint and is %s now", name, record[name], value)
+            return state
+        return None
+
+    def _check(self, step: int, record: Mapping[str, Any]) -> None:
+        for name, meaning in MUST_AGREE.items():
+            if record.get(name) != self.identity.get(name):
+                raise _OtherRun(
+                    f"checkpoint {step} in {self.folder} cannot be continued: {meaning}: {name} is "
+                    f"{record.get(name)!r} there and {self.identity.get(name)!r} here. "
+                    "Set it back, or start a new run with another MODEL_DIR"
+                )
+
+    def _read(self, step: int, like: TrainState) -> TrainState:
+        opt_like = _as_dict(like.opt_state)
+        restored = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardRestore(like.params), opt_state=ocp.args.StandardRestore(opt_like)
+            ),
+        )
+        leaves = jax.tree.leaves(restored["opt_state"])
+        # A dict flattens in the order of its keys, which _as_dict made the order of the leaves.
+        opt_state = jax.tree.unflatten(jax.tree.structure(like.opt_state), leaves)
+        number = jax.device_put(np.asarray(step, np.int32), like.step.sharding)
+        return TrainState(number, restored["params"], opt_state)
+
+    def _set_aside(self, step: int, error: Exception) -> None:
+        source, target = self.folder / str(step), self.model_dir / DAMAGED_FOLDER / str(step)
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        log.warning("skipping the damaged checkpoint %s (%s); moved to %s", source, reason[:300], target)
+        if jax.process_index() == 0:
+            target.parent.mkdir(exist_ok=True)
+            while target.exists():
+                target = target.with_name(target.name + "_")
+            source.rename(target)
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices(f"set aside checkpoint {step}")
+        self._manager.reload()
+
+
+class _OtherRun(CheckpointError):
+    """The checkpoint is sound but belongs to another run; older ones do too."""
+
+
+def _owned(tree: Any) -> Any:
+    """On the CPU backend Orbax would read the live buffers while the next step overwrites them; copy these."""
+    if jax.default_backend() != "cpu":
+        return tree
+    return jax.tree.map(lambda leaf: jax.numpy.array(leaf, copy=True), tree)
+
+
+def _as_dict(tree: Any) -> dict[str, Any]:
+    """Leaves of any tree under names that sort in the order of the leaves: ``00003:1.0.mu.layers.query``."""
+    flat = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {
+        f"{number:05d}:{path_name(path).replace('/', '.')}": leaf for number, (path, leaf) in enumerate(flat)
+    }
+
+
+def restore_params(model_dir: str | Path, step: int | None, abstract_params: Any) -> Any:
+    """The parameters of a run, without its optimiser.
+
+    Args:
+        model_dir: run folder.
+        step: which checkpoint; None for the newest.
+        abstract_params: nested dict or `nnx.State` of shapes and dtypes; arrays are cast to these dtypes and
+            placed by their shardings (the first device when they have none).
+
+    Returns:
+        A tree of the same structure with arrays.
+    """
+    steps = checkpoint_steps(model_dir)
+    if not steps or (step is not None and step not in steps):
+        what = "no finished checkpoint" if step is None else f"no checkpoint of step {step}"
+        found = f"; found {', '.join(map(str, steps))}" if steps else ""
+        raise CheckpointError(f"{Path(model_dir) / FOLDER}: {what}{found}")
+    step = steps[-1] if step is None else step
+    flat, structure = jax.tree_util.tree_flatten_with_path(abstract_params)
+    names = [_parameter_path(path) for path, _ in flat]
+    default = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    target: Parameters = {}
+    for name, (_, leaf) in zip(names, flat, strict=True):
+        sharding = getattr(leaf, "sharding", None) or default
+        _put(target, name, jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding))
+    folder = (Path(model_dir) / FOLDER / str(step) / "params").absolute()
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            restored = checkpointer.restore(folder, target)
+    except Exception as error:
+        raise CheckpointError(
+            f"{folder}: cannot be read as the parameters of this model ({error})"
+        ) from error
+    return jax.tree.unflatten(structure, [_get(restored, name) for name in names])
+
+
+def _parameter_path(path: tuple[Any, ...]) -> tuple[str, ...]:
+    """Keys from the root to a parameter; the leaf of an nnx.State ends in an attribute `value`."""
+    if isinstance(path[-1], jax.tree_util.GetAttrKey):
+        path = path[:-1]
+    return tuple(path_name((key,)) for key in path)
+
+
+def _put(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    for key in path[:-1]:
+        tree = tree.setdefault(key, {})
+    tree[path[-1]] = value
+
+
+def _get(tree: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    for key in path:
+        tree = tree[key]
+    return tree

@@ -1,0 +1,171 @@
+"""Checkpoints: exact round trip while training goes on, keep rules, foreign and damaged checkpoints."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from training_stand_ins import LOGICAL_AXES, VOCABULARY, TinyDecoder, random_batch
+
+from inters_jax import mesh as meshes
+from inters_jax.training import checkpoints as cp
+from inters_jax.training import step as steps
+from inters_jax.training.optimizer import AdamW
+
+IDENTITY = {"model": "m", "store": "s", "seed": 0, "batch_rows": 8, "max_length": 32, "learning_rate": 0.01}
+
+
+@pytest.fixture(scope="module")
+def run():
+    mesh = meshes.make_mesh()
+    structure, params = steps.Structure.split(TinyDecoder(nnx.Rngs(0)))
+    optimizer, _ = AdamW(learning_rate=0.01).build(10, LOGICAL_AXES)
+    shardings = steps.state_shardings(mesh, LOGICAL_AXES, params, optimizer)
+    step = steps.make_train_step(structure, optimizer, mesh, shardings, vocabulary=VOCABULARY)
+
+    def fresh():
+        return steps.init_state(jax.tree.map(jnp.copy, params), optimizer, shardings)
+
+    like = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), fresh(), shardings)
+
+    def advance(state, count):
+        for _ in range(count):
+            number = int(state.step)
+            state, _ = step(state, meshes.to_devices(mesh, random_batch(number), 8))
+        return state
+
+    return fresh, advance, like
+
+
+def assert_same(one, other):
+    for left, right in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_array_equal(np.asarray(left), np.asarray(right))
+        assert left.dtype == right.dtype
+
+
+def test_resuming_equals_never_stopping_to_the_bit(run, tmp_path):
+    fresh, advance, like = run
+    saver = cp.Checkpoints(tmp_path, IDENTITY)
+    state = advance(fresh(), 3)
+    saver.save(state)
+    state = advance(state, 4)  # overwrites donated buffers while the checkpoint is written
+    saver.close()
+    restored = cp.Checkpoints(tmp_path, IDENTITY).restore(like)
+    assert int(restored.step) == 3
+    assert_same(advance(restored, 4), state)
+
+
+def test_keeps_the_newest_and_the_random_start(run, tmp_path):
+    fresh, advance, _ = run
+    saver = cp.Checkpoints(tmp_path, IDENTITY, keep=2, keep_first=True)
+    state = fresh()
+    for _ in range(5):
+        saver.save(state)
+        state = advance(state, 1)
+    saver.close()
+    assert cp.checkpoint_steps(tmp_path) == [0, 3, 4]
+    assert cp.run_record(tmp_path, 4) == IDENTITY | {"step": 4}
+
+
+def test_a_run_without_checkpoints_restores_nothing(run, tmp_path):
+    assert cp.Checkpoints(tmp_path, IDENTITY).restore(run[2]) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": "x"}, "another model .* model is 'm' there and 'x' here"),
+        ({"store": "x"}, "another token store"),
+        ({"seed": 1}, "another SEED"),
+        ({"batch_rows": 4}, "another BATCH_SIZE"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused(run, tmp_path, change, message):
+    fresh, _, like = run
+    saver = cp.Checkpoints(tmp_path, IDENTITY)
+    saver.save(fresh(), wait=True)
+    saver.close()
+    with pytest.raises(cp.CheckpointError, match=message):
+        cp.Checkpoints(tmp_path, IDENTITY | change).restore(like)
+
+
+def test_another_learning_rate_is_reported_and_accepted(run, tmp_path, caplog):
+    fresh, _, like = run
+    saver = cp.Checkpoints(tmp_path, IDENTITY)
+    saver.save(fresh(), wait=True)
+    saver.close()
+    with caplog.at_level(logging.WARNING):
+        assert cp.Checkpoints(tmp_path, IDENTITY | {"learning_rate": 0.02}).restore(like) is not None
+    assert "learning_rate was 0.01" in caplog.text
+
+
+def damage(folder, how):
+    if how == "no record":
+        shutil.rmtree(folder / "run")
+    elif how == "no parameters":
+        shutil.rmtree(folder / "params")
+    else:
+        for file in (folder / "params").rglob("*"):
+            if file.is_file():
+                file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("how", ["no record", "no parameters", "truncated files"])
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(run, tmp_path, caplog, how):
+    fresh, advance, like = run
+    saver = cp.Checkpoints(tmp_path, IDENTITY)
+    saver.save(fresh(), wait=True)
+    later = advance(fresh(), 1)
+    saver.save(later, wait=True)
+    saver.close()
+    damage(tmp_path / "checkpoints" / "1", how)
+    with caplog.at_level(logging.WARNING):
+        saver = cp.Checkpoints(tmp_path, IDENTITY)
+        restored = saver.restore(like)
+    assert int(restored.step) == 0
+    assert "skipping the damaged checkpoint" in caplog.text
+    saver.save(advance(restored, 1), wait=True)  # step 1 can be written again
+    saver.close()
+    assert cp.checkpoint_steps(tmp_path) == [0, 1] and (tmp_path / "damaged_checkpoints" / "1").exists()
+
+
+def test_a_half_written_checkpoint_is_reported_and_skipped(run, tmp_path, caplog):
+    fresh, _, like = run
+    saver = cp.Checkpoints(tmp_path, IDENTITY)
+    saver.save(fresh(), wait=True)
+    saver.close()
+    (tmp_path / "checkpoints" / "7.orbax-checkpoint-tmp").mkdir()
+    with caplog.at_level(logging.WARNING):
+        assert int(cp.Checkpoints(tmp_path, IDENTITY).restore(like).step) == 0
+    assert "half-written checkpoint" in caplog.text and "7.orbax-checkpoint-tmp" in caplog.text
+
+
+def test_parameters_alone_into_any_structure_and_type(run, tmp_path):
+    fresh, advance, _ = run
+    saver = cp.Checkpoints(tmp_path, IDENTITY)
+    state = advance(fresh(), 2)
+    saver.save(fresh(), wait=True)
+    saver.save(state, wait=True)
+    saver.close()
+    abstract = nnx.eval_shape(lambda: nnx.state(TinyDecoder(nnx.Rngs(0)), nnx.Param))
+    restored = cp.restore_params(tmp_path, None, abstract)
+    assert isinstance(restored, nnx.State)
+    assert_same(nnx.to_pure_dict(restored), state.params)
+    half = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.bfloat16), state.params)
+    assert_same(
+        cp.restore_params(tmp_path, 0, half), jax.tree.map(lambda x: x.astype(jnp.bfloat16), fresh().params)
+    )
+    with pytest.raises(cp.CheckpointError, match="no checkpoint of step 5; found 0, 2"):
+        cp.restore_params(tmp_path, 5, half)
+    wrong = dict(half, head=jax.ShapeDtypeStruct((3, 3), jnp.float32))
+    with pytest.raises(cp.CheckpointError, match="cannot be read as the parameters of this model"):
+        cp.restore_params(tmp_path, 0, wrong)
+
+
+def test_a_configuration_has_one_name_whatever_the_order():
+    assert cp.config_hash({"a": 1, "b": 2}) == cp.config_hash({"b": 2, "a": 1}) != cp.config_hash({"a": 1})

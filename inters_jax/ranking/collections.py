@@ -7,6 +7,7 @@ that has a broken line or a score that is no number is refused with file and lin
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,21 +22,22 @@ class RerankError(ValueError):
 
 @dataclass(frozen=True)
 class Collection:
-    """A BEIR folder. `qrels` is None when no split was asked for: then nothing is measured."""
+    """A BEIR folder.
+
+    qrels: judgments of the wanted queries, or None when no split was asked for: then nothing is measured.
+    wanted: the queries that count: the judged ones of the split in qrels order, else all.
+    """
 
     folder: Path
     corpus: Mapping[str, Any]  # doc id -> Document(title, text)
     queries: Mapping[str, str]
     split: str | None
     qrels: Mapping[str, Mapping[str, int]] | None
+    wanted: tuple[str, ...]
 
     @property
     def name(self) -> str:
         return self.folder.name
-
-    def wanted_queries(self) -> list[str]:
-        """Queries that count: the judged ones of the split in qrels order, else all."""
-        return list(self.queries if self.qrels is None else self.qrels)
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,10 @@ class Candidates:
         }
 
 
-def load_collection(folder: str | Path, split: str | None) -> Collection:
+def load_collection(folder: str | Path, split: str | None, max_queries: int | None = None) -> Collection:
     """Corpus, queries and judgments of a BEIR folder (an official zip, unpacked).
+
+    `max_queries` keeps the first so many of the queries that count.
 
     A document or query id in the judgments that the folder does not have is left in: it counts against the
     ranking, as trec_eval counts it. A judged query without text cannot be ranked and is refused.
@@ -86,10 +90,16 @@ def load_collection(folder: str | Path, split: str | None) -> Collection:
                 f"{folder}: split {split} judges query {missing[0]!r} (and {len(missing) - 1} more), which "
                 "queries.jsonl does not have; unpack the official zip again"
             )
-    return Collection(folder, corpus, queries, split, qrels)
+    wanted = tuple(queries if qrels is None else qrels)[:max_queries]
+    if not wanted:
+        raise RerankError(f"{folder}: split {split} has no query")
+    judged = None if qrels is None else {query: qrels[query] for query in wanted}
+    return Collection(folder, corpus, queries, split, judged, wanted)
 
 
-def from_run_file(collection: Collection, path: str | Path, depth: int) -> Candidates:
+def from_run_file(
+    collection: Collection, path: str | Path, depth: int, *, drop_identical_ids: bool = False
+) -> Candidates:
     """Candidates from a TREC run file; judged queries that it leaves out are counted and score 0."""
     from seqio_tasks.metrics.trec_files import read_run
 
@@ -107,56 +117,66 @@ def from_run_file(collection: Collection, path: str | Path, depth: int) -> Candi
                     f"{path}:{_line_of(path, query, document)}: document {document!r} is not in "
                     f"{collection.folder}/corpus.jsonl; is this a run of another collection?"
                 )
-    return _candidates(collection, run, depth, source=f"run file {path.name}")
+    return _candidates(collection, run, depth, f"run file {path.name}", drop_identical_ids)
 
 
-def from_bm25(collection: Collection, depth: int) -> Candidates:
+def from_bm25(collection: Collection, depth: int, *, drop_identical_ids: bool = False) -> Candidates:
     """Candidates from BM25 (seqio_tasks.first_stage) over the whole corpus."""
     from seqio_tasks import first_stage
 
-    queries = {query: collection.queries[query] for query in collection.wanted_queries()}
-    run = first_stage.bm25_run(collection.corpus, queries, depth)
-    return _candidates(collection, run, depth, source="BM25 (bm25s, k1=0.9, b=0.4)")
+    queries = {query: collection.queries[query] for query in collection.wanted}
+    run = first_stage.bm25_run(collection.corpus, queries, depth + drop_identical_ids)
+    return _candidates(collection, run, depth, "BM25 (bm25s, k1=0.9, b=0.4)", drop_identical_ids)
 
 
 def _candidates(
-    collection: Collection, run: Mapping[str, Mapping[str, float]], depth: int, source: str
+    collection: Collection,
+    run: Mapping[str, Mapping[str, float]],
+    depth: int,
+    source: str,
+    drop_identical_ids: bool,
 ) -> Candidates:
     from seqio_tasks.metrics.ranking import ranking_order
 
     if depth < 1:
         raise RerankError(f"DEPTH must be at least 1, got {depth}")
-    wanted = collection.wanted_queries()
-    counts = Counter(
-        queries=len(wanted),
-        queries_without_candidates=sum(not run.get(query) for query in wanted),
-        queries_without_judgments_left_out=len(run.keys() - set(wanted)),
-    )
+    counts: Counter[str] = Counter({"queries": len(collection.wanted)})
+    counts["queries of the first stage left out"] = len(run.keys() - set(collection.wanted))
     documents: dict[str, tuple[str, ...]] = {}
     scores: dict[str, tuple[float, ...]] = {}
     digest = hashlib.sha256()
-    for query in wanted:
-        found = run.get(query)
-        if not found:
-            continue
+    for query in collection.wanted:
+        found = run.get(query, {})
         order = ranking_order(found)
-        counts["candidates_below_depth_left_out"] += max(0, len(order) - depth)
-        documents[query] = tuple(order[:depth])
-        scores[query] = tuple(float(found[document]) for document in order[:depth])
-        counts["documents"] += len(documents[query])
-        digest.update("\t".join((query, *documents[query])).encode() + b"\n")
+        if drop_identical_ids and query in found:
+            order.remove(query)
+            counts["candidates with the id of their query left out"] += 1
+        counts["candidates below the depth left out"] += max(0, len(order) - depth)
+        order = order[:depth]
+        digest.update("\t".join((query, *order)).encode() + b"\n")
+        if not order:
+            counts["queries without candidates"] += 1
+            continue
+        documents[query] = tuple(order)
+        scores[query] = tuple(float(found[document]) for document in order)
+        counts["candidates"] += len(order)
     if not documents:
         raise RerankError(
-            f"{source} has no candidate for any of the {len(wanted)} queries of {collection.folder}"
+            f"{source} has no candidate for any of the {len(collection.wanted)} queries of "
+            f"{collection.folder}"
         )
     return Candidates(documents, scores, depth, source, digest.hexdigest(), counts)
 
 
 def _line_of(path: Path, query: str, document: str | None = None) -> int:
-    """The line of a run file that names a query (and a document)."""
-    with path.open(encoding="utf-8") as lines:
+    """The line of a run file (TREC or MS MARCO form) that names a query (and a document)."""
+    with (
+        gzip.open(path, "rt", encoding="utf-8")
+        if path.suffix == ".gz"
+        else path.open(encoding="utf-8") as lines
+    ):
         for number, line in enumerate(lines, 1):
             cells = line.split()
-            if len(cells) > 2 and cells[0] == query and document in (None, cells[2]):
+            if cells and cells[0] == query and (document is None or document in cells[1:3]):
                 return number
     return 0

@@ -1,0 +1,206 @@
+"""What is written about a judgment of a model: manifest, metrics as JSON, and tables that people read.
+
+A result is one JSON object: `manifest` (what was judged, with what, from which files), `metrics` (task or
+ranking -> name -> value) and `counts`. Two results make a before/after table:
+
+    python -m inters_jax.evaluation.report BEFORE/results.json AFTER/results.json
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+LIBRARIES = (
+    "inters-jax",
+    "jax",
+    "jaxlib",
+    "flax",
+    "numpy",
+    "seqio",
+    "tensorflow",
+    "tokenizers",
+    "transformers",
+)
+# Shown first, in this order, when a task has them; the others follow by name.
+HEADLINES = ("nDCG@10", "RR@10", "R@100", "accuracy", "f1", "exact_match", "rouge_l", "bleu_1")
+
+
+class ReportError(ValueError):
+    """A result that cannot be read or compared."""
+
+
+def file_hash(path: str | Path) -> str:
+    """sha256 of a file."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Python and the installed versions of the libraries that can change a result."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed as a package"
+    return found
+
+
+def manifest(loaded: Any, **more: Any) -> dict[str, Any]:
+    """Everything that identifies a judgment; `loaded` is a LoadedModel, `more` what the command adds."""
+    import jax
+
+    tokenizer = Path(loaded.tokenizer_path)
+    file = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
+    return {
+        "model": loaded.description,
+        "model_fingerprint": loaded.fingerprint,
+        "tokenizer": tokenizer.name if tokenizer.suffix else tokenizer.name + "/",
+        "tokenizer_sha256": file_hash(file) if file.is_file() else None,
+        "dtype": str(loaded.model.dtype),
+        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+        "versions": versions(),
+        **more,
+    }
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a file under a temporary name and rename it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write readable JSON; NaN is refused, for other programs cannot read it."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain) + "\n")
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table with aligned columns; the first column is text, the others are numbers.
+
+    >>> print(table(["task", "nDCG@10"], [["a", "0.5000"]]))
+    | task | nDCG@10 |
+    |------|--------:|
+    | a    |  0.5000 |
+    """
+    body = [list(row) for row in rows]
+    widths = [max(len(row[column]) for row in [list(header), *body]) for column in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)]
+        return "| " + " | ".join([f"{cells[0]:<{widths[0]}}", *padded[1:]]) + " |"
+
+    rule = ["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])]
+    return "\n".join([line(header), "|" + "|".join(rule) + "|", *map(line, body)])
+
+
+def number(value: Any) -> str:
+    """A metric value as the tables show it.
+
+    >>> number(0.123456), number(12), number(None)
+    ('0.1235', '12', '-')
+    """
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.4f}"
+
+
+def headline_first(names: Iterable[str]) -> list[str]:
+    """Metric names, the usual headline metrics first."""
+    return sorted(names, key=lambda n: (HEADLINES.index(n) if n in HEADLINES else len(HEADLINES), n))
+
+
+def metrics_table(metrics: Mapping[str, Mapping[str, float]], counts: Mapping[str, Mapping[str, int]]) -> str:
+    """One row per task and metric: tasks have different metrics, so a wide table would be mostly empty."""
+    rows = []
+    for task in metrics:
+        items = counts.get(task, {}).get("items")
+        for name in headline_first(metrics[task]):
+            rows.append([task, name, number(metrics[task][name]), number(items)])
+    return table(["task", "metric", "value", "items"], rows)
+
+
+def comparison(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """The before/after table of two results, with what makes them hard to compare said above it.
+
+    >>> old = {"metrics": {"t": {"f1": 0.25}}, "manifest": {"split": "test"}}
+    >>> new = {"metrics": {"t": {"f1": 0.5}, "u": {"f1": 1.0}}, "manifest": {"split": "test"}}
+    >>> print(comparison(old, new))
+    | task | metric | before |  after |  change |
+    |------|-------:|-------:|-------:|--------:|
+    | t    |     f1 | 0.2500 | 0.5000 | +0.2500 |
+    | u    |     f1 |      - | 1.0000 |       - |
+    """
+    rows = []
+    for task in dict.fromkeys([*before["metrics"], *after["metrics"]]):
+        old, new = before["metrics"].get(task, {}), after["metrics"].get(task, {})
+        for name in headline_first({**old, **new}):
+            a, b = old.get(name), new.get(name)
+            change = "-" if a is None or b is None else f"{b - a:+.4f}"
+            rows.append([task, name, number(a), number(b), change])
+    notes = []
+    for key in ("split", "max_examples", "seed", "max_length", "first_stage_sha256", "depth", "data_sha256"):
+        one, other = before["manifest"].get(key), after["manifest"].get(key)
+        if one != other:
+            notes.append(f"Not the same {key}: before {one}, after {other}.")
+    for task in sorted(before.get("counts", {}).keys() & after.get("counts", {}).keys()):
+        one, other = before["counts"][task].get("items"), after["counts"][task].get("items")
+        if one != other:
+            notes.append(f"Not the same items in {task}: before {one}, after {other}.")
+    text = table(["task", "metric", "before", "after", "change"], rows)
+    return "\n".join([*notes, ""] if notes else []) + ("\n" if notes else "") + text
+
+
+def read_result(path: str | Path) -> dict[str, Any]:
+    """A results.json, or the one in a folder."""
+    path = Path(path)
+    path = path / "results.json" if path.is_dir() else path
+    if not path.is_file():
+        raise ReportError(f"{path}: no such file; evaluate and rerank write results.json in their OUTPUT_DIR")
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ReportError(f"{path}:{error.lineno}: not JSON ({error.msg})") from error
+    if not isinstance(value, dict) or not {"metrics", "manifest"} <= value.keys():
+        raise ReportError(f"{path}: not a result of evaluate or rerank: metrics or manifest are missing")
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """Numpy and jax scalars and arrays for json."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def main(arguments: Sequence[str]) -> int:
+    if len(arguments) != 2:
+        print("usage: python -m inters_jax.evaluation.report BEFORE AFTER   (folders or results.json files)")
+        return 2
+    try:
+        print(comparison(read_result(arguments[0]), read_result(arguments[1])))
+    except ReportError as error:
+        print(f"report: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,9 +1,9 @@
 """Prompts become token ids, in batches, within the length limit.
 
-`inputs` and `targets` are encoded separately and never joined as text: the boundary between prompt and answer is a
-token boundary everywhere (training, generation, scoring). The vocabulary object treats special-token strings in
-data as ordinary text. BOS is not added here, but its place is kept free: a sequence of the token store is
-[BOS] + input_ids + target_ids, at most `max_length` long.
+`inputs` and `targets` are encoded separately and never joined as text: the boundary between prompt and
+answer is a token boundary everywhere (training, generation, scoring). The vocabulary object treats
+special-token strings in data as ordinary text. BOS is not added here, but its place is kept free: a
+sequence of the token store is [BOS] + input_ids + target_ids, at most `max_length` long.
 
 The length rule, for a prompt that does not fit:
 
@@ -11,12 +11,14 @@ The length rule, for a prompt that does not fit:
     2. then demonstrations fall away, the last first (with more room the documents grow back);
     3. then the row is dropped and counted.
 
-Instruction, question, cue and answer are never cut. A document is cut at a token boundary by character offsets and
-the prompt is encoded again as a whole (joining pieces of ids would give other tokens at the seams).
+Instruction, question, cue and answer are never cut. A document is cut at a token boundary by character
+offsets and the prompt is encoded again as a whole (joining pieces of ids would give other tokens at the
+seams).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
 DOCUMENT_FLOOR = 64  # tokens below which a document is no longer shortened
 CHUNK = 1000  # rows per call of the tokenizer
+# With more characters per token of room a prompt is hardly ever short enough: encoding it whole, before its
+# documents are measured, would be for nothing. Changes the cost only, not the result.
+LIKELY_CHARACTERS = 7
 
 # What `encode_rows` counts.
 ROWS = "rows read"
@@ -92,8 +97,8 @@ class Encoder:
     ) -> list[list[Encoded]]:
         """One list per prompt: an `Encoded` for each of its targets, or nothing when the prompt was dropped.
 
-        targets: for each prompt the answers to encode after it (default: its own one). All answers of a prompt
-            share one and the same prompt, which leaves room for the longest of them.
+        targets: for each prompt the answers to encode after it (default: its own one). They all share one
+            and the same prompt, which leaves room for the longest of them.
         """
         answers = [[r.targets] for r in rendered] if targets is None else [list(t) for t in targets]
         # Labels repeat: each different answer is encoded once.
@@ -105,18 +110,14 @@ class Encoder:
             for texts in answers
         ]
         texts = [r.inputs() for r in rendered]
-        # A prompt of many characters per token of room is surely too long: encoding it whole would be for nothing.
-        # The slow way gives the same result for it, so this threshold changes the cost only.
-        likely = [i for i, text in enumerate(texts) if len(text) <= 7 * self.max_length]
+        # The others go the slow way, which gives the same result for a prompt that does fit.
+        likely = [i for i, text in enumerate(texts) if len(text) <= LIKELY_CHARACTERS * self.max_length]
         whole = dict(zip(likely, self.vocabulary.encode_batch([texts[i] for i in likely]), strict=True))
         results: list[list[Encoded]] = []
         for i, item in enumerate(rendered):
             fitted: tuple[list[int], Example, int] | None
             if i in whole and len(whole[i]) <= room[i]:
-                example = Example(
-                    texts[i], item.targets, item.example_id, item.template, item.shots, dict(item.extras)
-                )
-                fitted = whole[i], example, 0
+                fitted = whole[i], item.example(), 0
             else:
                 fitted = self._fit(item, room[i])
             results.append([] if fitted is None else self._answers(fitted, answers[i], answer_ids))
@@ -128,11 +129,7 @@ class Encoder:
         input_ids, example, cut = np.asarray(fitted[0], np.int32), fitted[1], fitted[2]
         found = []
         for text in answers:
-            own = example
-            if text != example.targets:
-                own = Example(
-                    example.inputs, text, example.example_id, example.template, example.shots, dict(example.extras)
-                )
+            own = dataclasses.replace(example, targets=text, extras=dict(example.extras))
             found.append(Encoded(input_ids, answer_ids[text], own, cut))
         return found
 
@@ -245,8 +242,8 @@ def encode_rows(
 ) -> Iterator[Encoded]:
     """Render and encode rows, in their order.
 
-    choices: yield one example per possible answer of a row (labels, or Yes and No), in the order of the label set,
-        with extras["choice"] (its number) and extras["gold"] (the right answer); for scoring.
+    choices: for scoring, yield one example per possible answer of a row (labels, or Yes and No) in the order
+        of the label set, with extras["choice"] (its number) and extras["gold"] (the right answer).
     report: counts rows, examples, cuts and drops under the names at the top of this module.
     """
     variant = variant or Variant()
@@ -270,12 +267,9 @@ def encode_rows(
             )
             for row in batch
         ]
-        if variant.shots:
-            if missing := sum(variant.shots - item.shots for item in rendered):
-                counts[MISSING_SHOTS] += missing
-        answers = None
-        if choices:
-            answers = [_choices(item) for item in rendered]
+        if variant.shots and (missing := sum(variant.shots - item.shots for item in rendered)):
+            counts[MISSING_SHOTS] += missing
+        answers = [_choices(item) for item in rendered] if choices else None
         for item, found in zip(rendered, encoder.encode(rendered, answers), strict=True):
             if not found:
                 counts[TOO_LONG] += 1

@@ -11,16 +11,16 @@
     cue
     <separator>                                  ends `inputs`; what follows is `targets`
 
-The separator stands between every cue and its answer, in demonstrations too, so one and the same token boundary
-is seen in training, generation and scoring. Everything is a pure function of (seed, epoch, example_id).
+The separator stands between every cue and its answer, in demonstrations too, so one and the same token
+boundary is seen in training, generation and scoring. Everything is a pure function of (seed, epoch,
+example_id).
 
-`render` keeps the pieces of a prompt (`Rendered`): the length rule of `encoding.py` asks for the same prompt again
-with shorter documents or fewer demonstrations.
+`render` keeps the pieces of a prompt (`Rendered`): the length rule of `encoding.py` asks for the same
+prompt again with shorter documents or fewer demonstrations.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +29,8 @@ from typing import TYPE_CHECKING, Any
 from seqio_tasks import templates as template_files
 from seqio_tasks.draws import Draws
 from seqio_tasks.errors import DataError
-from seqio_tasks.ranking_values import NO, YES, Style, Value, one_blank_line_less, values_for
+from seqio_tasks.filling import Block, Filler
+from seqio_tasks.ranking_values import NO, YES
 from seqio_tasks.templates import Template
 
 if TYPE_CHECKING:
@@ -73,27 +74,8 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Block:
-    """A filled template. `documents` are the positions in `texts` that the length rule may shorten."""
-
-    texts: tuple[str, ...]
-    documents: tuple[int, ...]
-    cue: str
-    target: str
-
-    def text(self, documents: Sequence[str] | None = None) -> str:
-        """Input and cue; `documents`, when given, replace the document texts in order."""
-        if documents is None:
-            return "".join(self.texts) + "\n" + self.cue
-        texts = list(self.texts)
-        for position, document in zip(self.documents, documents, strict=True):
-            texts[position] = document
-        return "".join(texts) + "\n" + self.cue
-
-
-@dataclass(frozen=True)
 class Rendered:
-    """A prompt in pieces. `choices` are the answers a model may be asked to score, () when there is no such set."""
+    """A prompt in pieces. `choices`: the answers a model may be asked to score; () without such a set."""
 
     description: str
     demonstrations: tuple[Block, ...]
@@ -113,11 +95,11 @@ class Rendered:
         return len(self.demonstrations)
 
     def documents(self, shots: int | None = None) -> list[str]:
-        """The texts that may be shortened when `shots` demonstrations are kept, in the order of the prompt."""
+        """The texts that may be shortened, in the order of the prompt, with `shots` demonstrations."""
         return [b.texts[i] for b in (*self.demonstrations[:shots], self.item) for i in b.documents]
 
     def inputs(self, shots: int | None = None, documents: Sequence[str] | None = None) -> str:
-        """The prompt with the first `shots` demonstrations (default all) and `documents` in place of its own."""
+        """The prompt with its first `shots` demonstrations (default all) and other `documents` if given."""
         parts = [self.description] if self.description else []
         rest = iter(documents) if documents is not None else None
         for block in self.demonstrations[:shots]:
@@ -147,14 +129,16 @@ def render(
 ) -> Rendered:
     """The prompt of one row.
 
-    demonstrations: rows of the *training* split. A row never demonstrates itself, nor a row that asks the same
-        (same id, same query id, or equal texts in the fields that make the question).
+    demonstrations: rows of the *training* split. A row is never demonstrated by itself, nor by a row that
+        asks the same (same id, or equal texts in the fields that make the question).
     largest_list: the most documents a listwise prompt may show.
     """
     example_id = row["example_id"]
     options = template_files.load(pair.task).of(pair.dataset)
     index = _choose_template(row, pair, options, variant, Draws(seed, epoch, example_id, "template"), split)
-    filler = _Filler(pair, options, variant, Draws(seed, epoch, example_id, "options"), largest_list)
+    filler = Filler(
+        pair, options, variant.keyword_only, Draws(seed, epoch, example_id, "options"), largest_list
+    )
     shots = variant.shots
     if shots is None:
         drawn = Draws(seed, epoch, example_id, "shots").integer(max_shots + 1) if split == "train" else 0
@@ -221,61 +205,10 @@ def _usable(row: Row, pair: Pair, template: Template) -> bool:
     return all(row.get(name) or name in template_files.OPTION_FIELDS for name in names)
 
 
-class _Filler:
-    """Fills the templates of one prompt: option order and numbering style are the same throughout."""
-
-    def __init__(
-        self, pair: Pair, options: Sequence[Template], variant: Variant, draws: Draws, largest_list: int
-    ) -> None:
-        self.pair, self.templates, self.keyword_only = pair, options, variant.keyword_only
-        self.largest_list = largest_list
-        self.style = Style.draw(draws) if pair.kind == "rank" else Style()
-        self.labels = draws.sample(pair.labels, len(pair.labels)) if pair.kind == "classify" else []
-
-    def block(self, row: Row, index: int, draws: Draws) -> tuple[Block, dict[str, Any]]:
-        template, pair = self.templates[index], self.pair
-        if self.keyword_only:
-            template = keyword_template(template, bool(self.labels))
-        extras: dict[str, Any] = {}
-        if pair.kind == "rank":
-            values, shown = values_for(row, template.family, draws, self.style, largest_list=self.largest_list)
-            extras["family"] = template.family
-            extras["document_ids"] = tuple(document["doc_id"] for document in shown if "doc_id" in document)
-        else:
-            names = (*template.input_fields, template.output_field)
-            values = {name: self._value(row, name) for name in names}
-        texts, documents = _fill(template.input_parts, values)
-        target = "".join(_fill(template.output_parts, values)[0])
-        if self.labels and template.output_field == pair.label_field and target not in pair.labels:
-            raise DataError(
-                f"{pair.name}: {row['example_id']}: label {target!r} is not of the label set",
-                todo=f"the source must map it to one of {', '.join(pair.labels)}",
-            )
-        return Block(tuple(texts), tuple(documents), template.cue, target), extras
-
-    def _value(self, row: Row, name: str) -> Value:
-        if name == "options":
-            return _spoken_list(self.labels)
-        if name == "option_lines":
-            return "\n".join(f"- {label}" for label in self.labels)
-        value = row[name]
-        long = name in self.pair.document_fields
-        if isinstance(value, str):
-            text = one_blank_line_less(value)
-            return ((text, True),) if long else text
-        lines = [one_blank_line_less(text) for text in value]
-        if not long:
-            return numbered(lines)
-        chunks: list[tuple[str, bool]] = []
-        for number, line in enumerate(lines, start=1):
-            chunks += [(f"{'' if number == 1 else chr(10)}{number}. ", False), (line, True)]
-        return tuple(chunks)
-
-
 def _demonstrate(
-    row: Row, index: int, filler: _Filler, source: Demonstrations, shots: int, draws: Draws
+    row: Row, index: int, filler: Filler, source: Demonstrations, shots: int, draws: Draws
 ) -> list[Block]:
-    """Up to `shots` answered examples: all in the template of the item, or mixed with its neighbour (a coin)."""
+    """Up to `shots` answered examples: all in the item's template or (a coin) mixed with its neighbour."""
     templates = filler.templates
     indices = [index]
     neighbour = index ^ 1
@@ -298,62 +231,14 @@ def _demonstrate(
 
 
 def _alike(a: Template, b: Template) -> bool:
-    """Whether one may demonstrate the other: same answer field, direction and family, hence the same label set."""
+    """Whether one may demonstrate the other: same answer field, direction, family; hence the same labels."""
     return (a.output_field, a.reverse, a.family) == (b.output_field, b.reverse, b.family)
 
 
 def _asked(row: Row, pair: Pair, template: Template) -> tuple[str, ...]:
-    """What identifies the question of a row: its query, or the short input fields (all, if there is no short one)."""
+    """What identifies the question of a row: its query, or its short input fields (all, if none is short)."""
     if pair.kind == "rank":
         return (row["query"].strip().lower(),)
     short = [name for name in template.input_fields if name not in pair.document_fields]
     names = [name for name in short if name not in template_files.OPTION_FIELDS] or template.input_fields
     return tuple(str(row.get(name, "")).strip().lower() for name in names)
-
-
-def _fill(parts: Iterable[tuple[str, str | None]], values: Mapping[str, Value]) -> tuple[list[str], list[int]]:
-    """Replace the placeholders; the values are never searched for placeholders themselves."""
-    texts: list[str] = []
-    documents: list[int] = []
-    for literal, name in parts:
-        if literal:
-            texts.append(literal)
-        if name is None:
-            break
-        value = values[name]
-        if isinstance(value, str):
-            texts.append(value)
-            continue
-        for text, is_document in value:
-            if is_document:
-                documents.append(len(texts))
-            texts.append(text)
-    return texts, documents
-
-
-def numbered(lines: Iterable[str]) -> str:
-    """
-    >>> numbered(["red kites", "black kites"])
-    '1. red kites\\n2. black kites'
-    """
-    return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, start=1))
-
-
-def _spoken_list(labels: Sequence[str]) -> str:
-    """'a', 'a or b', 'a, b or c'."""
-    return " or ".join([", ".join(labels[:-1]), labels[-1]] if len(labels) > 1 else labels)
-
-
-@functools.cache
-def keyword_template(template: Template, classify: bool) -> Template:
-    """The same fields without any wording: `field: value` per line, and the name of the answer as the cue.
-
-    >>> keyword_template(Template('Is "{claim}" true? {options}', '{claim_label}', 'Say:'), True).input
-    'claim: {claim}\\noptions: {options}'
-    """
-    names = [name for name in template.input_fields if name not in template_files.OPTION_FIELDS]
-    lines = [f"{name.replace('_', ' ')}:{chr(10) if name == 'documents' else ' '}{{{name}}}" for name in names]
-    if classify:
-        lines.append("options: {options}")
-    cue = f"{template.output_field.replace('_', ' ')}:"
-    return Template("\n".join(lines), template.output, cue, template.reverse, template.family)

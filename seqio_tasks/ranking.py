@@ -1,13 +1,14 @@
 """Queries, documents and judgments become ranking rows.
 
-A row holds one query with some of its relevant documents and some others; `prompts.render` draws a template family
-and what it shows from them:
+A row holds one query with some of its relevant documents and some others; `prompts.render` draws a template
+family and what it shows from them:
 
     {"example_id": "fact_retrieval_scifact/train/3", "query_id": "3", "query": "...",
-     "positives": [{"doc_id", "title", "text", "grade"}, ...],      grade > 0, best first, at most MAX_POSITIVES
-     "negatives": [{"doc_id", "title", "text", "grade": 0}, ...]}   hard ones (BM25, judged 0) and random ones
+     "positives": [{"doc_id", "title", "text", "grade"}, ...],     grade > 0, best first, MAX_POSITIVES
+     "negatives": [{"doc_id", "title", "text", "grade": 0}, ...]}  hard (judged 0, BM25) and random ones
 
-Evaluation reads `rerank_rows`: one row per (query, candidate), every query of the qrels, every candidate of the run.
+Evaluation reads `rerank_rows`: one row per (query, candidate), every query of the qrels, every candidate of
+the run.
 """
 
 from __future__ import annotations
@@ -39,12 +40,14 @@ NO_NEGATIVE = "query without any other document to compare with"
 
 def scifact(raw_dir: Path, split: str, report: SourceReport | None = None) -> Iterator[Row]:
     """Claims and abstracts (BEIR SciFact)."""
-    return rows(beir.beir_folder(raw_dir, "scifact"), split, prefix="fact_retrieval_scifact", report=report)
+    folder = beir.beir_folder(raw_dir, "scifact")
+    return rows(folder, split, prefix="fact_retrieval_scifact", report=report)
 
 
 def nfcorpus(raw_dir: Path, split: str, report: SourceReport | None = None) -> Iterator[Row]:
     """Nutrition questions and medical abstracts, grades 1 and 2 (BEIR NFCorpus)."""
-    return rows(beir.beir_folder(raw_dir, "nfcorpus"), split, prefix="biomedical_retrieval_nfcorpus", report=report)
+    folder = beir.beir_folder(raw_dir, "nfcorpus")
+    return rows(folder, split, prefix="biomedical_retrieval_nfcorpus", report=report)
 
 
 def rows(
@@ -58,8 +61,9 @@ def rows(
 ) -> Iterator[Row]:
     """One row per judged query of a BEIR folder, in the order of the qrels.
 
-    Negatives: documents judged 0 or below first, then BM25 candidates, until half of `candidates` are found, then
-    random documents. Nothing judged relevant is ever among them. The choice depends on (seed, query) only.
+    Negatives: documents judged 0 or below first, then BM25 candidates, until half of `candidates` are
+    found, then random documents. Nothing judged relevant is ever among them. The choice depends on (seed,
+    query) only.
     """
     folder = Path(folder)
     prefix = prefix or folder.name
@@ -121,7 +125,8 @@ def rerank_rows(folder: Path, split: str, run: Run | None = None, depth: int = 1
      "first_stage_score", "query", "document": {"doc_id", "title", "text"}}
 
     run: scores of a first stage; None computes BM25. Candidates are ordered as trec_eval orders them (score
-    descending, then document id descending) and cut at `depth`; a candidate missing from the corpus is an error.
+    descending, then document id descending) and cut at `depth`; a candidate missing from the corpus is an
+    error.
     """
     folder = Path(folder)
     corpus = beir.read_corpus(folder)
@@ -136,7 +141,7 @@ def rerank_rows(folder: Path, split: str, run: Run | None = None, depth: int = 1
         for rank, doc_id in enumerate(ordered, start=1):
             if doc_id not in corpus:
                 raise DataError(
-                    f"the run names document {doc_id!r} for query {query_id!r}, the corpus has none of that id",
+                    f"the run names document {doc_id!r} for query {query_id!r}; it is not in the corpus",
                     path=folder / "corpus.jsonl",
                     todo="use the run with the corpus it was made from",
                 )

@@ -1,7 +1,8 @@
 """What fills the placeholders of one ranking prompt: documents, markers, orders and the expected answer.
 
-A ranking row (see `ranking.py`) holds a query with graded positives and negatives. For each of the six template
-families the functions below choose documents, put them in random order and derive the answer from the grades:
+A ranking row (see `ranking.py`) holds a query with graded positives and negatives. For each of the six
+template families the functions below choose documents, put them in random order and derive the answer from
+the grades:
 
     pointwise_judgment  one document                        Yes when it came from the positives, else No
     query_generation    one positive                        the query
@@ -10,8 +11,8 @@ families the functions below choose documents, put them in random order and deri
     listwise_order      3..n documents                      markers by grade, ties in the order shown
     listwise_check      the same and a claimed order        Yes when it is that order, else No
 
-Yes and No are a fair coin each time. A wrong claimed order is made by shuffling the *grades* and sorting by them, so
-that right and wrong orders have the same form and only reading the documents tells them apart.
+Yes and No are a fair coin each time. A wrong claimed order is made by shuffling the *grades* and sorting by
+them, so that right and wrong orders have the same form and only reading the documents tells them apart.
 """
 
 from __future__ import annotations

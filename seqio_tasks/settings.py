@@ -1,11 +1,12 @@
 """Settings that the registered tasks read when they are *used*.
 
-Registering a task opens no file and loads no tokenizer; the first time a task is read it asks `current()` where
-the raw files are, which tokenizer to use and how long a sequence may be. Without any configuration the packaged
-sample collection and its small tokenizer answer, so that every task works right after installation.
+Registering a task opens no file and loads no tokenizer; the first time a task is read it asks `current()`
+where the raw files are, which tokenizer to use and how long a sequence may be. Without any configuration
+the packaged sample collection and its small tokenizer answer, so that every task works right after
+installation.
 
-Environment variables (read once, at the first `current()`): INTERS_RAW_DIR, INTERS_TOKENIZER, INTERS_CACHE_DIR,
-INTERS_MAX_LENGTH, INTERS_MAX_SHOTS, INTERS_SEED.
+Environment variables (read once, at the first `current()`): INTERS_RAW_DIR, INTERS_TOKENIZER,
+INTERS_CACHE_DIR, INTERS_MAX_LENGTH, INTERS_MAX_SHOTS, INTERS_SEED.
 
 >>> with override(max_length=256):
 ...     current().max_length
@@ -36,7 +37,7 @@ def _default_cache_dir() -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Where the data is and how prompts are shaped. Paths are plain strings so that settings pickle anywhere."""
+    """Where the data is and how prompts are shaped; paths are plain strings and pickle anywhere."""
 
     raw_dir: str = str(_SAMPLE)
     tokenizer: str = str(_SAMPLE / "tokenizer")

@@ -12,10 +12,10 @@ File format (checked by `python -m seqio_tasks.templates --check`, see `linter.p
         - ...            # twelve in all; `reverse: true` where input and output change places,
                          # `family: pointwise_judgment` and so on for ranking tasks
 
-`{name}` stands for a field of the row. Placeholders are found once, when the template is read, and replaced field
-by field: braces inside data are ordinary characters (`str.format` would stumble over them). Besides the fields of
-the pair, classification templates may use `{options}` (a, b or c) and `{option_lines}` (one "- a" per line): both
-list exactly the labels that are scored, in an order drawn per prompt.
+`{name}` stands for a field of the row. Placeholders are found once, when the template is read, and replaced
+field by field: braces inside data are ordinary characters (`str.format` would stumble over them). Besides
+the fields of the pair, classification templates may use `{options}` (a, b or c) and `{option_lines}` (one
+"- a" per line): both list exactly the labels that are scored, in an order drawn per prompt.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ SLOTS = 12
 OPTION_FIELDS = ("options", "option_lines")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
+# A template taken apart: (literal text, name of the field behind it); the last field is None.
+Parts = tuple[tuple[str, str | None], ...]
+
 # The twelve slots of every ranking dataset: two templates for each of six families.
 FAMILIES = (
     "pointwise_judgment",  # document, query -> judgment: does the document answer the query? Yes / No
@@ -51,7 +54,7 @@ class TemplateError(ValueError):
 
 @dataclass(frozen=True)
 class Template:
-    """One way of asking. `input_parts` alternates literal text and field names: (literal, field | None)."""
+    """One way of asking; `cue` stands on a line of its own between the input and the answer."""
 
     input: str
     output: str
@@ -60,11 +63,11 @@ class Template:
     family: str | None = None
 
     @functools.cached_property
-    def input_parts(self) -> tuple[tuple[str, str | None], ...]:
+    def input_parts(self) -> Parts:
         return parse(self.input)
 
     @functools.cached_property
-    def output_parts(self) -> tuple[tuple[str, str | None], ...]:
+    def output_parts(self) -> Parts:
         return parse(self.output)
 
     @property
@@ -90,10 +93,10 @@ class TaskTemplates:
             return self.datasets[dataset]
         except KeyError:
             known = ", ".join(self.datasets)
-            raise TemplateError(f"task {self.task}: no templates for {dataset!r} (there are: {known})") from None
+            raise TemplateError(f"task {self.task}: no templates for {dataset!r} (known: {known})") from None
 
 
-def parse(text: str) -> tuple[tuple[str, str | None], ...]:
+def parse(text: str) -> Parts:
     """Split a template into (literal, field) pairs; the last pair has no field.
 
     >>> parse('Q: {query} {a, b}')
@@ -130,7 +133,7 @@ def load_file(path: str | Path) -> TaskTemplates:
     except yaml.YAMLError as error:
         raise TemplateError(f"{path.name}: not valid YAML: {error}") from error
     if not isinstance(data, dict) or set(data) != {"task", "description", "datasets"}:
-        raise TemplateError(f"{path.name}: the top level must have exactly the keys task, description, datasets")
+        raise TemplateError(f"{path.name}: the top level must have the keys task, description, datasets")
     if not isinstance(data["description"], str) or not isinstance(data["datasets"], dict):
         raise TemplateError(f"{path.name}: description must be text and datasets a mapping")
     datasets: dict[str, tuple[Template, ...]] = {}

@@ -12,9 +12,9 @@ from seqio_tasks.templates.linter import check_all
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m seqio_tasks.templates", description=__doc__)
-    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, help="folder of *.yaml (default: the package)")
+    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, help="default: the packaged files")
     action = parser.add_mutually_exclusive_group(required=True)
-    action.add_argument("--check", action="store_true", help="report every fault; exit status 1 if there is one")
+    action.add_argument("--check", action="store_true", help="report every fault")
     action.add_argument("--list", action="store_true", help="print the datasets and numbers of templates")
     options = parser.parse_args(arguments)
     if options.list:

@@ -9,14 +9,15 @@ What is promised, and what each check is called in the messages:
     braces        no braces besides placeholders (write option lists as {options})
     reverse       `reverse: true` exactly where the answer is not the pair's own; slots 10 and 11 of
                   query_description and query_expansion
-    options       a classification template offers the scored labels: {options}, {option_lines} or all of them in words;
-                  a literal list after "Options:" is refused, it would drift from the labels
+    options       a classification template offers the scored labels: {options}, {option_lines} or all of
+                  them in words; a literal list after "Options:" is refused, it would drift from the labels
     family        ranking: two templates for each of the six families, with the placeholders of the family;
                   one of each two with documents puts the query first, the other the documents
     cue           one line, not empty, ends with a colon, without placeholder
-    spacing       no blank at the edges or before a line end, no doubled blank or blank line, no placeholder glued to a word
-    duplicate     no two inputs alike (case, spacing and punctuation aside), within a file or across files
-    variety       at least four different cues, and no first word opening more than half of a dataset's templates
+    spacing       no blank at the edges or before a line end, no doubled blank or blank line, no
+                  placeholder glued to a word
+    duplicate     no two inputs alike (case, spacing and punctuation aside), within or across files
+    variety       at least four different cues; no first word opens more than half of the templates
     length        at most 90 words of wording
 """
 
@@ -143,7 +144,7 @@ def _check_template(template: Template, slot: int, pair: Pair) -> Iterator[tuple
         yield "family", "only ranking templates have a family"
     cue = template.cue
     if not cue.strip() or cue != cue.strip() or "\n" in cue or not cue.endswith(":") or "{" in cue:
-        yield "cue", f"must be one line ending with a colon, without blanks around or placeholders, is {cue!r}"
+        yield "cue", f"{cue!r} must be one line ending with a colon, without placeholder"
     for what in _spacing(template.input):
         yield "spacing", what
     if len(wording.split()) > _MOST_WORDS:
@@ -162,7 +163,7 @@ def _check_options(template: Template, wording: str, pair: Pair) -> Iterator[tup
     if template.output_field != pair.label_field:
         return
     if _LITERAL_OPTIONS.search(template.input):
-        yield "options", "lists options literally; write {options} or {option_lines} so that they equal the labels"
+        yield "options", "a literal list; write {options} or {option_lines}, which equal the labels"
     if not any(name in template.input_fields for name in OPTION_FIELDS):
         words = wording.lower()
         missing = [label for label in pair.labels if not re.search(rf"\b{re.escape(label)}\b", words)]
@@ -183,7 +184,7 @@ def _check_family(template: Template, slot: int) -> Iterator[tuple[str, str]]:
 
 
 def _families(entries: Sequence[Template]) -> Iterator[str]:
-    """Of the two templates of a family, one starts with the query (a server shares that beginning), one not."""
+    """The first of a family puts the query first (a server shares that beginning), the second does not."""
     for first, second in zip(entries[::2], entries[1::2], strict=False):
         if first.family == "query_generation" or "query" not in first.input_fields:
             continue
@@ -210,7 +211,7 @@ def _variety(entries: Sequence[Template]) -> Iterator[str]:
         return
     if len({template.cue for template in entries}) < 4:
         yield "fewer than four different cues"
-    first = Counter(template.input.split(maxsplit=1)[0].lower() for template in entries if template.input.split())
+    first = Counter(template.input.lower().split(maxsplit=1)[0] for template in entries if template.input)
     for word, count in first.items():
         if count > SLOTS // 2:
             yield f"{count} templates begin with {word!r}"

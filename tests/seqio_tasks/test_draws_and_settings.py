@@ -13,8 +13,8 @@ from seqio_tasks.draws import Draws, splitmix64
 
 
 def test_splitmix64_equals_the_published_sequence() -> None:
-    # The generator seeded with 1234567 (the usual reference values of SplitMix64): the state moves on by the golden
-    # ratio, which our function adds itself.
+    # The usual reference values, for seed 1234567: the state moves on by the golden ratio, which our function
+    # adds itself.
     golden = 0x9E3779B97F4A7C15
     states = [(1234567 + i * golden) & ((1 << 64) - 1) for i in range(5)]
     assert [splitmix64(state) for state in states] == [
@@ -29,7 +29,13 @@ def test_splitmix64_equals_the_published_sequence() -> None:
 def test_each_name_changes_the_stream() -> None:
     streams = {
         names: tuple(Draws(*names).bits() for _ in range(1))
-        for names in [(0, 0, "a", "x"), (1, 0, "a", "x"), (0, 1, "a", "x"), (0, 0, "b", "x"), (0, 0, "a", "y")]
+        for names in [
+            (0, 0, "a", "x"),
+            (1, 0, "a", "x"),
+            (0, 1, "a", "x"),
+            (0, 0, "b", "x"),
+            (0, 0, "a", "y"),
+        ]
     }
     assert len(set(streams.values())) == 5
 

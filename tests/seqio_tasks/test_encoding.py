@@ -20,7 +20,9 @@ from seqio_tasks.prompts import Variant
 SQUAD = pair("inters_reading_comprehension_squad")
 MSRP = pair("inters_query_matching_msrp")
 RANK = pair("inters_fact_retrieval_scifact")
-WORDS = "mill river stone sacks of flour the a old wheel turns slowly in water and grinds corn for bread".split()
+WORDS = (
+    "mill river stone sacks of flour the a old wheel turns slowly in water and grinds corn for bread".split()
+)
 
 
 class SmallVocabulary:
@@ -59,13 +61,23 @@ VOCABULARY = SmallVocabulary()
 
 
 def passage(i: int, words: int = 50, **changes: Any) -> dict[str, Any]:
-    row = {"title": "Mills", "context": text(words, i), "question": f"What turns in mill {i}?", "answer": "the wheel"}
+    row = {
+        "title": "Mills",
+        "context": text(words, i),
+        "question": f"What turns in mill {i}?",
+        "answer": "the wheel",
+    }
     return {"example_id": f"squad/train/{i}", **row, **changes}
 
 
 def ranked(i: int, words: int = 40) -> dict[str, Any]:
     def document(j: int, grade: int) -> dict[str, Any]:
-        return {"doc_id": f"d{i}.{j}", "title": f"mill {i} {j}", "text": text(words, 100 * i + j), "grade": grade}
+        return {
+            "doc_id": f"d{i}.{j}",
+            "title": f"mill {i} {j}",
+            "text": text(words, 100 * i + j),
+            "grade": grade,
+        }
 
     return {
         "example_id": f"rank/{i}",
@@ -136,7 +148,12 @@ def test_dropped_rows_are_counted_not_lost() -> None:
 
 def test_rows_without_documents_lose_demonstrations_only() -> None:
     def pair_of(i: int) -> dict[str, Any]:
-        return {"example_id": f"m/{i}", "sentence1": text(20, i), "sentence2": text(20, -i - 1), "answer": "yes"}
+        return {
+            "example_id": f"m/{i}",
+            "sentence1": text(20, i),
+            "sentence2": text(20, -i - 1),
+            "answer": "yes",
+        }
 
     pool = [pair_of(i) for i in range(10, 20)]
     (encoded,), report = run(
@@ -168,7 +185,9 @@ def test_batches_and_order_change_nothing(of: Pair) -> None:
     rows = [passage(i, 30 + 9 * i) if of is SQUAD else ranked(i, 10 + 4 * i) for i in range(40)]
     options: dict[str, Any] = {"demonstrations": rows, "max_length": 500}
     straight = {e.example.example_id: e.input_ids.tolist() for e in run(rows, of, **options)[0]}
-    backwards = {e.example.example_id: e.input_ids.tolist() for e in run(rows[::-1], of, chunk=7, **options)[0]}
+    backwards = {
+        e.example.example_id: e.input_ids.tolist() for e in run(rows[::-1], of, chunk=7, **options)[0]
+    }
     assert straight == backwards and len(straight) == 40
 
 

@@ -45,7 +45,9 @@ def query(i: int) -> dict[str, Any]:
     }
 
 
-def show(row: dict[str, Any], of: Pair, pool: Any = (), epoch: int = 0, split: str = "train", **variant: Any) -> Any:
+def show(
+    row: dict[str, Any], of: Pair, pool: Any = (), epoch: int = 0, split: str = "train", **variant: Any
+) -> Any:
     return render(row, of, variant=Variant(**variant), demonstrations=pool, seed=0, epoch=epoch, split=split)
 
 
@@ -70,7 +72,12 @@ def test_reversed_prompt_by_hand() -> None:
 
 
 def test_classification_prompt_by_hand() -> None:
-    row = {"example_id": "msrp/train/1", "sentence1": "It rains.", "sentence2": "Rain falls.", "answer": "yes"}
+    row = {
+        "example_id": "msrp/train/1",
+        "sentence1": "It rains.",
+        "sentence2": "Rain falls.",
+        "answer": "yes",
+    }
     rendered = show(row, MSRP, shots=0, template=7, description=False)
     options = "yes or no" if "yes or no" in rendered.inputs() else "no or yes"
     assert rendered.inputs() == (
@@ -105,7 +112,10 @@ def test_reading_prompt_by_hand_with_one_demonstration() -> None:
     )
     assert rendered.inputs(0) == own
     assert rendered.extras["references"] == ["1 sacks"]
-    assert rendered.documents() == ["Mill 2 grinds 2 sacks.\nIt is old.", "Mill 1 grinds 1 sacks.\nIt is old."]
+    assert rendered.documents() == [
+        "Mill 2 grinds 2 sacks.\nIt is old.",
+        "Mill 1 grinds 1 sacks.\nIt is old.",
+    ]
     assert rendered.inputs(0, ["cut"]) == own.replace("Mill 1 grinds 1 sacks.\nIt is old.", "cut")
 
 
@@ -131,14 +141,21 @@ def test_ranking_prompts_by_hand() -> None:
 
 
 def test_keyword_only_prompt_has_no_wording() -> None:
-    row = {"example_id": "boolq/train/1", "context": "Mills grind.", "question": "do mills grind", "answer": "true"}
+    row = {
+        "example_id": "boolq/train/1",
+        "context": "Mills grind.",
+        "question": "do mills grind",
+        "answer": "true",
+    }
     rendered = show(row, BOOLQ, shots=0, template=0, description=False, keyword_only=True)
     assert rendered.inputs() in (
         "context: Mills grind.\nquestion: do mills grind\noptions: true or false\nanswer:\n",
         "context: Mills grind.\nquestion: do mills grind\noptions: false or true\nanswer:\n",
     )
     ranked = show(query(1), RANK, shots=0, template=8, description=False, keyword_only=True)
-    assert ranked.inputs().startswith("query: claim 1\ndocuments:\n") and ranked.inputs().endswith("\norder:\n")
+    assert ranked.inputs().startswith("query: claim 1\ndocuments:\n") and ranked.inputs().endswith(
+        "\norder:\n"
+    )
 
 
 def test_braces_and_markup_in_data_are_plain_text() -> None:
@@ -215,7 +232,10 @@ def test_small_pool_gives_fewer_demonstrations() -> None:
 
 def test_demonstrations_may_come_from_a_function() -> None:
     rendered = show(topic(0), GOV2, lambda row, draws: (topic(i) for i in (0, 7, 8, 9)), shots=2, template=0)
-    assert [block.target for block in rendered.demonstrations] == [topic(7)["narrative"], topic(8)["narrative"]]
+    assert [block.target for block in rendered.demonstrations] == [
+        topic(7)["narrative"],
+        topic(8)["narrative"],
+    ]
 
 
 def test_missing_field_draws_another_template_or_says_so() -> None:

@@ -57,7 +57,12 @@ LONG = "Well, " + "very " * 95 + 'much so: "{title}".'
         (GOV2, 1, {"input": "Explain {title} {as, if}."}, "braces: "),
         (GOV2, 1, {"reverse": True}, "reverse: "),
         (GOV2, 10, {"reverse": False}, "reverse: "),
-        (MSRP, 1, {"input": 'Compare "{sentence1}" with "{sentence2}" and say yes.'}, "options: .*does not offer no"),
+        (
+            MSRP,
+            1,
+            {"input": 'Compare "{sentence1}" with "{sentence2}" and say yes.'},
+            "options: .*does not offer no",
+        ),
         (MSRP, 1, {"input": '"{sentence1}" or "{sentence2}"? Options: yes, no'}, "options: .*literal list"),
         (MSRP, 1, {"input": '"{sentence1}", "{sentence2}": same or different?'}, "options: .*yes, no"),
         (MSRP, 1, {"family": "pairwise_check"}, "family: .*only ranking"),
@@ -89,7 +94,9 @@ def test_linter_finds_duplicates_missing_and_surplus(tmp_path: Path) -> None:
 
     def double(data: dict) -> None:
         entries = data["datasets"]["msrp"]
-        entries[5]["input"] = entries[4]["input"].upper().replace("SENTENCE", "sentence").replace("OPTIONS", "options")
+        entries[5]["input"] = (
+            entries[4]["input"].upper().replace("SENTENCE", "sentence").replace("OPTIONS", "options")
+        )
 
     def same_cue(data: dict) -> None:
         for entry in data["datasets"]["msrp"]:
@@ -101,13 +108,17 @@ def test_linter_finds_duplicates_missing_and_surplus(tmp_path: Path) -> None:
 
     assert faults(lambda data: None) == ""
     assert "duplicate: query_matching.yaml: msrp[5]: the same input as" in faults(double)
-    assert "count: query_matching.yaml: msrp: 11 templates" in faults(lambda data: data["datasets"]["msrp"].pop())
+    assert "count: query_matching.yaml: msrp: 11 templates" in faults(
+        lambda data: data["datasets"]["msrp"].pop()
+    )
     assert "variety: query_matching.yaml: msrp: fewer than four" in faults(same_cue)
     assert "variety: query_matching.yaml: msrp: 7 templates begin with 'please,'" in faults(same_word)
     assert "no templates for dataset 'msrp'" in faults(lambda data: data["datasets"].clear())
     renamed = faults(lambda data: data["datasets"].update({"mspr": data["datasets"]["msrp"]}))
     assert "mspr: no such pair in the catalog; did you mean 'msrp'?" in renamed
-    assert "coverage: query_matching.yaml: says task 'other'" in faults(lambda data: data.update(task="other"))
+    assert "coverage: query_matching.yaml: says task 'other'" in faults(
+        lambda data: data.update(task="other")
+    )
     assert "form: " in faults(lambda data: data["datasets"]["msrp"][3].update(cues="Answer:"))
     assert "form: " in faults(lambda data: data["datasets"]["msrp"][3].pop("cue"))
     assert "description says too little" in faults(lambda data: data.update(description="Match."))

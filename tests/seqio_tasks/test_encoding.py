@@ -20,9 +20,21 @@ from seqio_tasks.prompts import Variant
 SQUAD = pair("inters_reading_comprehension_squad")
 MSRP = pair("inters_query_matching_msrp")
 RANK = pair("inters_fact_retrieval_scifact")
-WORDS = (
-    "mill river stone sacks of flour the a old wheel turns slowly in water and grinds corn for bread".split()
-)
+WORDS = [
+    "mill",
+    "river",
+    "stone",
+    "sacks",
+    "of",
+    "flour",
+    "the",
+    "a",
+    "old",
+    "wheel",
+    "turns",
+    "slowly",
+    "in",
+]
 
 
 class SmallVocabulary:
@@ -156,7 +168,7 @@ def test_rows_without_documents_lose_demonstrations_only() -> None:
         }
 
     pool = [pair_of(i) for i in range(10, 20)]
-    (encoded,), report = run(
+    (encoded,), _ = run(
         [pair_of(1)], MSRP, variant={"shots": 5, "template": 7}, demonstrations=pool, max_length=300
     )
     assert 0 < encoded.example.shots < 5 and encoded.shortened == 0

@@ -65,8 +65,8 @@ def test_generation_prompt_by_hand() -> None:
 def test_reversed_prompt_by_hand() -> None:
     rendered = show(topic(1), GOV2, shots=0, template=11, description=False)
     assert rendered.inputs() == (
-        "Narrative: Relevant pages tell where mill 1 stands.\n\nCondense the narrative into a handful of keywords.\n"
-        "Keywords:\n"
+        "Narrative: Relevant pages tell where mill 1 stands.\n\n"
+        "Condense the narrative into a handful of keywords.\nKeywords:\n"
     )
     assert rendered.targets == "mill 1"
 

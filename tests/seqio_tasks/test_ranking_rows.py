@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections import Counter
@@ -55,7 +56,7 @@ def test_yes_and_no_are_balanced_and_true(family: str) -> None:
             (claim,) = re.findall(r"(?:ranked them|Proposed order:) ([\d\[\]() >,]+\d[\])]?)", text)
             order = [int(n) for n in re.findall(r"\d+", claim)]
             assert sorted(order) == list(range(1, len(grades) + 1))
-            right = all(grades[x - 1] >= grades[y - 1] for x, y in zip(order, order[1:], strict=False))
+            right = all(grades[x - 1] >= grades[y - 1] for x, y in itertools.pairwise(order))
         assert rendered.targets == ("Yes" if right else "No"), text
     assert 420 < counts["Yes"] < 580  # 5 sigma
 

@@ -149,14 +149,16 @@ def _write(
             seed=settings["seed"],
             max_length=settings["max_length"],
         )
-        shaped_by = provenance.code_sources(modules, [task.name])
-        shaped_by |= provenance.raw_sources(raw_dir, reader.folders)
-        sources |= shaped_by
+        code = provenance.code_sources(modules, [task.name])
+        sources |= code | provenance.raw_sources(raw_dir, reader.folders)
         shape = {name: value for name, value in settings.items() if name not in ("name", "epoch_examples")}
-        key = fingerprint({"settings": shape, "tokenizer": description, "sources": shaped_by})
+        key = fingerprint({"settings": shape, "tokenizer": description, "sources": code})
         try:
             title = f"{task.name} ({number}/{len(registry.tasks)})"
-            counts = _write_task(partial, reader, key, settings["passes"], registry.vocab_size, title)
+            counts, opened = _write_task(
+                partial, reader, key, raw_dir, settings["passes"], registry.vocab_size, title
+            )
+            sources |= opened
         except registry.missing_data as error:
             without_data[task.name] = str(error)
             shutil.rmtree(partial / task.name, ignore_errors=True)
@@ -201,21 +203,26 @@ def _write(
 
 
 def _write_task(
-    partial: Path, reader: Any, key: str, passes: int, vocab_size: int, title: str
-) -> list[dict[str, Any]]:
-    """Counts of the passes of a task, from an interrupted run if it wrote the task under the same `key`."""
+    partial: Path, reader: Any, key: str, raw_dir: Path, passes: int, vocab_size: int, title: str
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Counts of the passes of a task and digests of the raw folders that it read.
+
+    A task that an interrupted run has written is taken over when `key` and the raw folders are the same.
+    """
     from tqdm import tqdm
 
     folder = partial / reader.name
     finished = folder / "counts.json"
     if finished.is_file():
         done = json.loads(finished.read_text(encoding="utf-8"))
-        if done["key"] == key:
-            return done["passes"]
+        folders = [name.removeprefix("raw:") for name in done["raw"]]
+        if done["key"] == key and done["raw"] == provenance.raw_sources(raw_dir, folders):
+            return done["passes"], done["raw"]
     shutil.rmtree(folder, ignore_errors=True)
     counts: list[dict[str, Any]] = []
     total = None if reader.rows is None else reader.rows * passes
-    with tqdm(total=total, desc=title, unit=" rows", disable=None, leave=False) as bar:
+    progress = tqdm(total=total, desc=title, unit=" rows", disable=None, leave=False)
+    with progress as bar, provenance.OpenedFolders(raw_dir) as opened:
         for pass_ in range(passes):
             left_out: Counter[str] = Counter()
             writer = PassWriter(pass_folder(partial, reader.name, len(counts)), vocab_size)
@@ -230,11 +237,12 @@ def _write_task(
                 shutil.rmtree(writer.folder)
                 break
             counts.append(written)
+    raw = provenance.raw_sources(raw_dir, {*reader.folders, *opened.folders})
     if counts:
-        write_json(finished, {"key": key, "passes": counts})
+        write_json(finished, {"key": key, "raw": raw, "passes": counts})
     else:
         shutil.rmtree(folder)
-    return counts
+    return counts, raw
 
 
 def _named(left_out: Counter[str]) -> dict[str, Any]:

@@ -12,9 +12,10 @@ import hashlib
 import importlib.util
 import json
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from inters_jax.data.token_store import StoreError
 
@@ -144,6 +145,48 @@ def code_sources(modules: Sequence[str], tasks: Iterable[str]) -> dict[str, str]
 def raw_sources(raw_dir: Path, folders: Iterable[str]) -> dict[str, str]:
     """{"raw:<folder>": digest}."""
     return {f"raw:{folder}": digest_folder(raw_dir / folder) for folder in sorted(set(folders))}
+
+
+class OpenedFolders:
+    """Notes which folders of `raw_dir` are read inside a ``with`` block: a task may read more than its own.
+
+    Python reports every file it opens to audit hooks; one hook serves all blocks and idles between them.
+    """
+
+    _active: ClassVar[list[OpenedFolders]] = []
+    _hooked: ClassVar[bool] = False
+
+    def __init__(self, raw_dir: Path) -> None:
+        self._raw_dir = _plain(raw_dir) + os.sep
+        self.folders: set[str] = set()
+
+    def __enter__(self) -> OpenedFolders:
+        if not OpenedFolders._hooked:
+            sys.addaudithook(_note_opened)
+            OpenedFolders._hooked = True
+        self._active.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._active.remove(self)
+
+    def note(self, path: str) -> None:
+        if path.startswith(self._raw_dir):
+            folder, separator, _ = path[len(self._raw_dir) :].partition(os.sep)
+            if separator:
+                self.folders.add(folder)
+
+
+def _plain(path: Path) -> str:
+    """Absolute and without `..`, but with links as they are: a dataset's folder may be a link."""
+    return os.path.normpath(path.absolute())
+
+
+def _note_opened(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "open" and OpenedFolders._active and isinstance(arguments[0], str):
+        path = _plain(Path(arguments[0]))
+        for block in OpenedFolders._active:
+            block.note(path)
 
 
 def differences(

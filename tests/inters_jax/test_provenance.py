@@ -152,3 +152,15 @@ def test_checking_imports_no_framework():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_folders_that_are_read_are_noted(tmp_path):
+    for name in ("gov2", "fire"):
+        (tmp_path / "raw" / name).mkdir(parents=True)
+        (tmp_path / "raw" / name / "topics.txt").write_text("1 dogs")
+    (tmp_path / "raw" / "README").write_text("of no folder")
+    with provenance.OpenedFolders(tmp_path / "raw") as opened:
+        (tmp_path / "raw" / "fire" / "topics.txt").read_text()
+        (tmp_path / "raw" / "README").read_text()
+    (tmp_path / "raw" / "gov2" / "topics.txt").read_text()
+    assert opened.folders == {"fire"}

@@ -178,9 +178,9 @@ def pointwise_prompt(
 
 
 def _bm25(corpus: Mapping[str, Document], queries: Mapping[str, str], depth: int) -> Run:
-    from seqio_tasks import first_stage  # only when a run is really needed: it loads bm25s
+    from seqio_tasks.first_stage import bm25_run  # only when a run is really needed: it loads bm25s
 
-    return first_stage.bm25_run(corpus, queries, k=min(depth, len(corpus)))
+    return bm25_run(corpus, queries, k=min(depth, len(corpus)))
 
 
 def _query(queries: Mapping[str, str], query_id: str, folder: Path) -> str:

@@ -176,7 +176,7 @@ def test_rows_without_documents_lose_demonstrations_only() -> None:
 
 
 def test_answer_in_the_part_cut_away_is_counted() -> None:
-    row = passage(1, context=text(400) + " Zebra", answer="Zebra")
+    row = passage(1, context=text(400) + " Zebra", answer="Zebra", references=["Zebra"])
     _, report = run([row], SQUAD, variant={"shots": 0, "template": 3}, max_length=300)
     assert report[encoding.ANSWER_CUT] == 1
 

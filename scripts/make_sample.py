@@ -1,0 +1,146 @@
+"""Writes the packaged sample collection and trains its tokenizer: ``python scripts/make_sample.py``.
+
+The same input gives the same bytes: run it after changing the sample texts or the prompt templates, whose text
+the tokenizer is trained on as well. ``--check`` writes nothing and fails if the files on disk differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from sample_documents import boolq, climate_fever, nfcorpus, scifact, squad
+from sample_topics import mimics, msrp, orcas_i, topic_files
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLE = ROOT / "seqio_tasks" / "sample"
+TEMPLATES = ROOT / "seqio_tasks" / "templates"
+VOCABULARY = 4096
+SPECIAL = ("<pad>", "<s>", "</s>")
+LIMIT = 1_500_000
+
+README = """# Sample collection
+
+Synthetic data, written by `scripts/make_sample.py` for this project: every town, plant, machine, ailment and
+finding is invented, nobody real appears, and nothing is copied from the datasets whose file formats it follows.
+Any likeness of a name is an accident. Do not draw conclusions about the world from it.
+
+The folders and files have the names and the formats of the official downloads (byte order marks, CRLF line ends
+and missing labels included), so the readers of `seqio_tasks.sources` treat both alike. The texts follow simple
+rules that a model of a few million parameters learns in minutes: scores on them say that the machinery works,
+not how good a model is.
+
+`tokenizer/` holds a byte-level BPE tokenizer trained on these texts and the prompt templates: ids 0 `<pad>`,
+1 `<s>`, 2 `</s>`, any UTF-8 text can be encoded, and encoding adds no special token.
+
+Licence: as the project.
+"""
+
+
+def data_files() -> dict[str, bytes]:
+    """Every data file of the sample, path -> bytes."""
+    texts: dict[str, str] = {"README.md": README}
+    for part in (topic_files, orcas_i, mimics, msrp, boolq, squad, climate_fever, scifact, nfcorpus):
+        texts.update(part())
+    return {name: text.encode("utf-8") for name, text in sorted(texts.items())}
+
+
+def train_tokenizer(texts: list[str]) -> Tokenizer:
+    """Byte-level BPE; all 256 bytes are in the vocabulary, so nothing is ever unknown."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        min_frequency=2,
+        special_tokens=[AddedToken(token, special=True, normalized=False) for token in SPECIAL],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def tokenizer_files(data: dict[str, bytes]) -> dict[str, bytes]:
+    """tokenizer.json and tokenizer_config.json, trained on the sample's texts and the prompt templates."""
+    texts = []
+    for name, content in data.items():
+        if name.startswith("scifact/corpus") or name.endswith(".tsv") and "/qrels/" in name:
+            continue  # the abstracts come again in beir_scifact; judgments hold no text
+        texts.extend(plain_texts(name, content.decode("utf-8-sig")))
+    for path in sorted(TEMPLATES.glob("*.yaml")):
+        texts.extend(path.read_text(encoding="utf-8").splitlines())
+    tokenizer = json.loads(train_tokenizer(texts).to_str())
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "pad_token": "<pad>",
+        "add_bos_token": False,
+        "add_eos_token": False,
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": 2048,
+    }
+    return {
+        "tokenizer/tokenizer.json": (
+            json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":")) + "\n"
+        ).encode(),
+        "tokenizer/tokenizer_config.json": (json.dumps(config, indent=2) + "\n").encode(),
+    }
+
+
+def plain_texts(name: str, content: str) -> list[str]:
+    """The strings of a data file as a prompt will show them: JSON strings without keys, tables by cell."""
+    if name.endswith(".jsonl"):
+        return [text for line in content.splitlines() for text in _strings(json.loads(line))]
+    if name.endswith(".json"):
+        return _strings(json.loads(content))
+    return [cell for line in content.splitlines() for cell in line.split("\t")]
+
+
+def _strings(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        return [text for item in value.values() for text in _strings(item)]
+    return [text for item in value for text in _strings(item)] if isinstance(value, list) else []
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing, fail if a file differs")
+    options = parser.parse_args(arguments)
+    files = data_files()
+    files |= tokenizer_files(files)
+    total = sum(map(len, files.values()))
+    if total > LIMIT:
+        raise SystemExit(f"the sample has {total:,} bytes, more than {LIMIT:,}: generate less")
+    stale = {str(path.relative_to(SAMPLE)) for path in SAMPLE.rglob("*") if path.is_file()} - set(files)
+    changed = [
+        name
+        for name, content in files.items()
+        if not (SAMPLE / name).is_file() or (SAMPLE / name).read_bytes() != content
+    ]
+    if options.check:
+        for name in [*changed, *sorted(stale)]:
+            print(f"differs: {SAMPLE / name}; run `python scripts/make_sample.py`")
+        return 1 if changed or stale else 0
+    for name in changed:
+        path = SAMPLE / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(path.name + ".part")
+        temporary.write_bytes(files[name])
+        temporary.replace(path)
+    for name in stale:
+        (SAMPLE / name).unlink()
+    print(
+        f"{len(files)} files, {total:,} bytes, {len(changed)} written, {len(stale)} removed: {SAMPLE.relative_to(ROOT)}"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

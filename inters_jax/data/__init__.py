@@ -4,6 +4,12 @@
     mixing.py        which examples make up an epoch                  (seed, epoch) -> examples
     packing.py       which examples share a row                       (seed, epoch, lengths) -> rows
     loader.py        the arrays of a step                             (seed, step) -> batch
+    shuffling.py     seeded orders that never change
+    provenance.py    what a store was made from, to notice a stale one
 
-Nothing here imports TensorFlow, SeqIO or JAX, and no token id has a meaning: masks come from stored lengths.
+    conversion.py    examples of a SeqIO task as token sequences
+    building.py      writes a store                                   (the only one that needs SeqIO)
+
+Training imports neither TensorFlow nor SeqIO through the first group, and no token id has a meaning to it:
+masks come from stored lengths.
 """

@@ -1,7 +1,5 @@
 """SeqIO tasks -> token sequences: our own tasks by their fast path, a stranger's through its dataset.
 
-The only part of this folder that needs SeqIO; `prepare` imports it when there is something to prepare.
-
     our task      task.encoded_examples(split, seed, epoch, ...)     plain Python, batched tokenizer
     any other     task.get_dataset(...)                              its preprocessors, or its cached data
 

@@ -156,8 +156,9 @@ class OpenedFolders:
     _active: ClassVar[list[OpenedFolders]] = []
     _hooked: ClassVar[bool] = False
 
-    def __init__(self, raw_dir: Path) -> None:
+    def __init__(self, raw_dir: Path, *, ignore: Path) -> None:
         self._raw_dir = _plain(raw_dir) + os.sep
+        self._ignore = _plain(ignore) + os.sep  # what is being written, should it lie in raw_dir
         self.folders: set[str] = set()
 
     def __enter__(self) -> OpenedFolders:
@@ -171,7 +172,7 @@ class OpenedFolders:
         self._active.remove(self)
 
     def note(self, path: str) -> None:
-        if path.startswith(self._raw_dir):
+        if path.startswith(self._raw_dir) and not path.startswith(self._ignore):
             folder, separator, _ = path[len(self._raw_dir) :].partition(os.sep)
             if separator:
                 self.folders.add(folder)

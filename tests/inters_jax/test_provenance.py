@@ -159,7 +159,9 @@ def test_folders_that_are_read_are_noted(tmp_path):
         (tmp_path / "raw" / name).mkdir(parents=True)
         (tmp_path / "raw" / name / "topics.txt").write_text("1 dogs")
     (tmp_path / "raw" / "README").write_text("of no folder")
-    with provenance.OpenedFolders(tmp_path / "raw") as opened:
+    (tmp_path / "raw" / "store").mkdir()
+    with provenance.OpenedFolders(tmp_path / "raw", ignore=tmp_path / "raw" / "store") as opened:
+        (tmp_path / "raw" / "store" / "tokens.bin").write_bytes(b"")
         (tmp_path / "raw" / "fire" / "topics.txt").read_text()
         (tmp_path / "raw" / "README").read_text()
     (tmp_path / "raw" / "gov2" / "topics.txt").read_text()

@@ -1,0 +1,230 @@
+"""Building a token store: every task of a mixture is read, written and counted, one after the other.
+
+A task that is complete is kept when the run is interrupted: it lies in `<store>.partial` with the key of all
+that shaped it, and the next run takes it over if the key is still the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import seqio
+import tensorflow as tf
+from tqdm import tqdm
+
+from inters_jax.data import conversion, provenance
+from inters_jax.data.token_store import (
+    FORMAT,
+    MANIFEST,
+    PassWriter,
+    StoreError,
+    fingerprint,
+    pass_folder,
+    token_dtype,
+    write_json,
+)
+from seqio_tasks import settings as task_settings
+from seqio_tasks.errors import MissingData
+from seqio_tasks.vocabularies import HuggingFaceVocabulary
+
+
+def build(
+    store: Path, *, settings: dict[str, Any], tokenizer: str, raw_dir: Path, modules: Sequence[str]
+) -> None:
+    """Writes the store of a task or mixture into a folder beside it and renames that when all is there.
+
+    Args:
+      store: the folder to make; an existing one is replaced at the very end.
+      settings: name, split, max_length, seed, passes, max_shots, epoch_examples (see `prepare`).
+      tokenizer: a tokenizer.json, a folder with one, or a hub name.
+      raw_dir: folder of the official files.
+      modules: imported to register the tasks.
+    """
+    # The accelerator belongs to training, which may be waiting for this process.
+    with contextlib.suppress(RuntimeError):
+        tf.config.set_visible_devices([], "GPU")
+    shaping = {name: settings[name] for name in ("max_length", "max_shots", "seed")}
+    with task_settings.override(raw_dir=str(raw_dir), tokenizer=tokenizer, **shaping):
+        _build(store, settings, tokenizer, raw_dir, modules)
+
+
+def _build(
+    store: Path, settings: dict[str, Any], tokenizer: str, raw_dir: Path, modules: Sequence[str]
+) -> None:
+    registry = _Registry(settings["name"], tokenizer, modules)
+    vocabulary = registry.vocabulary
+
+    identity = provenance.tokenizer_identity(tokenizer) or {"sha256": "", "special": {}}
+    special = {
+        name: None if value is None else int(conversion.plain_ids(vocabulary, [value])[0])
+        for name, value in (("bos_id", vocabulary.bos_id), ("eos_id", vocabulary.eos_id))
+    }
+    description = {"name": tokenizer, "vocab_size": registry.vocab_size} | special | identity
+    partial = store.with_name(store.name + ".partial")
+    partial.mkdir(exist_ok=True)
+    tasks: dict[str, Any] = {}
+    without_data: dict[str, str] = {}
+    sources: dict[str, str] = {}
+    for number, task in enumerate(registry.tasks, 1):
+        if settings["split"] not in task.splits:
+            without_data[task.name] = f"no split {settings['split']!r} (it has {', '.join(task.splits)})"
+            continue
+        reader = conversion.reader(
+            task,
+            vocabulary,
+            split=settings["split"],
+            seed=settings["seed"],
+            max_length=settings["max_length"],
+        )
+        code = provenance.code_sources(modules, [task.name])
+        sources |= code | provenance.raw_sources(raw_dir, reader.folders)
+        shape = {name: value for name, value in settings.items() if name not in ("name", "epoch_examples")}
+        key = fingerprint({"settings": shape, "tokenizer": description, "sources": code})
+        try:
+            title = f"{task.name} ({number}/{len(registry.tasks)})"
+            counts, opened = _write_task(
+                partial, reader, key, raw_dir, settings["passes"], registry.vocab_size, title
+            )
+            sources |= opened
+        except MissingData as error:
+            without_data[task.name] = str(error)
+            shutil.rmtree(partial / task.name, ignore_errors=True)
+            continue
+        if not counts:
+            without_data[task.name] = f"none of its rows in split {settings['split']!r} could be used"
+            continue
+        rate = registry.rate(task, counts[0]["kept"])
+        tasks[task.name] = {"rate": rate, "passes": counts}
+    if not tasks:
+        reasons = "\n  - ".join(f"{name}: {reason}" for name, reason in without_data.items())
+        raise StoreError(f"{settings['name']} has no data:\n  - {reasons}")
+    # What an earlier, interrupted run of another mixture left behind does not belong here.
+    for leftover in partial.iterdir():
+        if leftover.name not in tasks:
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    rows = sum(entry["passes"][0]["kept"] for entry in tasks.values())
+    by_rates = round(sum(entry["rate"] for entry in tasks.values())) if registry.sized else rows
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "settings": settings,
+        "tokenizer": description,
+        "sources": dict(sorted(sources.items())),
+        "dtype": token_dtype(registry.vocab_size).str,
+        "epoch_examples": settings["epoch_examples"] or max(by_rates, len(tasks)),
+        "tasks": tasks,
+        "without_data": without_data,
+    }
+    manifest["fingerprint"] = fingerprint(manifest)
+    write_json(partial / MANIFEST, manifest)
+    if store.exists():
+        replaced = store.with_name(store.name + ".replaced")
+        shutil.rmtree(replaced, ignore_errors=True)
+        store.rename(replaced)
+        partial.rename(store)
+        shutil.rmtree(replaced)
+    else:
+        partial.rename(store)
+
+
+def _write_task(
+    partial: Path, reader: Any, key: str, raw_dir: Path, passes: int, vocab_size: int, title: str
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Counts of the passes of a task and digests of the raw folders that it read.
+
+    A task that an interrupted run has written is taken over when `key` and the raw folders are the same.
+    """
+    folder = partial / reader.name
+    finished = folder / "counts.json"
+    if finished.is_file():
+        done = json.loads(finished.read_text(encoding="utf-8"))
+        folders = [name.removeprefix("raw:") for name in done["raw"]]
+        if done["key"] == key and done["raw"] == provenance.raw_sources(raw_dir, folders):
+            return done["passes"], done["raw"]
+    shutil.rmtree(folder, ignore_errors=True)
+    counts: list[dict[str, Any]] = []
+    total = None if reader.rows is None else reader.rows * passes
+    progress = tqdm(total=total, desc=title, unit=" rows", disable=None, leave=False)
+    with progress as bar, provenance.OpenedFolders(raw_dir, ignore=partial) as opened:
+        for pass_ in range(passes):
+            left_out: Counter[str] = Counter()
+            writer = PassWriter(pass_folder(partial, reader.name, len(counts)), vocab_size)
+            for tokens, target_start, example_id in reader.read(pass_, left_out):
+                writer.add(tokens, target_start, example_id)
+                bar.update()
+            written = writer.finish() | _named(left_out)
+            written["rows"] = left_out["rows"] or written["kept"] + sum(written["dropped"].values())
+            same = bool(counts) and written["digest"] == counts[0]["digest"]
+            if same or not written["kept"]:
+                # A task without templates to draw looks alike in every pass: one is enough.
+                shutil.rmtree(writer.folder)
+                break
+            counts.append(written)
+    raw = provenance.raw_sources(raw_dir, {*reader.folders, *opened.folders})
+    if counts:
+        write_json(finished, {"key": key, "raw": raw, "passes": counts})
+    else:
+        shutil.rmtree(folder)
+    return counts, raw
+
+
+def _named(left_out: Counter[str]) -> dict[str, Any]:
+    """The counts of a reader: dropped by reason, shortened, and whatever else it noted."""
+    prefix = "dropped: "
+    return {
+        "dropped": {
+            name.removeprefix(prefix): n for name, n in left_out.items() if name.startswith(prefix) and n
+        },
+        "shortened": left_out["shortened"],
+        "notes": {
+            name: n
+            for name, n in left_out.items()
+            if n and not name.startswith(prefix) and name not in ("rows", "shortened")
+        },
+    }
+
+
+class _Registry:
+    """The tasks behind a name, their rates, and the model's vocabulary."""
+
+    def __init__(self, name: str, tokenizer: str, modules: Sequence[str]) -> None:
+        for module in modules:
+            importlib.import_module(module)
+        names = {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise StoreError(
+                f"no task or mixture {name!r} is registered by {', '.join(modules)}{hint} "
+                "(other modules: --gin.prepare.modules)"
+            )
+        self.vocabulary = HuggingFaceVocabulary(tokenizer)
+        self.vocab_size = self.vocabulary.hf_vocab_size
+        self._mixture = seqio.get_mixture_or_task(name)
+        self.tasks = [self._mixture]
+        #: Whether every rate is a number of examples (a function of the task) and not a plain proportion.
+        self.sized = True
+        if isinstance(self._mixture, seqio.Mixture):
+            self.tasks = list(self._mixture.tasks)
+            rates = self._mixture.rate_per_task_name
+            self.sized = all(task.name in rates and callable(rates[task.name]) for task in self.tasks)
+
+    def rate(self, task: Any, kept: int) -> float:
+        """The mixing rate; a rate that counts examples counts no more than were kept."""
+        if task is self._mixture:
+            return float(kept)
+        try:
+            rate = float(self._mixture.get_rate(task))
+        except TypeError as error:
+            raise StoreError(
+                f"the mixing rate of {task.name} cannot be computed ({error}); its source must know "
+                "num_input_examples, or the mixture must state a number"
+            ) from error
+        return min(rate, float(kept)) if self.sized else rate

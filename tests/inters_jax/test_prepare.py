@@ -1,0 +1,271 @@
+"""prepare: a stranger's SeqIO task or mixture -> a store; resumed, checked, refused when it is wrong."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import seqio
+import tensorflow as tf
+import tokenizers
+
+from inters_jax.data import building
+from inters_jax.data.loader import PackedBatches
+from inters_jax.data.token_store import StoreError, TokenStore
+from inters_jax.prepare import prepare
+from seqio_tasks.vocabularies import HuggingFaceVocabulary
+
+COLOURS = ("red", "green", "blue", "white", "black")
+
+
+def make_tokenizer(folder, bos="<s>", size=300):
+    """A byte-level BPE trained on a few words; BOS is named in the config or not there at all."""
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=["<pad>", "<s>", "</s>"],
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([f"The {colour} house number is what?" for colour in COLOURS], trainer)
+    folder.mkdir(parents=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    named = {"eos_token": "</s>", "pad_token": "<pad>"} | ({"bos_token": bos} if bos else {})
+    (folder / "tokenizer_config.json").write_text(json.dumps(named))
+    return str(folder)
+
+
+def add_task(name, vocabulary, rows, draw=False, sized=True):
+    """A stock SeqIO task of questions and colours; with `draw`, its wording follows the seed."""
+
+    def dataset(split, shuffle_files=False, seed=None):
+        texts = {
+            "inputs": [f"What is the colour of the old house number {i}?\n" for i in range(rows)],
+            "targets": [COLOURS[i % 5] for i in range(rows)],
+            "id": [f"house-{i}" for i in range(rows)],
+        }
+        return tf.data.Dataset.from_tensor_slices(texts)
+
+    @seqio.map_over_dataset(num_seeds=1)
+    def reword(example, seed):
+        shout = tf.random.stateless_uniform([], seed) < 0.5
+        asked = tf.where(shout, tf.strings.upper(example["inputs"]), example["inputs"])
+        return example | {"inputs": asked}
+
+    seqio.TaskRegistry.add(
+        name,
+        source=seqio.FunctionDataSource(
+            dataset, splits=["train"], num_input_examples={"train": rows} if sized else None
+        ),
+        preprocessors=[
+            *([reword] if draw else []),
+            seqio.preprocessors.tokenize,
+            seqio.preprocessors.append_eos,
+        ],
+        output_features={
+            "inputs": seqio.Feature(vocabulary, add_eos=False),
+            "targets": seqio.Feature(vocabulary, add_eos=True),
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    return make_tokenizer(tmp_path_factory.mktemp("tokenizer") / "with_bos")
+
+
+@pytest.fixture(scope="module")
+def strangers(tokenizer):
+    """Tasks and mixtures as another project would register them."""
+    vocabulary = HuggingFaceVocabulary(tokenizer)
+    add_task("stranger_plain", vocabulary, 30)
+    add_task("stranger_worded", vocabulary, 12, draw=True)
+    add_task("stranger_foreign", seqio.ByteVocabulary(), 5)
+    seqio.MixtureRegistry.add(
+        "stranger_by_size",
+        ["stranger_plain", "stranger_worded"],
+        default_rate=lambda task: min(20, task.num_input_examples("train")),
+    )
+    seqio.MixtureRegistry.add("stranger_by_share", [("stranger_plain", 1.0), ("stranger_worded", 3.0)])
+    return tokenizer
+
+
+@pytest.fixture
+def ready(strangers, tmp_path):
+    """The arguments of `prepare` for the strangers, into a new folder."""
+    return {
+        "store_dir": str(tmp_path / "store"),
+        "tokenizer": strangers,
+        "raw_dir": str(tmp_path),
+        "max_length": 128,
+        "modules": (),
+    }
+
+
+def encode(tokenizer, text):
+    return tokenizers.Tokenizer.from_file(f"{tokenizer}/tokenizer.json").encode(text).ids
+
+
+def test_a_stock_task_becomes_sequences(ready):
+    store = prepare("stranger_plain", **ready)
+    inputs = encode(ready["tokenizer"], "What is the colour of the old house number 7?\n")
+    targets = encode(ready["tokenizer"], "blue")
+    assert store.tokens("stranger_plain", 0, 7).tolist() == [1, *inputs, *targets, 2]
+    assert store.target_start("stranger_plain", 0, 7) == 1 + len(inputs)
+    assert store.example_id("stranger_plain", 0, 7) == "house-7"
+    assert store.examples("stranger_plain", 0) == store.epoch_examples == 30
+    facts = store.manifest["tokenizer"]
+    assert (facts["bos_id"], facts["eos_id"], facts["vocab_size"]) == (1, 2, 295)
+    assert store.manifest["dtype"] == "<u2"
+
+
+def test_without_bos_the_sequence_starts_with_the_inputs(tmp_path):
+    tokenizer = make_tokenizer(tmp_path / "no_bos", bos=None)
+    add_task("stranger_no_bos", HuggingFaceVocabulary(tokenizer), 3)
+    store = prepare(
+        "stranger_no_bos", str(tmp_path / "store"), tokenizer, str(tmp_path), max_length=64, modules=()
+    )
+    inputs = encode(tokenizer, "What is the colour of the old house number 0?\n")
+    assert store.tokens("stranger_no_bos", 0, 0).tolist() == [*inputs, *encode(tokenizer, "red"), 2]
+    assert store.manifest["tokenizer"]["bos_id"] is None
+
+
+def test_further_passes_are_worded_anew_or_left_out(ready):
+    store = prepare("stranger_by_size", passes=3, **ready)
+    # This task draws no wording: one pass holds all it has.
+    assert store.passes("stranger_plain") == 1
+    assert store.passes("stranger_worded") == 3
+    passes = [[store.tokens("stranger_worded", p, i).tolist() for i in range(12)] for p in range(3)]
+    assert passes[0] != passes[1] != passes[2]
+
+
+def test_rates_that_count_examples_make_the_epoch(ready):
+    store = prepare("stranger_by_size", **ready)
+    assert [store.rate(task) for task in ("stranger_plain", "stranger_worded")] == [20.0, 12.0]
+    assert store.epoch_examples == 32
+
+
+def test_rates_that_are_shares_leave_the_epoch_at_all_examples(ready):
+    store = prepare("stranger_by_share", **ready)
+    assert [store.rate(task) for task in ("stranger_plain", "stranger_worded")] == [1.0, 3.0]
+    assert store.epoch_examples == 42
+
+
+def test_too_long_examples_are_dropped_and_counted(ready, capsys):
+    lengths = [
+        2
+        + len(encode(ready["tokenizer"], f"What is the colour of the old house number {i}?\n"))
+        + len(encode(ready["tokenizer"], COLOURS[i % 5]))
+        for i in range(30)
+    ]
+    limit = sorted(lengths)[10]
+    kept = sum(length <= limit for length in lengths)
+    assert 0 < kept < 30
+    ready["max_length"] = limit
+    store = prepare("stranger_plain", **ready)
+    counts = store.manifest["tasks"]["stranger_plain"]["passes"][0]
+    assert (counts["rows"], counts["kept"]) == (30, kept)
+    assert counts["dropped"] == {"longer than max_length": 30 - kept}
+    assert store.longest == limit
+    printed = capsys.readouterr().out
+    assert f"dropped, longer than max_length: stranger_plain: {30 - kept}" in printed
+
+
+def test_a_current_store_is_returned_at_once_and_without_frameworks(ready, tokenizer):
+    prepare("stranger_plain", **ready)
+    program = (
+        "import sys\nfrom inters_jax.prepare import prepare\n"
+        f"prepare('stranger_plain', **{ready!r})\n"
+        "print([m for m in ('tensorflow', 'seqio', 'jax', 'seqio_tasks') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "is current: 1 tasks, 30 examples; nothing to do" in done.stdout
+    assert done.stdout.strip().endswith("[]")
+
+
+def test_a_stale_store_is_refused_with_what_differs_and_rebuilt_on_demand(ready):
+    before = prepare("stranger_plain", **ready).fingerprint
+    changed = ready | {"max_length": 64}
+    with pytest.raises(StoreError, match=r"max_length is 128 in the store, 64 now"):
+        prepare("stranger_plain", seed=0, **changed)
+    with pytest.raises(StoreError, match=r"name is 'stranger_plain' in the store, 'stranger_worded' now"):
+        prepare("stranger_worded", **ready)
+    assert TokenStore.open(ready["store_dir"]).fingerprint == before
+    assert prepare("stranger_plain", rebuild=True, **changed).fingerprint != before
+
+
+def test_another_tokenizer_makes_the_store_stale(ready, tmp_path):
+    prepare("stranger_plain", **ready)
+    other = make_tokenizer(tmp_path / "other", size=280)
+    with pytest.raises(StoreError, match="has another tokenizer"):
+        prepare("stranger_plain", **(ready | {"tokenizer": other}))
+
+
+def test_the_same_arguments_give_the_same_store(ready, tmp_path):
+    first = prepare("stranger_by_size", passes=2, **ready)
+    again = prepare("stranger_by_size", passes=2, **(ready | {"store_dir": str(tmp_path / "again")}))
+    assert first.fingerprint == again.fingerprint
+
+
+def test_an_interrupted_run_goes_on_with_the_next_task(ready, monkeypatch):
+    written = []
+    finish = building.PassWriter.finish
+
+    def interrupted(writer):
+        written.append(writer.folder.parent.name)
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        return finish(writer)
+
+    monkeypatch.setattr(building.PassWriter, "finish", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare("stranger_by_size", **ready)
+    with pytest.raises(StoreError, match="no finished store"):
+        TokenStore.open(ready["store_dir"])
+    store = prepare("stranger_by_size", **ready)
+    # The finished task is not written a second time, the interrupted one is.
+    assert len(written) == 3
+    assert written[1] == written[2] != written[0]
+    assert store.examples("stranger_plain", 0) == 30
+    assert store.examples("stranger_worded", 0) == 12
+
+
+def test_what_another_run_left_behind_is_not_taken_over(ready):
+    prepare("stranger_by_size", **ready).folder.rename(ready["store_dir"] + ".partial")
+    store = prepare("stranger_plain", **(ready | {"max_length": 100}))
+    assert store.tasks == ("stranger_plain",)
+    assert sorted(path.name for path in store.folder.iterdir()) == ["manifest.json", "stranger_plain"]
+
+
+def test_a_task_of_another_vocabulary_is_refused(ready):
+    with pytest.raises(StoreError, match="is not the model's tokenizer"):
+        prepare("stranger_foreign", **ready)
+
+
+def test_an_unknown_name_is_answered_with_the_nearest(ready):
+    with pytest.raises(StoreError, match="did you mean stranger_plain"):
+        prepare("stranger_plan", **ready)
+
+
+def test_a_folder_that_is_no_store_is_left_alone(ready, tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "thesis.tex").write_text("precious")
+    with pytest.raises(StoreError, match="is no token store"):
+        prepare("stranger_plain", rebuild=True, **ready)
+    assert (tmp_path / "store" / "thesis.tex").read_text() == "precious"
+
+
+def test_a_split_that_is_not_there_is_named(ready):
+    with pytest.raises(StoreError, match=r"stranger_plain: no split 'test' \(it has train\)"):
+        prepare("stranger_plain", split="test", **ready)
+
+
+def test_prepared_tasks_train(ready):
+    store = prepare("stranger_by_size", passes=2, **ready)
+    batches = PackedBatches(store, batch_rows=2, max_length=128, seed=0, epochs=2)
+    seen = sum(batches.statistics(step)["examples"] for step in range(batches.total_steps))
+    assert seen == 2 * 32
+    assert np.all(batches.batch(0)["decoder_input_tokens"] < 295)

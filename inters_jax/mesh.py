@@ -17,6 +17,7 @@ Parameters and activations name their axes logically (`inters_jax.models.decoder
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
@@ -116,6 +117,22 @@ def make_mesh(description: str = "fsdp=-1", devices: Sequence[jax.Device] | None
         between = tuple(slices if name == across else 1 for name in AXES)
         grid = mesh_utils.create_hybrid_device_mesh(inside, between, devices=devices)
     return Mesh(grid, AXES)
+
+
+def initialize_hosts() -> None:
+    """Join the other hosts of the run, if the environment says that there are any; harmless to repeat.
+
+    JAX finds the coordinator by itself on Cloud TPU pods, under SLURM and Open MPI; elsewhere
+    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID say it.
+    """
+    several = (
+        "JAX_COORDINATOR_ADDRESS" in os.environ
+        or "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
+        or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+        or int(os.environ.get("OMPI_COMM_WORLD_SIZE", "1")) > 1
+    )
+    if several and not jax.distributed.is_initialized():
+        jax.distributed.initialize()
 
 
 def describe(mesh: Mesh) -> str:

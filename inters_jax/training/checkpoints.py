@@ -204,7 +204,7 @@ class _OtherRun(CheckpointError):
 
 
 def _owned(tree: Any) -> Any:
-    """On the CPU backend Orbax would read the live buffers while the next step overwrites them; copy these."""
+    """On the CPU Orbax would read the live buffers while the next step overwrites them; copy these."""
     if jax.default_backend() != "cpu":
         return tree
     return jax.tree.map(lambda leaf: jax.numpy.array(leaf, copy=True), tree)

@@ -65,7 +65,7 @@ class Structure:
         """Cut a decoder, all of whose state is parameters, into its structure and a nested dict of these."""
         graphdef, params = nnx.split(model, nnx.Param)
         template = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), params)
-        return cls(graphdef, template), nnx.to_pure_dict(params)
+        return cls(graphdef, template), pure(params)
 
     def bind(self, params: Parameters) -> Any:
         """The decoder with these parameters (arrays or tracers)."""
@@ -75,7 +75,17 @@ class Structure:
 
     def abstract(self) -> Parameters:
         """Shapes and dtypes of the parameters."""
-        return nnx.to_pure_dict(self.template)
+        return pure(self.template)
+
+
+def pure(state: nnx.State) -> dict[str, Any]:
+    """A state as nested dicts of bare values: arrays, shapes, or axis names."""
+    return nnx.to_pure_dict(state)
+
+
+def parameters_of(model: nnx.Module) -> Parameters:
+    """The parameters of a decoder as nested dicts of arrays."""
+    return pure(nnx.state(model, nnx.Param))
 
 
 def path_name(path: tuple[Any, ...]) -> str:
@@ -109,6 +119,16 @@ def state_shardings(mesh: Mesh, logical_axes: Any, params: Parameters, optimizer
     abstract = jax.eval_shape(optimizer.init, params)
     opt_state = jax.tree_util.tree_map_with_path(place, abstract)
     return TrainState(meshes.replicated(mesh), shardings, opt_state)
+
+
+def abstract_state(params: Parameters, optimizer: Any, shardings: TrainState) -> TrainState:
+    """Shapes, dtypes and shardings of a state, which is what a checkpoint is restored into."""
+    shapes = TrainState(jax.ShapeDtypeStruct((), jnp.int32), params, jax.eval_shape(optimizer.init, params))
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        shapes,
+        shardings,
+    )
 
 
 def init_state(params: Parameters, optimizer: Any, shardings: TrainState) -> TrainState:

@@ -1,0 +1,296 @@
+"""`python -m inters_jax.train`: instruction-tune a decoder on a SeqIO task or mixture.
+
+    python -m inters_jax.train --gin_file=mistral.gin --gin.MODEL_DIR=runs/mistral --gin.RAW_DIR=/data/inters
+
+The token store is prepared when it is missing. Starting the same command again continues from the newest
+checkpoint, to the bit. The run folder:
+
+    model/                     config.json and the tokenizer: with a checkpoint, a whole model
+    checkpoints/<step>/        parameters, optimiser state, what they belong to
+    store/                     the token store, unless STORE_DIR names another place
+    operative_config.gin       every value in force
+    metrics.jsonl              one line per record; tensorboard/ has the same as events
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from inters_jax import mesh as meshes
+from inters_jax.config import operative_config, run_command
+from inters_jax.data import provenance
+from inters_jax.data.loader import PackedBatches
+from inters_jax.data.token_store import TokenStore, write_json
+from inters_jax.models import huggingface, loading
+from inters_jax.models.config import DecoderConfig
+from inters_jax.models.decoder import abstract_model, logical_axes
+from inters_jax.training import loss, stores
+from inters_jax.training import step as steps
+from inters_jax.training.checkpoints import Checkpoints, checkpoint_steps, config_hash
+from inters_jax.training.loop import Outcome, run_training
+from inters_jax.training.metrics import MetricWriter
+from inters_jax.training.optimizer import AdamW
+from inters_jax.training.progress import Progress
+
+STARTS = ("pretrained", "random")
+
+
+class TrainError(ValueError):
+    """Settings of a run that cannot be meant together."""
+
+
+def train(
+    model: str | DecoderConfig,
+    model_dir: str,
+    init: str = "pretrained",
+    tokenizer: str | None = None,
+    raw_dir: str | None = None,
+    mixture_or_task_name: str = "inters",
+    store_dir: str | None = None,
+    passes: int = 1,
+    epochs: int | None = 3,
+    train_steps: int | None = None,
+    batch_size: int = 8,
+    microbatches: int = 1,
+    max_length: int = 2048,
+    optimizer: AdamW | None = None,
+    seed: int = 0,
+    dtype: str = "bfloat16",
+    remat: str = "full",
+    mesh: str = "fsdp=-1",
+    max_logits: int = loss.MAX_LOGITS,
+    checkpoint_every: int = 500,
+    keep_checkpoints: int = 2,
+    log_every: int = 10,
+    tensorboard: bool = True,
+) -> dict[str, Any]:
+    """Tune a model and return the last record of its metrics.
+
+    Args:
+        model: Hugging Face folder or hub name, a run folder of ours, or a `DecoderConfig`.
+        model_dir: the run folder; a run that is in it already is continued.
+        init: "pretrained", or "random" to take only the shape of `model`.
+        tokenizer: tokenizer.json, a folder with one, or a hub name; None: the model's own, or the packaged
+            sample's for a `DecoderConfig`.
+        raw_dir: folder of the official files; None: the packaged sample.
+        mixture_or_task_name: SeqIO task or mixture.
+        store_dir: token store; None: ``store`` in the run folder.
+        passes: renderings of every example in the store, each with fresh templates and demonstrations.
+        epochs: length of the run, unless `train_steps` is given.
+        train_steps: length of the run in optimiser steps.
+        batch_size: packed rows per optimiser step, over all devices.
+        microbatches: parts into which a batch is cut to save memory; the result is the same.
+        max_length: positions of a row, and the longest sequence.
+        optimizer: None: `AdamW` with the settings of the recipe.
+        seed: of data order, templates and random starts.
+        dtype: what activations and matrix products are computed in; parameters and moments are float32.
+        remat: what the backward pass computes again: "none", "dots" or "full".
+        mesh: devices by axis, such as "fsdp=-1" or "fsdp=4,tensor=2".
+        max_logits: logits that may exist at once on a device; more are computed in chunks.
+        checkpoint_every: steps between checkpoints.
+        keep_checkpoints: how many of the newest stay (step 0 of a random start stays as well).
+        log_every: steps between records.
+        tensorboard: whether to write event files.
+    """
+    if init not in STARTS:
+        raise TrainError(f"INIT={init!r} is not known; choose {' or '.join(STARTS)}")
+    if init == "pretrained" and isinstance(model, DecoderConfig):
+        raise TrainError("MODEL is only a shape, it has no weights: set INIT='random', or name a model")
+    if train_steps is None and epochs is None:
+        raise TrainError("neither TRAIN_STEPS nor EPOCHS says how long the run is")
+    meshes.initialize_hosts()
+    run = Path(model_dir)
+    device_mesh = meshes.make_mesh(mesh)
+    meshes.check_batch(device_mesh, batch_size, microbatches)
+    source = model if isinstance(model, DecoderConfig) else _local(model)
+    tokenizer = str(_tokenizer_of(source)) if tokenizer is None else tokenizer
+    preparation = stores.start_preparing(
+        {
+            "STORE_DIR": str(store_dir or run / "store"),
+            "TOKENIZER": tokenizer,
+            "RAW_DIR": raw_dir,
+            "MIXTURE_OR_TASK_NAME": mixture_or_task_name,
+            "MAX_LENGTH": max_length,
+            "SEED": seed,
+            "PASSES": passes,
+        }
+    )
+    try:
+        config = loading.config_of(source)
+        options = {
+            "dtype": jnp.dtype(dtype),
+            "param_dtype": jnp.dtype("float32"),
+            "remat": remat,
+            "constrain": meshes.activation_constraint(device_mesh),
+            "flatten": device_mesh.shape["sequence"] == 1,
+        }
+        graphdef, template = abstract_model(config, **options)
+        structure = steps.Structure(graphdef, template)
+        axes = steps.pure(logical_axes(template))
+        store = preparation.wait()
+    finally:
+        preparation.stop()
+    _check_vocabulary(config, store, tokenizer)
+    length = {"steps": train_steps} if train_steps is not None else {"epochs": epochs}
+    batches = PackedBatches(
+        store,
+        batch_rows=batch_size,
+        max_length=max_length,
+        seed=seed,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        **length,
+    )
+    total = batches.total_steps
+    assert total is not None  # steps or epochs are given
+    optimizer = optimizer or AdamW()
+    transformation, schedule = optimizer.build(total, axes)
+    shardings = steps.state_shardings(device_mesh, axes, structure.abstract(), transformation)
+    identity = {
+        "model": config_hash(config.to_hf()),
+        "store": store.fingerprint,
+        "seed": seed,
+        "batch_rows": batch_size,
+        "max_length": max_length,
+        "total_steps": total,
+        "optimizer": dataclasses.asdict(optimizer),
+        "dtype": dtype,
+        "microbatches": microbatches,
+    }
+    first = jax.process_index() == 0
+    random_start = init == "random"
+    checkpoints = Checkpoints(run, identity, keep=keep_checkpoints, keep_first=random_start)
+    try:
+        state = None
+        if checkpoint_steps(run):
+            like = steps.abstract_state(structure.abstract(), transformation, shardings)
+            state = checkpoints.restore(like)
+        resumed = state is not None
+        if state is None:
+            start = loading.config_of(source) if random_start else source
+            loaded = loading.load_model(start, mesh=device_mesh, seed=seed, **options)
+            state = steps.init_state(steps.parameters_of(loaded.model), transformation, shardings)
+            del loaded
+        step = int(state.step)
+        if first:
+            write_model_folder(run, config, tokenizer)
+            write_operative_config(run, step)
+        progress = Progress(total, step, visible=first)
+        progress.line(f"mesh: {meshes.describe(device_mesh)}; compute {dtype}, parameters float32")
+        progress.line(_describe_data(batches, store, total))
+        if resumed:
+            progress.line(f"continuing from the checkpoint of step {step}")
+        elif random_start:
+            checkpoints.save(state)
+        if step >= total:
+            progress.line(f"{run} has all its {total} steps; nothing to do")
+            return {"step": step}
+        train_step = steps.make_train_step(
+            structure,
+            transformation,
+            device_mesh,
+            shardings,
+            vocabulary=config.vocab_size,
+            microbatches=microbatches,
+            max_logits=max_logits,
+        )
+        writer = MetricWriter(run, resume_step=step, tensorboard=tensorboard) if first else None
+        try:
+            outcome = run_training(
+                state,
+                train_step=train_step,
+                batches=batches,
+                mesh=device_mesh,
+                schedule=schedule,
+                checkpoints=checkpoints,
+                writer=writer,
+                progress=progress,
+                model_dir=run,
+                total_steps=total,
+                checkpoint_every=checkpoint_every,
+                log_every=log_every,
+            )
+        finally:
+            progress.close()
+            if writer is not None:
+                writer.close()
+    finally:
+        checkpoints.close()
+    progress.line(_farewell(run, outcome, total))
+    return {"step": outcome.step, **outcome.record}
+
+
+def _local(model: str) -> str | Path:
+    """The folder of a model: a run of ours as it is, everything else as a (downloaded) Hugging Face folder."""
+    return model if loading.is_run(model) else huggingface.folder_of(model)
+
+
+def _tokenizer_of(source: str | Path | DecoderConfig) -> str | Path:
+    if isinstance(source, DecoderConfig):
+        return provenance.tokenizer_source(None)
+    return Path(source) / loading.RUN_MODEL if loading.is_run(source) else source
+
+
+def _check_vocabulary(config: DecoderConfig, store: TokenStore, tokenizer: str) -> None:
+    size = store.manifest["tokenizer"]["vocab_size"]
+    if size > config.vocab_size:
+        raise TrainError(
+            f"the tokenizer {tokenizer} has {size} tokens, the model has embeddings for {config.vocab_size}"
+            " only: they do not belong together (TOKENIZER, MODEL; of a bare shape DecoderConfig.vocab_size)"
+        )
+
+
+def _describe_data(batches: PackedBatches, store: TokenStore, total: int) -> str:
+    examples = store.epoch_examples / batches.steps_per_epoch(0)
+    return (
+        f"data: {len(store.tasks)} tasks, {store.epoch_examples:,} examples an epoch; {total:,} steps of "
+        f"{batches.batch_rows} rows of {batches.max_length} positions, {examples:.1f} examples each on average"
+    )
+
+
+def _farewell(run: Path, outcome: Outcome, total: int) -> str:
+    if outcome.stopped_by is None:
+        return f"finished: {run}, step {outcome.step}"
+    return (
+        f"stopped by {outcome.stopped_by} after step {outcome.step} of {total}; checkpoint saved. "
+        "The same command continues from here"
+    )
+
+
+def write_model_folder(run: Path, config: DecoderConfig, tokenizer: str) -> None:
+    """``model/`` of the run folder: config.json and tokenizer, what a checkpoint needs to be a model."""
+    folder = run / loading.RUN_MODEL
+    if folder.exists():
+        return
+    run.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=run, prefix=".model.") as work:
+        made = Path(work) / loading.RUN_MODEL
+        made.mkdir()
+        write_json(made / "config.json", config.to_hf())
+        path = Path(tokenizer)
+        huggingface.copy_tokenizer(path if path.exists() else huggingface.folder_of(tokenizer), made)
+        shutil.move(str(made), folder)
+
+
+def write_operative_config(run: Path, step: int) -> None:
+    """``operative_config.gin``; another one from an earlier start of the run stays under its own name."""
+    file = run / "operative_config.gin"
+    text = operative_config()
+    if file.exists():
+        if file.read_text(encoding="utf-8") == text:
+            return
+        file.replace(run / f"operative_config.before_step_{step}.gin")
+    partial = file.with_name(file.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(file)
+
+
+if __name__ == "__main__":
+    run_command(train)

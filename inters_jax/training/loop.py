@@ -1,0 +1,237 @@
+"""The loop: batches in, steps dispatched, figures out, checkpoints behind, and an orderly end in every case.
+
+Steps are dispatched ahead of their results: the figures of a step are read when the next ones are already
+queued, so the devices never wait for the host. Before anything is saved, logged or ended, everything queued
+is read and checked, so no checkpoint holds a state whose loss was not finite.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from inters_jax import mesh as meshes
+from inters_jax.training.checkpoints import Checkpoints
+from inters_jax.training.metrics import MetricWriter, Window
+from inters_jax.training.progress import Progress, seconds_since_process_start
+from inters_jax.training.step import Batch, StepMetrics, TrainState
+
+# Steps that may be queued on the devices before the host reads the figures of the oldest.
+AHEAD = 2
+
+
+class NonFiniteLoss(ArithmeticError):
+    """The loss or the gradient of a step was not finite; the message names the examples of the batch."""
+
+
+class Batches(Protocol):
+    """What the loop needs of `inters_jax.data.loader.PackedBatches`."""
+
+    batch_rows: int
+
+    def iterate(self, start_step: int = 0) -> Iterator[dict[str, np.ndarray]]: ...
+
+    def statistics(self, step: int) -> dict[str, Any]: ...
+
+    def example_ids(self, step: int) -> list[list[str]]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    state: TrainState
+    step: int
+    stopped_by: str | None  # name of the signal, None when all steps were done
+    record: dict[str, Any]  # the last line of the metrics
+
+
+class StopSignals:
+    """Inside the block SIGTERM and SIGINT ask for an orderly stop; a second SIGINT interrupts at once.
+
+    With several hosts SIGTERM is left to JAX, whose preemption service agrees with all hosts on the step at
+    which to stop.
+    """
+
+    def __init__(self) -> None:
+        self._received: str | None = None
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():
+            numbers = [signal.SIGINT] if jax.process_count() > 1 else [signal.SIGTERM, signal.SIGINT]
+            for number in numbers:
+                self._previous[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self._received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._received = signal.Signals(number).name
+
+    def received(self, step: int) -> str | None:
+        """The signal that asks this step to be the last, the same on every host."""
+        if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step):
+            return "SIGTERM"
+        return self._received
+
+
+class Reader:
+    """Reads the figures of finished steps in order, checks them, and sums up a window."""
+
+    def __init__(self, batches: Batches, model_dir: Path) -> None:
+        self._batches = batches
+        self._model_dir = model_dir
+        self._queued: deque[tuple[int, StepMetrics]] = deque()
+        self.window = Window()
+        self._loss = self._targets = self._norm = 0.0
+        self._steps = 0
+
+    def queue(self, number: int, metrics: StepMetrics) -> None:
+        """Step `number` (from 0) was dispatched."""
+        self._queued.append((number, metrics))
+
+    def read(self, leave: int) -> None:
+        """Wait for all queued steps but the newest `leave`."""
+        while len(self._queued) > leave:
+            number, metrics = self._queued.popleft()
+            loss, norm, targets = map(float, jax.device_get(metrics[:3]))
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise NonFiniteLoss(self._explain(number, loss, norm, metrics))
+            statistics = self._batches.statistics(number)
+            self.window.add(statistics)
+            self._loss += loss * targets
+            self._targets += targets
+            self._norm += norm
+            self._steps += 1
+
+    def close(self) -> dict[str, Any]:
+        """Mean loss per target token, mean gradient norm and the rates since the last call."""
+        record = {
+            "loss": self._loss / max(self._targets, 1.0),
+            "grad_norm": self._norm / max(self._steps, 1),
+            **self.window.close(),
+        }
+        self._loss = self._targets = self._norm = 0.0
+        self._steps = 0
+        return record
+
+    def _explain(self, number: int, loss: float, norm: float, metrics: StepMetrics) -> str:
+        """Write the examples of the batch to a file and say what happened."""
+        by_row = np.asarray(jax.device_get(metrics.row_losses))
+        examples = self._batches.example_ids(number)
+        rows = np.flatnonzero(~np.isfinite(by_row)).tolist()
+        suspects = [name for row in rows for name in examples[row]]
+        where = (
+            f"rows {', '.join(map(str, rows))} are not finite" if rows else "the loss of every row is finite"
+        )
+        suspects = suspects or [name for row in examples for name in row]
+        file = self._model_dir / f"non_finite_step_{number + 1}.json"
+        report = {
+            "step": number + 1,
+            "loss": str(loss),
+            "grad_norm": str(norm),
+            "row_losses": [str(value) for value in by_row.tolist()],
+            "rows": rows,
+            "example_ids": examples,
+        }
+        if jax.process_index() == 0:
+            partial = file.with_name(file.name + ".partial")
+            partial.write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
+            partial.replace(file)
+        more = f" and {len(suspects) - 10} more" if len(suspects) > 10 else ""
+        return (
+            f"step {number + 1}: loss {loss}, gradient norm {norm}; {where}. "
+            f"Examples: {', '.join(suspects[:10])}{more} (all in {file}). "
+            "The newest checkpoint is from before this step; look at these examples, or lower LEARNING_RATE"
+        )
+
+
+def run_training(
+    state: TrainState,
+    *,
+    train_step: Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]],
+    batches: Batches,
+    mesh: Mesh,
+    schedule: Callable[[Any], Any],
+    checkpoints: Checkpoints,
+    writer: MetricWriter | None,
+    progress: Progress,
+    model_dir: Path,
+    total_steps: int,
+    checkpoint_every: int,
+    log_every: int,
+) -> Outcome:
+    """Train from the step of `state` to `total_steps`, or until a signal asks to stop.
+
+    Args:
+        state: consumed; its step is the number of the next batch.
+        train_step: from `make_train_step`.
+        batches: the data; a pure function of the step.
+        mesh: where batches go.
+        schedule: learning rate of step 0, 1, ..., for the record.
+        checkpoints: saved every `checkpoint_every` steps, at the end, and on a signal.
+        writer: records; None on all hosts but the first.
+        progress: the bar and the lines.
+        model_dir: where the report on a loss that is not finite goes.
+        total_steps: length of the whole run.
+        checkpoint_every: steps between checkpoints.
+        log_every: steps between records.
+    """
+    start = int(state.step)
+    reader = Reader(batches, model_dir)
+    record: dict[str, Any] = {}
+    seen_slots: set[int] = set()
+    step, stopped_by = start, None
+    with StopSignals() as signals, contextlib.closing(batches.iterate(start)) as stream:  # type: ignore[type-var]
+        for host_batch in stream:
+            slots = host_batch["decoder_loss_positions"].shape[1]
+            if slots not in seen_slots:
+                seen_slots.add(slots)
+                progress.line(f"step {step + 1}: compiling for {slots} loss positions a row")
+            state, metrics = train_step(state, meshes.to_devices(mesh, host_batch, batches.batch_rows))
+            reader.queue(step, metrics)
+            step += 1
+            stopped_by = signals.received(step)
+            last = step >= total_steps or stopped_by is not None
+            saves = last or step % checkpoint_every == 0
+            logs = last or step % log_every == 0
+            reader.read(leave=0 if saves or logs or step == start + 1 else AHEAD)
+            progress.step()
+            if step == start + 1:
+                elapsed = seconds_since_process_start()
+                progress.line(f"first step finished {elapsed:.1f} s after the start of the process")
+                record["seconds_to_first_step"] = elapsed
+            if logs:
+                record = {"learning_rate": float(schedule(step - 1)), **record, **reader.close()}
+                record["epoch"] = batches.statistics(step - 1)["epoch"]
+                progress.record(step, record)
+                if writer is not None:
+                    writer.write(step, record)
+                record.pop("seconds_to_first_step", None)
+            elif step == start + 1:
+                reader.window.restart_clock()  # compilation is no part of the pace of the steps that follow
+            if saves:
+                checkpoints.save(state)
+            if last:
+                break
+    checkpoints.wait()
+    return Outcome(state, step, stopped_by, record)

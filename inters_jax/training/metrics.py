@@ -1,0 +1,157 @@
+"""What a run reports: one JSON line per record, TensorBoard events, and the figures derived from a window
+of steps.
+
+A record covers the steps since the record before it. Rates count useful tokens only: a padded position is
+work for the machine and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+METRICS_FILE = "metrics.jsonl"
+
+
+class Window:
+    """Sums over the steps since the last record; `close` turns them into the record.
+
+    Args:
+        clock: seconds; a test may bring its own.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._started = clock()
+        self._restart()
+
+    def _restart(self) -> None:
+        self._counts = dict.fromkeys(("steps", "examples", "real_tokens", "target_tokens"), 0)
+        self._untimed = dict(self._counts)
+        self._density = 0.0
+        self._task_tokens: dict[str, float] = {}
+
+    def add(self, statistics: Mapping[str, Any]) -> None:
+        """Count a step by the statistics of its batch (`PackedBatches.statistics`)."""
+        self._counts["steps"] += 1
+        for name in ("examples", "real_tokens", "target_tokens"):
+            self._counts[name] += statistics[name]
+        self._density += statistics["density"]
+        for task, share in statistics.get("task_tokens", {}).items():
+            self._task_tokens[task] = self._task_tokens.get(task, 0.0) + share * statistics["real_tokens"]
+
+    def restart_clock(self) -> None:
+        """Leave the steps so far out of the rates (they held a compilation), not out of the counts."""
+        self._started = self._clock()
+        self._untimed = dict(self._counts)
+
+    def close(self) -> dict[str, Any]:
+        """The figures of the window; the next one starts now.
+
+        ``seconds_per_step`` and the rates are of wall-clock time, waiting for data and checkpoints included.
+        """
+        now = self._clock()
+        seconds = max(now - self._started, 1e-9)
+        timed = {name: count - self._untimed[name] for name, count in self._counts.items()}
+        total = sum(self._task_tokens.values())
+        record = {
+            "seconds_per_step": seconds / max(timed["steps"], 1),
+            "tokens_per_second": timed["real_tokens"] / seconds,
+            "target_tokens_per_second": timed["target_tokens"] / seconds,
+            "examples_per_second": timed["examples"] / seconds,
+            "density": self._density / max(self._counts["steps"], 1),
+            "examples": self._counts["examples"],
+            "task_tokens": {task: tokens / total for task, tokens in self._task_tokens.items()},
+        }
+        self._started = now
+        self._restart()
+        return record
+
+
+class MetricWriter:
+    """Appends records to ``metrics.jsonl`` and to TensorBoard event files in ``<folder>/tensorboard``.
+
+    Args:
+        folder: run folder.
+        resume_step: records beyond this step belong to a run that was cut off and are removed, so that every
+            step appears once.
+        tensorboard: whether to write event files.
+    """
+
+    def __init__(self, folder: str | Path, *, resume_step: int = 0, tensorboard: bool = True) -> None:
+        self.file = Path(folder) / METRICS_FILE
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self._forget_after(resume_step)
+        self._stream = self.file.open("a", encoding="utf-8")
+        self._events: Any = None
+        if tensorboard:
+            # Imported here: tensorboardX looks for torch, which takes a second where it is installed.
+            from tensorboardX import SummaryWriter
+
+            self._events = SummaryWriter(
+                str(Path(folder) / "tensorboard"), purge_step=resume_step + 1 if resume_step else None
+            )
+
+    def _forget_after(self, step: int) -> None:
+        if not self.file.exists():
+            return
+        lines = self.file.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if _step_of(line) <= step]
+        if len(kept) != len(lines):
+            partial = self.file.with_name(self.file.name + ".partial")
+            partial.write_text("".join(kept), encoding="utf-8")
+            partial.replace(self.file)
+
+    def write(self, step: int, record: Mapping[str, Any]) -> None:
+        """One line, on disk when this returns; nested numbers get slash-joined names in TensorBoard."""
+        line = {"step": step, **{name: jsonable(value) for name, value in record.items()}}
+        self._stream.write(json.dumps(line, allow_nan=False) + "\n")
+        self._stream.flush()
+        if self._events is not None:
+            for name, value in _scalars(record):
+                self._events.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Flush and close the files."""
+        self._stream.close()
+        if self._events is not None:
+            self._events.close()
+
+
+def _step_of(line: str) -> float:
+    """The step of a line; infinite for the torn last line of a killed process, which goes."""
+    try:
+        return float(json.loads(line)["step"]) if line.endswith("\n") else math.inf
+    except (json.JSONDecodeError, KeyError, TypeError):
+        return math.inf
+
+
+def jsonable(value: Any) -> Any:
+    """Numbers as JSON allows them; inf and nan become their names.
+
+    >>> jsonable({"loss": float("nan"), "lr": 1e-05})
+    {'loss': 'nan', 'lr': 1e-05}
+    """
+    if isinstance(value, Mapping):
+        return {name: jsonable(inner) for name, inner in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def _scalars(record: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, float]]:
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            yield from _scalars(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield prefix + name, value
+
+
+def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
+    """The records of a run, in order."""
+    text = (Path(folder) / METRICS_FILE).read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]

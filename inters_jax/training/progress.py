@@ -1,0 +1,110 @@
+"""What a person sees of a run: a bar with the figures that matter, and one line per record."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+_IMPORTED = time.time()
+
+
+def seconds_since_process_start() -> float:
+    """Wall-clock seconds since the operating system started this process (the interpreter's start included).
+
+    Where /proc does not tell, the seconds since this module was imported.
+    """
+    try:
+        # Field 22 of stat, in clock ticks since boot; the command in field 2 may hold spaces and brackets.
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        return float(Path("/proc/uptime").read_text().split()[0]) - started
+    except (OSError, ValueError, IndexError, AttributeError):
+        return time.time() - _IMPORTED
+
+
+def short_number(value: float) -> str:
+    """Three digits and a unit.
+
+    >>> [short_number(value) for value in (7, 950.0, 12345.6, 2.5e6)]
+    ['7', '950', '12.3k', '2.5M']
+    """
+    for unit in ("", "k", "M", "G"):
+        if abs(value) < 1000:
+            return f"{value:.3g}{unit}"
+        value /= 1000
+    return f"{value:.3g}T"
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds.
+
+    >>> duration(3725.4)
+    '1:02:05'
+    """
+    return str(timedelta(seconds=round(seconds)))
+
+
+class Progress:
+    """A bar over the steps of a run and the lines printed above it.
+
+    The bar is drawn on a terminal only; in a log file the lines are all there is.
+
+    Args:
+        total: steps of the run.
+        start: steps already done.
+        stream: where to write.
+        visible: False on all hosts but the first.
+    """
+
+    def __init__(
+        self, total: int, start: int = 0, *, stream: TextIO | None = None, visible: bool = True
+    ) -> None:
+        self._stream = stream or sys.stderr
+        self._visible = visible
+        self._total = total
+        terminal = self._stream.isatty()
+        self._bar = tqdm(
+            total=total,
+            initial=start,
+            unit="step",
+            file=self._stream,
+            disable=not (visible and terminal),
+            dynamic_ncols=True,
+            smoothing=0.1,
+        )
+
+    def step(self) -> None:
+        """One more step is done."""
+        self._bar.update(1)
+
+    def record(self, step: int, record: Mapping[str, Any]) -> None:
+        """Show the figures of a record in the bar and as a line with the remaining time."""
+        remaining = (self._total - step) * record["seconds_per_step"]
+        figures = {
+            "loss": f"{record['loss']:.4f}",
+            "lr": f"{record['learning_rate']:.2e}",
+            "norm": f"{record['grad_norm']:.3g}",
+            "tok/s": short_number(record["tokens_per_second"]),
+            "density": f"{record['density']:.1%}",
+        }
+        self._bar.set_postfix(figures, refresh=False)
+        told = "  ".join(f"{name} {value}" for name, value in figures.items())
+        pace = f"{record['seconds_per_step']:.3g} s/step"
+        self.line(f"step {step}/{self._total}  {told}  {pace}  ETA {duration(remaining)}")
+
+    def line(self, text: str) -> None:
+        """A line above the bar."""
+        if self._visible:
+            tqdm.write(text, file=self._stream)
+            self._stream.flush()
+
+    def close(self) -> None:
+        """Leave the finished bar on the screen."""
+        self._bar.close()

@@ -1,0 +1,61 @@
+"""The token store of a run: checked, and written by another process when it is missing.
+
+Preparing needs SeqIO and with it TensorFlow; training must not load either, so `python -m
+inters_jax.prepare` runs as a process of its own, with the gin arguments of this one. It returns within a
+second when the store is there and current.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from inters_jax.config import gin_arguments
+from inters_jax.data.token_store import TokenStore
+
+
+class PrepareError(RuntimeError):
+    """The store could not be prepared; what went wrong was printed by the process that tried."""
+
+
+class Preparation:
+    """A running `prepare`; the caller goes on loading its model meanwhile."""
+
+    def __init__(self, store_dir: str | Path, process: subprocess.Popen[bytes]) -> None:
+        self.store_dir = Path(store_dir)
+        self._process = process
+
+    def wait(self) -> TokenStore:
+        """The finished store."""
+        code = self._process.wait()
+        if code != 0:
+            raise PrepareError(
+                f"no usable token store at {self.store_dir}: prepare ended with exit code {code}, "
+                "its message is above"
+            )
+        return TokenStore.open(self.store_dir)
+
+    def stop(self) -> None:
+        """End the process if it still runs; it goes on where it was the next time."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait()
+
+
+def prepare_command(settings: Mapping[str, Any], arguments: Sequence[str]) -> list[str]:
+    """The command line of `prepare`: the gin arguments of this run, then the values this run resolved.
+
+    >>> prepare_command({"STORE_DIR": "runs/a/store", "SEED": 0}, ["--gin_file=tiny.gin"])[1:]
+    ['-m', 'inters_jax.prepare', '--gin_file=tiny.gin', "--gin.STORE_DIR='runs/a/store'", '--gin.SEED=0']
+    """
+    overrides = [f"--gin.{name}={value!r}" for name, value in settings.items()]
+    return [sys.executable, "-m", "inters_jax.prepare", *arguments, *overrides]
+
+
+def start_preparing(settings: Mapping[str, Any]) -> Preparation:
+    """Start `prepare` for the macros in `settings`; STORE_DIR names the folder."""
+    process = subprocess.Popen(prepare_command(settings, gin_arguments()), stdin=subprocess.DEVNULL)
+    return Preparation(settings["STORE_DIR"], process)

@@ -61,7 +61,9 @@ def rerank(
     max_length: int | None = None,
     template: int = 0,
     description: bool = True,
+    tokenizer: str | None = None,
     dtype: str = "float32",
+    mesh: str | None = None,
     batch_tokens: int = 8192,
     chunk_documents: int = 1024,
     max_queries: int | None = None,
@@ -81,6 +83,9 @@ def rerank(
       max_length: longest sequence in tokens; default 2048 or what the model knows, if that is less.
       template: 0 query first (the common beginning is encoded once), 1 document first.
       description: begin with the task description, as in training.
+      tokenizer: tokenizer.json or its folder, instead of the model's own.
+      dtype: compute type; logits are float32 in any case.
+      mesh: devices, such as "fsdp=-1"; None: the first one.
       batch_tokens: tokens that the model sees at once, the memory knob.
       chunk_documents: documents scored between two writes of scores.jsonl.
       max_queries: only the first so many queries, for a trial.
@@ -101,19 +106,20 @@ def rerank(
     )
 
     from inters_jax.inference.score import Scorer
+    from inters_jax.mesh import make_mesh
     from inters_jax.models.loading import load_model
     from inters_jax.ranking.pointwise import PointwiseRanker
     from seqio_tasks.settings import current
     from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
-    loaded = load_model(model_dir, dtype=dtype, step=step)
+    placed = None if mesh is None else make_mesh(mesh)
+    loaded = load_model(model_dir, dtype=dtype, step=step, mesh=placed, tokenizer=tokenizer)
     limit = min(2048 if max_length is None else max_length, loaded.config.max_position)
     scorer = Scorer(loaded, batch_tokens=max(batch_tokens, limit))
     ranker = PointwiseRanker(
         scorer,
-        HuggingFaceVocabulary(str(loaded.tokenizer_path)),
+        HuggingFaceVocabulary(report.tokenizer_of(loaded)),
         wording,
-        bos_id=loaded.bos_id,
         max_length=limit,
         separator=current().separator,
         template=template,

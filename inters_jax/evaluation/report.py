@@ -56,11 +56,18 @@ def versions() -> dict[str, str]:
     return found
 
 
+def tokenizer_of(loaded: Any) -> str:
+    """The tokenizer of a LoadedModel; one without is refused."""
+    if loaded.tokenizer_path is None:
+        raise ReportError(f"{loaded.description}: the model came without a tokenizer; set TOKENIZER")
+    return str(loaded.tokenizer_path)
+
+
 def manifest(loaded: Any, **more: Any) -> dict[str, Any]:
     """Everything that identifies a judgment; `loaded` is a LoadedModel, `more` what the command adds."""
     import jax
 
-    tokenizer = Path(loaded.tokenizer_path)
+    tokenizer = Path(tokenizer_of(loaded))
     file = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
     return {
         "model": loaded.description,

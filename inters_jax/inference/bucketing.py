@@ -47,13 +47,14 @@ def bucket(length: int, steps: Sequence[int]) -> int:
     return steps[index]
 
 
-def rows_for(length: int, batch_tokens: int) -> int:
-    """Rows of a batch: the largest power of two with rows * length <= batch_tokens, at least one.
+def rows_for(length: int, batch_tokens: int, parts: int = 1) -> int:
+    """Rows of a batch: `parts` times the largest power of two with rows * length <= batch_tokens, at least
+    one.
 
-    >>> rows_for(96, 1024), rows_for(4096, 1024)
-    (8, 1)
+    >>> rows_for(96, 1024), rows_for(4096, 1024), rows_for(96, 1024, parts=3)
+    (8, 1, 6)
     """
-    return 1 << max(0, (batch_tokens // max(1, length)).bit_length() - 1)
+    return parts << max(0, (batch_tokens // (max(1, length) * parts)).bit_length() - 1)
 
 
 def power_of_two(count: int, smallest: int = 1) -> int:
@@ -75,13 +76,14 @@ class LengthBatch:
 
 
 def length_batches(
-    lengths: Sequence[int], batch_tokens: int, *, extra: int = 0, smallest: int = 64
+    lengths: Sequence[int], batch_tokens: int, *, extra: int = 0, smallest: int = 64, parts: int = 1
 ) -> list[LengthBatch]:
     """Batches of similar length, longest first (an out-of-memory error shows at once, estimates fall).
 
     `extra` counts tokens that every row needs beside its sequence (the answer to be generated). The last
     batch of a length may be smaller; its rows are rounded up to a power of two, never below a quarter of
-    the full batch, so each length has at most three shapes.
+    the full batch, so each length has at most three shapes. Rows are a multiple of `parts` (the devices
+    that divide them).
 
     >>> [(b.indices, b.rows, b.length) for b in length_batches([5, 70, 3, 4], 256, smallest=64)]
     [((1,), 1, 96), ((0, 3, 2), 4, 64)]
@@ -94,10 +96,10 @@ def length_batches(
         groups.setdefault(bucket(lengths[index], steps), []).append(index)
     batches = []
     for length, members in groups.items():
-        full = rows_for(length + extra, batch_tokens)
+        full = rows_for(length + extra, batch_tokens, parts)
         for start in range(0, len(members), full):
             part = tuple(members[start : start + full])
-            batches.append(LengthBatch(part, _rows(len(part), full), length))
+            batches.append(LengthBatch(part, _rows(len(part), full, parts), length))
     return batches
 
 
@@ -116,7 +118,12 @@ class PackedBatch:
 
 
 def packed_batches(
-    lengths: Sequence[int], batch_tokens: int, *, smallest: int = 256, max_segments: int = 64
+    lengths: Sequence[int],
+    batch_tokens: int,
+    *,
+    smallest: int = 256,
+    max_segments: int = 64,
+    parts: int = 1,
 ) -> list[PackedBatch]:
     """Best-fit-decreasing into rows whose length follows their largest sequence.
 
@@ -152,14 +159,14 @@ def packed_batches(
         groups.setdefault(capacities[row], []).append(tuple(members))
     batches = []
     for length, bins in groups.items():
-        full = rows_for(length, batch_tokens)
+        full = rows_for(length, batch_tokens, parts)
         for start in range(0, len(bins), full):
             part = tuple(bins[start : start + full])
-            batches.append(PackedBatch(part, _rows(len(part), full), length))
+            batches.append(PackedBatch(part, _rows(len(part), full, parts), length))
     return batches
 
 
-def _rows(count: int, full: int) -> int:
+def _rows(count: int, full: int, parts: int) -> int:
     """Rows of a batch that holds `count`: `full`, or a half or a quarter of it for the last one of a
     length."""
-    return min(full, power_of_two(count, smallest=max(1, full // 4)))
+    return min(full, parts * power_of_two(-(-count // parts), smallest=max(1, full // parts // 4)))

@@ -25,6 +25,7 @@ from flax import nnx
 
 from inters_jax.inference.bucketing import LengthBatch, length_batches
 from inters_jax.inference.cache import KVCache
+from inters_jax.inference.placement import row_placement
 
 
 @dataclass
@@ -65,6 +66,7 @@ class Generator:
         self.shapes: set[tuple[int, int]] = set()
         stop = np.asarray(ends, np.int32)
         graph, self._params = nnx.split(loaded.model, nnx.Param)
+        self._parts, self._place = row_placement(self._params)
         config, steps, eos = loaded.config, max_new_tokens, int(stop[0])
         cache_dtype = loaded.model.dtype
 
@@ -122,7 +124,8 @@ class Generator:
         for number, prompt in enumerate(prompts):
             self._check(number, prompt)
         answers: list[list[int]] = [[] for _ in prompts]
-        batches = length_batches([len(p) for p in prompts], self.batch_tokens, extra=self.max_new_tokens)
+        sizes = [len(prompt) for prompt in prompts]
+        batches = length_batches(sizes, self.batch_tokens, extra=self.max_new_tokens, parts=self._parts)
         waiting: tuple[LengthBatch, tuple[jax.Array, ...]] | None = None
         for batch in [*batches, None]:  # one batch is computed while the one before it is read
             running = None if batch is None else (batch, self._run(batch, prompts))
@@ -142,7 +145,7 @@ class Generator:
             lengths[row] = len(prompt)
             limits[row] = self._limit(len(prompt))
         self.shapes.add((batch.rows, batch.length))
-        return self._answer(self._params, tokens, lengths, limits)
+        return self._answer(self._params, *map(self._place, (tokens, lengths, limits)))
 
     def _collect(self, batch: LengthBatch, arrays: tuple[jax.Array, ...], answers: list[list[int]]) -> None:
         out, counts = (np.asarray(array) for array in arrays)

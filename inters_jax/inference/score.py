@@ -34,6 +34,7 @@ import numpy as np
 from flax import nnx
 
 from inters_jax.inference.bucketing import PackedBatch, packed_batches, power_of_two
+from inters_jax.inference.placement import row_placement
 
 Tokens = Sequence[int]
 Progress = Callable[[int], None]  # called with the number of finished prompts of a batch
@@ -129,6 +130,7 @@ class Scorer:
         self.shapes: set[tuple[int, ...]] = set()
         self.real_tokens = self.padded_tokens = 0
         graph, self._params = nnx.split(loaded.model, nnx.Param)
+        self._parts_of_rows, self._place = row_placement(self._params)
 
         @jax.jit
         def encode(params: Any, tokens: jax.Array, rows: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
@@ -201,9 +203,12 @@ class Scorer:
         label_ids: Sequence[int],
         *,
         share_beginnings: bool = True,
+        normalised: bool = False,
         progress: Progress | None = None,
     ) -> np.ndarray:
         """float32 [prompts, labels]: logits of one-token labels as the next token after each prompt.
+
+        `normalised` gives their log-probabilities instead.
 
         With `share_beginnings`, neighbouring prompts that begin alike are encoded as branches of their common
         beginning where that saves tokens; order the prompts so that likes are neighbours (query by query).
@@ -218,8 +223,8 @@ class Scorer:
         groups = list(_alike(prompts, self.max_row)) if share_beginnings else alone
         pieces = [_leaves([prompts[n] for n in group], labels) for group in groups]
         out = np.full((len(prompts), len(labels)), np.nan, np.float32)
-        for index, question, picked, _ in self._answers(pieces):
-            out[groups[index][question]] = picked[: len(labels)]
+        for index, question, picked, total in self._answers(pieces):
+            out[groups[index][question]] = picked[: len(labels)] - (total if normalised else 0)
             if progress:
                 progress(1)
         return out
@@ -245,13 +250,14 @@ class Scorer:
             return
         width = power_of_two(max(len(wanted) for piece in pieces for _, wanted in piece.asked))
         waiting: deque[tuple[list[tuple[int, int]], tuple[jax.Array, jax.Array]]] = deque()
-        for batch in packed_batches([piece.length for piece in pieces], self.batch_tokens):
+        lengths = [piece.length for piece in pieces]
+        for batch in packed_batches(lengths, self.batch_tokens, parts=self._parts_of_rows):
             arrays = assemble(batch, pieces, width)
             self.shapes |= {(batch.rows, batch.length), (batch.rows, batch.length, *arrays.candidates.shape)}
             self.real_tokens += int(np.count_nonzero(arrays.segment_ids))
             self.padded_tokens += arrays.tokens.size
-            where = arrays.segment_ids, arrays.positions, arrays.branch_ids
-            hidden = self._encode(self._params, arrays.tokens, where)
+            where = tuple(map(self._place, (arrays.segment_ids, arrays.positions, arrays.branch_ids)))
+            hidden = self._encode(self._params, self._place(arrays.tokens), where)
             waiting.append((arrays.owners, self._ask(self._params, hidden, arrays.asked, arrays.candidates)))
             if len(waiting) > 2:
                 yield from _unpack(*waiting.popleft())

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from inters_jax.data.conversion import plain_ids
 from inters_jax.inference.score import Progress, Scorer
 from inters_jax.ranking.collections import RerankError
 
@@ -37,7 +38,6 @@ class PointwiseRanker:
       scorer: runs the model.
       vocabulary: a seqio_tasks.vocabularies.HuggingFaceVocabulary of the model's tokenizer.
       pair: the catalog pair whose wording is used.
-      bos_id: as in training: the model's BOS in its own ids, or None when sequences start without one.
       max_length: longest sequence; documents that do not fit are cut by the length rule.
       template: 0 shows the query first (candidates of a query share the beginning of their prompts, which
         is then encoded once), 1 the document.
@@ -49,13 +49,15 @@ class PointwiseRanker:
         vocabulary: Any,
         pair: Any,
         *,
-        bos_id: int | None,
         max_length: int,
         separator: str = "\n",
         template: int = 0,
         description: bool = True,
     ):
-        self.scorer, self.vocabulary, self.pair, self.bos_id = scorer, vocabulary, pair, bos_id
+        self.scorer, self.vocabulary, self.pair = scorer, vocabulary, pair
+        # As in the token store: a sequence begins with BOS where the tokenizer has one.
+        bos = vocabulary.bos_id
+        self.start = [] if bos is None else plain_ids(vocabulary, [bos]).tolist()
         self.max_length, self.separator = max_length, separator
         self.template, self.description = template, description
         probe = self._render("query", {"title": "", "text": "document"})
@@ -63,7 +65,7 @@ class PointwiseRanker:
         if len(self.choices) != 2:
             raise RerankError(f"template {template} of {pair.name} has no yes-or-no question: {self.choices}")
         ids = [vocabulary.encode(choice) for choice in self.choices]
-        self.label_ids = tuple(tuple(int(token) for token in vocabulary.to_hf(one)) for one in ids)
+        self.label_ids = tuple(tuple(plain_ids(vocabulary, one).tolist()) for one in ids)
         check_labels(self.choices, self.label_ids)
         self.example_prompt = probe.inputs() + self.choices[0]
 
@@ -76,7 +78,6 @@ class PointwiseRanker:
         encoder = Encoder(self.vocabulary, self.max_length, report=report)
         rendered = [self._render(query, document) for query, document in pairs]
         prompts: list[list[int]] = []
-        start = [] if self.bos_id is None else [self.bos_id]
         for (query, _), found in zip(
             pairs, encoder.encode(rendered, [self.choices] * len(pairs)), strict=True
         ):
@@ -85,9 +86,7 @@ class PointwiseRanker:
                     f"the question with query {query[:80]!r} exceeds MAX_LENGTH={self.max_length} tokens "
                     "even with its document cut to the minimum; raise MAX_LENGTH"
                 )
-            prompts.append(
-                start + [int(token) for token in self.vocabulary.to_hf(found[0].input_ids.tolist())]
-            )
+            prompts.append(self.start + plain_ids(self.vocabulary, found[0].input_ids).tolist())
         return EncodedPairs(prompts, report)
 
     def score(self, prompts: Sequence[Sequence[int]], progress: Progress | None = None) -> np.ndarray:

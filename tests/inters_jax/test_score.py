@@ -91,6 +91,12 @@ def test_label_logits_are_the_raw_logits_after_the_prompt_shared_beginning_or_no
     np.testing.assert_allclose(got, expected, atol=1e-5, rtol=1e-5)
     unshared = apart.label_logits(prompts, [5, 9, 11], share_beginnings=False)
     np.testing.assert_allclose(unshared, expected, atol=1e-5)
+    normalised = apart.label_logits(prompts, [5, 9, 11], share_beginnings=False, normalised=True)
+    logs = [
+        row - np.logaddexp.reduce(plain(prompt)[-1]) for prompt, row in zip(prompts, expected, strict=True)
+    ]
+    np.testing.assert_allclose(normalised, logs, atol=1e-5, rtol=1e-5)
+    apart.real_tokens //= 2  # the same prompts were scored twice
     assert apart.real_tokens == sum(map(len, prompts)) > 1.2 * shared.real_tokens
 
 

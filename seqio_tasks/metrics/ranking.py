@@ -8,7 +8,7 @@
   itself (linear), ``nDCG(dcg='exp-log2')`` takes ``2 ** grade - 1``.
 * ``Judged@k`` divides by the number of documents actually retrieved within k, as ir_measures does.
 
-Everything is vectorised over the flattened run: 10,000 queries x 100 documents take well under a second.
+Everything is vectorised over the flattened run: 10,000 queries x 100 documents take about a second.
 """
 
 from __future__ import annotations

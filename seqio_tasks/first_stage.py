@@ -1,0 +1,222 @@
+"""A BM25 first stage over a corpus in memory: the candidates that a model reranks, and hard negatives to
+train on.
+
+The analysis follows Lucene's English analyzer as Anserini uses it: words in lower case, possessive 's
+removed, 33 stop words, Porter stems; title and text are searched as one field; k1 = 0.9, b = 0.4. Indexing
+and scoring are done by bm25s (numpy backend). Everything is deterministic: among equal scores the greater
+document id comes first, as trec_eval orders them, also at the cut.
+
+Runs are kept on disk, under the cache directory of the settings, by a digest of everything they depend on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from seqio_tasks import settings
+from seqio_tasks.metrics.ranking import ranking_order
+from seqio_tasks.metrics.trec_files import replacing
+
+log = logging.getLogger(__name__)
+
+K1, B = 0.9, 0.4
+STEMMER = "porter"
+
+_VERSION = 1  # of the analysis below: raise it when the same input would give another run
+_WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
+_POSSESSIVE = re.compile(r"['\u2019]s$")
+_STOP_WORDS = frozenset(
+    ("a", "an", "and", "are", "as", "at", "be", "but", "by", "for", "if", "in", "into", "is", "it", "no",
+     "not", "of", "on", "or", "such", "that", "the", "their", "then", "there", "these", "they", "this", "to",
+     "was", "will", "with")
+)  # fmt: skip
+
+
+class SearchedDocument(Protocol):
+    """What is searched of a document (`sources.beir.Document`)."""
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def text(self) -> str: ...
+
+
+class Analyzer:
+    """Text to index terms.
+
+    >>> Analyzer()("The runner's shoes, running in the U.S.")
+    ['runner', 'shoe', 'run', 'u', 's']
+    """
+
+    def __init__(self, stemmer: str | None = STEMMER) -> None:
+        self._stem: Callable[[str], str] = _stemmer(stemmer)
+        self._terms: dict[str, str] = {}  # word -> its term, "" for stop words: each word is analysed once
+
+    def __call__(self, text: str) -> list[str]:
+        terms = self._terms
+        found = []
+        for word in _WORD.findall(text.lower()):
+            term = terms.get(word)
+            if term is None:
+                bare = _POSSESSIVE.sub("", word)
+                term = terms[word] = "" if bare in _STOP_WORDS else self._stem(bare) or bare
+            if term:
+                found.append(term)
+        return found
+
+
+def bm25_run(
+    corpus: Mapping[str, SearchedDocument],
+    queries: Mapping[str, str],
+    k: int = 100,
+    *,
+    k1: float = K1,
+    b: float = B,
+    stemmer: str | None = STEMMER,
+    cache: bool = True,
+) -> dict[str, dict[str, float]]:
+    """The k best documents of every query, best first: query id -> document id -> score.
+
+    Only documents sharing a term with the query are returned, so a query may have fewer than k, or none.
+
+    stemmer: an algorithm of PyStemmer ("porter", "english", ...) or None.
+    cache: keep the result on disk and take it from there.
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    path = None
+    if cache:
+        digest = _digest(corpus, queries, {"k": k, "k1": k1, "b": b, "stemmer": stemmer})
+        path = Path(settings.current().cache_dir) / "bm25" / f"{digest}.npz"
+        if path.is_file():
+            return _load(path, list(corpus), list(queries))
+    run = _search(corpus, queries, k, k1, b, Analyzer(stemmer))
+    if path is not None:
+        try:
+            _save(path, run, corpus)
+        except OSError as error:  # a read-only or full cache costs time, not the result
+            log.warning("the BM25 run could not be kept in %s: %s", path, error)
+    return run
+
+
+def run_hash(run: Mapping[str, Mapping[str, float]]) -> str:
+    """sha256 of a run: its queries, documents in ranked order, and scores as float32.
+
+    >>> run_hash({"q": {"a": 1.0, "b": 2.0}}) == run_hash({"q": {"b": 2.0, "a": 1.0}})
+    True
+    """
+    digest = hashlib.sha256()
+    for query in sorted(run):
+        for document in ranking_order(run[query]):
+            digest.update(json.dumps([query, document, f"{np.float32(run[query][document]):.9g}"]).encode())
+    return digest.hexdigest()
+
+
+def _search(
+    corpus: Mapping[str, SearchedDocument],
+    queries: Mapping[str, str],
+    k: int,
+    k1: float,
+    b: float,
+    analyze: Analyzer,
+) -> dict[str, dict[str, float]]:
+    import bm25s
+
+    documents = list(corpus)
+    vocabulary: dict[str, int] = {}
+    ids = [
+        [vocabulary.setdefault(term, len(vocabulary)) for term in analyze(f"{doc.title} {doc.text}")]
+        for doc in corpus.values()
+    ]
+    if not vocabulary:
+        return {query: {} for query in queries}
+    index = bm25s.BM25(k1=k1, b=b, method="lucene", backend="numpy")
+    index.index((ids, vocabulary), create_empty_token=False, show_progress=False)
+    # rank of every document among all ids, for ties: the greater id is preferred
+    id_rank = np.empty(len(documents), np.int64)
+    id_rank[sorted(range(len(documents)), key=documents.__getitem__)] = np.arange(len(documents))
+    run: dict[str, dict[str, float]] = {}
+    for query, text in queries.items():
+        terms = [vocabulary[term] for term in analyze(text) if term in vocabulary]
+        best = _best(index.get_scores_from_ids(terms), id_rank, k) if terms else []
+        run[query] = {documents[number]: score for number, score in best}
+    return run
+
+
+def _best(scores: np.ndarray, id_rank: np.ndarray, k: int) -> list[tuple[int, float]]:
+    """The k best (document number, score) with a score above 0; ties fall by document id, descending.
+
+    scores: float32 [documents]; id_rank: int64 [documents].
+    """
+    found = np.flatnonzero(scores > 0)
+    if len(found) > k:
+        threshold = np.partition(scores[found], len(found) - k)[len(found) - k]
+        found = found[scores[found] >= threshold]
+    order = np.lexsort((-id_rank[found], -scores[found]))[:k]
+    return [(int(number), float(scores[number])) for number in found[order]]
+
+
+def _stemmer(name: str | None) -> Callable[[str], str]:
+    if name is None:
+        return str
+    import Stemmer
+
+    if name not in Stemmer.algorithms():
+        raise ValueError(f"unknown stemmer {name!r}; known are None, {', '.join(Stemmer.algorithms())}")
+    stem: Callable[[str], str] = Stemmer.Stemmer(name).stemWord
+    return stem
+
+
+def _digest(
+    corpus: Mapping[str, SearchedDocument], queries: Mapping[str, str], options: dict[str, Any]
+) -> str:
+    import bm25s
+
+    digest = hashlib.sha256()
+
+    def add(parts: Iterable[str]) -> None:
+        for part in parts:
+            encoded = part.encode()
+            digest.update(len(encoded).to_bytes(8, "little"))  # lengths keep neighbouring parts apart
+            digest.update(encoded)
+
+    add([json.dumps({"version": _VERSION, "bm25s": bm25s.__version__, **options}, sort_keys=True)])
+    for document_id, document in corpus.items():
+        add((document_id, document.title, document.text))
+    add(["queries"])
+    for query_id, text in queries.items():
+        add((query_id, text))
+    return digest.hexdigest()
+
+
+def _save(path: Path, run: Mapping[str, Mapping[str, float]], corpus: Mapping[str, object]) -> None:
+    """offsets int64 [queries + 1], documents int32 [results] (numbers in the corpus), scores float32
+    [results].
+    """
+    number = {document: position for position, document in enumerate(corpus)}
+    lengths = [len(scores) for scores in run.values()]
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(
+            file,
+            offsets=np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
+            documents=np.asarray([number[doc] for scores in run.values() for doc in scores], np.int32),
+            scores=np.asarray([score for scores in run.values() for score in scores.values()], np.float32),
+        )
+
+
+def _load(path: Path, documents: list[str], queries: list[str]) -> dict[str, dict[str, float]]:
+    with np.load(path) as stored:
+        offsets, numbers, scores = (stored[name].tolist() for name in ("offsets", "documents", "scores"))
+    return {
+        query: {documents[numbers[i]]: scores[i] for i in range(offsets[position], offsets[position + 1])}
+        for position, query in enumerate(queries)
+    }

@@ -36,6 +36,7 @@ def prepare(
     epoch_examples: int | None = None,
     modules: Sequence[str] = ("seqio_tasks",),
     rebuild: bool = False,
+    check_sources: bool = True,
 ) -> TokenStore:
     """Write the token store of a SeqIO task or mixture, or return at once when it is already there.
 
@@ -53,6 +54,8 @@ def prepare(
         (such as seqio.mixing_rate_num_examples), else all examples.
       modules: imported to register the tasks.
       rebuild: replace a store that was made otherwise.
+      check_sources: False accepts an existing store although code, templates or raw files have changed since,
+        to finish a run on the data it began with.
     """
     store = Path(store_dir)
     tokenizer = provenance.tokenizer_source(tokenizer)
@@ -76,7 +79,7 @@ def prepare(
         raise StoreError(f"passes is {passes}; a store needs at least one")
     store.parent.mkdir(parents=True, exist_ok=True)
     with _only_one(store.with_name(f".{store.name}.lock")):
-        if (store / MANIFEST).exists() and (found := _current(store, asked, rebuild)):
+        if (store / MANIFEST).exists() and (found := _current(store, asked, rebuild, check_sources)):
             return found
         if store.exists() and not (store / MANIFEST).exists() and any(store.iterdir()):
             raise StoreError(f"{store} exists and is no token store; name another store_dir or remove it")
@@ -90,11 +93,11 @@ def prepare(
         return found
 
 
-def _current(store: Path, asked: Mapping[str, Any], rebuild: bool) -> TokenStore | None:
+def _current(store: Path, asked: Mapping[str, Any], rebuild: bool, check_sources: bool) -> TokenStore | None:
     """The existing store when it is what is asked for; None when it shall be made anew."""
     try:
         found = TokenStore.open(store)
-        differences = provenance.differences(found.manifest, **asked)
+        differences = provenance.differences(found.manifest, **asked, check_sources=check_sources)
     except StoreError as error:
         if rebuild:
             return None
@@ -108,7 +111,8 @@ def _current(store: Path, asked: Mapping[str, Any], rebuild: bool) -> TokenStore
     raise StoreError(
         f"{store} was made otherwise:\n  - "
         + "\n  - ".join(differences)
-        + "\nName another store_dir, or replace this one with --gin.prepare.rebuild=True."
+        + "\nName another store_dir, or replace this one with --gin.prepare.rebuild=True (when only sources have "
+        "changed, --gin.prepare.check_sources=False goes on with it)."
     )
 
 

@@ -89,6 +89,14 @@ def test_a_changed_file_is_named(made, file, content, named):
     assert named in differences[0]
 
 
+def test_changed_sources_may_be_accepted_but_not_changed_settings(made):
+    manifest, asked, folder = made
+    (folder / "code/my_tasks/__init__.py").write_text("x = 1")
+    assert provenance.differences(manifest, **asked, check_sources=False) == []
+    asked["settings"] = asked["settings"] | {"seed": 7}
+    assert len(provenance.differences(manifest, **asked, check_sources=False)) == 1
+
+
 def test_removed_code_is_named(made):
     manifest, asked, folder = made
     (folder / "code/my_tasks/templates/description.yaml").unlink()

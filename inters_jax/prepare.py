@@ -111,8 +111,8 @@ def _current(store: Path, asked: Mapping[str, Any], rebuild: bool, check_sources
     raise StoreError(
         f"{store} was made otherwise:\n  - "
         + "\n  - ".join(differences)
-        + "\nName another store_dir, or replace this one with --gin.prepare.rebuild=True (when only sources have "
-        "changed, --gin.prepare.check_sources=False goes on with it)."
+        + "\nName another store_dir, or replace this one with --gin.prepare.rebuild=True (when only "
+        "sources have changed, --gin.prepare.check_sources=False goes on with it)."
     )
 
 

@@ -269,3 +269,33 @@ def test_prepared_tasks_train(ready):
     seen = sum(batches.statistics(step)["examples"] for step in range(batches.total_steps))
     assert seen == 2 * 32
     assert np.all(batches.batch(0)["decoder_input_tokens"] < 295)
+
+
+def test_segments_equal_those_of_seqios_own_converter(ready):
+    store = prepare("stranger_plain", **ready)
+    batches = PackedBatches(store, batch_rows=8, max_length=128, seed=0, epochs=1)
+    ours = set()
+    for batch in batches.iterate():
+        for row, segments in enumerate(batch["decoder_segment_ids"]):
+            for number in range(1, segments.max(initial=0) + 1):
+                here = segments == number
+                ours.add(
+                    tuple(
+                        tuple(batch[f"decoder_{name}"][row][here].tolist())
+                        for name in ("input_tokens", "target_tokens", "loss_weights")
+                    )
+                )
+    converter = seqio.DecoderFeatureConverter(pack=False, loss_on_targets_only=True, bos_id=1)
+    lengths = {"inputs": 100, "targets": 28}
+    dataset = seqio.get_mixture_or_task("stranger_plain").get_dataset(lengths, "train", shuffle=False)
+    theirs = set()
+    for example in converter(dataset, lengths).as_numpy_iterator():
+        real = np.flatnonzero(example["decoder_target_tokens"]).max() + 1  # no id is 0 in these texts
+        theirs.add(
+            tuple(
+                tuple(example[f"decoder_{name}"][:real].tolist())
+                for name in ("input_tokens", "target_tokens", "loss_weights")
+            )
+        )
+    assert len(ours) == 30
+    assert ours == theirs

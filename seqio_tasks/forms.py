@@ -1,0 +1,121 @@
+"""The forms in which a pair of the catalog becomes a task: which rows, which prompts, which fields for
+metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from seqio_tasks import row_source
+from seqio_tasks.catalog import Pair, Row
+from seqio_tasks.encoding import Encoded
+from seqio_tasks.prompts import Variant
+from seqio_tasks.row_source import SplitRows
+
+TEXT, NUMBER, TEXTS = "text", "number", "texts"
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way to ask.
+
+    suffix: of the task name; choices: a row for each possible answer, to be scored; rerank: rows are the
+    candidates of a first stage; splits: those that the form is defined for.
+    """
+
+    suffix: str = ""
+    variant: Variant = field(default_factory=Variant)
+    choices: bool = False
+    rerank: bool = False
+    splits: tuple[str, ...] = row_source.SPLITS
+
+    def rows(self, pair: Pair, split: str, raw_dir: str) -> SplitRows:
+        if split not in self.splits:
+            raise ValueError(
+                f"{pair.name}{self.suffix} has no split {split!r} (it has {', '.join(self.splits)})"
+            )
+        return row_source.load_rows(pair, split, raw_dir=raw_dir, rerank=self.rerank)
+
+    def count(self, pair: Pair, split: str, raw_dir: str) -> int:
+        """Rows of a split (an example of `choices` has several)."""
+        if self.rerank:
+            return len(self.rows(pair, split, raw_dir).rows)
+        return row_source.count(pair, split, raw_dir=raw_dir)
+
+    def demonstrates(self, split: str) -> bool:
+        """Whether prompts of that split may carry demonstrations."""
+        return split == "train" if self.variant.shots is None else self.variant.shots > 0
+
+    def demonstrations(self, pair: Pair, split: str, raw_dir: str) -> Sequence[Row]:
+        """The rows demonstrations are drawn from: always those of the training split."""
+        if not self.demonstrates(split):
+            return ()
+        return row_source.load_rows(pair, "train", raw_dir=raw_dir).rows
+
+    def missing(self, pair: Pair, split: str, raw_dir: str) -> str | None:
+        """Why a split cannot be read, or None."""
+        if split not in self.splits:
+            return f"{pair.name}{self.suffix} has no split {split!r}"
+        needed = {split, "train"} if self.demonstrates(split) else {split}
+        reasons = (row_source.missing(pair, name, raw_dir=raw_dir) for name in sorted(needed))
+        return next((reason for reason in reasons if reason), None)
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """Features of an example beside its tokens, and their kinds."""
+        common = {
+            "inputs_pretokenized": TEXT,
+            "targets_pretokenized": TEXT,
+            "example_id": TEXT,
+            "template": NUMBER,
+            "shots": NUMBER,
+        }
+        if self.rerank:
+            return common | {
+                "split": TEXT,
+                "query_id": TEXT,
+                "doc_id": TEXT,
+                "relevance": NUMBER,
+                "first_stage_rank": NUMBER,
+                "choice": NUMBER,
+            }
+        if self.choices:
+            return common | {"gold": TEXT, "choice": NUMBER}
+        return common | {"references": TEXTS}
+
+    def values(self, encoded: Encoded, row: Row, split: str) -> dict[str, Any]:
+        """The values of `fields` for one example made from a row."""
+        example, extras = encoded.example, encoded.example.extras
+        found: dict[str, Any] = {
+            "inputs_pretokenized": example.inputs,
+            "targets_pretokenized": example.targets,
+            "example_id": example.example_id,
+            "template": example.template,
+            "shots": example.shots,
+        }
+        if self.rerank:
+            found |= {name: row[name] for name in ("query_id", "doc_id", "relevance")}
+            found |= {"split": split, "first_stage_rank": row["rank"], "choice": extras["choice"]}
+        elif self.choices:
+            found |= {"gold": extras["gold"], "choice": extras["choice"]}
+        else:
+            # References belong to the answer field; a training template may ask for another one.
+            references = extras.get("references", ())
+            found["references"] = list(references) if example.targets in references else [example.targets]
+        return found
+
+
+def forms_of(pair: Pair) -> Iterator[Form]:
+    """All forms of a pair; the first one, without suffix, is the training task."""
+    yield Form()
+    yield Form("_0shot", Variant(shots=0))
+    yield Form("_5shot", Variant(shots=5))
+    yield Form("_no_description", Variant(description=False))
+    yield Form("_no_template", Variant(keyword_only=True))
+    if pair.kind == "classify":
+        yield Form("_choices", Variant(shots=0), choices=True)
+    if pair.kind == "rank":
+        pointwise = Variant(shots=0, template=0, family="pointwise_judgment")
+        yield Form("_rerank", pointwise, choices=True, rerank=True, splits=("validation", "test"))

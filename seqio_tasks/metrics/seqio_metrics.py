@@ -1,0 +1,179 @@
+"""The metric functions of the SeqIO tasks: thin adapters from what the Evaluator hands over to `metrics`.
+
+Signatures are SeqIO's: `(targets, predictions)` for generated text, `(targets, scores)` for log-likelihoods.
+The targets are what `postprocess` makes of an example:
+
+    generation   {"target": text, "references": [text, ...]}
+    choices      {"example_id", "choice": text of the row's label, "gold": text of the right one}
+    reranking    {"split", "query_id", "doc_id", "first_stage_rank", "choice": "Yes" or "No"}
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from seqio_tasks.metrics import answers, labels, lists, text
+from seqio_tasks.metrics.measures import parse_measure
+from seqio_tasks.metrics.ranking import Qrels, evaluate_run
+
+Target = Mapping[str, Any]
+
+_BLEU = {"bleu_1": 1, "bleu_2": 2, "bleu": 4}
+_ROUGE = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL", "rouge_lsum": "rougeLsum"}
+_ANSWERS = ("exact_match", "f1")
+_LABELS = ("accuracy", "macro_f1", "weighted_f1")
+_LISTS = ("set_precision", "set_recall", "set_f1")
+GENERATION = (*_BLEU, *_ROUGE, *_ANSWERS, *_LABELS, *_LISTS)
+
+
+def generation_metric(names: Sequence[str], label_set: Sequence[str] = ()) -> Callable[..., dict[str, float]]:
+    """The metric function of a generation task, for names among GENERATION.
+
+    >>> metric = generation_metric(("exact_match",))
+    >>> metric([{"target": "Paris", "references": ["Paris", "Paris, France"]}], ["paris."])
+    {'exact_match': 100.0}
+    """
+    for name in names:
+        if name not in GENERATION:
+            raise ValueError(f"unknown metric {name!r} for generated text; known are {', '.join(GENERATION)}")
+        if name in _LABELS and not label_set:
+            raise ValueError(f"metric {name!r} needs the label set of the task")
+    return functools.partial(generation_scores, names=tuple(names), label_set=tuple(label_set))
+
+
+def generation_scores(
+    targets: Sequence[Target],
+    predictions: Sequence[str],
+    *,
+    names: Sequence[str],
+    label_set: Sequence[str] = (),
+) -> dict[str, float]:
+    """Scores of generated texts, in 0..100 and in the order of `names`; for labels also how many were
+    unparsed.
+    """
+    references = [list(target["references"]) for target in targets]
+    found: dict[str, float] = {}
+    for name in names:
+        if name in _BLEU:
+            found[name] = text.bleu(references, predictions, max_order=_BLEU[name])
+    if wanted := [_ROUGE[name] for name in names if name in _ROUGE]:
+        scores = text.rouge(references, predictions, wanted)
+        found |= {name: scores[_ROUGE[name]] for name in names if name in _ROUGE}
+    if any(name in _ANSWERS for name in names):
+        found |= answers.squad(references, predictions)
+    if any(name in _LISTS for name in names):
+        wanted_lists = [lists.parse_list(target["target"]) for target in targets]
+        found |= lists.set_scores(wanted_lists, [lists.parse_list(prediction) for prediction in predictions])
+    result = {}
+    if any(name in _LABELS for name in names):
+        stated = [labels.parse_label(prediction, label_set) for prediction in predictions]
+        found |= labels.classification([target["target"] for target in targets], stated, label_set)
+        result["unparsed"] = found["unparsed"]
+    return {name: found[name] for name in names} | result
+
+
+def choice_metric(label_set: Sequence[str]) -> Callable[..., dict[str, float]]:
+    """The metric function of a task whose rows are (example, label) pairs to be scored."""
+    return functools.partial(choice_scores, label_set=tuple(label_set))
+
+
+def choice_scores(targets: Sequence[Target], scores: Any, *, label_set: Sequence[str]) -> dict[str, float]:
+    """accuracy, macro_f1, weighted_f1 of the label with the greatest log-likelihood of each example.
+
+    scores: float [rows]. Among equal scores the first label of the set is taken; such examples are counted.
+    """
+    values = _scores(targets, scores)
+    by_example: dict[str, dict[str, float]] = {}
+    gold: dict[str, str] = {}
+    for target, value in zip(targets, values, strict=True):
+        own = by_example.setdefault(target["example_id"], {})
+        if target["choice"] in own:
+            raise ValueError(f"{target['example_id']}: label {target['choice']!r} is scored twice")
+        own[target["choice"]] = value
+        gold[target["example_id"]] = target["gold"]
+    predicted = []
+    tied = 0
+    for example_id, own in by_example.items():
+        if missing := [label for label in label_set if label not in own]:
+            raise ValueError(f"{example_id}: no score for the label {missing[0]!r}")
+        best = max(own.values())
+        leaders = [label for label in label_set if own[label] == best]
+        tied += len(leaders) > 1
+        predicted.append(leaders[0])
+    found = labels.classification(list(gold.values()), predicted, label_set)
+    return {name: found[name] for name in _LABELS} | {"examples": float(len(gold)), "tied": float(tied)}
+
+
+def rerank_metric(
+    measures: Sequence[str], qrels: Callable[[str], Qrels], choices: Sequence[str] = ("Yes", "No")
+) -> Callable[..., dict[str, float]]:
+    """The metric function of pointwise reranking.
+
+    qrels: split -> all judgments of that split, so that queries and relevant documents that the first stage
+        did not find count as well.
+    """
+    for measure in measures:
+        parse_measure(measure)
+    return functools.partial(rerank_scores, measures=tuple(measures), qrels=qrels, choices=tuple(choices))
+
+
+def rerank_scores(
+    targets: Sequence[Target],
+    scores: Any,
+    *,
+    measures: Sequence[str],
+    qrels: Callable[[str], Qrels],
+    choices: Sequence[str],
+) -> dict[str, float]:
+    """Ranking measures in 0..1 of the order by log-likelihood("Yes") - log-likelihood("No").
+
+    scores: float [rows], two rows for each (query, document). Ties keep the order of the first stage.
+    """
+    values = _scores(targets, scores)
+    splits = {target["split"] for target in targets}
+    if len(splits) != 1:
+        raise ValueError(f"rows of several splits cannot be ranked together: {sorted(splits)}")
+    by_pair: dict[tuple[str, str], dict[str, float]] = {}
+    first_stage: dict[tuple[str, str], int] = {}
+    for target, value in zip(targets, values, strict=True):
+        pair = (target["query_id"], target["doc_id"])
+        by_pair.setdefault(pair, {})[target["choice"]] = value
+        first_stage[pair] = int(target["first_stage_rank"])
+    candidates: dict[str, list[tuple[float, int, str]]] = {}
+    for (query, document), own in by_pair.items():
+        if set(own) != set(choices):
+            raise ValueError(
+                f"query {query!r}, document {document!r}: scored are {sorted(own)}, not {choices}"
+            )
+        difference = float(np.float32(own[choices[0]] - own[choices[1]]))
+        candidates.setdefault(query, []).append((-difference, first_stage[query, document], document))
+    tied = 0
+    run = {}
+    for query, entries in candidates.items():
+        entries.sort()
+        differences = [entry[0] for entry in entries]
+        tied += len(differences) - len(set(differences))
+        run[query] = {document: float(len(entries) - place) for place, (_, _, document) in enumerate(entries)}
+    result = evaluate_run(qrels(splits.pop()), run, measures)
+    counts = {name: float(result.counts[name]) for name in ("queries", "queries_missing", "documents")}
+    return result.means | counts | {"tied": float(tied)}
+
+
+def _scores(targets: Sequence[Target], scores: Any) -> list[float]:
+    """One finite float per target; SeqIO hands (scores, intermediates) over as a tuple."""
+    values = np.asarray(scores[0] if isinstance(scores, tuple) else scores, np.float64)
+    if values.shape != (len(targets),):
+        raise ValueError(f"{len(targets)} rows, but scores of shape {values.shape}")
+    if not targets:
+        raise ValueError("no rows to score")
+    if not np.isfinite(values).all():
+        row = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise ValueError(
+            f"row {row} ({dict(targets[row])}) has the score {values[row]}; the model yields no number"
+        )
+    found: list[float] = values.tolist()
+    return found

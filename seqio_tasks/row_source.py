@@ -1,0 +1,135 @@
+"""Rows of the catalog's pairs: read once, counted cheaply, and known to be there or not.
+
+Nothing here imports SeqIO. A split is read when it is first asked for and then kept, for the few splits used
+last: its rows are needed several times (their number, the examples, the demonstrations of other examples).
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+from seqio_tasks import catalog, ranking, settings
+from seqio_tasks.catalog import Pair, Row
+from seqio_tasks.errors import MissingData
+from seqio_tasks.sources import beir
+from seqio_tasks.sources.common import SourceReport
+
+SPLITS = ("train", "validation", "test")
+
+_KEPT = 8  # splits in memory; a store is prepared task by task and needs two
+_ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar")  # whether they were unpacked is another question
+
+
+@dataclass(frozen=True)
+class SplitRows:
+    """All rows of one split, and how many records the source left out, by reason."""
+
+    rows: Sequence[Row]
+    report: SourceReport
+
+
+_Key = tuple[str, str, str, bool]  # pair, split, raw directory, rerank
+
+_lock = threading.RLock()
+_kept: OrderedDict[_Key, SplitRows] = OrderedDict()
+# What a dataset still holds is found again even when newer splits have pushed it out of `_kept`.
+_alive: WeakValueDictionary[_Key, SplitRows] = WeakValueDictionary()
+
+
+def load_rows(pair: Pair, split: str, *, raw_dir: str | None = None, rerank: bool = False) -> SplitRows:
+    """The rows of a split under `raw_dir` (default: that of the settings).
+
+    rerank: one row for every candidate of every judged query instead (pairs of kind "rank").
+    """
+    raw_dir = settings.current().raw_dir if raw_dir is None else raw_dir
+    key = (pair.name, split, raw_dir, rerank)
+    with _lock:
+        found = _alive.get(key)
+        if found is None:
+            report = SourceReport()
+            if rerank:
+                rows = list(ranking.rerank_rows(_beir_folder(pair, raw_dir), split))
+            else:
+                rows = list(pair.rows(raw_dir, split, report=report))
+            if not rows:
+                raise MissingData(
+                    f"no usable row for {pair.name}, split {split} ({report.summary()})",
+                    path=Path(raw_dir) / pair.folder,
+                    todo="put the official files there (`python -m seqio_tasks.catalog` names them)",
+                )
+            found = _alive[key] = SplitRows(rows, report)
+        _kept[key] = found
+        _kept.move_to_end(key)
+        while len(_kept) > _KEPT:
+            _kept.popitem(last=False)
+        return found
+
+
+def count(pair: Pair, split: str, *, raw_dir: str | None = None) -> int:
+    """How many rows a split has; 0 when its files hold none for it, MissingData when they are not there.
+
+    The catalog's number is used when the official files lie in the folder at their full size. Whatever else
+    lies there (the sample, a part, another edition) is counted, once per process.
+    """
+    raw_dir = settings.current().raw_dir if raw_dir is None else raw_dir
+    return _count(pair.name, split, raw_dir)
+
+
+@functools.cache
+def _count(name: str, split: str, raw_dir: str) -> int:
+    pair = catalog.pair(name)
+    if split in pair.counts and has_official_files(pair, raw_dir):
+        return pair.counts[split]
+    if pair.kind == "rank":  # without its corpus: searching it for negatives would take long
+        judged = beir.read_qrels(_beir_folder(pair, raw_dir), split)
+        return sum(any(grade > 0 for grade in grades.values()) for grades in judged.values())
+    return len(load_rows(pair, split, raw_dir=raw_dir).rows)
+
+
+def has_official_files(pair: Pair, raw_dir: str | Path) -> bool:
+    """Whether every official file of a pair lies in its folder, readable as it is and of the published
+    size.
+    """
+    folder = Path(raw_dir) / pair.folder
+    return bool(pair.files) and all(
+        file.bytes > 0
+        and not file.name.endswith(_ARCHIVES)
+        and (folder / file.name).is_file()
+        and (folder / file.name).stat().st_size == file.bytes
+        for file in pair.files
+    )
+
+
+def missing(pair: Pair, split: str, *, raw_dir: str | None = None) -> str | None:
+    """Why a split cannot be read (naming the folder expected), or None when it can."""
+    raw_dir = settings.current().raw_dir if raw_dir is None else raw_dir
+    try:
+        if count(pair, split, raw_dir=raw_dir) > 0:
+            return None
+    except MissingData as error:
+        return str(error)
+    return str(MissingData(f"no row for {pair.name}, split {split}", path=Path(raw_dir) / pair.folder))
+
+
+def read_qrels(pair: Pair, split: str, *, raw_dir: str | None = None) -> dict[str, dict[str, int]]:
+    """All judgments of a split of a ranking pair: query id -> document id -> grade."""
+    raw_dir = settings.current().raw_dir if raw_dir is None else raw_dir
+    return beir.read_qrels(_beir_folder(pair, raw_dir), split)
+
+
+def forget() -> None:
+    """Forgets rows and counts: files under a raw directory have changed."""
+    with _lock:
+        _kept.clear()
+        _alive.clear()
+    _count.cache_clear()
+
+
+def _beir_folder(pair: Pair, raw_dir: str) -> Path:
+    return beir.beir_folder(raw_dir, pair.folder.removeprefix("beir_"))

@@ -1,0 +1,195 @@
+"""Every pair of the catalog as SeqIO tasks.
+
+    inters_<task>_<dataset>      training: template, description and 0..5 demonstrations drawn per example
+    ..._0shot, ..._5shot         always so many demonstrations
+    ..._no_description           without the task description         (ablations)
+    ..._no_template              fields and values, no wording
+    ..._choices                  classification by scoring: a row per (example, label)
+    ..._rerank                   ranking pairs: a row per (query, candidate, Yes or No)
+
+Registering opens no file and loads no tokenizer: what the tasks read is decided by `seqio_tasks.settings`
+when a dataset is built. Rendering and encoding are the plain Python functions of `encoding`, called on
+batches by one preprocessor. Templates and demonstrations follow (settings.seed, example_id, epoch), so
+shuffling, sharding and the `seed` of `get_dataset` change the order of examples and nothing else, and every
+epoch has fresh ones.
+
+`encoded_examples` gives the same examples without TensorFlow; the token store is made from it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import seqio
+import tensorflow as tf
+
+from seqio_tasks import catalog, encoding, row_source, settings
+from seqio_tasks.catalog import Pair
+from seqio_tasks.encoding import Encoded
+from seqio_tasks.forms import Form, forms_of
+from seqio_tasks.metrics import seqio_metrics
+from seqio_tasks.pipeline import InstructionSource, encode_dataset, keep_fitting
+from seqio_tasks.vocabularies import HuggingFaceVocabulary
+
+VOCABULARY = HuggingFaceVocabulary()  # of the settings in force when it is used
+
+OUTPUT_FEATURES: Mapping[str, seqio.Feature] = {
+    "inputs": seqio.Feature(VOCABULARY, add_eos=False, dtype=tf.int32),
+    "targets": seqio.Feature(VOCABULARY, add_eos=True, dtype=tf.int32),
+}
+
+
+class InstructionTask(seqio.Task):
+    """A task on a dataset, in one form. `last_report` counts what the last full reading left out or
+    shortened.
+    """
+
+    def __init__(self, pair: Pair, form: Form) -> None:
+        self.pair = pair
+        self.form = form
+        self.last_report: Counter[str] = Counter()
+        super().__init__(
+            name=pair.name + form.suffix,
+            source=InstructionSource(pair, form),
+            output_features=OUTPUT_FEATURES,
+            preprocessors=[
+                functools.partial(encode_dataset, pair=pair, form=form),
+                seqio.CacheDatasetPlaceholder(),
+                keep_fitting,
+            ],
+            postprocess_fn=functools.partial(postprocess, form=form),
+            metric_fns=[metric_of(pair, form)],
+            shuffle_buffer_size=None,  # the source permutes all rows; a buffer would only cost memory
+        )
+
+    def encoded_examples(
+        self,
+        split: str,
+        *,
+        seed: int | None = None,
+        epoch: int = 0,
+        max_length: int | None = None,
+        vocabulary: encoding.BatchVocabulary | None = None,
+    ) -> Iterator[Encoded]:
+        """All examples of a split in the order of the rows; what is not given comes from the settings."""
+        config = settings.current()
+        rows = self.form.rows(self.pair, split, config.raw_dir)
+        report: Counter[str] = Counter(rows.report)
+        self.last_report = report
+        yield from encoding.encode_rows(
+            rows.rows,
+            self.pair,
+            HuggingFaceVocabulary(config.tokenizer) if vocabulary is None else vocabulary,
+            variant=self.form.variant,
+            demonstrations=self.form.demonstrations(self.pair, split, config.raw_dir),
+            split=split,
+            seed=config.seed if seed is None else seed,
+            epoch=epoch,
+            max_length=config.max_length if max_length is None else max_length,
+            max_shots=config.max_shots,
+            separator=config.separator,
+            report=report,
+            choices=self.form.choices,
+        )
+
+    def get_dataset(
+        self,
+        sequence_length: Mapping[str, int] | None = None,
+        split: str = "train",
+        use_cached: bool = False,
+        shuffle: bool = True,
+        shuffle_buffer_size: int | None = None,
+        seed: int | None = None,
+        shard_info: seqio.ShardInfo | None = None,
+        num_epochs: int | None = 1,
+        trim_output_features: bool = True,
+        try_in_mem_cache: bool = True,
+    ) -> tf.data.Dataset:
+        """As `seqio.Task.get_dataset`, with two differences when nothing is cached.
+
+        Every epoch is read anew with its own templates and demonstrations (SeqIO would repeat those of the
+        first), and `sequence_length` shortens documents by the length rule instead of cutting the prompt's
+        end off.
+        """
+        if use_cached:
+            return super().get_dataset(
+                sequence_length, split, use_cached, shuffle, shuffle_buffer_size, seed, shard_info,
+                num_epochs, trim_output_features, try_in_mem_cache,
+            )  # fmt: skip
+        dataset = self.source.get_dataset(
+            split, shuffle, seed, shard_info, num_epochs=num_epochs, sequence_length=sequence_length
+        )
+        dataset = self.preprocess_precache(dataset, seed=seed)
+        dataset = self.preprocess_postcache(dataset, sequence_length=sequence_length, seed=seed)
+        return self._validate_preprocessing(dataset).prefetch(tf.data.AUTOTUNE)
+
+
+def postprocess(
+    text: Any, *, form: Form, example: Mapping[str, Any] | None = None, is_target: bool = False
+) -> Any:
+    """What the metric functions see: a prediction as stripped text, a target with the fields of its
+    example.
+    """
+    text = _text(text).strip()
+    if not is_target or example is None:
+        return text
+    if form.rerank:
+        return {
+            "split": _text(example["split"]),
+            "query_id": _text(example["query_id"]),
+            "doc_id": _text(example["doc_id"]),
+            "first_stage_rank": int(example["first_stage_rank"]),
+            "choice": text,
+        }
+    if form.choices:
+        return {
+            "example_id": _text(example["example_id"]),
+            "choice": text,
+            "gold": _text(example["gold"]),
+        }
+    return {"target": text, "references": [_text(reference) for reference in example["references"]]}
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+
+
+def metric_of(pair: Pair, form: Form) -> Callable[..., dict[str, float]]:
+    if form.rerank:
+        return seqio_metrics.rerank_metric(pair.metrics, functools.partial(row_source.read_qrels, pair))
+    if form.choices:
+        return seqio_metrics.choice_metric(pair.labels)
+    if pair.kind == "rank":  # the forms of a ranking question have short answers: Yes, a number, an order
+        return seqio_metrics.generation_metric(("exact_match",))
+    return seqio_metrics.generation_metric(pair.metrics, pair.labels)
+
+
+def register() -> None:
+    """Adds every task to SeqIO's registry, once."""
+    registered = seqio.TaskRegistry.names()
+    for pair in catalog.PAIRS:
+        for form in forms_of(pair):
+            if pair.name + form.suffix not in registered:
+                seqio.TaskRegistry.add_provider(pair.name + form.suffix, InstructionTask(pair, form))
+
+
+def task(name: str) -> InstructionTask:
+    """A task of this package by its name."""
+    found = seqio.TaskRegistry.get(name)
+    if not isinstance(found, InstructionTask):
+        raise ValueError(f"{name} is registered, but not a task of seqio_tasks")
+    return found
+
+
+def available(task_name: str, split: str | None = None) -> bool:
+    """Whether the raw directory of the settings holds the files of a task: of one split, or of any."""
+    return any(missing(task_name, name) is None for name in ((split,) if split else row_source.SPLITS))
+
+
+def missing(task_name: str, split: str) -> str | None:
+    """Why a split of a task cannot be read, with the folder expected; None when it can be read."""
+    found = task(task_name)
+    return found.form.missing(found.pair, split, settings.current().raw_dir)

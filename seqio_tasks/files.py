@@ -11,13 +11,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class OfficialFile:
-    """One file to download. ``bytes`` is 0 and a checksum empty where no published value is known."""
+    """One file to download. ``bytes`` is 0 and a checksum empty where no published value is known.
+
+    name:     path inside the dataset's folder
+    url:      https://..., or hf://datasets/<owner>/<repository>[@revision]/<path>
+    manual:   what a person has to do where no program may or can fetch the file; empty: it is fetched
+    members:  which files of an archive are needed, as patterns read from the right ("qrels/*.tsv" also takes
+              nfcorpus/qrels/test.tsv); empty: all of them
+    unpack:   False leaves an archive (zip, tar, gz, ...) as it is
+    """
 
     name: str
     url: str
     bytes: int = 0
     md5: str = ""
     sha256: str = ""
+    manual: str = ""
+    members: tuple[str, ...] = ()
+    unpack: bool = True
 
 
 @dataclass(frozen=True)

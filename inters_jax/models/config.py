@@ -135,18 +135,17 @@ class DecoderConfig:
         """Reads a Hugging Face description: a dict, a `config.json`, or the folder that holds one."""
         from inters_jax.models import families
 
-        where = "config"
-        if not isinstance(source, Mapping):
-            path = Path(source)
-            path = path / "config.json" if path.is_dir() else path
-            if not path.is_file():
-                raise ModelError(f"{path}: no such file; a model folder holds a config.json")
-            where = str(path)
-            try:
-                source = json.loads(path.read_text(encoding="utf-8"))
-            except json.JSONDecodeError as error:
-                raise ModelError(f"{path}:{error.lineno}: not JSON ({error.msg})") from error
-        return families.config_from_hf(source, where)
+        if isinstance(source, Mapping):
+            return families.config_from_hf(source, "config")
+        path = Path(source)
+        path = path / "config.json" if path.is_dir() else path
+        if not path.is_file():
+            raise ModelError(f"{path}: no such file; a model folder holds a config.json")
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise ModelError(f"{path}:{error.lineno}: not JSON ({error.msg})") from error
+        return families.config_from_hf(content, str(path))
 
     def to_hf(self) -> dict[str, Any]:
         """The `config.json` that Hugging Face libraries read."""

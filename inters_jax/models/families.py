@@ -195,7 +195,7 @@ def _rope(data: Json, where: str) -> tuple[float, RopeScaling | None]:
     if kind == "default":
         return theta, None
     known = {"factor", "low_freq_factor", "high_freq_factor"}
-    values = {key: float(rope[key]) for key in known & rope.keys()}
+    values: dict[str, Any] = {key: float(rope[key]) for key in known & rope.keys()}
     if "factor" not in values and kind in ("linear", "llama3"):
         raise ModelError(f"{where}: rope scaling {kind!r} without a factor")
     original = rope.get("original_max_position_embeddings") or data.get("max_position_embeddings")

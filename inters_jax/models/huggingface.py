@@ -177,6 +177,7 @@ def save(
     tokenizer: str | Path | None = None,
     dtype: DTypeLike | None = None,
     max_shard_bytes: int = MAX_SHARD_BYTES,
+    extra: Mapping[str, str] | None = None,
 ) -> Path:
     """Writes a model folder that transformers and `load` read; it appears under its name when it is whole.
 
@@ -186,6 +187,7 @@ def save(
       tokenizer: a folder with tokenizer files, or one tokenizer.json; copied beside the weights.
       dtype: of the written weights; that of the parameters unless given.
       max_shard_bytes: files grow no larger (a single larger tensor gets its own).
+      extra: further text files, {name: content}.
     """
     target = Path(folder)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -203,6 +205,8 @@ def save(
         _write_json(made / "generation_config.json", {k: v for k, v in ends.items() if v is not None})
         if tokenizer is not None:
             copy_tokenizer(tokenizer, made)
+        for name, text in (extra or {}).items():
+            (made / name).write_text(text, encoding="utf-8")
         if target.exists():
             target.rmdir()
         made.rename(target)

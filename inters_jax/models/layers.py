@@ -131,7 +131,7 @@ class GatedMLP(nnx.Module):
 
 
 def residual_scale(config: DecoderConfig) -> float:
-    """Random starts shrink what each of the 2 x num_layers additions brings, to keep the size of their sum."""
+    """Random starts shrink each of the 2 x num_layers additions, which keeps the size of their sum."""
     return 1.0 / math.sqrt(2.0 * config.num_layers)
 
 

@@ -1,0 +1,101 @@
+"""A run of ours as a Hugging Face model folder.
+
+    python -m inters_jax.export --gin.MODEL_DIR=runs/mistral --gin.OUTPUT_DIR=exported/mistral
+
+The folder holds config.json, safetensors weights, the tokenizer and a model card; `transformers` opens it
+with `AutoModelForCausalLM.from_pretrained`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+
+from inters_jax import __version__
+from inters_jax.mesh import make_mesh
+from inters_jax.models import huggingface
+from inters_jax.models.config import ModelError
+from inters_jax.models.loading import RUN_MODEL, LoadedModel, is_run, load_model
+
+CARD = """---
+library_name: transformers
+pipeline_tag: text-generation
+tags:
+- inters-jax
+- information-retrieval
+---
+
+# {name}
+
+{description}. Tuned on instructions for search with inters-jax {version}.
+
+| | |
+|---|---|
+| family | {family} |
+| hidden size, layers, heads (key/value) | {hidden}, {layers}, {heads} ({kv_heads}) |
+| vocabulary, longest input | {vocabulary}, {longest} |
+| written as | {dtype} |
+| fingerprint of the weights | `{fingerprint}` |
+
+A prompt ends with one line break, which separates it from the answer, as in training.
+
+## Settings of the run
+
+{settings}
+"""
+
+
+def export(model_dir: str, output_dir: str, step: int | None = None, dtype: str = "float32") -> Path:
+    """Writes a run folder as a Hugging Face folder; `output_dir` must be new or empty.
+
+    Args:
+      model_dir: the run folder.
+      output_dir: the folder to write.
+      step: which checkpoint; None for the newest.
+      dtype: of the written weights; "float32" keeps every bit of the run, "bfloat16" halves the size.
+    """
+    if not is_run(model_dir):
+        raise ModelError(f"{model_dir}: no run folder of ours ({RUN_MODEL}/config.json is not there)")
+    # The host's memory holds the weights, whatever accelerator is there.
+    host = make_mesh("fsdp=1", jax.local_devices(backend="cpu")[:1])
+    loaded = load_model(model_dir, step=step, mesh=host)
+    target = huggingface.save(
+        loaded.model,
+        output_dir,
+        tokenizer=loaded.tokenizer_path,
+        dtype=dtype,
+        extra={"README.md": card(loaded, Path(model_dir), Path(output_dir).name, dtype)},
+    )
+    print(f"{loaded.description} -> {target}")
+    return target
+
+
+def card(loaded: LoadedModel, run: Path, name: str, dtype: str) -> str:
+    """The model card: what the model is, how to prompt it, and the settings that made it."""
+    config = loaded.config
+    operative = run / "operative_config.gin"
+    settings = "The run folder holds no operative_config.gin."
+    if operative.is_file():
+        settings = f"```\n{operative.read_text(encoding='utf-8').strip()}\n```"
+    return CARD.format(
+        name=name,
+        description=loaded.description,
+        version=__version__,
+        family=config.family,
+        hidden=config.hidden_size,
+        layers=config.num_layers,
+        heads=config.num_heads,
+        kv_heads=config.num_kv_heads,
+        vocabulary=config.vocab_size,
+        longest=config.max_position,
+        dtype=dtype,
+        fingerprint=loaded.fingerprint,
+        settings=settings,
+    )
+
+
+if __name__ == "__main__":
+    from inters_jax.config import run_command
+
+    run_command(export)

@@ -1,0 +1,159 @@
+"""Chunked attention and its gradients against the one-block definition."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from inters_jax.models.attention import (
+    attention,
+    attention_mask,
+    cache_attention,
+    reference_attention,
+)
+
+BATCH, LENGTH, HEADS, GROUPS, SIZE = 2, 37, 4, 2, 8
+
+
+def inputs(seed: int = 0, length: int = LENGTH) -> tuple[jax.Array, jax.Array, jax.Array]:
+    keys = jax.random.split(jax.random.key(seed), 3)
+    heads = (HEADS, GROUPS, GROUPS)
+    q, k, v = (jax.random.normal(key, (BATCH, length, n, SIZE)) for key, n in zip(keys, heads, strict=True))
+    return q, k, v
+
+
+def packed() -> dict[str, jax.Array]:
+    """Two rows: three segments and padding; one segment."""
+    lengths = ((9, 15, 8), (LENGTH,))
+    segments, positions = np.zeros((BATCH, LENGTH), np.int32), np.zeros((BATCH, LENGTH), np.int32)
+    for row, parts in enumerate(lengths):
+        start = 0
+        for number, n in enumerate(parts):
+            segments[row, start : start + n] = number + 1
+            positions[row, start : start + n] = np.arange(n)
+            start += n
+    return {"segment_ids": jnp.asarray(segments), "positions": jnp.asarray(positions)}
+
+
+def branched() -> dict[str, jax.Array]:
+    """Both rows: a prompt of 10, then branches of 12, 8 and 7 that go on at position 10."""
+    parts = (10, 12, 8, 7)
+    branches = np.repeat(np.arange(4), parts)
+    positions = np.concatenate([np.arange(10), *(10 + np.arange(n) for n in parts[1:])])
+    both = lambda values: jnp.asarray(np.tile(values, (BATCH, 1)).astype(np.int32))  # noqa: E731
+    ones = np.ones(LENGTH)
+    return {"segment_ids": both(ones), "positions": both(positions), "branch_ids": both(branches)}
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "packed": packed(),
+    "window": {**packed(), "window": 5},
+    "window of one": {**packed(), "window": 1},
+    "branches": branched(),
+    "branches and window": {**branched(), "window": 6},
+    "soft-cap": {**packed(), "softcap": 2.0},
+    "window and soft-cap": {**packed(), "window": 7, "softcap": 1.5},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("chunk", [4, 16, None])
+def test_chunks_equal_the_definition(case: str, chunk: int | None) -> None:
+    q, k, v = inputs()
+    expected = reference_attention(q, k, v, **CASES[case])
+    got = jax.jit(lambda *a: attention(*a, **CASES[case], chunk=chunk))(q, k, v)
+    real = np.asarray(CASES[case]["segment_ids"]) > 0
+    np.testing.assert_allclose(got[real], expected[real], atol=2e-6)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gradients_equal_those_of_the_definition(case: str) -> None:
+    q, k, v = inputs(1)
+    real = (CASES[case]["segment_ids"] > 0)[..., None, None]
+    weight = jax.random.normal(jax.random.key(2), q.shape)
+
+    def loss(function: Any, *arrays: jax.Array, **named: Any) -> jax.Array:
+        return jnp.sum(jnp.where(real, function(*arrays, **CASES[case], **named), 0) * weight)
+
+    expected = jax.jit(jax.grad(lambda *a: loss(reference_attention, *a), (0, 1, 2)))(q, k, v)
+    got = jax.jit(jax.grad(lambda *a: loss(attention, *a, chunk=16), (0, 1, 2)))(q, k, v)
+    for ours, theirs in zip(got, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=5e-6)
+
+
+def test_mask_by_hand() -> None:
+    """A prompt of two, two branches of one; another segment; padding."""
+    row = lambda *values: jnp.array([values])  # noqa: E731
+    mask = attention_mask(row(1, 1, 1, 1, 2, 0), row(0, 1, 2, 2, 0, 0), row(0, 0, 1, 2, 0, 0), None)
+    assert mask[0].astype(int).tolist() == [
+        [1, 0, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0],
+        [1, 1, 1, 0, 0, 0],
+        [1, 1, 0, 1, 0, 0],
+        [0, 0, 0, 0, 1, 0],
+        [0, 0, 0, 0, 0, 1],
+    ]
+    windowed = attention_mask(row(1, 1, 1, 1), row(0, 1, 2, 2), row(0, 0, 1, 2), 2)
+    assert windowed[0].astype(int).tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 1, 0, 1]]
+
+
+@pytest.mark.parametrize("window", [None, 5])
+def test_cache_attention_equals_the_definition(window: int | None) -> None:
+    """The last positions of a row, over slots written in any number and garbage in the slots behind them."""
+    q, k, v = inputs(3)
+    positions = jnp.tile(jnp.arange(LENGTH), (BATCH, 1))
+    segments = jnp.ones_like(positions)
+    expected = reference_attention(q, k, v, segment_ids=segments, positions=positions, window=window)
+    spare = jnp.full((BATCH, GROUPS, 3, SIZE), 1e3)
+    keys, values = (jnp.concatenate((x.transpose(0, 2, 1, 3), spare), axis=2) for x in (k, v))
+    for start in (0, 20, LENGTH - 1):
+        got = cache_attention(q[:, start:], keys, values, positions=positions[:, start:], window=window)
+        np.testing.assert_allclose(got, expected[:, start:], atol=2e-6)
+
+
+def test_padding_is_finite_and_its_gradient_too() -> None:
+    q, k, v = inputs(4)
+    named = {**packed(), "segment_ids": jnp.zeros((BATCH, LENGTH), jnp.int32)}
+    gradient = jax.grad(lambda q: attention(q, k, v, **named, window=3).sum())(q)
+    assert bool(jnp.isfinite(gradient).all())
+    nothing = jnp.full((BATCH, 1), -1)
+    out = cache_attention(q[:, :1], k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3), positions=nothing)
+    assert bool(jnp.isfinite(out).all())
+
+
+def test_bfloat16_keeps_the_softmax_in_float32() -> None:
+    q, k, v = (x.astype(jnp.bfloat16) for x in inputs(5))
+    exact = reference_attention(*(x.astype(jnp.float32) for x in (q, k, v)), **packed())
+    got = attention(q, k, v, **packed(), chunk=16)
+    assert got.dtype == jnp.bfloat16
+    # One rounding of the weights and one of the result; a bfloat16 softmax would be several times as far off.
+    np.testing.assert_allclose(got.astype(jnp.float32), exact, atol=0.02)
+
+
+def test_no_intermediate_is_as_large_as_the_square_of_the_row() -> None:
+    length = 1024
+    shape = jax.ShapeDtypeStruct((1, length, HEADS, SIZE), jnp.float32)
+    small = jax.ShapeDtypeStruct((1, length, GROUPS, SIZE), jnp.float32)
+    ids = jnp.ones((1, length), jnp.int32)
+
+    def loss(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+        return attention(q, k, v, segment_ids=ids, positions=jnp.arange(length)[None]).sum()
+
+    sizes: list[int] = []
+
+    def visit(jaxpr: Any) -> None:
+        for equation in jaxpr.eqns:
+            sizes.extend(
+                int(np.prod(out.aval.shape)) for out in equation.outvars if hasattr(out.aval, "shape")
+            )
+            for value in equation.params.values():
+                inner = getattr(value, "jaxpr", value)
+                if hasattr(inner, "eqns"):
+                    visit(inner)
+
+    visit(jax.make_jaxpr(jax.grad(loss, (0, 1, 2)))(shape, small, small).jaxpr)
+    assert max(sizes) <= HEADS * 128 * length < HEADS * length * length

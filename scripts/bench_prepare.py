@@ -107,9 +107,7 @@ def main() -> None:
     print(f"import of SeqIO and TensorFlow: {imported - begin:.1f} s")
     print(f"{rows:,} rows, {tokens:,} tokens (mean {tokens / kept:.0f}) in {seconds:.1f} s")
     print(f"{rows / seconds:,.0f} rows/s, {tokens / seconds:,.0f} tokens/s")
-    print(
-        f"{cpu:.1f} s of processor time: {rows / cpu:,.0f} rows and {tokens / cpu:,.0f} tokens per such second"
-    )
+    print(f"{cpu:.1f} s of processor time: {rows / cpu:,.0f} rows and {tokens / cpu:,.0f} tokens a second")
     projected = imported - begin + seconds * FULL / rows
     print(f"{FULL:,} rows at this rate: {projected:.0f} s (bar: 180 s on 2 cores)")
 

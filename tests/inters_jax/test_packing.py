@@ -32,7 +32,7 @@ def best_fit_reference(lengths, max_length):
     """Free tokens of the rows of best-fit decreasing, one example at a time, by search over all rows."""
     rows, room = [], []
     for example in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        fits = [r for r in range(len(rows)) if room[r] >= lengths[example] and len(rows[r]) < max_segments]
+        fits = [r for r in range(len(rows)) if room[r] >= lengths[example]]
         if fits:
             best = min(fits, key=lambda r: room[r])
         else:

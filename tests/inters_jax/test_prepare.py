@@ -1,8 +1,10 @@
 """prepare: a stranger's SeqIO task or mixture -> a store; resumed, checked, refused when it is wrong."""
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +12,11 @@ import seqio
 import tensorflow as tf
 import tokenizers
 
-from inters_jax.data import building
+from inters_jax.data import building, provenance
 from inters_jax.data.loader import PackedBatches
 from inters_jax.data.token_store import StoreError, TokenStore
 from inters_jax.prepare import prepare
+from seqio_tasks import settings as task_settings
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
 COLOURS = ("red", "green", "blue", "white", "black")
@@ -299,3 +302,65 @@ def test_segments_equal_those_of_seqios_own_converter(ready):
         )
     assert len(ours) == 30
     assert ours == theirs
+
+
+@pytest.fixture
+def part_of_the_sample(tmp_path):
+    """The packaged sample without the topics of FIRE and without MSRP."""
+    sample = provenance.raw_folder(None)
+    raw = tmp_path / "raw"
+    shutil.copytree(sample, raw, ignore=shutil.ignore_patterns("fire", "msrp", "tokenizer"))
+    return {
+        "store_dir": str(tmp_path / "store"),
+        "tokenizer": str(sample / "tokenizer"),
+        "raw_dir": str(raw),
+        "max_length": 512,
+    }
+
+
+def test_tasks_without_data_are_reported_by_name(part_of_the_sample, capsys):
+    store = prepare("inters_query_expansion", passes=2, **part_of_the_sample)
+    assert store.tasks == tuple(
+        f"inters_query_expansion_{name}" for name in ("gov2", "trec_covid", "trec_robust")
+    )
+    (task,) = store.manifest["without_data"]
+    assert task == "inters_query_expansion_fire"
+    assert "without data: inters_query_expansion_fire: " in capsys.readouterr().out
+    assert {key for key in store.manifest["sources"] if key.startswith("raw:")} == {
+        "raw:fire", "raw:gov2", "raw:trec_covid", "raw:trec_robust04"
+    }  # fmt: skip
+    rates = [store.rate(task) for task in store.tasks]
+    assert rates == [store.examples(task, 0) for task in store.tasks]
+    assert store.epoch_examples == sum(rates)
+
+
+def test_a_task_without_data_is_refused(part_of_the_sample):
+    with pytest.raises(StoreError, match="inters_query_matching_msrp has no data"):
+        prepare("inters_query_matching_msrp", **part_of_the_sample)
+
+
+def test_our_tasks_are_stored_as_they_are_encoded(part_of_the_sample):
+    name = "inters_reading_comprehension_boolq"
+    store = prepare(name, passes=2, **part_of_the_sample)
+    given = {key: part_of_the_sample[key] for key in ("raw_dir", "tokenizer", "max_length")}
+    with task_settings.override(**given):
+        task = seqio.TaskRegistry.get(name)
+        for pass_ in range(2):
+            encoded = list(task.encoded_examples("train", seed=0, epoch=pass_, max_length=512))
+            assert len(encoded) == store.examples(name, pass_)
+            for index in (0, 7, len(encoded) - 1):
+                expected = encoded[index]
+                tokens = [1, *expected.input_ids.tolist(), *expected.target_ids.tolist()]
+                assert store.tokens(name, pass_, index).tolist() == tokens
+                assert store.target_start(name, pass_, index) == 1 + len(expected.input_ids)
+                assert store.example_id(name, pass_, index) == expected.example.example_id
+                assert tokens[-1] == 2  # the answer ends
+
+
+def test_a_changed_official_file_makes_the_store_stale(part_of_the_sample):
+    prepare("inters_reading_comprehension_boolq", **part_of_the_sample)
+    (file,) = sorted((Path(part_of_the_sample["raw_dir"]) / "boolq").glob("*train*"))
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    file.write_text("".join(lines[:-1]), encoding="utf-8")
+    with pytest.raises(StoreError, match="the files in boolq changed since"):
+        prepare("inters_reading_comprehension_boolq", **part_of_the_sample)

@@ -215,7 +215,7 @@ PAIRS: tuple[Pair, ...] = (
         "nfcorpus",
         "ranking:nfcorpus",
         "query document",
-        (2586, 323, 323),
+        (2582, 323, 323),
         source="beir_nfcorpus",
         document_fields=("document",),
     ),

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from seqio_tasks.errors import DataError, MissingData
 from seqio_tasks.sources.common import SourceReport, json_lines, one_line, tsv_rows
-from seqio_tasks.sources.splits import IN_OFFICIAL_TEST, assign, check_split, group_key
+from seqio_tasks.sources.splits import IN_OFFICIAL_DEV, IN_OFFICIAL_TEST, assign, check_split, group_key
 
 Qrels = dict[str, dict[str, int]]
 QUERY_WITHOUT_TEXT = "judged query without text"
@@ -119,8 +119,8 @@ def read_qrels(folder: Path | str, split: str, report: SourceReport | None = Non
     """query id -> {doc id: grade} of one split: "train", "validation" (also "dev") or "test".
 
     The official files are taken as they are, with two exceptions: a folder without dev.tsv gives validation
-    from the training queries by the rule of `splits`, and a training (or validation) query whose text is
-    also a test query is left out and counted, so that no test query is trained on. A folder without
+    from the training queries by the rule of `splits`; and a query whose text is also in the test set (or, for
+    training, in the dev set) is left out and counted, so that no test query is trained on. A folder without
     train.tsv has only a test set: its queries are never handed out as training data.
     """
     folder = Path(folder)
@@ -130,17 +130,19 @@ def read_qrels(folder: Path | str, split: str, report: SourceReport | None = Non
         return read_qrels_file(folder / "qrels" / "test.tsv")
     queries = read_queries(folder)
     test = read_qrels_file(folder / "qrels" / "test.tsv")
-    tested = {group_key(queries[query_id]) for query_id in test if query_id in queries}
     has_dev = (folder / "qrels" / "dev.tsv").is_file()
-    pool = read_qrels_file(
-        folder / "qrels" / ("dev.tsv" if has_dev and split == "validation" else "train.tsv")
-    )
+    dev = read_qrels_file(folder / "qrels" / "dev.tsv") if has_dev else {}
+    tested = {group_key(queries[query_id]) for query_id in test if query_id in queries}
+    validated = {group_key(queries[query_id]) for query_id in dev if query_id in queries}
+    pool = dev if has_dev and split == "validation" else read_qrels_file(folder / "qrels" / "train.tsv")
     kept: Qrels = {}
     for query_id, judged in pool.items():
         if query_id not in queries:
             _count(report, QUERY_WITHOUT_TEXT)
         elif query_id in test or group_key(queries[query_id]) in tested:
             _count(report, IN_OFFICIAL_TEST)
+        elif split == "train" and (query_id in dev or group_key(queries[query_id]) in validated):
+            _count(report, IN_OFFICIAL_DEV)
         else:
             kept[query_id] = judged
     if has_dev:

@@ -23,6 +23,7 @@ from seqio_tasks.sources.common import Row, SourceReport
 
 SPLITS = ("train", "validation", "test")
 IN_OFFICIAL_TEST = "query is also in the official test set"
+IN_OFFICIAL_DEV = "query is also in the official validation set"
 BEYOND_CAP = "beyond the 10,000 training rows of the rule"
 
 

@@ -127,8 +127,9 @@ def merge(files: list[tuple[Path, list[Topic]]], report: SourceReport | None = N
     merged: dict[str, Topic] = {}
     for path, topics in files:
         for topic in topics:
-            known = merged.setdefault(topic.number, topic)
-            if known is topic:
+            known = merged.get(topic.number)
+            if known is None:
+                merged[topic.number] = topic
                 continue
             if (known.title, known.description, known.narrative) != (
                 topic.title,

@@ -1,0 +1,85 @@
+"""No test query is ever trained on: within a task, and between tasks that share a dataset."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from seqio_tasks.catalog import PAIRS, Pair
+from seqio_tasks.errors import MissingData
+from seqio_tasks.sources import beir
+from seqio_tasks.sources.common import Row
+from seqio_tasks.sources.splits import SPLITS, group_key
+
+ROOT = Path(__file__).parents[3]
+SAMPLE = ROOT / "seqio_tasks" / "sample"
+RAW = Path(os.environ.get("INTERS_REAL_DATA") or ROOT.parent / "shared" / "raw")
+
+# What makes a question of a task: two rows that agree here ask the same.
+QUESTION = {
+    "query_description": ("title",),
+    "query_expansion": ("title",),
+    "query_matching": ("sentence1", "sentence2"),
+    "query_intent_classification": ("title",),
+    "query_clarification": ("query",),
+    "reading_comprehension": ("question",),
+    "fact_verification": ("claim",),
+}
+# SQuAD asks the same words about different paragraphs; there the paragraph makes the question.
+BY_CONTEXT = ("squad",)
+
+
+def keys(entry: Pair, raw_dir: Path, split: str) -> set[str]:
+    """Group keys of all rows of a split, computed from the rows alone."""
+    if entry.kind == "rank":
+        folder = beir.beir_folder(raw_dir, entry.dataset)
+        queries = beir.read_queries(folder)
+        return {group_key(queries[query_id]) for query_id in beir.read_qrels(folder, split)}
+    fields = ("context",) if entry.dataset in BY_CONTEXT else QUESTION[entry.task]
+    # Sorted: a pair of sentences is the same pair the other way round.
+    return {group_key(*sorted(str(row[field]) for field in fields)) for row in entry.rows(raw_dir, split)}
+
+
+def collections() -> Iterator[object]:
+    yield pytest.param(SAMPLE, id="sample")
+    reason = f"no real data in {RAW}: set INTERS_REAL_DATA to run this test"
+    yield pytest.param(RAW, id="real", marks=pytest.mark.skipif(not RAW.is_dir(), reason=reason))
+
+
+@pytest.mark.parametrize("raw_dir", collections())
+def test_no_query_is_on_two_sides(raw_dir: Path) -> None:
+    tested: dict[str, set[str]] = defaultdict(set)
+    trained: dict[str, set[str]] = defaultdict(set)
+    compared = 0
+    for entry in PAIRS:
+        try:
+            train, validation, test = (keys(entry, raw_dir, split) for split in SPLITS)
+        except MissingData as error:
+            assert raw_dir == RAW, f"the sample lacks a file: {error}"
+            continue
+        assert train and validation and test, entry.name
+        assert not train & test, (entry.name, sorted(train & test)[:3])
+        assert not train & validation, (entry.name, sorted(train & validation)[:3])
+        assert not validation & test, (entry.name, sorted(validation & test)[:3])
+        # Tasks share a dataset when they share its name: topics twice, SciFact as claims and as queries.
+        trained[entry.dataset] |= train
+        tested[entry.dataset] |= test
+        compared += 1
+    assert compared >= (len(PAIRS) if raw_dir == SAMPLE else 10)
+    for dataset, queries in tested.items():
+        assert not queries & trained[dataset], (dataset, sorted(queries & trained[dataset])[:3])
+
+
+def test_tasks_on_the_same_topics_agree_on_the_split() -> None:
+    by_task: dict[str, dict[str, list[Row]]] = defaultdict(dict)
+    for entry in PAIRS:
+        if entry.task in ("query_description", "query_expansion"):
+            by_task[entry.dataset][entry.task] = list(entry.rows(SAMPLE, "test"))
+    assert len(by_task) == 4
+    for tasks in by_task.values():
+        description, expansion = tasks.values()
+        assert [row["example_id"] for row in description] == [row["example_id"] for row in expansion]

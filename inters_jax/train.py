@@ -22,6 +22,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 
 from inters_jax import mesh as meshes
 from inters_jax.config import operative_config, run_command
@@ -30,10 +31,11 @@ from inters_jax.data.loader import PackedBatches
 from inters_jax.data.token_store import TokenStore, write_json
 from inters_jax.models import huggingface, loading
 from inters_jax.models.config import DecoderConfig
-from inters_jax.models.decoder import abstract_model, logical_axes
+from inters_jax.models.decoder import Decoder, abstract_model, logical_axes
 from inters_jax.training import loss, stores
 from inters_jax.training import step as steps
-from inters_jax.training.checkpoints import Checkpoints, checkpoint_steps, config_hash
+from inters_jax.training.checkpoints import Checkpoints, checkpoint_steps, config_hash, restore_params
+from inters_jax.training.compiling import CompiledStep
 from inters_jax.training.loop import Outcome, run_training
 from inters_jax.training.metrics import MetricWriter
 from inters_jax.training.optimizer import AdamW
@@ -99,18 +101,14 @@ def train(
         log_every: steps between records.
         tensorboard: whether to write event files.
     """
-    if init not in STARTS:
-        raise TrainError(f"INIT={init!r} is not known; choose {' or '.join(STARTS)}")
-    if init == "pretrained" and isinstance(model, DecoderConfig):
-        raise TrainError("MODEL is only a shape, it has no weights: set INIT='random', or name a model")
-    if train_steps is None and epochs is None:
-        raise TrainError("neither TRAIN_STEPS nor EPOCHS says how long the run is")
+    _check_settings(model, init, epochs, train_steps)
     meshes.initialize_hosts()
-    run = Path(model_dir)
+    run, random_start, first = Path(model_dir), init == "random", jax.process_index() == 0
     device_mesh = meshes.make_mesh(mesh)
     meshes.check_batch(device_mesh, batch_size, microbatches)
     source = model if isinstance(model, DecoderConfig) else _local(model)
     tokenizer = str(_tokenizer_of(source)) if tokenizer is None else tokenizer
+    found = checkpoint_steps(run)
     preparation = stores.start_preparing(
         {
             "STORE_DIR": str(store_dir or run / "store"),
@@ -120,7 +118,9 @@ def train(
             "MAX_LENGTH": max_length,
             "SEED": seed,
             "PASSES": passes,
-        }
+        },
+        # A store inside a run that has no checkpoint yet belongs to nothing else: it may be made anew.
+        rebuild=store_dir is None and not found,
     )
     try:
         config = loading.config_of(source)
@@ -131,28 +131,49 @@ def train(
             "constrain": meshes.activation_constraint(device_mesh),
             "flatten": device_mesh.shape["sequence"] == 1,
         }
-        graphdef, template = abstract_model(config, **options)
-        structure = steps.Structure(graphdef, template)
-        axes = steps.pure(logical_axes(template))
+        structure = steps.Structure(*abstract_model(config, **options))
         store = preparation.wait()
     finally:
         preparation.stop()
     _check_vocabulary(config, store, tokenizer)
-    length = {"steps": train_steps} if train_steps is not None else {"epochs": epochs}
     batches = PackedBatches(
         store,
         batch_rows=batch_size,
         max_length=max_length,
         seed=seed,
+        steps=train_steps,
+        epochs=epochs if train_steps is None else None,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
-        **length,
     )
-    total = batches.total_steps
-    assert total is not None  # steps or epochs are given
+    total = batches.total_steps or 0
     optimizer = optimizer or AdamW()
+    axes = steps.pure(logical_axes(structure.template))
     transformation, schedule = optimizer.build(total, axes)
     shardings = steps.state_shardings(device_mesh, axes, structure.abstract(), transformation)
+    like = steps.abstract_state(structure.abstract(), transformation, shardings)
+    progress = Progress(total, found[-1] if found else 0, visible=first)
+    progress.line(f"mesh: {meshes.describe(device_mesh)}; compute {dtype}, parameters float32")
+    progress.line(_describe_data(batches, store, total))
+    train_step = CompiledStep(
+        steps.make_train_step(
+            structure,
+            transformation,
+            device_mesh,
+            shardings,
+            vocabulary=config.vocab_size,
+            microbatches=microbatches,
+            max_logits=max_logits,
+        ),
+        like,
+        device_mesh,
+        rows=batch_size,
+        length=max_length,
+        announce=progress.line,
+    )
+    expected = found[-1] if found else 0
+    if expected < total:  # compile while the parameters are read
+        train_step.start(batches.statistics(expected)["loss_positions"])
     identity = {
         "model": config_hash(config.to_hf()),
         "store": store.fingerprint,
@@ -164,71 +185,64 @@ def train(
         "dtype": dtype,
         "microbatches": microbatches,
     }
-    first = jax.process_index() == 0
-    random_start = init == "random"
     checkpoints = Checkpoints(run, identity, keep=keep_checkpoints, keep_first=random_start)
+    writer = None
     try:
-        state = None
-        if checkpoint_steps(run):
-            like = steps.abstract_state(structure.abstract(), transformation, shardings)
-            state = checkpoints.restore(like)
-        resumed = state is not None
-        if state is None:
-            start = loading.config_of(source) if random_start else source
-            loaded = loading.load_model(start, mesh=device_mesh, seed=seed, **options)
-            state = steps.init_state(steps.parameters_of(loaded.model), transformation, shardings)
-            del loaded
+        state = checkpoints.restore(like) if found else None
+        if state is not None:
+            progress.line(f"continuing from the checkpoint of step {int(state.step)}")
+        else:
+            params = (
+                random_parameters(config, seed, shardings.params)
+                if random_start or isinstance(source, DecoderConfig)
+                else read_parameters(source, structure.abstract(), shardings.params)
+            )
+            state = steps.init_state(params, transformation, shardings)
+            del params
+            if random_start:
+                checkpoints.save(state)
         step = int(state.step)
         if first:
             write_model_folder(run, config, tokenizer)
             write_operative_config(run, step)
-        progress = Progress(total, step, visible=first)
-        progress.line(f"mesh: {meshes.describe(device_mesh)}; compute {dtype}, parameters float32")
-        progress.line(_describe_data(batches, store, total))
-        if resumed:
-            progress.line(f"continuing from the checkpoint of step {step}")
-        elif random_start:
-            checkpoints.save(state)
+            writer = MetricWriter(run, resume_step=step, tensorboard=tensorboard)
         if step >= total:
             progress.line(f"{run} has all its {total} steps; nothing to do")
             return {"step": step}
-        train_step = steps.make_train_step(
-            structure,
-            transformation,
-            device_mesh,
-            shardings,
-            vocabulary=config.vocab_size,
-            microbatches=microbatches,
-            max_logits=max_logits,
+        outcome = run_training(
+            state,
+            train_step=train_step,
+            batches=batches,
+            mesh=device_mesh,
+            schedule=schedule,
+            checkpoints=checkpoints,
+            writer=writer,
+            progress=progress,
+            model_dir=run,
+            total_steps=total,
+            checkpoint_every=checkpoint_every,
+            log_every=log_every,
         )
-        writer = MetricWriter(run, resume_step=step, tensorboard=tensorboard) if first else None
-        try:
-            outcome = run_training(
-                state,
-                train_step=train_step,
-                batches=batches,
-                mesh=device_mesh,
-                schedule=schedule,
-                checkpoints=checkpoints,
-                writer=writer,
-                progress=progress,
-                model_dir=run,
-                total_steps=total,
-                checkpoint_every=checkpoint_every,
-                log_every=log_every,
-            )
-        finally:
-            progress.close()
-            if writer is not None:
-                writer.close()
     finally:
+        progress.close()
+        if writer is not None:
+            writer.close()
         checkpoints.close()
     progress.line(_farewell(run, outcome, total))
     return {"step": outcome.step, **outcome.record}
 
 
+def _check_settings(model: object, init: str, epochs: int | None, train_steps: int | None) -> None:
+    if init not in STARTS:
+        raise TrainError(f"INIT={init!r} is not known; choose {' or '.join(STARTS)}")
+    if init == "pretrained" and isinstance(model, DecoderConfig):
+        raise TrainError("MODEL is only a shape, it has no weights: set INIT='random', or name a model")
+    if train_steps is None and epochs is None:
+        raise TrainError("neither TRAIN_STEPS nor EPOCHS says how long the run is")
+
+
 def _local(model: str) -> str | Path:
-    """The folder of a model: a run of ours as it is, everything else as a (downloaded) Hugging Face folder."""
+    """The folder of a model: a run of ours as it is, else the (downloaded) Hugging Face folder."""
     return model if loading.is_run(model) else huggingface.folder_of(model)
 
 
@@ -250,9 +264,33 @@ def _check_vocabulary(config: DecoderConfig, store: TokenStore, tokenizer: str) 
 def _describe_data(batches: PackedBatches, store: TokenStore, total: int) -> str:
     examples = store.epoch_examples / batches.steps_per_epoch(0)
     return (
-        f"data: {len(store.tasks)} tasks, {store.epoch_examples:,} examples an epoch; {total:,} steps of "
-        f"{batches.batch_rows} rows of {batches.max_length} positions, {examples:.1f} examples each on average"
+        f"data: {len(store.tasks)} tasks, {store.epoch_examples:,} examples an epoch; {total:,} "
+        f"steps of {batches.batch_rows} rows of {batches.max_length} positions, {examples:.1f} examples each"
     )
+
+
+def random_parameters(config: DecoderConfig, seed: int, shardings: Any) -> steps.Parameters:
+    """Random float32 parameters, each device making its own part."""
+
+    def start() -> steps.Parameters:
+        return steps.parameters_of(Decoder(config, rngs=nnx.Rngs(params=seed)))
+
+    # Run once: on CPUs optimising this program takes three times as long as running it unoptimised.
+    options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+    return jax.jit(start, out_shardings=shardings, compiler_options=options)()
+
+
+def read_parameters(source: str | Path, abstract: steps.Parameters, shardings: Any) -> steps.Parameters:
+    """Float32 parameters of a Hugging Face folder or of the newest checkpoint of a run, on their devices."""
+    if not loading.is_run(source):
+        model = huggingface.load(source, param_dtype=jnp.float32, param_shardings=shardings)
+        return steps.parameters_of(model)
+    placed = jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, jnp.float32, sharding=sharding),
+        abstract,
+        shardings,
+    )
+    return restore_params(source, None, placed)
 
 
 def _farewell(run: Path, outcome: Outcome, total: int) -> str:

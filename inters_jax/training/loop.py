@@ -199,14 +199,10 @@ def run_training(
     start = int(state.step)
     reader = Reader(batches, model_dir)
     record: dict[str, Any] = {}
-    seen_slots: set[int] = set()
+    extra: dict[str, float] = {}  # what only the first record says
     step, stopped_by = start, None
     with StopSignals() as signals, contextlib.closing(batches.iterate(start)) as stream:  # type: ignore[type-var]
         for host_batch in stream:
-            slots = host_batch["decoder_loss_positions"].shape[1]
-            if slots not in seen_slots:
-                seen_slots.add(slots)
-                progress.line(f"step {step + 1}: compiling for {slots} loss positions a row")
             state, metrics = train_step(state, meshes.to_devices(mesh, host_batch, batches.batch_rows))
             reader.queue(step, metrics)
             step += 1
@@ -219,14 +215,15 @@ def run_training(
             if step == start + 1:
                 elapsed = seconds_since_process_start()
                 progress.line(f"first step finished {elapsed:.1f} s after the start of the process")
-                record["seconds_to_first_step"] = elapsed
+                extra["seconds_to_first_step"] = elapsed
             if logs:
-                record = {"learning_rate": float(schedule(step - 1)), **record, **reader.close()}
+                record = reader.close()
+                record["learning_rate"] = float(schedule(step - 1))
                 record["epoch"] = batches.statistics(step - 1)["epoch"]
                 progress.record(step, record)
                 if writer is not None:
-                    writer.write(step, record)
-                record.pop("seconds_to_first_step", None)
+                    writer.write(step, record | extra)
+                extra.clear()
             elif step == start + 1:
                 reader.window.restart_clock()  # compilation is no part of the pace of the steps that follow
             if saves:

@@ -87,14 +87,9 @@ class MetricWriter:
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self._forget_after(resume_step)
         self._stream = self.file.open("a", encoding="utf-8")
+        self._resume_step = resume_step
+        self._tensorboard = tensorboard
         self._events: Any = None
-        if tensorboard:
-            # Imported here: tensorboardX looks for torch, which takes a second where it is installed.
-            from tensorboardX import SummaryWriter
-
-            self._events = SummaryWriter(
-                str(Path(folder) / "tensorboard"), purge_step=resume_step + 1 if resume_step else None
-            )
 
     def _forget_after(self, step: int) -> None:
         if not self.file.exists():
@@ -111,9 +106,17 @@ class MetricWriter:
         line = {"step": step, **{name: jsonable(value) for name, value in record.items()}}
         self._stream.write(json.dumps(line, allow_nan=False) + "\n")
         self._stream.flush()
-        if self._events is not None:
+        if self._tensorboard:
+            self._events = self._events or self._open_events()
             for name, value in _scalars(record):
                 self._events.add_scalar(name, value, step)
+
+    def _open_events(self) -> Any:
+        # Not before the first record: tensorboardX imports torch where it finds it, which takes a second.
+        from tensorboardX import SummaryWriter
+
+        purge = self._resume_step + 1 if self._resume_step else None
+        return SummaryWriter(str(self.file.parent / "tensorboard"), purge_step=purge)
 
     def close(self) -> None:
         """Flush and close the files."""

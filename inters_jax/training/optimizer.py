@@ -14,6 +14,7 @@ from typing import Any
 import gin
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 SCHEDULES = ("cosine", "linear", "constant")
@@ -74,7 +75,7 @@ class AdamW:
         return optax.chain(clip, adamw), schedule
 
 
-Schedule = Callable[[Any], jax.Array]
+Schedule = Callable[[Any], Any]
 
 
 def warmup_steps(total_steps: int, warmup: float) -> int:
@@ -104,16 +105,18 @@ def learning_rate_schedule(
         raise OptimizerError(f"a run needs at least one step, not {total_steps}")
     rising = warmup_steps(total_steps, warmup)
 
-    def rate(step: Any) -> jax.Array:
-        step = jnp.asarray(step, jnp.float32)
+    def rate(step: Any) -> Any:
+        # On the host plain numpy: a dozen tiny programs would be compiled for one number.
+        xp = np if isinstance(step, int) else jnp
+        step = xp.asarray(step, xp.float32)
         start = max(rising - 1, 0)  # the step at which the peak is used
-        progress = jnp.clip((step - start) / max(total_steps - 1 - start, 1), 0.0, 1.0)
+        progress = xp.clip((step - start) / max(total_steps - 1 - start, 1), 0.0, 1.0)
         if schedule == "cosine":
-            falling = floor + (1 - floor) * 0.5 * (1 + jnp.cos(jnp.pi * progress))
+            falling = floor + (1 - floor) * 0.5 * (1 + xp.cos(xp.pi * progress))
         elif schedule == "linear":
             falling = 1 - (1 - floor) * progress
         else:
-            falling = jnp.ones_like(progress)
-        return peak * jnp.where(step < rising, (step + 1) / max(rising, 1), falling)
+            falling = xp.ones_like(progress)
+        return peak * xp.where(step < rising, (step + 1) / max(rising, 1), falling)
 
     return rate

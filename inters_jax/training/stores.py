@@ -55,7 +55,13 @@ def prepare_command(settings: Mapping[str, Any], arguments: Sequence[str]) -> li
     return [sys.executable, "-m", "inters_jax.prepare", *arguments, *overrides]
 
 
-def start_preparing(settings: Mapping[str, Any]) -> Preparation:
-    """Start `prepare` for the macros in `settings`; STORE_DIR names the folder."""
-    process = subprocess.Popen(prepare_command(settings, gin_arguments()), stdin=subprocess.DEVNULL)
+def start_preparing(settings: Mapping[str, Any], *, rebuild: bool = False) -> Preparation:
+    """Start `prepare` for the macros in `settings`.
+
+    Args:
+        settings: macros and their values; STORE_DIR names the folder.
+        rebuild: replace a store that was made otherwise, which `prepare` refuses by itself.
+    """
+    arguments = [*gin_arguments(), *(["--gin.prepare.rebuild=True"] if rebuild else [])]
+    process = subprocess.Popen(prepare_command(settings, arguments), stdin=subprocess.DEVNULL)
     return Preparation(settings["STORE_DIR"], process)

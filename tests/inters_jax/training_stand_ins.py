@@ -1,11 +1,18 @@
-"""A two-layer decoder and random packed batches, small enough to differentiate in milliseconds."""
+"""Small models, batches and stores for the tests of training."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+
+from inters_jax.data.token_store import TokenStore
+from inters_jax.models.config import DecoderConfig
 
 VOCABULARY = 40
 WIDTH = 16
@@ -70,3 +77,59 @@ def random_batch(seed: int, rows: int = 8, length: int = 32, slots: int = 8) -> 
         "decoder_positions": np.tile(positions.astype(np.int32), (rows, 1)),
         "decoder_loss_positions": loss_positions,
     }
+
+
+def make_store(folder: Path, examples: int = 200, vocab_size: int = 64) -> TokenStore:
+    """Two tasks of short sequences whose targets repeat their inputs, so that there is something to learn."""
+    rng = np.random.default_rng(0)
+
+    def sequences(name: str, count: int) -> list[tuple[list[int], int, str]]:
+        made = []
+        for number in range(count):
+            body = rng.integers(3, vocab_size, rng.integers(2, 6)).tolist()
+            made.append(([1, *body, *body[:2], 2], 1 + len(body), f"{name}/{number}"))
+        return made
+
+    tasks = {"copy": [sequences("copy", examples)], "small": [sequences("small", examples // 10)]}
+    return TokenStore.create(folder, tasks, vocab_size=vocab_size, bos_id=1, eos_id=2, max_length=24)
+
+
+class Prepared:
+    """In place of `stores.start_preparing`: the store is there already."""
+
+    def __init__(self, settings: Mapping[str, Any], *, rebuild: bool = False) -> None:
+        self.settings = settings
+
+    def wait(self) -> TokenStore:
+        return TokenStore.open(self.settings["STORE_DIR"])
+
+    def stop(self) -> None:
+        pass
+
+
+TINY = DecoderConfig(
+    family="llama", vocab_size=64, hidden_size=16, intermediate_size=32, num_layers=2, num_heads=2
+)
+
+
+def run_train(model_dir: Path, store_dir: Path, **changes: Any) -> dict[str, Any]:
+    """`train` on a store from `make_store`, in this process."""
+    from inters_jax import train
+    from inters_jax.training import stores
+    from inters_jax.training.optimizer import AdamW
+
+    tokenizer = Path(store_dir).parent / "tokenizer"
+    tokenizer.mkdir(exist_ok=True)
+    (tokenizer / "tokenizer.json").write_text("{}")
+    settings: dict[str, Any] = {
+        "model": TINY, "init": "random", "train_steps": 12, "batch_size": 4, "max_length": 24,
+        "dtype": "float32", "remat": "none", "checkpoint_every": 5, "log_every": 3,
+        "optimizer": AdamW(learning_rate=0.01),
+    }  # fmt: skip
+    settings |= {"model_dir": str(model_dir), "store_dir": str(store_dir), "tokenizer": str(tokenizer)}
+    original = stores.start_preparing
+    stores.start_preparing = Prepared
+    try:
+        return train.train(**(settings | changes))
+    finally:
+        stores.start_preparing = original

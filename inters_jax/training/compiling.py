@@ -1,0 +1,85 @@
+"""The train step compiled ahead of time, in the background, one program per number of loss positions.
+
+Compiling takes as long as reading the weights of a small model, and neither needs the other: the first
+program is compiled while the weights are loaded.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from inters_jax import mesh as meshes
+from inters_jax.training.step import BATCH_KEYS, Batch, StepMetrics, TrainState
+
+POSITIONS = "decoder_loss_positions"
+
+
+class CompiledStep:
+    """Calls the jitted step through programs that were compiled before.
+
+    Args:
+        jitted: from `make_train_step`.
+        like: shapes, dtypes and shardings of the state.
+        mesh: where batches lie.
+        rows: rows of the global batch.
+        length: positions of a row.
+        announce: called with a line of text when a program is being compiled.
+    """
+
+    def __init__(
+        self,
+        jitted: Any,
+        like: TrainState,
+        mesh: Mesh,
+        *,
+        rows: int,
+        length: int,
+        announce: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._jitted = jitted
+        self._like = like
+        self._mesh = mesh
+        self._rows = rows
+        self._length = length
+        self._announce = announce
+        self._programs: dict[int, Future[Any]] = {}
+
+    def abstract_batch(self, slots: int) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shapes of a batch with `slots` loss positions a row."""
+        return {
+            name: jax.ShapeDtypeStruct(
+                (self._rows, slots if name == POSITIONS else self._length),
+                jnp.float32 if name == "decoder_loss_weights" else jnp.int32,
+                sharding=meshes.batch_sharding(self._mesh, name),
+            )
+            for name in BATCH_KEYS
+        }
+
+    def start(self, slots: int) -> Future[Any]:
+        """Begin to compile for `slots` loss positions, unless that has been begun; returns at once."""
+        if slots not in self._programs:
+            self._announce(f"compiling the step for {slots} loss positions a row")
+            future: Future[Any] = Future()
+            self._programs[slots] = future
+
+            def compile_program() -> None:
+                try:
+                    lowered = self._jitted.lower(self._like, self.abstract_batch(slots))
+                    future.set_result(lowered.compile())
+                except BaseException as error:  # handed to the caller of result()
+                    future.set_exception(error)
+
+            threading.Thread(target=compile_program, name=f"compile-{slots}", daemon=True).start()
+        return self._programs[slots]
+
+    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
+        """One step; waits for its program when that is not ready."""
+        program = self.start(batch[POSITIONS].shape[1]).result()
+        return program(state, {name: batch[name] for name in BATCH_KEYS})

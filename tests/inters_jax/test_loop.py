@@ -1,0 +1,198 @@
+"""The loop: records, checkpoints, signals, and a loss that is not finite."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from training_stand_ins import TINY, make_store
+
+from inters_jax import mesh as meshes
+from inters_jax.data.loader import PackedBatches
+from inters_jax.models.decoder import abstract_model, logical_axes
+from inters_jax.train import random_parameters
+from inters_jax.training import step as steps
+from inters_jax.training.checkpoints import Checkpoints, checkpoint_steps
+from inters_jax.training.loop import NonFiniteLoss, StopSignals, run_training
+from inters_jax.training.metrics import MetricWriter, Window, read_metrics
+from inters_jax.training.optimizer import AdamW
+from inters_jax.training.progress import Progress, seconds_since_process_start
+
+
+class Disturbed(PackedBatches):
+    """Batches that call `disturb(step, batch)` before they are handed out."""
+
+    def disturb(self, step, batch):
+        pass
+
+    def iterate(self, start_step=0, **options):
+        for step, batch in enumerate(super().iterate(start_step, prefetch=0), start_step):
+            self.disturb(step, batch)
+            yield batch
+
+
+@pytest.fixture(scope="module")
+def machinery(tmp_path_factory):
+    store = make_store(tmp_path_factory.mktemp("data") / "store")
+    mesh = meshes.make_mesh()
+    structure = steps.Structure(*abstract_model(TINY))
+    axes = steps.pure(logical_axes(structure.template))
+    optimizer, schedule = AdamW(learning_rate=0.01).build(10, axes)
+    shardings = steps.state_shardings(mesh, axes, structure.abstract(), optimizer)
+    step = steps.make_train_step(structure, optimizer, mesh, shardings, vocabulary=TINY.vocab_size)
+
+    def run(folder: Path, disturb=None, log_every=3, total=10):
+        batches = Disturbed(store, batch_rows=4, max_length=24, seed=0, steps=total)
+        if disturb:
+            batches.disturb = disturb
+        state = steps.init_state(random_parameters(TINY, 0, shardings.params), optimizer, shardings)
+        checkpoints = Checkpoints(folder, {}, keep=9)
+        writer = MetricWriter(folder, tensorboard=True)
+        stream = io.StringIO()
+        try:
+            outcome = run_training(
+                state, train_step=step, batches=batches, mesh=mesh, schedule=schedule,
+                checkpoints=checkpoints, writer=writer, progress=Progress(total, stream=stream),
+                model_dir=folder, total_steps=total, checkpoint_every=4, log_every=log_every,
+            )  # fmt: skip
+        finally:
+            writer.close()
+            checkpoints.close()
+        return outcome, stream.getvalue(), batches, schedule
+
+    return run
+
+
+def test_a_run_records_every_window_and_saves_on_the_way(machinery, tmp_path):
+    outcome, text, batches, schedule = machinery(tmp_path)
+    assert (outcome.step, outcome.stopped_by, int(outcome.state.step)) == (10, None, 10)
+    assert checkpoint_steps(tmp_path) == [4, 8, 10]
+    records = read_metrics(tmp_path)
+    assert [record["step"] for record in records] == [3, 6, 9, 10]
+    assert records[-1]["loss"] < records[0]["loss"]
+    assert "seconds_to_first_step" in records[0] and "seconds_to_first_step" not in records[1]
+    for record, start in zip(records, (0, 3, 6, 9), strict=True):
+        statistics = [batches.statistics(step) for step in range(start, record["step"])]
+        assert record["examples"] == sum(one["examples"] for one in statistics)
+        assert record["density"] == pytest.approx(np.mean([one["density"] for one in statistics]))
+        assert record["learning_rate"] == pytest.approx(float(schedule(record["step"] - 1)))
+        assert sum(record["task_tokens"].values()) == pytest.approx(1)
+    assert "first step finished" in text and "step 10/10" in text and "ETA" in text
+    assert list((tmp_path / "tensorboard").glob("events.*"))
+
+
+def test_a_recorded_loss_is_the_mean_over_the_target_tokens_of_the_window(machinery, tmp_path):
+    machinery(tmp_path / "one", log_every=1)
+    _, _, batches, _ = machinery(tmp_path / "five", log_every=5)
+    single = [record["loss"] for record in read_metrics(tmp_path / "one")]
+    targets = [batches.statistics(step)["target_tokens"] for step in range(10)]
+    expected = [np.average(single[:5], weights=targets[:5]), np.average(single[5:], weights=targets[5:])]
+    np.testing.assert_allclose([r["loss"] for r in read_metrics(tmp_path / "five")], expected, rtol=1e-6)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_examples_of_the_row(machinery, tmp_path):
+    def disturb(step, batch):
+        if step == 6:
+            batch["decoder_input_tokens"][2] = 10_000  # outside the vocabulary: the embedding is not a number
+
+    with pytest.raises(NonFiniteLoss) as stopped:
+        machinery(tmp_path, disturb)
+    message = str(stopped.value)
+    report = json.loads((tmp_path / "non_finite_step_7.json").read_text())
+    assert message.startswith("step 7: loss nan") and "rows 2 are not finite" in message
+    assert report["rows"] == [2] and len(report["example_ids"]) == 4
+    assert report["example_ids"][2][0] in message and report["example_ids"][0][0] not in message
+    assert checkpoint_steps(tmp_path) == [4]  # nothing was saved after the bad step
+
+
+def test_nothing_is_saved_of_a_bad_step_that_is_a_checkpoint_step(machinery, tmp_path):
+    def disturb(step, batch):
+        if step == 3:
+            batch["decoder_input_tokens"][:] = 10_000
+
+    with pytest.raises(NonFiniteLoss, match="step 4: loss nan"):
+        machinery(tmp_path, disturb)
+    assert checkpoint_steps(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_ends_the_run(machinery, tmp_path, number):
+    def disturb(step, batch):
+        if step == 5:
+            os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    outcome, _, _, _ = machinery(tmp_path, disturb)
+    assert outcome.stopped_by == signal.Signals(number).name and outcome.step == 6
+    assert checkpoint_steps(tmp_path) == [4, 6]
+    assert [record["step"] for record in read_metrics(tmp_path)] == [3, 6]
+    assert signal.getsignal(number) is before
+
+
+def test_a_second_interrupt_does_not_wait():
+    with pytest.raises(KeyboardInterrupt), StopSignals():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_rates_leave_out_what_came_before_the_clock_was_restarted():
+    now = iter([0.0, 100.0, 104.0, 110.0])
+    window = Window(clock=lambda: next(now))
+    one = {"examples": 5, "real_tokens": 40, "target_tokens": 10, "density": 0.5}
+    window.add(one)
+    window.restart_clock()
+    window.add(one)
+    window.add(one)
+    record = window.close()
+    assert record["seconds_per_step"] == 2.0 and record["tokens_per_second"] == 20.0
+    assert record["target_tokens_per_second"] == 5.0 and record["examples"] == 15
+    window.add(one)
+    assert window.close()["seconds_per_step"] == 6.0
+
+
+def test_records_of_a_run_that_was_cut_off_are_replaced(tmp_path):
+    writer = MetricWriter(tmp_path, tensorboard=False)
+    for step in (2, 4, 6):
+        writer.write(step, {"loss": float(step)})
+    writer.close()
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 7, "lo')  # killed while writing
+    writer = MetricWriter(tmp_path, resume_step=4, tensorboard=False)
+    writer.write(6, {"loss": float("inf")})
+    writer.close()
+    assert read_metrics(tmp_path) == [
+        {"step": 2, "loss": 2.0}, {"step": 4, "loss": 4.0}, {"step": 6, "loss": "inf"}]  # fmt: skip
+
+
+def test_the_process_knows_its_age():
+    first = seconds_since_process_start()
+    assert 0 < first < 24 * 3600
+    assert seconds_since_process_start() >= first
+
+
+def test_the_bar_appears_on_a_terminal_only():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    log, screen = io.StringIO(), Terminal()
+    for stream in (log, screen):
+        progress = Progress(4, stream=stream)
+        progress.step()
+        progress.line("hello")
+        progress.close()
+    assert log.getvalue() == "hello\n"
+    assert "hello" in screen.getvalue() and "1/4" in screen.getvalue()
+
+
+def test_lines_appear_on_the_first_host_only():
+    stream = io.StringIO()
+    progress = Progress(4, stream=stream, visible=False)
+    progress.line("hello")
+    assert stream.getvalue() == "" and jax.process_index() == 0

@@ -7,124 +7,17 @@ Looking up opens no file and imports neither seqio nor the loaders.
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from types import MappingProxyType
-from typing import Any
 
+from seqio_tasks.catalog_rows import documents_a, documents_b, queries_a, queries_b, ranking
+from seqio_tasks.catalog_types import GROUPS, KINDS, LABEL_METRICS, OUT_OF_DOMAIN, TASKS, Pair, Row, make_pair
 from seqio_tasks.errors import DataError
-from seqio_tasks.files import SOURCES, OfficialFile
+from seqio_tasks.files import SOURCES
 
-Row = dict[str, Any]
+__all__ = ["GROUPS", "KINDS", "OUT_OF_DOMAIN", "PAIRS", "TASKS", "Pair", "Row", "pair", "pairs", "table"]
 
-GROUPS = ("query_understanding", "document_understanding", "query_document")
-KINDS = ("generate", "classify", "rank")
-
-# Held out as whole datasets in the paper's out-of-domain experiment.
-OUT_OF_DOMAIN = ("trec_robust", "qrecc", "mimics_duo", "climate_fever", "xsum", "quora", "nq")
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One task on one dataset.
-
-    fields:           row fields that templates may use
-    document_fields:  the long ones, which give way first when a prompt exceeds the length limit
-    labels:           the label set, exactly as in the targets (kind "classify"); label_field: the gold one
-    metrics:          names of `seqio_tasks.metrics`
-    counts:           rows per split of the official files, by the split rule; a missing split is not known
-    """
-
-    task: str
-    dataset: str
-    group: str
-    kind: str
-    loader: str
-    fields: tuple[str, ...]
-    metrics: tuple[str, ...]
-    document_fields: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
-    label_field: str = ""
-    in_domain: bool = True
-    counts: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-    folder: str = ""
-    licence: str = ""
-    files: tuple[OfficialFile, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return f"inters_{self.task}_{self.dataset}"
-
-    def load(self) -> Callable[..., Iterator[Row]]:
-        """The loader function, imported on first use: ``loader(raw_dir, split, report=None)``."""
-        module, _, function = self.loader.partition(":")
-        loader: Callable[..., Iterator[Row]] = getattr(importlib.import_module(module), function)
-        return loader
-
-    def rows(self, raw_dir: str | Path, split: str, **options: Any) -> Iterator[Row]:
-        """Rows of one split; ``report=SourceReport()`` counts what was left out and why."""
-        return self.load()(Path(raw_dir), split, **options)
-
-
-@dataclass(frozen=True)
-class _Shape:
-    """What all datasets of a task have in common."""
-
-    group: str
-    kind: str
-    metrics: tuple[str, ...]
-
-
-_TEXT = ("bleu_1", "bleu_2", "rouge_l")
-_LABELS = ("accuracy", "macro_f1", "weighted_f1")
-_RANKING = ("nDCG@10", "RR@10", "R@10", "R@100")
-
-TASKS: Mapping[str, _Shape] = MappingProxyType(
-    {
-        "query_description": _Shape("query_understanding", "generate", _TEXT),
-        "query_expansion": _Shape("query_understanding", "generate", _TEXT),
-        "query_matching": _Shape("query_understanding", "classify", _LABELS),
-        "query_intent_classification": _Shape("query_understanding", "classify", _LABELS),
-        "query_clarification": _Shape(
-            "query_understanding", "generate", ("set_precision", "set_recall", "set_f1")
-        ),
-        "reading_comprehension": _Shape("document_understanding", "generate", ("exact_match", "f1")),
-        "fact_verification": _Shape("document_understanding", "classify", _LABELS),
-        "fact_retrieval": _Shape("query_document", "rank", _RANKING),
-        "biomedical_retrieval": _Shape("query_document", "rank", _RANKING),
-    }
-)
-
-
-def _pair(
-    task: str,
-    dataset: str,
-    loader: str,
-    fields: str,
-    counts: tuple[int, int, int] | None,
-    *,
-    source: str = "",
-    **changes: Any,
-) -> Pair:
-    """A row of the table: the task's shape, the dataset's files, and whatever differs for this pair."""
-    shape, files = TASKS[task], SOURCES[source or dataset]
-    settings: dict[str, Any] = {"group": shape.group, "kind": shape.kind, "metrics": shape.metrics} | changes
-    known = {} if counts is None else dict(zip(("train", "validation", "test"), counts, strict=True))
-    return Pair(
-        task=task,
-        dataset=dataset,
-        loader=f"seqio_tasks.{loader}",
-        fields=tuple(fields.split()),
-        in_domain=dataset not in OUT_OF_DOMAIN,
-        counts=MappingProxyType(known),
-        folder=files.folder,
-        licence=files.licence,
-        files=files.files,
-        **settings,
-    )
-
+_pair = partial(make_pair, SOURCES)
 
 _TOPIC_SETS = (
     ("gov2", (120, 15, 15)),
@@ -133,7 +26,7 @@ _TOPIC_SETS = (
     ("fire", (160, 20, 20)),
 )
 
-PAIRS: tuple[Pair, ...] = (
+_FIRST: tuple[Pair, ...] = (
     *(
         _pair("query_description", name, f"sources.trec_topics:{name}", "title description narrative", counts)
         for name, counts in _TOPIC_SETS
@@ -168,7 +61,7 @@ PAIRS: tuple[Pair, ...] = (
         "context question answer",
         (9227, 200, 3270),
         kind="classify",
-        metrics=_LABELS,
+        metrics=LABEL_METRICS,
         document_fields=("context",),
         labels=("true", "false"),
         label_field="answer",
@@ -219,6 +112,15 @@ PAIRS: tuple[Pair, ...] = (
         source="beir_nfcorpus",
         document_fields=("document",),
     ),
+)
+
+PAIRS: tuple[Pair, ...] = (
+    *_FIRST,
+    *queries_a.PAIRS,
+    *queries_b.PAIRS,
+    *documents_a.PAIRS,
+    *documents_b.PAIRS,
+    *ranking.PAIRS,
 )
 
 _BY_NAME = MappingProxyType({entry.name: entry for entry in PAIRS})

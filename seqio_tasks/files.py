@@ -6,39 +6,10 @@ it is known from a published list (ir_datasets, BEIR, TFDS); empty means unknown
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from seqio_tasks.catalog_rows import documents_a, documents_b, queries_a, queries_b, ranking
+from seqio_tasks.catalog_types import OfficialFile, Source
 
-
-@dataclass(frozen=True)
-class OfficialFile:
-    """One file to download. ``bytes`` is 0 and a checksum empty where no published value is known.
-
-    name:     path inside the dataset's folder
-    url:      https://..., or hf://datasets/<owner>/<repository>[@revision]/<path>
-    manual:   what a person has to do where no program may or can fetch the file; empty: it is fetched
-    members:  which files of an archive are needed, as patterns read from the right ("qrels/*.tsv" also takes
-              nfcorpus/qrels/test.tsv); empty: all of them
-    unpack:   False leaves an archive (zip, tar, gz, ...) as it is
-    """
-
-    name: str
-    url: str
-    bytes: int = 0
-    md5: str = ""
-    sha256: str = ""
-    manual: str = ""
-    members: tuple[str, ...] = ()
-    unpack: bool = True
-
-
-@dataclass(frozen=True)
-class Source:
-    """A dataset's folder, licence and official files; ``accepted`` names other files the readers take."""
-
-    folder: str
-    licence: str
-    files: tuple[OfficialFile, ...]
-    accepted: str = ""
+__all__ = ["SOURCES", "OfficialFile", "Source"]
 
 
 _NIST = "https://trec.nist.gov/data/"
@@ -49,7 +20,7 @@ _SENTEVAL = "https://dl.fbaipublicfiles.com/senteval/senteval_data/"
 _GITHUB = "https://raw.githubusercontent.com/"
 _BEIR = "https://public.ukp.informatik.tu-darmstadt.de/thakur/BEIR/datasets/"
 
-SOURCES: dict[str, Source] = {
+_FIRST: dict[str, Source] = {
     "gov2": Source(
         "gov2",
         "NIST topics, public, no explicit licence",
@@ -214,3 +185,9 @@ SOURCES: dict[str, Source] = {
         "the zip unpacked",
     ),
 }
+
+SOURCES: dict[str, Source] = dict(_FIRST)
+for _rows in (queries_a, queries_b, documents_a, documents_b, ranking):
+    if _twice := sorted(SOURCES.keys() & _rows.SOURCES.keys()):
+        raise ValueError(f"{_rows.__name__}: SOURCES already has {', '.join(_twice)}")
+    SOURCES.update(_rows.SOURCES)

@@ -1,0 +1,9 @@
+"""Query understanding: conversations, clarifications, sessions and intents."""
+
+from __future__ import annotations
+
+from seqio_tasks.catalog_types import Pair, Source
+
+SOURCES: dict[str, Source] = {}
+
+PAIRS: tuple[Pair, ...] = ()

@@ -41,6 +41,8 @@ TOKENIZER_FILES = (
     "chat_template.jinja",
 )
 HUB_PATTERNS = ("*.safetensors", "*.json", "*.model", "*.jinja", "merges.txt")
+# Some hub folders hold the weights a second time: in one more file, or in another layout in a subfolder.
+HUB_DUPLICATES = ("consolidated*", "*/*")
 # Buffers that older files carry; they follow from the config.
 IGNORED_SUFFIXES = (".rotary_emb.inv_freq", ".attn.masked_bias", ".attn.bias")
 MAX_SHARD_BYTES = 5_000_000_000
@@ -56,7 +58,11 @@ def folder_of(source: str | Path) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(str(source), allow_patterns=list(HUB_PATTERNS)))
+        return Path(
+            snapshot_download(
+                str(source), allow_patterns=list(HUB_PATTERNS), ignore_patterns=list(HUB_DUPLICATES)
+            )
+        )
     except Exception as error:  # the hub client raises many unrelated types
         raise ModelError(
             f"{source}: neither a folder here nor a model that the Hugging Face hub gave us"

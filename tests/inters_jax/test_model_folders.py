@@ -146,6 +146,31 @@ def test_damaged_and_absent_files_are_named(folder: Path, model: Decoder, tmp_pa
         load(tmp_path / "absent" / "model")
 
 
+def test_hub_names_download_plain_files_only(
+    folder: Path, model: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+    from huggingface_hub.utils import filter_repo_objects
+
+    files = [
+        "config.json", "tokenizer.json", "model-00001-of-00002.safetensors", "consolidated.safetensors",
+        "pytorch_model.bin", "modeling_custom.py", "original/params.json", "other/model.safetensors", "a.md",
+    ]  # fmt: skip
+    wanted: list[str] = []
+
+    def download(name: str, **patterns: Any) -> str:
+        if name != "someone/model":
+            raise OSError("404")
+        wanted.extend(filter_repo_objects(files, **patterns))
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    assert parameters(load("someone/model")).keys() == parameters(model).keys()
+    assert wanted == files[:3]
+    with pytest.raises(ModelError, match=r"someone/modle: neither a folder here nor a model .*404"):
+        load("someone/modle")
+
+
 def test_unknown_architectures_are_refused_with_the_list(folder: Path) -> None:
     change_config(folder, architectures=["BertForMaskedLM"])
     with pytest.raises(ModelError) as caught:

@@ -27,6 +27,9 @@ import numpy as np
 
 from inters_jax.config import run_command
 from inters_jax.evaluation import report
+from inters_jax.inference.score import Scorer
+from inters_jax.mesh import make_mesh
+from inters_jax.models.loading import load_model
 from inters_jax.ranking.collections import (
     Candidates,
     Collection,
@@ -35,7 +38,7 @@ from inters_jax.ranking.collections import (
     from_run_file,
     load_collection,
 )
-from inters_jax.ranking.pointwise import EncodedPairs, order
+from inters_jax.ranking.pointwise import EncodedPairs, PointwiseRanker, order
 from inters_jax.ranking.score_file import ScoreFile
 
 MEASURES = ("nDCG@10", "RR@10", "R@100", "Judged@10")
@@ -98,17 +101,13 @@ def rerank(
     else:
         candidates = from_run_file(data, run, depth, drop_identical_ids=drop_identical_ids)
     wording = choose_pair(pair, data.name)
-    folder = output_folder(output_dir, model_dir, data.name)
+    folder = report.output_folder(output_dir, model_dir, "rerank", data.name)
     print(
         f"{data.name}: {candidates.counts['candidates']} candidates of {len(candidates.documents)} queries "
         f"from {candidates.source}",
         flush=True,
     )
 
-    from inters_jax.inference.score import Scorer
-    from inters_jax.mesh import make_mesh
-    from inters_jax.models.loading import load_model
-    from inters_jax.ranking.pointwise import PointwiseRanker
     from seqio_tasks.settings import current
     from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
@@ -297,15 +296,6 @@ def choose_pair(name: str | None, collection: str) -> Any:
     raise RerankError(
         f"no ranking task is named after the collection {collection!r}; set PAIR to one of {known}"
     )
-
-
-def output_folder(output_dir: str | None, model_dir: Any, name: str) -> Path:
-    """OUTPUT_DIR, or a folder beside the model when that is a local one."""
-    if output_dir is not None:
-        return Path(output_dir)
-    if isinstance(model_dir, str) and Path(model_dir).is_dir():
-        return Path(model_dir) / "rerank" / name
-    raise RerankError("the model is no local folder: set OUTPUT_DIR")
 
 
 def write_results(folder: Path, result: Mapping[str, Any]) -> None:

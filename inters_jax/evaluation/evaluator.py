@@ -30,6 +30,9 @@ from inters_jax.data.conversion import plain_ids
 from inters_jax.inference.generate import Generator
 from inters_jax.inference.score import Scorer
 
+# What metric functions return beside measures.
+COUNTS = frozenset({"examples", "tied", "unparsed", "queries", "queries_missing", "documents"})
+
 
 class EvaluationError(ValueError):
     """A task or model that cannot be judged as asked."""
@@ -41,12 +44,15 @@ class TaskResult:
 
     examples: one record per row of the task: texts, evaluation fields, `prediction` and/or `score`.
     counts: items (rows), questions (rows that share a prompt are one), truncated answers and so on.
+    run: query id -> document id -> score in ranking order, and qrels, for tasks that rank documents.
     """
 
     task: str
     metrics: dict[str, float]
     counts: dict[str, int | float]
     examples: list[dict[str, Any]] = field(default_factory=list)
+    run: dict[str, dict[str, float]] | None = None
+    qrels: Mapping[str, Mapping[str, int]] | None = None
 
 
 class Judge:
@@ -95,7 +101,12 @@ class Judge:
         bridge = Bridge(self, task)
         future, _ = evaluator.evaluate(compute_metrics=True, predict_fn=bridge.predict, score_fn=bridge.score)
         metrics = {name: _value(value) for name, value in future.result()[task_name].items()}
-        return TaskResult(task_name, metrics, bridge.counts, bridge.records())
+        result = TaskResult(task_name, metrics, bridge.counts, bridge.records())
+        if getattr(getattr(task, "form", None), "rerank", False):
+            _add_run(result, task.pair, split, limited=questions is not None)
+        for name in COUNTS & result.metrics.keys():
+            result.counts[name] = int(result.metrics.pop(name))
+        return result
 
 
 class Bridge:
@@ -215,6 +226,49 @@ def without_end(targets: Sequence[list[int]], end: int | None) -> list[list[int]
     bare = [ids[:-1] if ids and ids[-1] == end else ids for ids in targets]
     begun = any(other[: len(ids)] == ids for ids, other in itertools.permutations(bare, 2))
     return list(targets) if begun or len(targets) == 1 or not all(bare) else bare
+
+
+def _add_run(result: TaskResult, pair: Any, split: str, limited: bool) -> None:
+    """The order of the documents, and the judgments it is measured by.
+
+    When only some queries were ranked, the measures are taken again over these: the task's metric counts
+    every judged query of the split, and those left out would count as not found.
+    """
+    from seqio_tasks import row_source
+    from seqio_tasks.metrics.ranking import evaluate_run
+
+    result.run = ranking(result.examples)
+    qrels = row_source.read_qrels(pair, split)
+    result.qrels = {query: qrels[query] for query in result.run} if limited else qrels
+    if limited:
+        ranks = {query: {d: -float(n) for n, d in enumerate(found)} for query, found in result.run.items()}
+        measured = evaluate_run(result.qrels, ranks, pair.metrics)
+        result.metrics |= measured.means
+        result.metrics |= {name: measured.counts[name] for name in ("queries", "queries_missing")}
+
+
+def ranking(examples: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Documents by score(Yes) - score(No) as float32, ties in first-stage order.
+
+    >>> row = {"query_id": "q", "doc_id": "a", "first_stage_rank": 1, "choice": 0, "score": -1.0}
+    >>> other = row | {"doc_id": "b", "first_stage_rank": 2}
+    >>> ranking([row, row | {"choice": 1, "score": -2.0}, other, other | {"choice": 1, "score": -4.0}])
+    {'q': {'b': 3.0, 'a': 1.0}}
+    """
+    differences: dict[str, dict[str, float]] = {}
+    ranks: dict[tuple[str, str], int] = {}
+    for example in examples:
+        query, document = example["query_id"], example["doc_id"]
+        scores = differences.setdefault(query, {})
+        sign = 1.0 if example["choice"] == 0 else -1.0
+        scores[document] = scores.get(document, 0.0) + sign * example["score"]
+        ranks[query, document] = example["first_stage_rank"]
+    run = {}
+    for query, scores in differences.items():
+        narrow = {document: float(np.float32(score)) for document, score in scores.items()}
+        ordered = sorted(narrow, key=lambda document: (-narrow[document], ranks[query, document]))
+        run[query] = {document: narrow[document] for document in ordered}
+    return run
 
 
 def plain_converter() -> Any:

@@ -29,7 +29,9 @@ LIBRARIES = (
     "transformers",
 )
 # Shown first, in this order, when a task has them; the others follow by name.
-HEADLINES = ("nDCG@10", "RR@10", "R@100", "accuracy", "f1", "exact_match", "rouge_l", "bleu_1")
+HEADLINES = (
+    "nDCG@10", "RR@10", "R@100", "accuracy", "macro_f1", "exact_match", "f1", "set_f1", "rouge_l", "bleu_1",
+)  # fmt: skip
 
 
 class ReportError(ValueError):
@@ -79,6 +81,15 @@ def manifest(loaded: Any, **more: Any) -> dict[str, Any]:
         "versions": versions(),
         **more,
     }
+
+
+def output_folder(output_dir: str | None, model_dir: Any, *names: str) -> Path:
+    """OUTPUT_DIR, or a folder inside the model's when that is a local one."""
+    if output_dir is not None:
+        return Path(output_dir)
+    if isinstance(model_dir, str | Path) and Path(model_dir).is_dir():
+        return Path(model_dir, *names)
+    raise ReportError("the model is no local folder: set OUTPUT_DIR")
 
 
 def write_text(path: str | Path, text: str) -> None:

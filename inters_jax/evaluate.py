@@ -1,0 +1,248 @@
+"""Judge a model on SeqIO tasks: `python -m inters_jax.evaluate --gin.MODEL_DIR=... --gin.TASKS=...`
+
+Writes, in OUTPUT_DIR:
+
+    results.json                manifest (model, tokenizer, data, seed, versions), metrics and counts per task
+    results.md                  the same for reading; with COMPARE_WITH a before/after table too
+    <task>/predictions.jsonl    one line per row: texts, evaluation fields, prediction or score
+    <task>/run.trec             for ranking tasks: the order of the documents, and qrels.txt
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from inters_jax.config import run_command
+from inters_jax.evaluation import report
+from inters_jax.evaluation.evaluator import EvaluationError, Judge, TaskResult
+from inters_jax.mesh import make_mesh
+from inters_jax.models.loading import load_model
+
+
+def evaluate(
+    model_dir: Any,
+    tasks: str | Sequence[str] | None = None,
+    split: str = "test",
+    output_dir: str | None = None,
+    raw_dir: str | None = None,
+    step: int | None = None,
+    tokenizer: str | None = None,
+    max_examples: int | None = None,
+    max_length: int | None = None,
+    max_new_tokens: int = 256,
+    batch_tokens: int = 8192,
+    dtype: str = "float32",
+    mesh: str | None = None,
+    seed: int = 0,
+    compare_with: str | None = None,
+) -> dict[str, Any]:
+    """Judge a model on SeqIO tasks by their own metrics.
+
+    Args:
+      model_dir: run folder of train, Hugging Face folder or hub name.
+      tasks: task or mixture names, separated by commas. A mixture stands for its tasks, each in the form
+        that is judged: generation tasks as they are, classification by label scoring (`_choices`), ranking
+        by pointwise reranking (`_rerank`). None: everything whose files are there.
+      split: split to judge on.
+      output_dir: default `<model_dir>/evaluation` of a local model.
+      raw_dir: folder with the official files; None: the packaged synthetic sample.
+      step: checkpoint of a run folder; None: the last.
+      tokenizer: tokenizer.json or its folder, instead of the model's own.
+      max_examples: questions per task (queries where documents are ranked); None: all.
+      max_length: longest sequence in tokens; default 2048 or what the model knows, if that is less.
+      max_new_tokens: limit of a generated answer.
+      batch_tokens: tokens that the model sees at once, the memory knob.
+      dtype: compute type; logits are float32 in any case.
+      mesh: devices, such as "fsdp=-1"; None: the first one.
+      seed: draws demonstrations of few-shot tasks.
+      compare_with: a results.json (or its folder) of another evaluation: a before/after table is made.
+    """
+    before = None if compare_with is None else report.read_result(compare_with)
+    folder = report.output_folder(output_dir, model_dir, "evaluation")
+
+    import seqio_tasks  # noqa: F401 (registers the tasks)
+    from seqio_tasks.settings import configure
+    from seqio_tasks.vocabularies import HuggingFaceVocabulary
+
+    explicit = split_names(tasks)
+    names = judged_tasks(explicit)
+    placed = None if mesh is None else make_mesh(mesh)
+    loaded = load_model(model_dir, dtype=dtype, step=step, mesh=placed, tokenizer=tokenizer)
+    limit = min(2048 if max_length is None else max_length, loaded.config.max_position)
+    changes: dict[str, Any] = {"tokenizer": report.tokenizer_of(loaded), "max_length": limit, "seed": seed}
+    if raw_dir is not None:
+        changes["raw_dir"] = raw_dir
+    settings = configure(**changes)
+    vocabulary = HuggingFaceVocabulary(settings.tokenizer)
+    judge = Judge(loaded, vocabulary, max_new_tokens=max_new_tokens, batch_tokens=max(batch_tokens, limit))
+    result: dict[str, Any] = {
+        "manifest": report.manifest(
+            loaded,
+            command="evaluate",
+            split=split,
+            step=step,
+            seed=seed,
+            max_examples=max_examples,
+            max_length=limit,
+            max_new_tokens=max_new_tokens,
+            raw_data="packaged sample" if raw_dir is None else Path(raw_dir).name,
+        ),
+        "metrics": {},
+        "counts": {},
+        "skipped": {},
+        "failed": {},
+    }
+    for name in names:
+        judge_task(judge, name, split, folder, result, max_examples, seed, skip=name not in explicit)
+        report.write_json(folder / "results.json", result)  # what is finished survives whatever comes after
+    result["counts"]["model"] = {
+        "shapes compiled for generation": judge.generator.compilations,
+        "shapes compiled for scoring": judge.scorer.compilations,
+    }
+    report.write_json(folder / "results.json", result)
+    text = summary(result, before)
+    report.write_text(folder / "results.md", text)
+    print(text, flush=True)
+    if result["failed"]:
+        raise EvaluationError(
+            f"{len(result['failed'])} of {len(names)} tasks failed ({', '.join(result['failed'])}); "
+            f"the others are in {folder / 'results.json'}"
+        )
+    if not result["metrics"]:
+        raise EvaluationError(f"nothing could be judged; skipped: {result['skipped']}")
+    return result
+
+
+def judge_task(
+    judge: Judge,
+    name: str,
+    split: str,
+    folder: Path,
+    result: dict[str, Any],
+    questions: int | None,
+    seed: int,
+    skip: bool,
+) -> None:
+    """Judge one task into `result`; a failure is kept there, so that the other tasks still count."""
+    from tqdm.auto import tqdm
+
+    reason = missing_data(name, split)
+    if reason is not None and skip:
+        result["skipped"][name] = reason
+        print(f"{name}: not available: {reason}", flush=True)
+        return
+    started = time.perf_counter()
+    try:
+        with tqdm(desc=name, unit="question", mininterval=1.0) as bar:
+            judge.progress = bar.update
+            found = judge.run(name, split, questions=questions, seed=seed)
+    except Exception as error:
+        result["failed"][name] = f"{type(error).__name__}: {error}"
+        print(f"{name}: failed: {error}", flush=True)
+        return
+    found.counts["seconds"] = round(time.perf_counter() - started, 2)
+    result["metrics"][name] = found.metrics
+    result["counts"][name] = found.counts
+    write_task(folder / name, found)
+    shown = ", ".join(
+        f"{m} {report.number(found.metrics[m])}" for m in report.headline_first(found.metrics)[:4]
+    )
+    print(f"{name}: {shown} ({found.counts['items']} items, {found.counts['seconds']} s)", flush=True)
+
+
+def missing_data(name: str, split: str) -> str | None:
+    """Why a task of ours cannot be read from the raw directory; None when it can, or is a stranger's task."""
+    import seqio
+
+    from seqio_tasks import tasks
+
+    if not isinstance(seqio.get_mixture_or_task(name), tasks.InstructionTask):
+        return None
+    return tasks.missing(name, split)
+
+
+def split_names(tasks: str | Sequence[str] | None) -> list[str]:
+    """Names from `a,b` or a list.
+
+    >>> split_names("inters_a, inters_b"), split_names(None)
+    (['inters_a', 'inters_b'], [])
+    """
+    if tasks is None:
+        return []
+    parts = tasks.split(",") if isinstance(tasks, str) else tasks
+    return [part.strip() for part in parts if part.strip()]
+
+
+def judged_tasks(names: Sequence[str]) -> list[str]:
+    """The tasks to run: tasks as they are named, a mixture as the judged form of its tasks, nothing as
+    all."""
+    import seqio
+
+    from seqio_tasks import catalog
+
+    def form(name: str) -> str:
+        pairs = {pair.name: pair for pair in catalog.PAIRS}
+        kind = pairs[name].kind if name in pairs else "generate"
+        return name + {"classify": "_choices", "rank": "_rerank"}.get(kind, "")
+
+    found: list[str] = []
+    for name in names or [pair.name for pair in catalog.PAIRS]:
+        if not names:
+            found.append(form(name))
+        elif name in seqio.TaskRegistry.names():
+            found.append(name)
+        elif name in seqio.MixtureRegistry.names():
+            found += [form(task.name) for task in seqio.get_subtasks(seqio.get_mixture_or_task(name))]
+        else:
+            known = [*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()]
+            near = difflib.get_close_matches(name, known, n=3)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise EvaluationError(f"no task or mixture is called {name!r}{hint}")
+    return list(dict.fromkeys(found))
+
+
+def write_task(folder: Path, found: TaskResult) -> None:
+    """predictions.jsonl, and for ranking tasks the TREC run with its judgments."""
+    lines = [json.dumps(record, ensure_ascii=False) for record in found.examples]
+    report.write_text(folder / "predictions.jsonl", "".join(line + "\n" for line in lines))
+    if found.run is not None and found.qrels is not None:
+        from seqio_tasks.metrics.trec_files import write_run
+
+        write_run(folder / "run.trec", found.run, "inters-jax", ties="given")
+        judged = [f"{q} 0 {d} {grade}\n" for q, row in found.qrels.items() for d, grade in row.items()]
+        report.write_text(folder / "qrels.txt", "".join(judged))
+
+
+def summary(result: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
+    """results.md."""
+    manifest = result["manifest"]
+    lines = [f"# Evaluation on split {manifest['split']}", "", f"Model: {manifest['model']}"]
+    lines += [
+        f"Data: {manifest['raw_data']}",
+        "",
+        report.metrics_table(result["metrics"], result["counts"]),
+        "",
+    ]
+    if before is not None:
+        lines += [
+            f"## Before ({before['manifest']['model']}) and after",
+            "",
+            report.comparison(before, result),
+            "",
+        ]
+    for title, key in (("Not available", "skipped"), ("Failed", "failed")):
+        if result[key]:
+            lines += [f"## {title}", "", *(f"- {name}: {why}" for name, why in result[key].items()), ""]
+    lines += ["## Counts", ""]
+    for task, counts in result["counts"].items():
+        lines.append(f"- {task}: " + ", ".join(f"{name} {value}" for name, value in counts.items()))
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    run_command(evaluate)

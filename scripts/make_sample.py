@@ -1,7 +1,7 @@
 """Writes the packaged sample collection and trains its tokenizer: ``python scripts/make_sample.py``.
 
-The same input gives the same bytes: run it after changing the sample texts or the prompt templates, whose text
-the tokenizer is trained on as well. ``--check`` writes nothing and fails if the files on disk differ.
+The same input gives the same bytes: run it after changing the sample texts or the prompt templates, whose
+text the tokenizer is trained on as well. ``--check`` writes nothing and fails if the files on disk differ.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import json
 import sys
 from pathlib import Path
 
-from sample_documents import boolq, climate_fever, nfcorpus, scifact, squad
+from sample_documents import boolq, climate_fever, squad
+from sample_ranking import nfcorpus, scifact
 from sample_topics import mimics, msrp, orcas_i, topic_files
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -24,17 +25,17 @@ LIMIT = 1_500_000
 
 README = """# Sample collection
 
-Synthetic data, written by `scripts/make_sample.py` for this project: every town, plant, machine, ailment and
-finding is invented, nobody real appears, and nothing is copied from the datasets whose file formats it follows.
-Any likeness of a name is an accident. Do not draw conclusions about the world from it.
+Synthetic data, written by `scripts/make_sample.py` for this project: every town, plant, machine, ailment
+and finding is invented, nobody real appears, and nothing is copied from the datasets whose file formats it
+follows. Any likeness of a name is an accident. Do not draw conclusions about the world from it.
 
-The folders and files have the names and the formats of the official downloads (byte order marks, CRLF line ends
-and missing labels included), so the readers of `seqio_tasks.sources` treat both alike. The texts follow simple
-rules that a model of a few million parameters learns in minutes: scores on them say that the machinery works,
-not how good a model is.
+The folders and files have the names and the formats of the official downloads (byte order marks, CRLF line
+ends and missing labels included), so the readers of `seqio_tasks.sources` treat both alike. The texts follow
+simple rules that a model of a few million parameters learns in minutes: scores on them say that the machinery
+works, not how good a model is.
 
 `tokenizer/` holds a byte-level BPE tokenizer trained on these texts and the prompt templates: ids 0 `<pad>`,
-1 `<s>`, 2 `</s>`, any UTF-8 text can be encoded, and encoding adds no special token.
+1 `<s>`, 2 `</s>`; any UTF-8 text can be encoded, and encoding adds no special token.
 
 Licence: as the project.
 """
@@ -68,7 +69,7 @@ def tokenizer_files(data: dict[str, bytes]) -> dict[str, bytes]:
     """tokenizer.json and tokenizer_config.json, trained on the sample's texts and the prompt templates."""
     texts = []
     for name, content in data.items():
-        if name.startswith("scifact/corpus") or name.endswith(".tsv") and "/qrels/" in name:
+        if name.startswith("scifact/corpus") or "/qrels/" in name:
             continue  # the abstracts come again in beir_scifact; judgments hold no text
         texts.extend(plain_texts(name, content.decode("utf-8-sig")))
     for path in sorted(TEMPLATES.glob("*.yaml")):
@@ -136,9 +137,8 @@ def main(arguments: list[str] | None = None) -> int:
         temporary.replace(path)
     for name in stale:
         (SAMPLE / name).unlink()
-    print(
-        f"{len(files)} files, {total:,} bytes, {len(changed)} written, {len(stale)} removed: {SAMPLE.relative_to(ROOT)}"
-    )
+    summary = f"{len(files)} files, {total:,} bytes, {len(changed)} written, {len(stale)} removed"
+    print(f"{summary}: {SAMPLE.relative_to(ROOT)}")
     return 0
 
 

@@ -1,22 +1,22 @@
-"""Document understanding and ranking sets of the sample, in their official formats."""
+"""Document understanding sets of the sample, in their official formats: BoolQ, SQuAD, Climate-FEVER."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from sample_world import AILMENTS, MACHINES, MEASURES, PLANTS, TOWNS, Dice, capital, effect
+from sample_world import MACHINES, PLANTS, TOWNS, Dice, capital
 
 Files = dict[str, str]
 
 
-def _json_lines(records: list[dict[str, Any]]) -> str:
+def json_lines(records: list[dict[str, Any]]) -> str:
     return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
 
 
 # (title, passage if true, passage if false, question)
 _YES_NO = (
-    ("{t} library", "The library of {t} is open to every visitor.", "The library of {t} is closed to visitors.",
+    ("{t} library", "The library of {t} is open to visitors.", "The library of {t} is closed to visitors.",
      "is the library of {t} open to visitors"),
     ("{t} bridge", "The old bridge of {t} is safe for carts.", "The old bridge of {t} is not safe for carts.",
      "is the old bridge of {t} safe for carts"),
@@ -70,42 +70,56 @@ def boolq() -> Files:
     questions = list(dict.fromkeys(record["question"] for record in records))
     held_out = set(questions[: len(questions) // 5])
     return {
-        "boolq/train.jsonl": _json_lines(
-            [record for record in records if record["question"] not in held_out]
-        ),
-        "boolq/dev.jsonl": _json_lines([record for record in records if record["question"] in held_out]),
+        "boolq/train.jsonl": json_lines([record for record in records if record["question"] not in held_out]),
+        "boolq/dev.jsonl": json_lines([record for record in records if record["question"] in held_out]),
     }
 
 
-def squad() -> Files:
-    """Version 2.0: facts about one thing, short answers, one question in five without an answer."""
-    dice = Dice("squad")
-    articles: list[tuple[str, list[tuple[str, str, str]]]] = []  # title, [(sentence, question, answer)]
+Fact = tuple[str, str, str]  # sentence, question, answer
+
+
+def _articles() -> list[tuple[str, list[Fact]]]:
+    """(title, facts) of every town, plant and machine."""
+    articles: list[tuple[str, list[Fact]]] = []
     for town in TOWNS:
-        articles.append((town.name, [
-            (f"{town.name} lies on the river {town.river}.", f"On which river does {town.name} lie?", town.river),
-            (f"The town is known for its {town.craft}.", f"What is {town.name} known for?", town.craft),
-            (f"The flag of {town.name} is {town.flag}.", f"What colour is the flag of {town.name}?", town.flag),
-            (f"Its fair takes place in {town.fair}.", f"When does the fair of {town.name} take place?", town.fair),
-        ]))  # fmt: skip
+        name = town.name
+        facts = [
+            (f"{name} lies on the river {town.river}.", f"On which river does {name} lie?", town.river),
+            (f"The town is known for its {town.craft}.", f"What is {name} known for?", town.craft),
+            (f"The flag of {name} is {town.flag}.", f"What colour is the flag of {name}?", town.flag),
+            (f"Its fair takes place in {town.fair}.", f"When does the fair of {name} take place?", town.fair),
+        ]
+        articles.append((name, facts))
     for plant in PLANTS:
         name, title = plant.name, capital(plant.name)
-        articles.append((title, [
+        facts = [
             (f"{title} has {plant.colour} flowers.", f"What colour are the flowers of {name}?", plant.colour),
             (f"It grows in {plant.place}.", f"Where does {name} grow?", plant.place),
             (f"{title} blooms in {plant.season}.", f"When does {name} bloom?", plant.season),
             (f"People use it to make {plant.use}.", f"What do people make from {name}?", plant.use),
-        ]))  # fmt: skip
+        ]
+        articles.append((title, facts))
     for machine in MACHINES:
         name = machine.name
-        articles.append((capital(name), [
+        facts = [
             (f"The {name} is driven by {machine.power}.", f"What drives the {name}?", machine.power),
-            (f"It is used to make {machine.product}.", f"What is the {name} used to make?", machine.product),
-            (f"The first {name} was built in {machine.town}.", f"Where was the first {name} built?", machine.town),
-        ]))  # fmt: skip
+            (f"It is used to make {machine.product}.", f"What does the {name} make?", machine.product),
+            (
+                f"The first one was built in {machine.town}.",
+                f"Where was the first {name} built?",
+                machine.town,
+            ),
+        ]
+        articles.append((capital(name), facts))
+    return articles
+
+
+def squad() -> Files:
+    """Version 2.0: facts about one thing, short answers; now and then the passage does not tell."""
+    dice = Dice("squad")
     data: dict[str, list[dict[str, Any]]] = {"train": [], "dev": []}
     number = 0
-    for title, facts in articles:
+    for title, facts in _articles():
         paragraphs = []
         for _ in range(3):
             order = dice.shuffled(range(len(facts)))
@@ -133,8 +147,9 @@ def squad() -> Files:
 
 
 _CLIMATE_CLAIMS = (
-    "Winters in {t} have become warmer", "Summers in {t} have become drier", "The {r} river at {t} carries less water",
-    "{P} blooms earlier near {t}", "Storms in {t} have become stronger", "Snow has become rare in {t}",
+    "Winters in {t} have become warmer", "Summers in {t} have become drier",
+    "The {r} river at {t} carries less water", "{P} blooms earlier near {t}",
+    "Storms in {t} have become stronger", "Snow has become rare in {t}",
     "The {place} near {t} have become dry", "{P} has become rare near {t}", "{P} grows faster near {t}",
 )  # fmt: skip
 _FOR = (
@@ -149,8 +164,10 @@ _NEUTRAL = ("{t} lies on the river {r}.", "{t} is known for its {c}.", "The flag
 
 
 def climate_fever() -> Files:
-    """Three to five evidence sentences: for, against, both (disputed) or about something else (not enough)."""
-    dice, records, seen = Dice("climate"), [], set()
+    """Three evidence sentences: for, against, both (disputed) or about something else (not enough)."""
+    dice = Dice("climate")
+    records: list[dict[str, Any]] = []
+    seen: set[str] = set()
     labels = ("SUPPORTS", "REFUTES", "DISPUTED", "NOT_ENOUGH_INFO")
     number = 0
     while len(records) < 360:
@@ -167,215 +184,22 @@ def climate_fever() -> Files:
         }
         claim = pattern.format(**words)
         number += 1
-        if (claim, label) in seen or any(claim == old for old, _ in seen):
+        if claim in seen:
             continue
-        seen.add((claim, label))
+        seen.add(claim)
         telling = {
             "SUPPORTS": [dice.pick(_FOR)], "REFUTES": [dice.pick(_AGAINST)],
             "DISPUTED": [dice.pick(_FOR), dice.pick(_AGAINST)], "NOT_ENOUGH_INFO": [],
         }[label]  # fmt: skip
         neutral = dice.shuffled(_NEUTRAL)[: 3 - len(telling)]
-        evidences = [
-            {
-                "evidence_id": f"{town.name}:{index}",
-                "evidence_label": "SUPPORTS"
-                if text in _FOR
-                else "REFUTES"
-                if text in _AGAINST
-                else "NOT_ENOUGH_INFO",
-                "article": town.name,
-                "evidence": text.format(**words),
-                "entropy": 0.0,
-                "votes": [],
-            }
-            for index, text in enumerate(dice.shuffled([*telling, *neutral]))
-        ]
+        evidences: list[dict[str, Any]] = []
+        for index, text in enumerate(dice.shuffled([*telling, *neutral])):
+            says = "SUPPORTS" if text in _FOR else "REFUTES" if text in _AGAINST else "NOT_ENOUGH_INFO"
+            evidences.append({
+                "evidence_id": f"{town.name}:{index}", "evidence_label": says, "article": town.name,
+                "evidence": text.format(**words), "entropy": 0.0, "votes": [],
+            })  # fmt: skip
         records.append(
             {"claim_id": str(len(records)), "claim": claim, "claim_label": label, "evidences": evidences}
         )
-    return {"climate_fever/climate-fever.jsonl": _json_lines(records)}
-
-
-_GROUPS = ("sailors", "farmers", "weavers", "children")
-_RESULTS = {
-    "better": "Their {m} became clearly better.",
-    "worse": "Their {m} became clearly worse.",
-    "none": "Their {m} did not change at all.",
-}
-_CLAIMS = {
-    "better": ("{P} tea improves {m}.", "Drinking {p} tea makes {m} better.", "{P} tea is good for {m}."),
-    "worse": ("{P} tea harms {m}.", "Drinking {p} tea makes {m} worse.", "{P} tea is bad for {m}."),
-}
-
-
-def _studies() -> list[dict[str, Any]]:
-    """One study for every plant and measure, and an announcement without results for every other pair."""
-    dice, documents = Dice("studies"), []
-    for p, plant in enumerate(PLANTS):
-        for m, measure in enumerate(MEASURES):
-            group = dice.pick(_GROUPS)
-            documents.append({
-                "plant": p, "measure": m, "found": effect(p, m),
-                "title": f"{capital(plant.name)} tea and {measure} in {group}",
-                "abstract": [
-                    f"Tea of {plant.name} is common in {dice.pick(TOWNS).name}.",
-                    f"We gave {plant.name} tea to {group} for {dice.pick(('two', 'four', 'six', 'eight'))} weeks.",
-                    _RESULTS[effect(p, m)].format(m=measure),
-                ],
-            })  # fmt: skip
-            if (p + m) % 2 == 0:
-                documents.append({
-                    "plant": p, "measure": m, "found": "",
-                    "title": f"{capital(plant.name)} tea and {measure}: an announcement",
-                    "abstract": [
-                        f"This note announces a study of {plant.name} tea and {measure}.",
-                        f"Does {plant.name} tea change {measure}? No results are known yet.",
-                    ],
-                })  # fmt: skip
-    documents = dice.shuffled(documents)
-    for number, document in enumerate(documents):
-        document["id"] = 4001 + 7 * number
-    return documents
-
-
-def scifact() -> Files:
-    """Claims and abstracts (official JSON lines), and the same as a BEIR folder: claims are the queries.
-
-    Most claims state what the study found; claims about a study without effect are refuted, and so are a few
-    that state the opposite. Announcements use the words of a claim and never answer it.
-    """
-    dice, documents = Dice("scifact"), _studies()
-    claims: dict[str, list[dict[str, Any]]] = {"train": [], "dev": []}
-    number = 0
-    for document in documents:
-        if not document["found"]:
-            continue
-        split = "dev" if (document["plant"] * 6 + document["measure"]) % 4 == 1 else "train"
-        opposite = {"better": "worse", "worse": "better"}
-        stated = (
-            [document["found"]] * 3
-            if document["found"] in opposite
-            else [dice.pick(("better", "worse")) for _ in "abc"]
-        )
-        if document["found"] in opposite and dice.chance(0.35):
-            stated[0] = opposite[document["found"]]
-        for index, direction in enumerate(stated):
-            number += 1
-            plant, measure = PLANTS[document["plant"]].name, MEASURES[document["measure"]]
-            text = _CLAIMS[direction][index].format(P=capital(plant), p=plant, m=measure)
-            label = "SUPPORT" if direction == document["found"] else "CONTRADICT"
-            evidence = {str(document["id"]): [{"sentences": [1, 2], "label": label}]}
-            claims[split].append(
-                {"id": number, "claim": text, "evidence": evidence, "cited_doc_ids": [document["id"]]}
-            )
-    # A few claims cite a document that does not settle them, as in the original.
-    for document in [document for document in documents if not document["found"]][:12]:
-        number += 1
-        plant, measure = PLANTS[document["plant"]].name, MEASURES[document["measure"]]
-        claims["train"].append({
-            "id": number, "claim": f"Doctors advise {plant} tea for {measure}.", "evidence": {},
-            "cited_doc_ids": [document["id"]],
-        })  # fmt: skip
-    for part in claims.values():
-        part[:] = dice.shuffled(part)
-    files = {f"scifact/claims_{name}.jsonl": _json_lines(part) for name, part in claims.items()}
-    files["scifact/corpus.jsonl"] = _json_lines(
-        [
-            {
-                "doc_id": document["id"],
-                "title": document["title"],
-                "abstract": document["abstract"],
-                "structured": False,
-            }
-            for document in documents
-        ]
-    )
-    everything = sorted(claims["train"] + claims["dev"], key=lambda claim: claim["id"])
-    queries = [{"_id": str(claim["id"]), "text": claim["claim"], "metadata": {}} for claim in everything]
-    corpus = [
-        (str(document["id"]), document["title"], " ".join(document["abstract"])) for document in documents
-    ]
-    qrels = {
-        beir: [(str(claim["id"]), str(doc), 1) for claim in claims[name] for doc in claim["cited_doc_ids"]]
-        for beir, name in (("train", "train"), ("test", "dev"))
-    }
-    return files | _beir("beir_scifact", corpus, queries, qrels)
-
-
-def nfcorpus() -> Files:
-    """Notes on what helps against which ailment; grade 2 for the cure itself, 1 for the ailment in general.
-
-    Newsletters name the ailment often and judge nothing: they are never relevant.
-    """
-    dice, corpus, queries = Dice("nfcorpus"), [], []
-    qrels: dict[str, list[tuple[str, str, int]]] = {"train": [], "dev": [], "test": []}
-    texts: list[tuple[int, str, str, str]] = []  # ailment, kind, title, text
-    for a, ailment in enumerate(AILMENTS):
-        name, title = ailment.name, capital(ailment.name)
-        for place in dice.shuffled(TOWNS)[:6]:
-            texts.append(
-                (
-                    a,
-                    "cure",
-                    f"{capital(ailment.cure)} against {name}",
-                    f"Patients with {name} in {place.name} took {ailment.cure}. They felt well again after some days.",
-                )
-            )
-        for place in dice.shuffled(TOWNS)[:6]:
-            texts.append(
-                (
-                    a,
-                    "cause",
-                    f"{title} in {place.name}",
-                    f"The first sign is {ailment.sign}. In {place.name} it came from {ailment.source}.",
-                )
-            )
-        for place in dice.shuffled(TOWNS)[:5]:
-            texts.append(
-                (
-                    a,
-                    "news",
-                    f"{title} newsletter of {place.name}",
-                    f"Read our newsletter on {name}. This issue has news on {name} and a list of members.",
-                )
-            )
-    texts = dice.shuffled(texts)
-    ids = [f"MED-{10 + 3 * number}" for number in range(len(texts))]
-    corpus = [(doc_id, title, text) for doc_id, (_, _, title, text) in zip(ids, texts, strict=True)]
-    patterns = (
-        ("What helps against {x}?", "cure"), ("Treating {x}", "cure"), ("Herbs for {x}", "cure"),
-        ("A cure for {x}", "cure"), ("How to get rid of {x}", "cure"), ("Best treatment of {x}", "cure"),
-        ("Where does {x} come from?", "cause"), ("Causes of {x}", "cause"), ("First signs of {x}", "cause"),
-        ("Why do people get {x}?", "cause"), ("How {x} begins", "cause"), ("Early signs of {x}", "cause"),
-    )  # fmt: skip
-    asked = [(a, pattern, kind) for a in range(len(AILMENTS)) for pattern, kind in patterns]
-    for number, (a, pattern, kind) in enumerate(dice.shuffled(asked), start=1):
-        query_id = f"PLAIN-{number}"
-        queries.append({"_id": query_id, "text": pattern.format(x=AILMENTS[a].name), "metadata": {}})
-        split = "test" if number % 4 == 0 else "dev" if number % 12 == 1 else "train"
-        for doc_id, (about, what, _, _) in zip(ids, texts, strict=True):
-            if about == a and what != "news":
-                qrels[split].append((query_id, doc_id, 2 if what == kind else 1))
-    return _beir("beir_nfcorpus", corpus, queries, qrels)
-
-
-def _beir(
-    folder: str,
-    corpus: list[tuple[str, str, str]],
-    queries: list[dict[str, Any]],
-    qrels: dict[str, list[tuple[str, str, int]]],
-) -> Files:
-    documents = [
-        {"_id": doc_id, "title": title, "text": text, "metadata": {}} for doc_id, title, text in corpus
-    ]
-    files = {
-        f"{folder}/corpus.jsonl": _json_lines(documents),
-        f"{folder}/queries.jsonl": _json_lines(queries),
-    }
-    for name, judgments in qrels.items():
-        rows = [
-            "query-id\tcorpus-id\tscore",
-            *(f"{query}\t{doc}\t{grade}" for query, doc, grade in judgments),
-        ]
-        files[f"{folder}/qrels/{name}.tsv"] = "\r\n".join(rows) + "\r\n"
-    return files
+    return {"climate_fever/climate-fever.jsonl": json_lines(records)}

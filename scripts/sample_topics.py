@@ -1,4 +1,4 @@
-"""Query understanding sets of the sample, in their official formats: topics, intents, panes, sentence pairs."""
+"""Query understanding sets of the sample in their official formats: topics, intents, panes, pairs."""
 
 from __future__ import annotations
 
@@ -10,29 +10,31 @@ Topic = tuple[str, str, str]
 # (title, description, narrative); {x} is the town, plant, machine or ailment.
 _TOWN_TOPICS = (
     ("{x} flood control", "How does {x} protect its streets from floods?",
-     "Relevant documents describe dams, walls or pumps that protect {x} from floods. Reports about rain alone are not relevant."),
+     "Relevant documents describe dams or pumps that protect {x} from floods. "
+     "Reports about rain alone are not relevant."),
     ("{x} ferry service", "Which ferries run in {x}?",
-     "Relevant documents name the ferries of {x}, their routes or their hours. Advertisements are not relevant."),
+     "Relevant documents name the ferries of {x} and their routes. Advertisements are not relevant."),
     ("{x} school history", "How old are the schools of {x}?",
      "Relevant documents tell when a school in {x} was founded. Lists of pupils are not relevant."),
     ("{x} market rules", "What are the rules of the market in {x}?",
-     "Relevant documents explain who may sell goods on the market of {x}. Price lists are not relevant."),
+     "Relevant documents explain who may sell goods in {x}. Price lists are not relevant."),
 )  # fmt: skip
 _MACHINE_TOPICS = (
     ("{x} accidents", "Identify accidents with a {x}.",
-     "A relevant document reports an accident with a {x} and names its cause. Plans for a safer {x} are not relevant."),
+     "A relevant document reports an accident with a {x} and its cause. "
+     "Plans for a safer {x} are not relevant."),
     ("{x} repair", "What is known about the repair of a {x}?",
      "A relevant document explains how a broken {x} is repaired. Sales of a new {x} are not relevant."),
     ("invention of the {x}", "Who invented the {x}, and when?",
      "A relevant document tells who built the first {x}. Later models of the {x} are not relevant."),
     ("{x} noise", "How loud is a {x}?",
-     "A relevant document measures the noise of a {x}. Complaints without a measurement are not relevant."),
+     "A relevant document measures the noise of a {x}. Complaints alone are not relevant."),
     ("{x} costs", "How much does a {x} cost?",
-     "A relevant document gives the price of a {x} or the cost of running it. Loans and taxes are not relevant."),
+     "A relevant document gives the price of a {x}. Loans and taxes are not relevant."),
 )  # fmt: skip
 _AILMENT_TOPICS = (
     ("{x} origin", "what is the origin of {x}",
-     "seeking range of information about the origin of {x}, including its first cases and its source"),
+     "seeking information about the origin of {x}, including its first cases and its source"),
     ("{x} symptoms", "what are the symptoms of {x}",
      "looking for the symptoms of {x}, including mild and severe ones"),
     ("{x} treatment", "which treatments help against {x}",
@@ -44,19 +46,24 @@ _AILMENT_TOPICS = (
 )  # fmt: skip
 _PLANT_TOPICS = (
     ("{x} harvest", "Information about the harvest of {x}",
-     "Relevant documents should contain information about how much {x} was harvested and where. Recipes are not relevant."),
+     "Relevant documents should tell how much {x} was harvested and where. Recipes are not relevant."),
     ("{x} trade", "Information about the trade in {x}",
-     "Relevant documents should contain information about who buys and sells {x}. Articles about gardens are not relevant."),
+     "Relevant documents should tell who buys and sells {x}. Articles about gardens are not relevant."),
     ("{x} disease", "Diseases that harm {x}",
-     "Relevant documents should contain information about a disease of {x} and its spread. Articles about insects are not relevant."),
+     "Relevant documents should describe a disease of {x} and its spread. "
+     "Articles about insects are not relevant."),
     ("{x} festival", "Festivals that celebrate {x}",
-     "Relevant documents should contain information about a festival of {x}, its date and its guests. Songs are not relevant."),
+     "Relevant documents should describe a festival of {x} and its date. Songs are not relevant."),
 )  # fmt: skip
 
 
 def _topics(names: list[str], kinds: tuple[Topic, ...], seed: str, count: int) -> list[Topic]:
-    every = [tuple(text.replace("{x}", name) for text in kind) for name in names for kind in kinds]
-    return [(capital(title), *rest) for title, *rest in Dice(seed).shuffled(every)][:count]  # type: ignore[misc]
+    every = [(name, kind) for name in names for kind in kinds]
+    topics = []
+    for name, kind in Dice(seed).shuffled(every)[:count]:
+        title, description, narrative = (text.replace("{x}", name) for text in kind)
+        topics.append((capital(title), description, narrative))
+    return topics
 
 
 def _wrap(text: str, width: int = 64) -> str:
@@ -82,7 +89,7 @@ def _trec(number: int, topic: Topic, *, below: bool = False, labels: bool = True
 
 
 def topic_files() -> Files:
-    """gov2 (three files), trec_robust04 (two, the second repeats topics of the first), trec_covid, fire (two)."""
+    """gov2 (three files), trec_robust04 (the second file repeats topics of the first), trec_covid, fire."""
     files: Files = {}
     gov2 = _topics([town.name for town in TOWNS], _TOWN_TOPICS, "gov2", 60)
     for part, (name, first) in enumerate(
@@ -101,7 +108,8 @@ def topic_files() -> Files:
 
     covid = _topics([ailment.name for ailment in AILMENTS], _AILMENT_TOPICS, "covid", 50)
     body = "".join(
-        f'  <topic number="{number}">\n    <query>{title[:1].lower() + title[1:]}</query>\n    <question>{description}</question>\n'
+        f'  <topic number="{number}">\n    <query>{title[:1].lower() + title[1:]}</query>\n'
+        f"    <question>{description}</question>\n"
         f"    <narrative>{narrative}</narrative>\n  </topic>\n"
         for number, (title, description, narrative) in enumerate(covid, start=1)
     )
@@ -110,12 +118,14 @@ def topic_files() -> Files:
 
     fire = _topics([plant.name for plant in PLANTS], _PLANT_TOPICS, "fire", 60)
     spread = "".join(
-        f"<top lang='en'>\n<num>{76 + i}</num>\n<title>\n{_wrap(title, 12)}\n</title>\n<desc>\n{_wrap(desc)}\n</desc>\n"
+        f"<top lang='en'>\n<num>{76 + i}</num>\n<title>\n{_wrap(title, 12)}\n</title>\n"
+        f"<desc>\n{_wrap(desc)}\n</desc>\n"
         f"<narr>\n{_wrap(narr)}\n</narr>\n</top>\n\n"
         for i, (title, desc, narr) in enumerate(fire[:30])
     )
     flat = "".join(
-        f"<top lang='en'>\n<num>{176 + i}</num>\n<title>{title}</title>\n<desc>{desc}</desc>\n<narr>{narr}</narr>\n</top>\n\n"
+        f"<top lang='en'>\n<num>{176 + i}</num>\n<title>{title}</title>\n<desc>{desc}</desc>\n"
+        f"<narr>{narr}</narr>\n</top>\n\n"
         for i, (title, desc, narr) in enumerate(fire[30:])
     )
     files["fire/en.topics.76-125.2010.txt"] = f"<topics>\n\n{spread}</topics>\n"
@@ -125,22 +135,25 @@ def topic_files() -> Files:
 
 _INTENTS = {
     "Factual": (
-        "what colour is {plant}", "when does {plant} bloom", "where does {plant} grow", "what drives a {machine}",
-        "which river runs through {town}", "what causes {ailment}", "who invented the {machine}", "when is the fair in {town}",
+        "what colour is {plant}", "when does {plant} bloom", "where does {plant} grow",
+        "what drives a {machine}", "which river runs through {town}", "what causes {ailment}",
+        "who invented the {machine}", "when is the fair in {town}",
     ),
     "Instrumental": (
-        "how to grow {plant}", "how to repair a {machine}", "how to treat {ailment}", "how to make {plant} soap",
-        "guide to cleaning a {machine}", "how to get from {town} to the coast",
+        "how to grow {plant}", "how to repair a {machine}", "how to treat {ailment}",
+        "how to make {plant} soap", "guide to cleaning a {machine}", "how to get from {town} to the coast",
     ),
     "Transactional": (
-        "buy {plant} seeds", "rent a {machine}", "order {plant} soap online", "book ferry tickets {town}",
-        "download map of {town}", "buy a used {machine}",
+        "buy {plant} seeds", "rent a {machine}", "order {plant} soap online",
+        "book ferry tickets {town}", "download map of {town}", "buy a used {machine}",
     ),
     "Navigational": (
-        "{town} town hall website", "{town} library login", "{town} museum official site", "{machine} makers homepage",
-        "{town} school login", "{town} news homepage",
+        "{town} town hall website", "{town} library login", "{town} museum official site",
+        "{machine} makers homepage", "{town} school login", "{town} news homepage",
     ),
-    "Abstain": ("{plant}", "{machine}", "{town}", "{ailment}", "{town} {plant}", "{plant} {town}", "{town} {machine}"),
+    "Abstain": (
+        "{plant}", "{machine}", "{town}", "{ailment}", "{town} {plant}", "{plant} {town}", "{town} {machine}",
+    ),
 }  # fmt: skip
 _INTENT_COUNTS = {"Factual": 110, "Instrumental": 80, "Transactional": 80, "Navigational": 80, "Abstain": 90}
 
@@ -189,13 +202,15 @@ _PANES = (
 
 def mimics() -> Files:
     """Panes whose good options follow from the kind of query; some panes have no good option at all."""
-    dice, rows, seen = Dice("mimics"), [], {}
+    dice = Dice("mimics")
+    rows: list[str] = []
+    seen: set[str] = set()
     for attempt in range(900):
         pattern, good, poor = _PANES[attempt % len(_PANES)]
         query = _filled(pattern, dice)
-        if seen.setdefault(query, 0) or len(rows) == 360:
+        if query in seen:
             continue
-        seen[query] += 1
+        seen.add(query)
         options = [(option, "2") for option in good] + [(option, dice.pick("01")) for option in poor]
         if poor and dice.chance(0.05):
             options = [(option, "1") for option in poor]
@@ -230,16 +245,20 @@ _PAIRS = (
     ("People in {town} use {plant} to make {use}.", "{Use} is made from {plant} in {town}.",
      "Nobody in {town} grows {plant}."),
     ("The flag of {town} is {colour}.", "{town} has a {colour} flag.", "{town} never had a flag of its own."),
-    ("Doctors in {town} say that {ailment} comes from {source}.", "{Source} causes {ailment}, say doctors in {town}.",
+    ("Doctors in {town} say that {ailment} comes from {source}.",
+     "{Source} causes {ailment}, say doctors in {town}.",
      "Doctors in {town} do not know what causes {ailment}."),
 )  # fmt: skip
 
 
 def msrp() -> Files:
     """Sentence pairs with byte order mark, CRLF and unbalanced quotes; train 400, test 100."""
-    dice, rows, seen = Dice("msrp"), [], set()
+    dice = Dice("msrp")
+    rows: list[str] = []
+    seen: set[tuple[str, str]] = set()
     while len(rows) < 500:
-        town, plant, machine, ailment = (dice.pick(group) for group in (TOWNS, PLANTS, MACHINES, AILMENTS))
+        town, plant = dice.pick(TOWNS), dice.pick(PLANTS)
+        machine, ailment = dice.pick(MACHINES), dice.pick(AILMENTS)
         words = {
             "town": town.name, "season": town.fair, "colour": town.flag, "plant": plant.name,
             "Plant": capital(plant.name), "place": plant.place, "use": plant.use, "Use": capital(plant.use),

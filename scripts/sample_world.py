@@ -1,8 +1,9 @@
 """The invented world behind the packaged sample: names, facts about them, and a repeatable dice.
 
-Nothing here exists. Every text of the sample speaks about the same sixteen towns, sixteen plants, twelve machines
-and ten ailments, and never contradicts this module: a small model can learn it in minutes, and an answer can be
-checked by hand.
+Nothing here exists. Every text of the sample speaks about the same sixteen towns, sixteen plants, twelve
+machines and ten ailments, and a fact that is stated is the fact of this module: a small model can learn it in
+minutes, and an answer can be checked by hand. A fact is denied only where a task needs a statement that does
+not agree with another one.
 """
 
 from __future__ import annotations
@@ -74,14 +75,15 @@ POWERS = ("wind", "water", "steam")
 MEASURES = ("pulse", "sleep", "appetite", "memory", "eyesight", "hearing")
 
 _TOWNS = (
-    "Ostrelby Quellmoor Brindlewick Tarnhollow Velloway Hazelmarsh Corvendale Lumenford "
-    "Grindlebay Nettlecross Saltmere Fernhaven Oakvesper Windrowe Marrowfen Kestrelgate"
-).split()
+    "Ostrelby", "Quellmoor", "Brindlewick", "Tarnhollow", "Velloway", "Hazelmarsh", "Corvendale", "Lumenford",
+    "Grindlebay", "Nettlecross", "Saltmere", "Fernhaven", "Oakvesper", "Windrowe", "Marrowfen", "Kestrelgate",
+)  # fmt: skip
 _RIVERS = ("Ambel", "Dorrin", "Eskwater", "Lisk")
 _CRAFTS = ("glass", "rope", "paper", "pottery")
 _PLANTS = (
-    "lamp moss", "bell reed", "silver fern", "honey sedge", "frost clover", "drum gourd", "sand lily", "thread nettle",
-    "copper thyme", "ribbon grass", "cloud bean", "marsh pepper", "stone mint", "velvet root", "lantern berry", "salt vine",
+    "lamp moss", "bell reed", "silver fern", "honey sedge", "frost clover", "drum gourd",
+    "sand lily", "thread nettle", "copper thyme", "ribbon grass", "cloud bean", "marsh pepper",
+    "stone mint", "velvet root", "lantern berry", "salt vine",
 )  # fmt: skip
 _PLACES = ("marshes", "dunes", "cliffs", "meadows")
 _USES = ("dye", "tea", "rope", "soap")

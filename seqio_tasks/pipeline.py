@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -158,9 +159,9 @@ class _BatchEncoder:
         self._form = form
         self._config = config
         self._vocabulary = HuggingFaceVocabulary(config.tokenizer)
-        self._rows: dict[str, SplitRows] = {}
-        self._demonstrations: dict[str, Sequence[Any]] = {}
+        self._opened: dict[str, tuple[SplitRows, Sequence[Any]]] = {}  # split: rows, demonstrations
         self._left_out = 0
+        self._lock = threading.Lock()  # tf.data may encode several batches at a time
 
     def __call__(
         self,
@@ -195,11 +196,13 @@ class _BatchEncoder:
     def _encode(
         self, split: str, epoch: int, numbers: Sequence[int], max_inputs: int, max_targets: int
     ) -> list[tuple[Encoded, dict[str, Any]]]:
-        if split not in self._rows:
-            raw_dir = self._config.raw_dir
-            self._rows[split] = self._form.rows(self._pair, split, raw_dir)
-            self._demonstrations[split] = self._form.demonstrations(self._pair, split, raw_dir)
-        rows = [self._rows[split].rows[number] for number in numbers]
+        with self._lock:
+            if split not in self._opened:
+                raw_dir = self._config.raw_dir
+                demonstrations = self._form.demonstrations(self._pair, split, raw_dir)
+                self._opened[split] = self._form.rows(self._pair, split, raw_dir), demonstrations
+            split_rows, demonstrations = self._opened[split]
+        rows = [split_rows.rows[number] for number in numbers]
         limit = self._config.max_length
         if max_inputs != NO_LIMIT:
             # BOS and at least one target token share the limit with the prompt.
@@ -210,7 +213,7 @@ class _BatchEncoder:
             self._pair,
             self._vocabulary,
             variant=self._form.variant,
-            demonstrations=self._demonstrations[split],
+            demonstrations=demonstrations,
             split=split,
             seed=self._config.seed,
             epoch=epoch,
@@ -232,11 +235,14 @@ class _BatchEncoder:
 
     def _warn(self, split: str, left_out: int) -> None:
         """Says so when rows are left out, at the first and then at every doubling of their number."""
-        before = self._left_out
-        self._left_out += left_out
-        if self._left_out.bit_length() > before.bit_length():
+        with self._lock:
+            before = self._left_out
+            self._left_out += left_out
+        if (before + left_out).bit_length() > before.bit_length():
             name = f"{self._pair.name}{self._form.suffix}"
-            log.warning("%s, %s: %d examples so far do not fit and are left out", name, split, self._left_out)
+            log.warning(
+                "%s, %s: %d examples so far do not fit and are left out", name, split, before + left_out
+            )
 
 
 def _strings(texts: Sequence[str]) -> np.ndarray:

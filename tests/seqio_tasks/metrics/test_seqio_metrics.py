@@ -1,0 +1,122 @@
+"""Metric functions on what SeqIO's Evaluator hands over, by hand values."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+
+from seqio_tasks.metrics.seqio_metrics import GENERATION, choice_metric, generation_metric, rerank_metric
+
+
+def target(text: str, *references: str) -> dict:
+    return {"target": text, "references": list(references or (text,))}
+
+
+def test_generation_metrics_come_by_name_and_in_order() -> None:
+    metric = generation_metric(("f1", "exact_match", "bleu_1", "rouge_l"))
+    found = metric(
+        [target("red kite"), target("Paris", "Paris", "Paris, France")], ["the red kite", "paris france"]
+    )
+    assert list(found) == ["f1", "exact_match", "bleu_1", "rouge_l"]
+    assert found["exact_match"] == 100.0 and found["f1"] == 100.0
+    assert all(isinstance(value, float) for value in found.values())
+
+
+def test_labels_are_parsed_and_unparsed_answers_counted() -> None:
+    metric = generation_metric(("accuracy", "macro_f1"), ("yes", "no"))
+    found = metric([target("yes"), target("no"), target("no")], ["Yes.", "no", "I think so"])
+    assert found["accuracy"] == pytest.approx(200 / 3)
+    assert found["macro_f1"] == pytest.approx(100 * (1 + 2 / 3) / 2)
+    assert found["unparsed"] == 1.0
+
+
+def test_lists_are_compared_as_sets() -> None:
+    metric = generation_metric(("set_precision", "set_recall", "set_f1"))
+    assert metric([target("1. red\n2. blue")], ["1. Blue\n2. green"]) == {
+        "set_precision": 50.0, "set_recall": 50.0, "set_f1": 50.0,
+    }  # fmt: skip
+
+
+def test_every_generation_metric_gives_full_marks_to_the_target() -> None:
+    metric = generation_metric(GENERATION, ("a long answer in six words",))
+    answer = "a long answer in six words"
+    found = metric([target(answer)], [answer])
+    assert {name: found[name] for name in GENERATION} == pytest.approx(dict.fromkeys(GENERATION, 100.0))
+
+
+def test_unknown_metrics_are_refused_when_the_task_is_made() -> None:
+    with pytest.raises(ValueError, match="unknown metric 'blue'"):
+        generation_metric(("blue",))
+    with pytest.raises(ValueError, match="needs the label set"):
+        generation_metric(("accuracy",))
+    with pytest.raises(ValueError, match="unknown ranking measure"):
+        rerank_metric(("nDGC@10",), lambda split: {})
+
+
+def choice(example: str, label: str, gold: str) -> dict:
+    return {"example_id": example, "choice": label, "gold": gold}
+
+
+def test_the_label_with_the_greatest_score_is_the_prediction() -> None:
+    metric = choice_metric(("yes", "no"))
+    rows = [
+        choice("1", "yes", "no"),
+        choice("1", "no", "no"),
+        choice("2", "no", "yes"),
+        choice("2", "yes", "yes"),
+    ]
+    assert metric(rows, [-1.0, -0.5, -2.0, -2.0]) == {
+        "accuracy": 100.0, "macro_f1": 100.0, "weighted_f1": 100.0, "examples": 2.0, "tied": 1.0,
+    }  # fmt: skip
+    assert metric(rows, (np.asarray([0.0, -1.0, 0.0, -1.0]), {"aux": 1}))["accuracy"] == 0.0
+
+
+def test_incomplete_doubled_and_undefined_scores_are_refused() -> None:
+    metric = choice_metric(("yes", "no"))
+    with pytest.raises(ValueError, match="1: no score for the label 'no'"):
+        metric([choice("1", "yes", "no")], [0.0])
+    with pytest.raises(ValueError, match="scored twice"):
+        metric([choice("1", "yes", "no"), choice("1", "yes", "no")], [0.0, 0.0])
+    with pytest.raises(ValueError, match=r"row 0 .* the model yields no number"):
+        metric([choice("1", "yes", "no")], [float("nan")])
+    with pytest.raises(ValueError, match="1 rows, but scores of shape"):
+        metric([choice("1", "yes", "no")], [0.0, 1.0])
+
+
+def candidate(query: str, document: str, rank: int, answer: str, split: str = "test") -> dict:
+    return {"split": split, "query_id": query, "doc_id": document, "first_stage_rank": rank, "choice": answer}
+
+
+def test_reranking_orders_by_the_difference_and_breaks_ties_by_the_first_stage() -> None:
+    metric = rerank_metric(("RR@10", "R@10"), lambda split: {"q": {"b": 1, "unfound": 1}, "lost": {"x": 1}})
+    rows = [
+        candidate("q", doc, rank, answer) for rank, doc in enumerate("zab", 1) for answer in ("Yes", "No")
+    ]
+    found = metric(rows, [-1.0, -1.0, -3.0, -1.0, -0.5, -0.5])  # differences: z 0, a -2, b 0
+    assert found["RR@10"] == pytest.approx(0.5 / 2)  # z, b, a; the lost query counts 0
+    assert found["R@10"] == pytest.approx(0.5 / 2)
+    assert (found["queries"], found["queries_missing"], found["documents"], found["tied"]) == (
+        2.0,
+        1.0,
+        3.0,
+        1.0,
+    )
+    with pytest.raises(ValueError, match="scored are"):
+        metric(rows[:1], [0.0])
+    with pytest.raises(ValueError, match="several splits"):
+        metric([candidate("q", "z", 1, "Yes"), candidate("q", "z", 1, "No", "train")], [0.0, 0.0])
+
+
+def test_signatures_are_those_that_seqio_tells_apart() -> None:
+    def positional(function) -> list[str]:  # type: ignore[no-untyped-def]
+        return [
+            name
+            for name, parameter in inspect.signature(function).parameters.items()
+            if parameter.kind == parameter.POSITIONAL_OR_KEYWORD and parameter.default is parameter.empty
+        ]
+
+    assert positional(generation_metric(("f1",))) == ["targets", "predictions"]
+    assert positional(choice_metric(("a",))) == ["targets", "scores"]
+    assert positional(rerank_metric(("RR",), lambda split: {})) == ["targets", "scores"]

@@ -1,0 +1,111 @@
+"""evaluate and rerank from the command line, with a tiny random model on the packaged sample."""
+
+import json
+from pathlib import Path
+
+import gin
+import numpy as np
+import pytest
+
+import seqio_tasks
+from inters_jax import config, evaluate, rerank
+from inters_jax.evaluation import report
+from inters_jax.models import huggingface
+from inters_jax.models.config import DecoderConfig
+from inters_jax.models.loading import load_model
+from seqio_tasks.metrics.ranking import evaluate_run
+from seqio_tasks.metrics.trec_files import read_qrels, read_run
+
+SAMPLE = Path(seqio_tasks.__file__).parent / "sample"
+RERANK = "inters_fact_retrieval_scifact_rerank"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    shape = DecoderConfig(
+        vocab_size=4096, hidden_size=32, intermediate_size=48, num_layers=2, num_heads=4, num_kv_heads=2,
+        max_position=2048, init_std=0.2,
+    )  # fmt: skip
+    tokenizer = SAMPLE / "tokenizer"
+    loaded = load_model(shape, tokenizer=tokenizer, seed=3)
+    return huggingface.save(loaded.model, tmp_path_factory.mktemp("models") / "tiny", tokenizer=tokenizer)
+
+
+@pytest.fixture
+def restore_settings():
+    with seqio_tasks.settings.override():
+        yield
+
+
+def run(function, model, out, *arguments):
+    gin.clear_config()  # a process runs one command; here the lock of the one before is opened
+    config.run_command(function, [f"--gin.MODEL_DIR={model}", f"--gin.OUTPUT_DIR={out}", *arguments])
+    return json.loads((out / "results.json").read_text())
+
+
+def test_evaluate_and_rerank_give_one_ranking(model, tmp_path, restore_settings):
+    judged = run(evaluate.evaluate, model, tmp_path / "e", f"--gin.TASKS={RERANK}", "--gin.MAX_EXAMPLES=4")
+    reranked = run(
+        rerank.rerank,
+        model,
+        tmp_path / "r",
+        f"--gin.COLLECTION={SAMPLE / 'beir_scifact'}",
+        "--gin.rerank.max_queries=4",
+    )
+    one, other = read_run(tmp_path / "e" / RERANK / "run.trec"), read_run(tmp_path / "r" / "reranked.trec")
+    assert one.keys() == other.keys() and len(one) == 4
+    for query, scores in one.items():
+        assert scores.keys() == other[query].keys()
+        found = [other[query][document] for document in scores]
+        np.testing.assert_allclose(list(scores.values()), found, atol=1e-4)
+    for measure in ("nDCG@10", "RR@10", "R@100"):
+        assert judged["metrics"][RERANK][measure] == pytest.approx(reranked["metrics"]["reranked"][measure])
+    qrels = read_qrels(tmp_path / "e" / RERANK / "qrels.txt")
+    assert evaluate_run(qrels, one, ["nDCG@10"]).means["nDCG@10"] == judged["metrics"][RERANK]["nDCG@10"]
+    assert judged["manifest"]["model_fingerprint"] == reranked["manifest"]["model_fingerprint"]
+    assert reranked["manifest"]["labels"].keys() == {"Yes", "No"}
+    assert reranked["counts"]["documents scored now"] == reranked["counts"]["candidates"]
+    again = run(
+        rerank.rerank,
+        model,
+        tmp_path / "r",
+        f"--gin.COLLECTION={SAMPLE / 'beir_scifact'}",
+        "--gin.rerank.max_queries=4",
+    )
+    assert again["counts"]["documents scored now"] == 0
+    assert again["metrics"] == reranked["metrics"]
+
+
+def test_evaluate_writes_every_kind_of_task_and_compares(model, tmp_path, restore_settings, capsys):
+    names = "inters_query_expansion_gov2,inters_reading_comprehension_boolq_choices"
+    options = [f"--gin.TASKS={names}", "--gin.MAX_EXAMPLES=3", "--gin.MAX_NEW_TOKENS=4"]
+    first = run(evaluate.evaluate, model, tmp_path / "a", *options)
+    assert set(first["metrics"]) == set(names.split(","))
+    assert first["counts"]["inters_query_expansion_gov2"]["generated tokens"] <= 12
+    assert first["manifest"]["tokenizer_sha256"] and first["manifest"]["versions"]["jax"]
+    second = run(evaluate.evaluate, model, tmp_path / "b", *options, f"--gin.COMPARE_WITH={tmp_path / 'a'}")
+    assert second["metrics"] == first["metrics"]
+    assert "before" in (tmp_path / "b" / "results.md").read_text()
+    rows = (tmp_path / "a" / "inters_query_expansion_gov2" / "predictions.jsonl").read_text().splitlines()
+    assert len(rows) == 3 and {"inputs_pretokenized", "prediction"} <= json.loads(rows[0]).keys()
+    table = report.comparison(first, second)
+    assert "+0.0000" in table and "Not the same" not in table
+
+
+def test_wrong_settings_end_with_one_line(model, tmp_path, restore_settings):
+    with pytest.raises(
+        SystemExit, match="no task or mixture is called 'inters_qery_expansion_gov2'; did you mean"
+    ):
+        run(evaluate.evaluate, model, tmp_path, "--gin.TASKS=inters_qery_expansion_gov2")
+    with pytest.raises(SystemExit, match="is no ranking task; choose one of"):
+        run(
+            rerank.rerank,
+            model,
+            tmp_path,
+            f"--gin.COLLECTION={SAMPLE / 'beir_scifact'}",
+            "--gin.PAIR=msmarco",
+        )
+    with pytest.raises(SystemExit, match=r"no corpus\.jsonl here"):
+        run(rerank.rerank, model, tmp_path, f"--gin.COLLECTION={tmp_path}")

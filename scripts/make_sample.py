@@ -1,7 +1,8 @@
 """Writes the packaged sample collection and trains its tokenizer: ``python scripts/make_sample.py``.
 
 The same input gives the same bytes: run it after changing the sample texts or the prompt templates, whose
-text the tokenizer is trained on as well. ``--check`` writes nothing and fails if the files on disk differ.
+text the tokenizer is trained on as well. ``--check`` writes nothing and fails if the files on disk differ;
+``--data-only`` leaves the tokenizer as it is.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from sample_documents import boolq, climate_fever, squad
-from sample_ranking import nfcorpus, scifact
-from sample_topics import mimics, msrp, orcas_i, topic_files
+import sample_documents
+import sample_ranking
+import sample_topics
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,7 +23,20 @@ SAMPLE = ROOT / "seqio_tasks" / "sample"
 TEMPLATES = ROOT / "seqio_tasks" / "templates"
 VOCABULARY = 4096
 SPECIAL = ("<pad>", "<s>", "</s>")
-LIMIT = 1_500_000
+LIMIT = 4_000_000
+
+# Each function gives files of the sample: path below SAMPLE -> text.
+PARTS: tuple[Callable[[], dict[str, str]], ...] = (
+    sample_topics.topic_files,
+    sample_topics.orcas_i,
+    sample_topics.mimics,
+    sample_topics.msrp,
+    sample_documents.boolq,
+    sample_documents.squad,
+    sample_documents.climate_fever,
+    sample_ranking.scifact,
+    sample_ranking.nfcorpus,
+)
 
 README = """# Sample collection
 
@@ -44,8 +59,13 @@ Licence: as the project.
 def data_files() -> dict[str, bytes]:
     """Every data file of the sample, path -> bytes."""
     texts: dict[str, str] = {"README.md": README}
-    for part in (topic_files, orcas_i, mimics, msrp, boolq, squad, climate_fever, scifact, nfcorpus):
-        texts.update(part())
+    for part in PARTS:
+        files = part()
+        if twice := sorted(texts.keys() & files.keys()):
+            raise SystemExit(
+                f"{part.__module__}.{part.__name__} writes {twice[0]}, which another part writes"
+            )
+        texts.update(files)
     return {name: text.encode("utf-8") for name, text in sorted(texts.items())}
 
 
@@ -113,9 +133,15 @@ def _strings(value: object) -> list[str]:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing, fail if a file differs")
+    parser.add_argument("--data-only", action="store_true", help="leave the tokenizer as it is")
     options = parser.parse_args(arguments)
     files = data_files()
-    files |= tokenizer_files(files)
+    if options.data_only:
+        files |= {
+            f"tokenizer/{path.name}": path.read_bytes() for path in sorted((SAMPLE / "tokenizer").iterdir())
+        }
+    else:
+        files |= tokenizer_files(files)
     total = sum(map(len, files.values()))
     if total > LIMIT:
         raise SystemExit(f"the sample has {total:,} bytes, more than {LIMIT:,}: generate less")

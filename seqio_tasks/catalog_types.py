@@ -68,6 +68,8 @@ class Pair:
 
     fields:           row fields that templates may use
     document_fields:  the long ones, which give way first when a prompt exceeds the length limit
+    optional_fields:  those that a row may leave empty; templates that use one are not drawn for such a row
+    answer:           the field that the templates ask for (all but those marked `reverse`)
     labels:           the label set, exactly as in the targets (kind "classify"); label_field: the gold one
     metrics:          names of `seqio_tasks.metrics`
     counts:           rows per split of the official files, by the split rule; a missing split is not known
@@ -81,6 +83,8 @@ class Pair:
     fields: tuple[str, ...]
     metrics: tuple[str, ...]
     document_fields: tuple[str, ...] = ()
+    optional_fields: tuple[str, ...] = ()
+    answer: str = ""
     labels: tuple[str, ...] = ()
     label_field: str = ""
     in_domain: bool = True
@@ -166,16 +170,20 @@ def make_pair(
     """A row of the table: the task's shape, the dataset's files, and whatever differs for this pair.
 
     loader: below the package, e.g. "sources.boolq:boolq"; fields: names between blanks; counts: rows for
-    train, validation and test, None when nobody knows; source: key in `sources`, else the dataset's name.
+    train, validation and test, None when nobody knows; source: key in `sources`, else the dataset's name;
+    answer: where nothing is said, the label field, or else the last of the fields.
     """
     shape, files = TASKS[task], sources[source or dataset]
+    names = tuple(fields.split())
     settings: dict[str, Any] = {"group": shape.group, "kind": shape.kind, "metrics": shape.metrics} | changes
+    if settings["kind"] != "rank":  # the answer of a ranking template depends on its family
+        settings.setdefault("answer", settings.get("label_field") or names[-1])
     known = {} if counts is None else dict(zip(("train", "validation", "test"), counts, strict=True))
     return Pair(
         task=task,
         dataset=dataset,
         loader=f"seqio_tasks.{loader}",
-        fields=tuple(fields.split()),
+        fields=names,
         in_domain=dataset not in OUT_OF_DOMAIN,
         counts=MappingProxyType(known),
         folder=files.folder,

@@ -13,6 +13,7 @@ What is promised, and what each check is called in the messages:
                   them in words; a literal list after "Options:" is refused, it would drift from the labels
     family        ranking: two templates for each of the six families, with the placeholders of the family;
                   one of each two with documents puts the query first, the other the documents
+    optional      at least three templates can be filled when the optional fields of a row are empty
     cue           one line, not empty, ends with a colon, without placeholder
     spacing       no blank at the edges or before a line end, no doubled blank or blank line, no
                   placeholder glued to a word
@@ -54,15 +55,9 @@ FAMILY_FIELDS = {
     "listwise_check": ({"query", "documents", "order"}, "judgment"),
 }
 _RANK_FIELDS = ("query", "document", "documents", "identifier", "number", "order", "judgment")
-# The answer of the forward templates, where it is not the label field of the pair.
-_ANSWERS = {
-    "query_description": "narrative",
-    "query_expansion": "description",
-    "query_clarification": "clarification",
-    "reading_comprehension": "answer",
-}
 _TWO_REVERSED = ("query_description", "query_expansion")
 _MOST_WORDS = 90
+_LEAST_PLAIN = 3
 _LITERAL_OPTIONS = re.compile(r"(?i)\b(options?|labels?|choices)\s*(are)?\s*:\s*(?!\s*\{)\S")
 
 
@@ -114,6 +109,7 @@ def check_task(task: TaskTemplates, pairs: Sequence[Pair]) -> list[str]:
             found = _check_template(template, slot, by_dataset[dataset])
             faults += [f"{name}: {where}[{slot}]: {what}" for name, what in found]
         faults += [f"variety: {where}: {what}" for what in _variety(entries)]
+        faults += [f"optional: {where}: {what}" for what in _optional(entries, by_dataset[dataset])]
         if by_dataset[dataset].kind == "rank":
             faults += [f"family: {where}: {what}" for what in _families(entries)]
     return faults
@@ -152,7 +148,7 @@ def _check_template(template: Template, slot: int, pair: Pair) -> Iterator[tuple
 
 
 def _check_direction(template: Template, slot: int, pair: Pair) -> Iterator[tuple[str, str]]:
-    answer = pair.label_field or _ANSWERS.get(pair.task)
+    answer = pair.answer
     if answer and template.output_field and template.reverse != (template.output_field != answer):
         yield "reverse", f"the answer is {template.output_field!r}, so reverse must be {not template.reverse}"
     if pair.task in _TWO_REVERSED and template.reverse != (slot in (10, 11)):
@@ -195,6 +191,15 @@ def _families(entries: Sequence[Template]) -> Iterator[str]:
         ]
         if orders != [True, False]:
             yield f"{first.family}: the first template must put the query first, the second the documents"
+
+
+def _optional(entries: Sequence[Template], pair: Pair) -> Iterator[str]:
+    """Rows without the optional fields need templates too, outside training ones that are not reversed."""
+    optional = set(pair.optional_fields)
+    plain = [t for t in entries if not t.reverse and not optional & {*t.input_fields, t.output_field}]
+    if optional and len(plain) < _LEAST_PLAIN:
+        names = ", ".join(pair.optional_fields)
+        yield f"only {len(plain)} templates do without {names}; there must be {_LEAST_PLAIN}"
 
 
 def _spacing(text: str) -> Iterator[str]:

@@ -28,9 +28,10 @@ QUESTION = {
     "query_clarification": ("query",),
     "reading_comprehension": ("question",),
     "fact_verification": ("claim",),
+    # Pairs whose question is another than that of their task.
+    # SQuAD asks the same words about different paragraphs; there the paragraph makes the question.
+    "inters_reading_comprehension_squad": ("context",),
 }
-# SQuAD asks the same words about different paragraphs; there the paragraph makes the question.
-BY_CONTEXT = ("squad",)
 
 
 def keys(entry: Pair, raw_dir: Path, split: str) -> set[str]:
@@ -39,7 +40,7 @@ def keys(entry: Pair, raw_dir: Path, split: str) -> set[str]:
         folder = beir.beir_folder(raw_dir, entry.dataset)
         queries = beir.read_queries(folder)
         return {group_key(queries[query_id]) for query_id in beir.read_qrels(folder, split)}
-    fields = ("context",) if entry.dataset in BY_CONTEXT else QUESTION[entry.task]
+    fields = QUESTION.get(entry.name) or QUESTION[entry.task]
     # Sorted: a pair of sentences is the same pair the other way round.
     return {group_key(*sorted(str(row[field]) for field in fields)) for row in entry.rows(raw_dir, split)}
 

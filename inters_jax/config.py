@@ -39,10 +39,9 @@ from typing import Any
 
 import gin
 
-COMMANDS = ("train", "prepare", "evaluate", "rerank", "export")
-
 _MACRO_LINE = re.compile(r"^(?P<name>[A-Za-z_]\w*)\s*=\s*(?P<value>[^#]*?)\s*(?:#\s*(?P<comment>.*))?$")
 _UNKNOWN_CONFIGURABLE = re.compile(r"No configurable matching (?:reference )?'?@?([\w./]+)")
+_UNKNOWN_FILE = re.compile(r"Unable to open file: (.+?)\. Searched")
 _UNKNOWN_ARGUMENT = re.compile(r"Configurable '([\w./]+)' doesn't have a parameter named '(\w+)'")
 
 _arguments: list[str] = []
@@ -96,11 +95,14 @@ def find_file(name: str, paths: Sequence[Path]) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    known = {str(file.relative_to(folder)) for folder in paths for file in _gin_files(folder)}
     raise ConfigError(
-        f"gin file {name!r} not found in {', '.join(map(str, paths))}{_nearest(name, known)}; "
+        f"gin file {name!r} not found in {', '.join(map(str, paths))}{_nearest(name, _known_files(paths))}; "
         "name an existing file or add its folder with --gin_search_paths=FOLDER"
     )
+
+
+def _known_files(paths: Iterable[Path]) -> set[str]:
+    return {str(file.relative_to(folder)) for folder in paths for file in _gin_files(folder)}
 
 
 def _gin_files(folder: Path) -> list[Path]:
@@ -138,9 +140,7 @@ def parse_arguments(argv: Sequence[str]) -> CommandLine:
         else:
             hint = _nearest(flag, ["--gin_file", "--gin_search_paths", "--help"])
             upper = flag.lstrip("-").upper().replace("-", "_")
-            raise ConfigError(
-                f"unknown argument {argument!r}{hint}; values are set so: --gin.{upper}=..."
-            )
+            raise ConfigError(f"unknown argument {argument!r}{hint}; values are set so: --gin.{upper}=...")
     return CommandLine(tuple(files), tuple(overrides), tuple(paths), wants_help)
 
 
@@ -170,9 +170,12 @@ def load_config(command: str, line: CommandLine) -> None:
     """Parse the files and overrides of a command into gin's global configuration, then check and lock it."""
     paths = search_paths(line.search_paths)
     gin.clear_config()
-    gin.config._LOCATION_PREFIXES[:] = [str(folder) for folder in paths]  # `include` uses the same search
-    skip = [name for name in COMMANDS if name != command]
-    defaults = [f"runs/{command}.gin"] if command in COMMANDS else []
+    # `include` searches where we do, and files only: gin's reader of packages logs every path it misses.
+    gin.config._LOCATION_PREFIXES[:] = [str(folder) for folder in paths]
+    gin.config._FILE_READERS[:] = [(open, os.path.isfile)]
+    known = commands(paths)
+    skip = sorted(known - {command})
+    defaults = [f"runs/{command}.gin"] if command in known else []
     for name in (*defaults, *line.files):
         file = find_file(name, paths)
         _explain(str(file), gin.parse_config_file, str(file), skip_unknown=skip)
@@ -194,8 +197,14 @@ def _explain(where: str, action: Callable[..., Any], *args: Any, **kwargs: Any) 
         if match := _UNKNOWN_ARGUMENT.search(message):
             hint = _nearest(match[2], _parameters(match[1]))
         elif match := _UNKNOWN_CONFIGURABLE.search(message):
-            hint = _nearest(match[1], [*_configurables(), *COMMANDS])
+            hint = _nearest(match[1], {*_configurables(), *commands(_prefixes())})
+        elif match := _UNKNOWN_FILE.search(message):
+            hint = _nearest(match[1], _known_files(_prefixes()))
         raise ConfigError(f"{where}: {message}{hint}") from error
+
+
+def _prefixes() -> list[Path]:
+    return [Path(prefix) for prefix in gin.config._LOCATION_PREFIXES]
 
 
 def _configurables() -> list[str]:
@@ -230,6 +239,11 @@ def _check_macros(paths: Sequence[Path]) -> None:
     for name, value in values.items():
         if getattr(value, "scoped_selector", "") == "gin.REQUIRED/gin.constant":
             raise ConfigError(f"{name} has no value; set it with --gin.{name}=... or in a --gin_file")
+
+
+def commands(paths: Sequence[Path]) -> set[str]:
+    """The names of all commands: each has its ``runs/<name>.gin``."""
+    return {file.stem for folder in paths for file in folder.glob("runs/*.gin")}
 
 
 def known_macros(paths: Sequence[Path]) -> set[str]:
@@ -269,8 +283,7 @@ def help_text(command: str, function: Callable[..., Any], paths: Sequence[Path])
     lines += ["", f"Arguments of {command}, for --gin.{command}.NAME=VALUE:"]
     lines.append("  " + ", ".join(inspect.signature(function).parameters))
     lines += ["", "Gin files:"]
-    shipped = {str(file.relative_to(folder)) for folder in paths for file in _gin_files(folder)}
-    lines.append("  " + ", ".join(sorted(shipped)))
+    lines.append("  " + ", ".join(sorted(_known_files(paths))))
     return "\n".join(lines)
 
 
@@ -282,7 +295,7 @@ def _make_configurable(function: Callable[..., Any]) -> tuple[str, Callable[...,
         configurable = gin.config._REGISTRY[selector]
         if function in (configurable.wrapped, configurable.wrapper):
             return name, configurable.wrapper
-    if registered:
+    if registered and function.__module__ == "__main__":
         # `python -m inters_jax.x` runs x as __main__; if x was imported under its own name too, use that one.
         return name, gin.config._REGISTRY[registered[0]].wrapper
     return name, gin.external_configurable(function, name=name, module="inters_jax")

@@ -37,12 +37,14 @@ def command(tmp_path, monkeypatch):
         """Stand-in."""
         return {"store_dir": store_dir, "max_length": max_length, "model": model, "seed": seed}
 
-    def call(*argv):
-        for selector in gin.config._REGISTRY.matching_selectors("prepare"):
-            gin.config._REGISTRY.pop(selector)
-        return config.run_command(prepare, ["--gin_search_paths=paths", *argv])
+    def forget():
+        return [gin.config._REGISTRY.pop(name) for name in gin.config._REGISTRY.matching_selectors("prepare")]
 
-    return call
+    before = forget()  # another test of this process may have loaded the true one
+    yield lambda *argv: config.run_command(prepare, ["--gin_search_paths=paths", *argv])
+    forget()
+    for configurable in before:
+        gin.config._REGISTRY[configurable.selector] = configurable
 
 
 def test_later_settings_win(command, tmp_path):
@@ -99,6 +101,12 @@ def test_bindings_of_other_commands_are_passed_over(command):
 def test_a_typo_in_a_file_is_reported_with_file_and_line(command, tmp_path):
     (tmp_path / "mine.gin").write_text("STORE_DIR = 'x'\n\nprepare.sead = 3\n")
     with pytest.raises(SystemExit, match=r"(?s)mine.gin.*line 3.*did you mean seed"):
+        command("--gin_file=mine.gin")
+
+
+def test_a_missing_include_is_reported_with_the_nearest_file(command, tmp_path):
+    (tmp_path / "mine.gin").write_text("include 'run/prepare.gin'\nSTORE_DIR = 'x'\n")
+    with pytest.raises(SystemExit, match=r"(?s)mine.gin.*run/prepare.gin.*did you mean runs/prepare.gin"):
         command("--gin_file=mine.gin")
 
 

@@ -1,0 +1,91 @@
+"""The catalog: names, labels, files; and that every loader gives the fields it promises."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from seqio_tasks.catalog import GROUPS, KINDS, PAIRS, TASKS, Pair, pair, pairs, table
+from seqio_tasks.errors import DataError, MissingData
+from seqio_tasks.files import SOURCES
+from seqio_tasks.sources.splits import SPLITS
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "seqio_tasks" / "sample"
+
+
+def test_names_are_unique_and_the_first_slice_is_complete() -> None:
+    assert len(PAIRS) == len({entry.name for entry in PAIRS})
+    first = PAIRS[:17]
+    assert Counter(entry.group for entry in first) == dict(zip(GROUPS, (11, 4, 2), strict=True))
+    assert {entry.dataset for entry in first if not entry.in_domain} == {"trec_robust", "climate_fever"}
+    assert {entry.task for entry in PAIRS} <= set(TASKS)
+
+
+def test_lookups() -> None:
+    entry = pair("inters_fact_verification_scifact")
+    assert (entry.task, entry.dataset, entry.kind) == ("fact_verification", "scifact", "classify")
+    assert pairs(task="fact_verification", dataset="scifact") == (entry,)
+    assert pairs(group="query_document", dataset="nfcorpus") == (
+        pair("inters_biomedical_retrieval_nfcorpus"),
+    )
+    assert pairs() == PAIRS
+    with pytest.raises(
+        DataError, match="no pair is named 'inters_x'; use one of inters_query_description_gov2"
+    ):
+        pair("inters_x")
+
+
+@pytest.mark.parametrize("entry", PAIRS, ids=lambda entry: entry.name)
+def test_declarations_are_consistent(entry: Pair) -> None:
+    assert entry.group in GROUPS and entry.kind in KINDS
+    assert set(entry.document_fields) <= set(entry.fields)
+    assert bool(entry.labels) == bool(entry.label_field) == (entry.kind == "classify")
+    assert not entry.label_field or entry.label_field in entry.fields
+    assert entry.metrics and set(entry.counts) <= set(SPLITS)
+    assert entry.files and entry.licence and entry.folder
+    for file in entry.files:
+        assert file.url.startswith(("https://", "http://", "hf://")) or file.manual
+        assert len(file.md5) in (0, 32) and len(file.sha256) in (0, 64)
+
+
+@pytest.mark.parametrize(
+    "entry", [entry for entry in PAIRS if entry.kind != "rank"], ids=lambda entry: entry.name
+)
+@pytest.mark.parametrize("split", SPLITS)
+def test_sample_rows_have_the_declared_fields(entry: Pair, split: str) -> None:
+    rows = list(entry.rows(SAMPLE, split))
+    assert len({row["example_id"] for row in rows}) == len(rows) > 0
+    for row in rows:
+        assert set(entry.fields) <= set(row)
+        for field in entry.fields:
+            values = row[field] if isinstance(row[field], list) else [row[field]]
+            assert values and all(isinstance(value, str) and value.strip() for value in values), (row, field)
+        if entry.labels:
+            assert row[entry.label_field] in entry.labels
+    if entry.labels:
+        assert split != "train" or {row[entry.label_field] for row in rows} == set(entry.labels)
+    assert rows == list(entry.rows(SAMPLE, split))
+
+
+@pytest.mark.parametrize("entry", PAIRS, ids=lambda entry: entry.name)
+def test_missing_data_is_said_before_the_first_row(entry: Pair, tmp_path: Path) -> None:
+    with pytest.raises(MissingData, match=r"; .*into|unpack"):
+        next(iter(entry.rows(tmp_path, "test")))
+
+
+def test_table_lists_every_pair_and_folder() -> None:
+    text = table()
+    assert all(entry.name in text for entry in PAIRS)
+    assert all(f"{source.folder}/" in text for source in SOURCES.values())
+
+
+@pytest.mark.slow
+def test_command_prints_the_table() -> None:
+    command = [sys.executable, "-m", "seqio_tasks.catalog"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == table() + "\n"

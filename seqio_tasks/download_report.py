@@ -1,4 +1,4 @@
-"""What the download tells: the status of every file, the steps left to a person, the list of official files."""
+"""What the download tells: the status of every file, the steps left to a person, the official files."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
 
 
 def listing(chosen: Iterable[Source] | None = None) -> str:
-    """Official files by dataset: size, how they come, licence; all of them, or those of the chosen sources."""
+    """Official files by dataset: size, how they come, licence; of all sources or of the chosen ones."""
     folders = None if chosen is None else {source.folder for source in chosen}
     shown = {key: source for key, source in SOURCES.items() if folders is None or source.folder in folders}
     lines = [("dataset", "folder/file", "bytes", "how", "licence")]

@@ -212,6 +212,8 @@ def test_a_test_set_alone_can_be_evaluated_but_not_demonstrated(tmp_path: Path) 
         assert seqio_tasks.available(name) and seqio_tasks.available(name, "test")
         assert not seqio_tasks.available(name, "train") and not seqio_tasks.available(f"{name}_5shot", "test")
         assert len(dataset(name, split="test")) > 0
+        with pytest.raises(MissingData, match="boolq: no BoolQ"):
+            tasks.task(f"{name}_5shot").get_dataset(split="test")
 
 
 def test_rates_are_capped_counts_of_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:

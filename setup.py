@@ -30,6 +30,7 @@ setup(
         "inters_jax.gin_configs": ["*.gin", "**/*.gin"],
         "seqio_tasks": ["templates/*.yaml", "sample/**/*"],
         "inters_jax": ["py.typed"],
+        "inters_jax.inspection": ["page.css", "page.js"],
     },
     install_requires=[
         "jax>=0.10,<0.11",

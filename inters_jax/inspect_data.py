@@ -52,7 +52,8 @@ def inspect_data(
     shown = sampling.named_tasks(store, tasks)
     texts = pieces.open_texts(store.manifest, tokenizer)
     sample = sampling.choose(store, shown, texts, examples=examples, budget=max_bytes, seed=seed)
-    found, reasons = {}, {task: "not looked up (render is False)" for task in shown}
+    found: dict[sampling.Pick, rendering.Rendering] = {}
+    reasons = dict.fromkeys(shown, "not looked up (render is False)")
     if render:
         file = pieces.find_tokenizer(tokenizer or store.manifest["tokenizer"]["name"])
         raw = provenance.raw_folder(raw_dir)

@@ -1,4 +1,4 @@
-"""The numbers of a store that a page shows: what was kept, how long it is, what an epoch draws, how it packs."""
+"""The numbers that a page shows of a store: what was kept, how long it is, how an epoch draws and packs."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@
   function update() {
     hideTip();
     terms = parseTerms(fields.q.value);
-    matching = data.examples.keys().filter ? [...data.examples.keys()].filter(matches) : [];
+    matching = [...data.examples.keys()].filter(matches);
     cards.replaceChildren();
     shown = 0;
     showMore();
@@ -260,9 +260,9 @@
       End: tokens.length - 1 }[key];
     const node = tokens[Math.max(0, Math.min(tokens.length - 1, next))];
     const box = node.getBoundingClientRect();
-    if (box.top < 90 || box.bottom > innerHeight - 20) node.scrollIntoView({ block: "center" });
+    if (box.top < 90 || box.bottom > innerHeight - 20) node.scrollIntoView({ block: "center", behavior: "instant" });
     showTip(node);
-    // Scrolling hides the sign; it arrives after this handler.
+    // Scrolling hides the sign; its event arrives after this handler.
     requestAnimationFrame(() => requestAnimationFrame(() => showTip(node)));
   }
 
@@ -290,7 +290,7 @@
       if (!target && event.key === "j" && !more.hidden) target = showMore()?.querySelector(".text");
       if (target) {
         target.focus({ preventScroll: true });
-        target.closest(".card").scrollIntoView({ block: "start" });
+        target.closest(".card").scrollIntoView({ block: "start", behavior: "instant" });
       }
     } else if (event.key === "o" && text) {
       for (const button of [...text.querySelectorAll(".fold")]) button.click();
@@ -325,7 +325,7 @@
     const example = state.get("ex");
     only = example !== null && data.examples[Number(example)] ? Number(example) : null;
     update();
-    byId("examples").scrollIntoView();
+    byId("examples").scrollIntoView({ behavior: "instant" });
     const place = state.get("token");
     const node = place !== null && only !== null
       ? cards.querySelector(`.t[data-i="${Number(place)}"]`) : null;

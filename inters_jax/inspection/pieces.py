@@ -1,8 +1,8 @@
 r"""What each token of a sequence looks like: ids -> the text every single token stands for.
 
 A tokenizer decodes sequences, not tokens: one character may be spread over several tokens, and a leading
-space may vanish. Here every token gets its own bytes, straight from the vocabulary, and a character belongs to
-the token that holds its first byte.
+space may vanish. Here every token gets its own bytes, straight from the vocabulary, and a character belongs
+to the token that holds its first byte.
 
     ids        9     15    31    77     78
     token      Ġcaf  Ã     ©     <s>    Ġ!          (byte-level BPE)
@@ -138,7 +138,7 @@ def _sign(character: str) -> str:
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """Character -> byte in byte-level vocabularies: printable Latin-1 stands for itself, the rest follows 255."""
+    """Character -> byte in byte-level vocabularies: printable Latin-1 as itself, the rest from 256 on."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}

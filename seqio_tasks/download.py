@@ -35,6 +35,7 @@ from seqio_tasks.download_report import (
     by_hand,
     listing,
     table,
+    unpack_command,
     where_to_put,
 )
 from seqio_tasks.errors import DataError
@@ -100,8 +101,7 @@ class Downloader:
             try:
                 if unpacking.safe_path(file.name).parts == ():
                     raise DataError("an official file without a name", todo="correct the catalog")
-                with _locked(work):
-                    yield self._file(file, folder, work, name)
+                yield self._file(file, folder, work, name)
             except NeedsPerson as error:
                 yield Outcome(name, MANUAL, "terms to accept", str(error))
             except DataError as error:
@@ -134,15 +134,17 @@ class Downloader:
         if status == FETCHED and (step := by_hand(file)):
             return Outcome(name, MANUAL, "see below", f"{step}; {where_to_put(file, target, packed)}")
         if status == FETCHED:
-            self.fetcher.fetch(file, target, work)
+            with _locked(work):
+                self.fetcher.fetch(file, target, work)
             detail = f"{target.stat().st_size:,} bytes"
         if packed == "foreign":
             if _unpacked_by_hand(file, folder, packed):
                 return Outcome(name, PRESENT, "unpacked by hand")
-            message = f"{target} is there; unpack it with: 7z x -o{folder} {target}"
+            message = f"{target} is there; unpack it with: {unpack_command(target)}"
             return Outcome(name, MANUAL, "to be unpacked", message)
         if packed:
-            detail = self._unpack(official, folder, work, receipt)
+            with _locked(work):
+                detail = self._unpack(official, folder, work, receipt)
         return Outcome(name, status, detail or f"{target.stat().st_size:,} bytes")
 
     def _unpack(self, file: OfficialFile, folder: Path, work: Path, receipt: Path) -> str:

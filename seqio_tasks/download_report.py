@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +36,18 @@ def by_hand(file: OfficialFile) -> str:
 
 
 def where_to_put(file: OfficialFile, target: Path, packed: str) -> str:
-    then = {"": "", "foreign": f", and unpack it with: 7z x -o{target.parent} {target}"}
+    """Where a file got by hand belongs, and what comes after."""
+    then = {"": "", "foreign": f", and unpack it with: {unpack_command(target)}"}
     return f"put it at {target}" + then.get(packed, ", and run the same command again to unpack it")
+
+
+def unpack_command(archive: Path) -> str:
+    """For formats that Python cannot open.
+
+    >>> unpack_command(Path("raw/my set/data.7z"))
+    "7z x '-oraw/my set' 'raw/my set/data.7z'"
+    """
+    return shlex.join(["7z", "x", f"-o{archive.parent}", str(archive)])
 
 
 def table(outcomes: Sequence[Outcome]) -> str:

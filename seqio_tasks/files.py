@@ -18,6 +18,7 @@ _BOOLQ = "https://storage.googleapis.com/boolq/"
 _SQUAD = "https://rajpurkar.github.io/SQuAD-explorer/dataset/"
 _SENTEVAL = "https://dl.fbaipublicfiles.com/senteval/senteval_data/"
 _GITHUB = "https://raw.githubusercontent.com/"
+_BEIR_MEMBERS = ("corpus.jsonl", "queries.jsonl", "qrels/*.tsv")
 _BEIR = "https://public.ukp.informatik.tu-darmstadt.de/thakur/BEIR/datasets/"
 
 _FIRST: dict[str, Source] = {
@@ -164,6 +165,7 @@ _FIRST: dict[str, Source] = {
                 "data.tar.gz",
                 "https://scifact.s3-us-west-2.amazonaws.com/release/latest/data.tar.gz",
                 3_115_079,
+                members=("claims_train.jsonl", "claims_dev.jsonl", "corpus.jsonl"),
             ),
         ),
         "data.tar.gz unpacked (claims_train.jsonl, claims_dev.jsonl, corpus.jsonl) or the CSV export",
@@ -171,7 +173,15 @@ _FIRST: dict[str, Source] = {
     "beir_scifact": Source(
         "beir_scifact",
         "SciFact CC BY 4.0 / ODC-By; BEIR card CC BY-SA 4.0",
-        (OfficialFile("scifact.zip", f"{_BEIR}scifact.zip", 2_816_079, "5f7d1de60b170fc8027bb7898e2efca1"),),
+        (
+            OfficialFile(
+                "scifact.zip",
+                f"{_BEIR}scifact.zip",
+                2_816_079,
+                "5f7d1de60b170fc8027bb7898e2efca1",
+                members=_BEIR_MEMBERS,
+            ),
+        ),
         "the zip unpacked",
     ),
     "beir_nfcorpus": Source(
@@ -179,7 +189,11 @@ _FIRST: dict[str, Source] = {
         "NFCorpus: academic use, other uses on request; BEIR card CC BY-SA 4.0",
         (
             OfficialFile(
-                "nfcorpus.zip", f"{_BEIR}nfcorpus.zip", 2_448_432, "a89dba18a62ef92f7d323ec890a0d38d"
+                "nfcorpus.zip",
+                f"{_BEIR}nfcorpus.zip",
+                2_448_432,
+                "a89dba18a62ef92f7d323ec890a0d38d",
+                members=_BEIR_MEMBERS,
             ),
         ),
         "the zip unpacked",

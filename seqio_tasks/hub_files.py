@@ -107,7 +107,7 @@ def fetch(file: HubFile, target: Path, folder: Path) -> Path:
         raise DataError(
             _first_line(error), path=target, todo=f"look at {file.page} and put the file at {target}"
         ) from None
-    except (OSError, errors.XetDownloadError) as error:  # among them "no connection"
+    except (OSError, getattr(errors, "XetDownloadError", OSError)) as error:  # among them "no connection"
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise
         raise Temporary(_first_line(error), answered=False) from None

@@ -171,6 +171,14 @@ class Transfer:
             self.discard()
             raise changed(f"the server offers {total:,} bytes, published are {self.file.bytes:,}",
                            self.file, self.target)  # fmt: skip
+        encoding = response.headers.get("Content-Encoding", "identity").lower()
+        if encoding != "identity" and not self.file.name.endswith((".gz", ".tgz")):
+            self.discard()
+            raise DataError(
+                f"{self.file.url}: the server insists on sending it as {encoding}",
+                path=self.target,
+                todo=f"fetch it with a browser and put the file at {self.target}",
+            )
         kind = response.headers.get_content_type()
         if kind == "text/html" and not self.file.name.endswith((".html", ".htm")):
             self.discard()

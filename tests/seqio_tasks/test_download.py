@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import hashlib
 import io
@@ -20,6 +21,7 @@ from seqio_tasks.download import Downloader, Options, find_sources
 from seqio_tasks.errors import DataError
 from seqio_tasks.fetching import Fetcher, Patience
 from seqio_tasks.files import SOURCES, OfficialFile, Source
+from seqio_tasks.sources import beir, trec_topics
 
 TEXT = b"".join(b"%d\tquery number %d\n" % (i, i * i) for i in range(40_000))  # 1 MB, several blocks
 
@@ -137,6 +139,10 @@ def web_page(handler: Handler, content: bytes) -> None:
     handler.send(200, {"Content-Type": "text/html; charset=utf-8"}, b"<html>Please accept</html>")
 
 
+def gzip_labelled(handler: Handler, content: bytes) -> None:
+    handler.send(200, {"Content-Encoding": "x-gzip", "Content-Type": "text/plain"}, content)
+
+
 def as_if(content: bytes, upto: int) -> Answer:
     """Another file of the same length, cut."""
     return lambda handler, _: whole(handler, content, upto)
@@ -205,12 +211,17 @@ def official(url: str, content: bytes = TEXT, name: str = "queries.tsv", **chang
     return OfficialFile(name, url, **known)
 
 
-def packed(**members: bytes) -> bytes:
+def packed_files(members: dict[str, bytes]) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
-            archive.writestr(name.replace("__", "/").replace("_", "."), content)
+            archive.writestr(name, content)
     return out.getvalue()
+
+
+def packed(**members: bytes) -> bytes:
+    """A zip; in its members' names __ stands for a slash and _ for a dot."""
+    return packed_files({name.replace("__", "/").replace("_", "."): data for name, data in members.items()})
 
 
 # ---- fetching
@@ -386,6 +397,15 @@ def test_a_web_page_is_not_taken_for_the_file(site: Site, run: Run) -> None:
     assert not (run.folder / "queries.tsv").exists()
 
 
+def test_a_file_compressed_on_the_way_is_not_taken_for_the_file(site: Site, run: Run) -> None:
+    file = official(site.put("/q", TEXT, says(200, Content_Encoding="gzip")), bytes=0, md5="")
+    outcome = run.one(file)
+    assert outcome.status == "failed" and "gzip" in outcome.message
+    packed_topics = gzip.compress(TEXT)
+    file = official(site.put("/g", packed_topics, gzip_labelled), packed_topics, "topics.gz")
+    assert run.one(file).status == "fetched"  # here it is the file itself that the server labels
+
+
 def test_a_redirect_to_a_local_file_is_not_followed(site: Site, run: Run) -> None:
     outcome = run.one(official(site.put("/q", TEXT, says(302, Location="file:///etc/hostname"))))
     assert outcome.status == "failed" and "redirect" in outcome.message.lower()
@@ -507,6 +527,35 @@ def test_bookkeeping_stays_out_of_the_folders_that_readers_search(site: Site, ru
     content = packed(a_tsv=b"one")
     run(official(site.put("/z", content), content, "topics.zip"), official(site.put("/q", TEXT)))
     assert sorted(path.name for path in run.folder.rglob("*")) == ["a.tsv", "queries.tsv", "topics.zip"]
+
+
+def test_readers_find_what_was_unpacked(site: Site, run: Run) -> None:
+    """The BEIR and Robust files of the packaged collection, packed as their publishers do."""
+    sample = Path(settings.Settings().raw_dir)
+    beir_files = {
+        f"scifact/{name}": (sample / "beir_scifact" / name).read_bytes()
+        for name in ("corpus.jsonl", "queries.jsonl", "qrels/train.tsv", "qrels/test.tsv")
+    }
+    topics = (sample / "trec_robust04" / "topics.robust04.txt").read_bytes()
+    contents = {"beir_scifact": packed_files(beir_files), "trec_robust": gzip.compress(topics)}
+    for key, content in contents.items():
+        (file, *_), source = SOURCES[key].files, SOURCES[key]
+        url, md5 = site.put(f"/{key}", content), hashlib.md5(content).hexdigest()
+        file = dataclasses.replace(file, url=url, bytes=len(content), md5=md5)
+        (outcome,) = Downloader(run.raw_dir).source(dataclasses.replace(source, files=(file,)))
+        assert outcome.status == "fetched", outcome.message
+    there = beir.read_corpus(beir.beir_folder(run.raw_dir, "scifact"))
+    assert there == beir.read_corpus(sample / "beir_scifact")
+    assert [
+        topic.number for topic in trec_topics.read_sgml(run.raw_dir / "trec_robust04" / "04.testset")
+    ] == [topic.number for topic in trec_topics.read_sgml(sample / "trec_robust04" / "topics.robust04.txt")]
+
+
+def test_nothing_is_written_where_everything_is_present(site: Site, run: Run) -> None:
+    run.folder.mkdir(parents=True)
+    (run.folder / "queries.tsv").write_bytes(TEXT)
+    assert run.one(official(f"{site.address}/q")).status == "present"
+    assert [path.name for path in run.raw_dir.iterdir()] == ["set"]
 
 
 # ---- what a person has to do

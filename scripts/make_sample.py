@@ -14,15 +14,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import sample_documents
+import sample_queries_a
 import sample_ranking
 import sample_topics
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+import train_tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "seqio_tasks" / "sample"
 TEMPLATES = ROOT / "seqio_tasks" / "templates"
 VOCABULARY = 4096
-SPECIAL = ("<pad>", "<s>", "</s>")
 LIMIT = 4_000_000
 
 # Each function gives files of the sample: path below SAMPLE -> text.
@@ -36,6 +36,10 @@ PARTS: tuple[Callable[[], dict[str, str]], ...] = (
     sample_documents.climate_fever,
     sample_ranking.scifact,
     sample_ranking.nfcorpus,
+    sample_queries_a.query2doc,
+    sample_queries_a.codec,
+    sample_queries_a.trec_cast,
+    sample_queries_a.trec_web,
 )
 
 README = """# Sample collection
@@ -69,22 +73,6 @@ def data_files() -> dict[str, bytes]:
     return {name: text.encode("utf-8") for name, text in sorted(texts.items())}
 
 
-def train_tokenizer(texts: list[str]) -> Tokenizer:
-    """Byte-level BPE; all 256 bytes are in the vocabulary, so nothing is ever unknown."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        min_frequency=2,
-        special_tokens=[AddedToken(token, special=True, normalized=False) for token in SPECIAL],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return tokenizer
-
-
 def tokenizer_files(data: dict[str, bytes]) -> dict[str, bytes]:
     """tokenizer.json and tokenizer_config.json, trained on the sample's texts and the prompt templates."""
     texts = []
@@ -94,40 +82,17 @@ def tokenizer_files(data: dict[str, bytes]) -> dict[str, bytes]:
         texts.extend(plain_texts(name, content.decode("utf-8-sig")))
     for path in sorted(TEMPLATES.glob("*.yaml")):
         texts.extend(path.read_text(encoding="utf-8").splitlines())
-    tokenizer = json.loads(train_tokenizer(texts).to_str())
-    config = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": "<s>",
-        "eos_token": "</s>",
-        "pad_token": "<pad>",
-        "add_bos_token": False,
-        "add_eos_token": False,
-        "clean_up_tokenization_spaces": False,
-        "model_max_length": 2048,
-    }
-    return {
-        "tokenizer/tokenizer.json": (
-            json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":")) + "\n"
-        ).encode(),
-        "tokenizer/tokenizer_config.json": (json.dumps(config, indent=2) + "\n").encode(),
-    }
+    files = train_tokenizer.tokenizer_files(texts, VOCABULARY)
+    return {f"tokenizer/{name}": content for name, content in files.items()}
 
 
 def plain_texts(name: str, content: str) -> list[str]:
     """The strings of a data file as a prompt will show them: JSON strings without keys, tables by cell."""
     if name.endswith(".jsonl"):
-        return [text for line in content.splitlines() for text in _strings(json.loads(line))]
+        return [text for line in content.splitlines() for text in train_tokenizer.strings(json.loads(line))]
     if name.endswith(".json"):
-        return _strings(json.loads(content))
+        return train_tokenizer.strings(json.loads(content))
     return [cell for line in content.splitlines() for cell in line.split("\t")]
-
-
-def _strings(value: object) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, dict):
-        return [text for item in value.values() for text in _strings(item)]
-    return [text for item in value for text in _strings(item)] if isinstance(value, list) else []
 
 
 def main(arguments: list[str] | None = None) -> int:

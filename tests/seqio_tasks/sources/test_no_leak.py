@@ -28,7 +28,11 @@ QUESTION = {
     "query_clarification": ("query",),
     "reading_comprehension": ("question",),
     "fact_verification": ("claim",),
+    "query_reformulation": ("title", "history", "turn_title"),
+    "query_subtopic_generation": ("title",),
     # Pairs whose question is another than that of their task.
+    "inters_query_expansion_query2doc": ("query",),
+    "inters_query_reformulation_codec": ("title",),
     # SQuAD asks the same words about different paragraphs; there the paragraph makes the question.
     "inters_reading_comprehension_squad": ("context",),
 }

@@ -25,6 +25,7 @@ OUT_OF_DOMAIN = ("trec_robust", "qrecc", "mimics_duo", "climate_fever", "xsum", 
 TEXT_METRICS = ("bleu_1", "bleu_2", "rouge_l")
 SUMMARY_METRICS = ("rouge_1", "rouge_2", "rouge_l")
 LABEL_METRICS = ("accuracy", "macro_f1", "weighted_f1")
+MULTI_LABEL_METRICS = ("precision_at_1",)
 LIST_METRICS = ("set_precision", "set_recall", "set_f1")
 ANSWER_METRICS = ("exact_match", "f1")
 RANKING_METRICS = ("nDCG@10", "RR@10", "R@10", "R@100")
@@ -71,6 +72,7 @@ class Pair:
     optional_fields:  those that a row may leave empty; templates that use one are not drawn for such a row
     answer:           the field that the templates ask for (all but those marked `reverse`)
     labels:           the label set, exactly as in the targets (kind "classify"); label_field: the gold one
+    multi_label:      several labels may hold at once: the target lists them, "a, b"
     metrics:          names of `seqio_tasks.metrics`
     counts:           rows per split of the official files, by the split rule; a missing split is not known
     """
@@ -87,6 +89,7 @@ class Pair:
     answer: str = ""
     labels: tuple[str, ...] = ()
     label_field: str = ""
+    multi_label: bool = False
     in_domain: bool = True
     counts: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     folder: str = ""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from seqio_tasks import templates as template_files
 from seqio_tasks.draws import Draws
 from seqio_tasks.errors import DataError
+from seqio_tasks.metrics.labels import split_labels
 from seqio_tasks.ranking_values import Style, Value, one_blank_line_less, values_for
 from seqio_tasks.templates import Template
 
@@ -68,7 +69,12 @@ class Filler:
             values = {name: self._value(row, name) for name in names}
         texts, documents = _fill(template.input_parts, values)
         target = "".join(_fill(template.output_parts, values)[0])
-        if self.labels and template.output_field == pair.label_field and target not in pair.labels:
+        stated = split_labels(target) if pair.multi_label else [target]
+        if (
+            self.labels
+            and template.output_field == pair.label_field
+            and not (stated and set(stated) <= set(pair.labels))
+        ):
             raise DataError(
                 f"{pair.name}: {row['example_id']}: label {target!r} is not of the label set",
                 todo=f"the source must map it to one of {', '.join(pair.labels)}",

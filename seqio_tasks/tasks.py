@@ -161,7 +161,7 @@ def metric_of(pair: Pair, form: Form) -> Callable[..., dict[str, float]]:
     if form.rerank:
         return seqio_metrics.rerank_metric(pair.metrics, functools.partial(row_source.read_qrels, pair))
     if form.choices:
-        return seqio_metrics.choice_metric(pair.labels)
+        return seqio_metrics.choice_metric(pair.labels, multi_label=pair.multi_label)
     if pair.kind == "rank":  # the forms of a ranking question have short answers: Yes, a number, an order
         return seqio_metrics.generation_metric(("exact_match",))
     return seqio_metrics.generation_metric(pair.metrics, pair.labels)

@@ -28,6 +28,38 @@ def parse_label(text: str, labels: Sequence[str]) -> str:
     return UNPARSED
 
 
+def split_labels(text: str) -> list[str]:
+    """The labels of a list such as "potential answer, further details" (no label holds a comma).
+
+    >>> split_labels("potential answer, further details")
+    ['potential answer', 'further details']
+    """
+    return [label for part in text.split(",") if (label := part.strip())]
+
+
+def precision_at_1(
+    targets: Sequence[Sequence[str]], predictions: Sequence[str], labels: Sequence[str]
+) -> dict[str, float]:
+    """precision_at_1 (how often the one predicted label is among the gold ones), in 0..100, and unparsed.
+
+    targets: [items][1 or more] labels; predictions: one label per item, or UNPARSED.
+
+    >>> precision_at_1([["a", "b"], ["a"]], ["b", "b"], ["a", "b"])
+    {'precision_at_1': 50.0, 'unparsed': 0.0}
+    """
+    if len(targets) != len(predictions):
+        raise ValueError(f"{len(targets)} targets but {len(predictions)} predictions")
+    if not targets:
+        raise ValueError("no items to score")
+    known = set(labels)
+    for index, target in enumerate(targets):
+        if not target or not set(target) <= known:
+            raise ValueError(f"item {index}: gold labels {list(target)} are not among {list(labels)}")
+    right = sum(given in target for target, given in zip(targets, predictions, strict=True))
+    unparsed = sum(given not in known for given in predictions)
+    return {"precision_at_1": 100.0 * right / len(targets), "unparsed": float(unparsed)}
+
+
 def classification(
     targets: Sequence[str], predictions: Sequence[str], labels: Sequence[str]
 ) -> dict[str, float]:

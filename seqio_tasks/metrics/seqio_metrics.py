@@ -4,7 +4,8 @@ Signatures are SeqIO's: `(targets, predictions)` for generated text, `(targets, 
 The targets are what `postprocess` makes of an example:
 
     generation   {"target": text, "references": [text, ...]}
-    choices      {"example_id", "choice": text of the row's label, "gold": text of the right one}
+    choices      {"example_id", "choice": text of the row's label, "gold": text of the right one,
+                  of several: "a, b"}
     reranking    {"split", "query_id", "doc_id", "first_stage_rank", "choice": "Yes" or "No"}
 """
 
@@ -26,8 +27,9 @@ _BLEU = {"bleu_1": 1, "bleu_2": 2, "bleu": 4}
 _ROUGE = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL", "rouge_lsum": "rougeLsum"}
 _ANSWERS = ("exact_match", "f1")
 _LABELS = ("accuracy", "macro_f1", "weighted_f1")
+_MULTI_LABEL = ("precision_at_1",)
 _LISTS = ("set_precision", "set_recall", "set_f1")
-GENERATION = (*_BLEU, *_ROUGE, *_ANSWERS, *_LABELS, *_LISTS)
+GENERATION = (*_BLEU, *_ROUGE, *_ANSWERS, *_LABELS, *_MULTI_LABEL, *_LISTS)
 
 
 def generation_metric(names: Sequence[str], label_set: Sequence[str] = ()) -> Callable[..., dict[str, float]]:
@@ -40,7 +42,7 @@ def generation_metric(names: Sequence[str], label_set: Sequence[str] = ()) -> Ca
     for name in names:
         if name not in GENERATION:
             raise ValueError(f"unknown metric {name!r} for generated text; known are {', '.join(GENERATION)}")
-        if name in _LABELS and not label_set:
+        if name in (*_LABELS, *_MULTI_LABEL) and not label_set:
             raise ValueError(f"metric {name!r} needs the label set of the task")
     return functools.partial(generation_scores, names=tuple(names), label_set=tuple(label_set))
 
@@ -73,18 +75,26 @@ def generation_scores(
         stated = [labels.parse_label(prediction, label_set) for prediction in predictions]
         found |= labels.classification([target["target"] for target in targets], stated, label_set)
         result["unparsed"] = found["unparsed"]
+    if any(name in _MULTI_LABEL for name in names):
+        gold = [labels.split_labels(target["target"]) for target in targets]
+        first = [labels.parse_label(prediction.partition(",")[0], label_set) for prediction in predictions]
+        found |= labels.precision_at_1(gold, first, label_set)
+        result["unparsed"] = found["unparsed"]
     return {name: found[name] for name in names} | result
 
 
-def choice_metric(label_set: Sequence[str]) -> Callable[..., dict[str, float]]:
+def choice_metric(label_set: Sequence[str], *, multi_label: bool = False) -> Callable[..., dict[str, float]]:
     """The metric function of a task whose rows are (example, label) pairs to be scored."""
-    return functools.partial(choice_scores, label_set=tuple(label_set))
+    return functools.partial(choice_scores, label_set=tuple(label_set), multi_label=multi_label)
 
 
-def choice_scores(targets: Sequence[Target], scores: Any, *, label_set: Sequence[str]) -> dict[str, float]:
+def choice_scores(
+    targets: Sequence[Target], scores: Any, *, label_set: Sequence[str], multi_label: bool = False
+) -> dict[str, float]:
     """accuracy, macro_f1, weighted_f1 of the label with the greatest log-likelihood of each example.
 
     scores: float [rows]. Among equal scores the first label of the set is taken; such examples are counted.
+    multi_label: "gold" lists every label that holds; precision_at_1 is computed instead.
     """
     values = _scores(targets, scores)
     by_example: dict[str, dict[str, float]] = {}
@@ -104,8 +114,13 @@ def choice_scores(targets: Sequence[Target], scores: Any, *, label_set: Sequence
         leaders = [label for label in label_set if own[label] == best]
         tied += len(leaders) > 1
         predicted.append(leaders[0])
+    counts = {"examples": float(len(gold)), "tied": float(tied)}
+    if multi_label:
+        holding = [labels.split_labels(text) for text in gold.values()]
+        found = labels.precision_at_1(holding, predicted, label_set)
+        return {name: found[name] for name in _MULTI_LABEL} | counts
     found = labels.classification(list(gold.values()), predicted, label_set)
-    return {name: found[name] for name in _LABELS} | {"examples": float(len(gold)), "tied": float(tied)}
+    return {name: found[name] for name in _LABELS} | counts
 
 
 def rerank_metric(

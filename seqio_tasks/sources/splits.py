@@ -3,7 +3,8 @@
 The sizes follow the rule of the INTERS authors (facts known from their follow-up code): without an official
 test set, more than 10,400 rows give 10,000 / 200 / 200; more than 2,000 give 200 + 200 and the rest to
 train; fewer give a tenth each. With an official test set it stays whole; more than 10,200 training rows
-give 10,000 / 200, more than 2,000 give 200 to validation, fewer a tenth.
+give 10,000 / 200, more than 2,000 give 200 to validation, fewer a tenth. An official validation set beside
+the test set is taken as it is (`select_three`).
 
 Rows are never split one by one. Rows with the same group key (the normalised query, title or claim) stay
 together, so a query met in test is never met in train; the last group may make validation or test a few rows
@@ -16,7 +17,8 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 from seqio_tasks.errors import DataError
 from seqio_tasks.sources.common import Row, SourceReport
@@ -25,6 +27,7 @@ SPLITS = ("train", "validation", "test")
 IN_OFFICIAL_TEST = "query is also in the official test set"
 IN_OFFICIAL_DEV = "query is also in the official validation set"
 BEYOND_CAP = "beyond the 10,000 training rows of the rule"
+MOST_TRAINING_ROWS = 10_000
 
 
 def group_key(*texts: str) -> str:
@@ -125,6 +128,38 @@ def select_official(
         if beyond := places.count(""):
             report[BEYOND_CAP] += beyond
     return [row for (row, _), place in zip(kept, places, strict=True) if place == split]
+
+
+def select_three(
+    read: Callable[[str], tuple[Sequence[Row], Sequence[str]]],
+    split: str,
+    report: SourceReport | None = None,
+) -> list[Row]:
+    """Rows of one split, in file order, of a dataset with official train, validation and test files.
+
+    read: split name -> rows and group keys of that file; only the files needed are read. The test set stays
+        whole. What a later set asks is left out of an earlier one and counted; of more than 10,000 training
+        rows 10,000 are kept, by the hash of their keys.
+    """
+    check_split(split)
+    rows, keys = read(split)
+    held_out: dict[str, str] = {}
+    if split == "train":
+        held_out.update(dict.fromkeys(read("validation")[1], IN_OFFICIAL_DEV))
+    if split != "test":
+        held_out.update(dict.fromkeys(read("test")[1], IN_OFFICIAL_TEST))
+    left_out = Counter(held_out[key] for key in keys if key in held_out)
+    members = Counter(key for key in keys if key not in held_out)
+    room = MOST_TRAINING_ROWS if split == "train" else len(keys)
+    for key in sorted(members, key=lambda key: (stable_hash(key), key)):
+        if members[key] > room:
+            held_out[key] = BEYOND_CAP
+            left_out[BEYOND_CAP] += members[key]
+        else:
+            room -= members[key]
+    if report is not None:
+        report.update(left_out)
+    return [row for row, key in zip(rows, keys, strict=True) if key not in held_out]
 
 
 def check_split(split: str) -> None:

@@ -51,6 +51,8 @@ def test_unknown_metrics_are_refused_when_the_task_is_made() -> None:
         generation_metric(("blue",))
     with pytest.raises(ValueError, match="needs the label set"):
         generation_metric(("accuracy",))
+    with pytest.raises(ValueError, match="'precision_at_1' needs the label set"):
+        generation_metric(("precision_at_1",))
     with pytest.raises(ValueError, match="unknown ranking measure"):
         rerank_metric(("nDGC@10",), lambda split: {})
 
@@ -71,6 +73,20 @@ def test_the_label_with_the_greatest_score_is_the_prediction() -> None:
         "accuracy": 100.0, "macro_f1": 100.0, "weighted_f1": 100.0, "examples": 2.0, "tied": 1.0,
     }  # fmt: skip
     assert metric(rows, (np.asarray([0.0, -1.0, 0.0, -1.0]), {"aux": 1}))["accuracy"] == 0.0
+
+
+def test_one_of_several_right_labels_is_enough() -> None:
+    metric = choice_metric(("ask", "thank", "other"), multi_label=True)
+    rows = [choice(f"{i}", label, "ask, thank") for i in range(2) for label in ("ask", "thank", "other")]
+    assert metric(rows, [-2.0, -1.0, -3.0, -2.0, -2.0, -1.0]) == {
+        "precision_at_1": 50.0, "examples": 2.0, "tied": 0.0,
+    }  # fmt: skip
+    generated = generation_metric(("precision_at_1",), ("ask", "thank", "other"))
+    targets = [target("ask, thank"), target("ask, thank"), target("other"), target("other")]
+    found = generated(targets, ["Thank.", "other, ask", "other, ask", "I would say other"])
+    assert found == {"precision_at_1": 50.0, "unparsed": 1.0}
+    with pytest.raises(ValueError, match=r"item 0: gold labels .'ask', 'greet'. are not among"):
+        generated([target("ask, greet")], ["ask"])
 
 
 def test_incomplete_doubled_and_undefined_scores_are_refused() -> None:

@@ -7,14 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqio_tasks.errors import DataError
-from seqio_tasks.sources.common import SourceReport
+from seqio_tasks.sources.common import Row, SourceReport
 from seqio_tasks.sources.splits import (
     BEYOND_CAP,
+    IN_OFFICIAL_DEV,
     IN_OFFICIAL_TEST,
     assign,
     group_key,
     select,
     select_official,
+    select_three,
     sizes,
     stable_hash,
 )
@@ -101,3 +103,28 @@ def test_keys_ignore_case_punctuation_and_width_but_not_words() -> None:
 def test_unknown_split() -> None:
     with pytest.raises(DataError, match="unknown split 'dev'; use one of train, validation, test"):
         select([], [], "dev")
+
+
+def test_three_official_files_keep_apart_and_only_train_is_capped() -> None:
+    files = {
+        "train": ["a", "b", "c", "a", *(f"q{number // 2}" for number in range(10_004))],
+        "validation": ["b", "v", "c"],
+        "test": ["c", "t", "c"],
+    }
+
+    def read(name: str) -> tuple[list[Row], list[str]]:
+        return [{"example_id": f"{name}/{number}"} for number in range(len(files[name]))], files[name]
+
+    def ids(split: str, report: SourceReport) -> list[str]:
+        return [row["example_id"] for row in select_three(read, split, report)]
+
+    report = SourceReport()
+    assert ids("test", report) == ["test/0", "test/1", "test/2"] and not report
+    assert ids("validation", report) == ["validation/0", "validation/1"]
+    assert report == {IN_OFFICIAL_TEST: 1}
+    report = SourceReport()
+    train = ids("train", report)
+    assert report == {IN_OFFICIAL_TEST: 1, IN_OFFICIAL_DEV: 1, BEYOND_CAP: 6}
+    assert len(train) == 10_000 and not {"train/1", "train/2"} & set(train)
+    numbers = [int(name.split("/")[1]) for name in train]
+    assert numbers == sorted(numbers)

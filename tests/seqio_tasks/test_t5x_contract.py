@@ -7,6 +7,7 @@ on the packaged sample collection.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 import json
@@ -22,7 +23,7 @@ import tensorflow as tf
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 import seqio_tasks
-from seqio_tasks import pipeline, settings
+from seqio_tasks import pipeline, settings, tasks
 from seqio_tasks.forms import forms_of
 from seqio_tasks.tasks import InstructionTask
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
@@ -45,7 +46,19 @@ def sample(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped
 @pytest.fixture(scope="module")
 def examples(sample: None) -> dict[str, list[dict[str, Any]]]:
     """The first examples of every task: of its training split, or of the test split where there is none."""
-    return {name: first(name) for name in NAMES}
+    return {name: first(name) for name in with_sample()}
+
+
+@functools.cache
+def with_sample() -> tuple[str, ...]:
+    """The tasks whose data set is in the sample collection; what is not there yet cannot be read."""
+    found = tuple(name for name in NAMES if tasks.missing(name, split_of(name)) is None)
+    assert len(found) >= 92
+    return found
+
+
+def split_of(name: str) -> str:
+    return "train" if "train" in task(name).splits else "test"
 
 
 def key(example: dict[str, Any]) -> tuple[bytes, int]:
@@ -59,8 +72,7 @@ def task(name: str) -> InstructionTask:
 
 
 def first(name: str, **options: Any) -> list[dict[str, Any]]:
-    split = "train" if "train" in task(name).splits else "test"
-    dataset = task(name).get_dataset(split=split, shuffle=False, **options)
+    dataset = task(name).get_dataset(split=split_of(name), shuffle=False, **options)
     return list(dataset.take(TAKE).as_numpy_iterator())
 
 
@@ -82,7 +94,7 @@ def test_01_names_are_valid() -> None:
 
 @pytest.mark.slow
 def test_02_features_are_inputs_and_targets_int32_rank_1(examples: dict) -> None:
-    for name in NAMES:
+    for name in with_sample():
         assert set(task(name).output_features) == {"inputs", "targets"}
         assert len(examples[name]) == TAKE, name
         for example in examples[name]:
@@ -96,7 +108,7 @@ def test_02_features_are_inputs_and_targets_int32_rank_1(examples: dict) -> None
 @pytest.mark.slow
 def test_03_vocabulary_compares_pickles_and_decodes_the_targets(examples: dict) -> None:
     model_side = HuggingFaceVocabulary(SAMPLE / "tokenizer")
-    for name in NAMES:
+    for name in with_sample():
         vocabulary = task(name).output_features["targets"].vocabulary
         assert isinstance(vocabulary, seqio.Vocabulary) and vocabulary.pad_id == 0
         assert (vocabulary != model_side) is False  # T5X asks in this way
@@ -108,13 +120,13 @@ def test_03_vocabulary_compares_pickles_and_decodes_the_targets(examples: dict) 
 
 @pytest.mark.slow
 def test_04_id_zero_never_occurs_even_where_it_is_text(examples: dict, tmp_path: Path) -> None:
-    for name in NAMES:
+    for name in with_sample():
         for example in examples[name]:
             assert 0 not in example["inputs"] and 0 not in example["targets"], name
     with settings.override(tokenizer=str(zero_is_text(tmp_path / "tokenizer"))):
         vocabulary = HuggingFaceVocabulary()
         seen = set()
-        for name in NAMES:
+        for name in with_sample():
             for example in first(name):
                 assert 0 not in example["inputs"] and 0 not in example["targets"], name
                 assert vocabulary.decode(example["inputs"]) == example["inputs_pretokenized"].decode()
@@ -146,7 +158,7 @@ def zero_is_text(folder: Path) -> Path:
 
 @pytest.mark.slow
 def test_05_targets_end_with_the_one_eos_and_inputs_have_neither_bos_nor_eos(examples: dict) -> None:
-    for name in NAMES:
+    for name in with_sample():
         features = task(name).output_features
         assert features["targets"].add_eos and not features["inputs"].add_eos
         vocabulary = features["targets"].vocabulary
@@ -169,7 +181,7 @@ def test_06_nothing_before_the_cache_takes_a_sequence_length() -> None:
 @pytest.mark.slow
 def test_07_short_lengths_never_cut_the_end_of_a_prompt_nor_the_answer() -> None:
     kept = 0
-    for name in NAMES:
+    for name in with_sample():
         full = {key(example): example for example in first(name)}
         for example in first(name, sequence_length={"inputs": 160, "targets": 24}):
             kept += 1
@@ -181,7 +193,7 @@ def test_07_short_lengths_never_cut_the_end_of_a_prompt_nor_the_answer() -> None
             whole = full.get(key(example))
             if whole and task(name).pair.kind != "rank":  # (a shorter list of documents has another order)
                 assert example["targets"].tolist() == whole["targets"].tolist()
-    assert kept > len(NAMES)
+    assert kept > len(with_sample())
 
 
 def test_08_splits_shards_and_counts() -> None:
@@ -213,7 +225,7 @@ def ids(dataset: tf.data.Dataset) -> list[str]:
 
 @pytest.mark.slow
 def test_09_extra_fields_stay_in_tasks_and_leave_mixtures(examples: dict) -> None:
-    for name in NAMES:
+    for name in with_sample():
         for example in examples[name]:
             assert set(example) == {"inputs", "targets", *task(name).form.fields}
     dataset = seqio.get_mixture_or_task("inters_fact_verification").get_dataset(
@@ -225,7 +237,7 @@ def test_09_extra_fields_stay_in_tasks_and_leave_mixtures(examples: dict) -> Non
 
 @pytest.mark.slow
 def test_10_metric_functions_have_seqios_signatures(examples: dict) -> None:
-    for name in NAMES:
+    for name in with_sample():
         own = task(name)
         scored = own.form.choices
         assert bool(own.score_metric_fns) == scored and bool(own.predict_metric_fns) != scored
@@ -245,7 +257,9 @@ def test_10_metric_functions_have_seqios_signatures(examples: dict) -> None:
 def test_11_13_14_the_evaluator_gives_full_marks_to_an_oracle(tmp_path: Path) -> None:
     """One evaluation of every scored and generated form, lengths found by the Evaluator itself."""
     names = [
-        name for name in NAMES if not name.endswith(("_5shot", "_no_description", "_no_template", "_0shot"))
+        name
+        for name in with_sample()
+        if not name.endswith(("_5shot", "_no_description", "_no_template", "_0shot"))
     ]
     for name in names:
         evaluator = seqio.Evaluator(

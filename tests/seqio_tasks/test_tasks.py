@@ -178,7 +178,7 @@ def test_missing_data_is_named_and_breaks_nothing_else(tmp_path: Path) -> None:
         members = seqio_tasks.members("inters")
         assert members.available == [] and len(members.missing) == len(catalog.PAIRS)
         with pytest.raises(
-            MissingData, match=r"no task of mixture inters has data for split train:\n  inters_bio"
+            MissingData, match=r"no task of mixture inters has data for split train:\n  inters_"
         ):
             seqio.get_mixture_or_task("inters").get_dataset({"inputs": 64, "targets": 64}, "train")
     assert seqio_tasks.available(MSRP, "train")
@@ -196,7 +196,10 @@ def test_a_partial_raw_directory_makes_a_partial_mixture(
         mixture = seqio.get_mixture_or_task("inters")
         found = mixture.get_dataset({"inputs": 1024, "targets": 64}, "train", num_epochs=1, seed=0)
         assert len(list(found.take(8).as_numpy_iterator())) == 8
-        assert "15 of 17 tasks have no data and are left out" in caplog.text
+        assert (
+            f"{len(catalog.PAIRS) - 2} of {len(catalog.PAIRS)} tasks have no data and are left out"
+            in caplog.text
+        )
         rates = {task.name: mixture.get_rate(task) for task in mixture.tasks}
         assert {name for name, rate in rates.items() if rate} == {name for name, _ in members.available}
         assert mixture.num_input_examples("train") == sum(rates.values())

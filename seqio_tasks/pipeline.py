@@ -70,7 +70,7 @@ class InstructionSource(seqio.DataSource):
         """
         config = settings.current()
         rows = self._form.rows(self._pair, split, config.raw_dir)
-        # Looked up again when examples are made; here only so that missing files are told before anything runs.
+        # Looked up again when examples are made; here so that missing files are told before anything runs.
         self._form.demonstrations(self._pair, split, config.raw_dir)
         shard, shards = (shard_info.index, shard_info.num_shards) if shard_info else (0, 1)
         seed = config.seed if seed is None else int(seed)

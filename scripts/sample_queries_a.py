@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
-from sample_world import AILMENTS, MACHINES, PLANTS, TOWNS, Dice, Plant, Town, capital
+from sample_world import AILMENTS, MACHINES, PLANTS, TOWNS, Dice, Machine, Plant, Town, capital
 
 Files = dict[str, str]
 
@@ -149,6 +149,26 @@ def _towns_by_reply(town: Town) -> list[tuple[str, str, str]]:
     ]
 
 
+def _machines_by_reply(machine: Machine, town: Town) -> list[tuple[str, str, str]]:
+    return [
+        (
+            f"Where is the oldest {machine.name}?",
+            f"Where is the oldest {machine.name}?",
+            f"The oldest {machine.name} is in {town.name}.",
+        ),
+        (
+            "When is the fair there?",
+            f"When is the fair in {town.name}?",
+            f"The fair in {town.name} is held in {town.fair}.",
+        ),
+        (
+            "And what is made with it?",
+            f"What is made with the {machine.name}?",
+            f"The {machine.name} is used to make {machine.product}.",
+        ),
+    ]
+
+
 def trec_cast() -> Files:
     """2019 with titles and a file of rewrites, 2020, 2021 with passages, 2022 as trees with a branch."""
     resolved, topics = [], []
@@ -201,9 +221,10 @@ def trec_cast() -> Files:
         }
         for number, town in enumerate(TOWNS[:10], start=106)
     ]
+    towns = {town.name: town for town in TOWNS}
     trees = [
-        {"number": number, "turn": _tree(_towns_by_reply(town))}
-        for number, town in enumerate(TOWNS[4:14], start=132)
+        {"number": number, "turn": _tree(_machines_by_reply(machine, towns[machine.town]))}
+        for number, machine in enumerate(MACHINES, start=132)
     ]
     return {
         "trec_cast/evaluation_topics_v1.0.json": _json(topics),

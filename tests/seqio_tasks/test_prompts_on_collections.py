@@ -32,7 +32,7 @@ def _fill_all(folder: Path, entry: Pair) -> None:
     descriptions = templates.load(entry.task).description
     for slot, template in enumerate(templates.load(entry.task).of(entry.dataset)):
         filled = 0
-        for row in rows[:50]:
+        for row in rows[:: len(rows) // 50 + 1]:
             try:
                 rendered = render(
                     row, entry, variant=Variant(shots=2, template=slot), demonstrations=rows, seed=0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from seqio_tasks.catalog import PAIRS, Pair
+from seqio_tasks.catalog import PAIRS, Pair, pairs
 from seqio_tasks.errors import MissingData
 from seqio_tasks.sources import beir
 from seqio_tasks.sources.common import Row
@@ -81,10 +81,25 @@ def test_no_query_is_on_two_sides(raw_dir: Path) -> None:
 
 def test_tasks_on_the_same_topics_agree_on_the_split() -> None:
     by_task: dict[str, dict[str, list[Row]]] = defaultdict(dict)
-    for entry in PAIRS:
-        if entry.task in ("query_description", "query_expansion"):
-            by_task[entry.dataset][entry.task] = list(entry.rows(SAMPLE, "test"))
+    for entry in pairs(task="query_description"):
+        for task in ("query_description", "query_expansion"):
+            (other,) = pairs(task=task, dataset=entry.dataset)
+            by_task[entry.dataset][task] = list(other.rows(SAMPLE, "test"))
     assert len(by_task) == 4
     for tasks in by_task.values():
         description, expansion = tasks.values()
         assert [row["example_id"] for row in description] == [row["example_id"] for row in expansion]
+
+
+@pytest.mark.parametrize("raw_dir", collections())
+@pytest.mark.parametrize(("dataset", "tasks"), [("trec_web", 3), ("trec_cast", 2)])
+def test_a_topic_is_on_one_side_in_all_tasks(raw_dir: Path, dataset: str, tasks: int) -> None:
+    if not (raw_dir / dataset).is_dir():
+        pytest.skip(f"no real data in {raw_dir / dataset}: set INTERS_REAL_DATA to run this test")
+    sides: dict[str, set[str]] = defaultdict(set)
+    for entry in pairs(dataset=dataset):
+        for split in SPLITS:
+            for row in entry.rows(raw_dir, split):
+                sides[row["example_id"].partition("_")[2].partition("_")[0]].add(split)
+    assert len(pairs(dataset=dataset)) == tasks
+    assert all(len(found) == 1 for found in sides.values()), sides

@@ -143,11 +143,11 @@ def render(
     if shots is None:
         drawn = Draws(seed, epoch, example_id, "shots").integer(max_shots + 1) if split == "train" else 0
         shots = drawn if demonstrations else 0
+    item, extras = filler.block(row, index, Draws(seed, epoch, example_id, "values"))
     blocks = []
     if shots:
         draws = Draws(seed, epoch, example_id, "demonstrations")
-        blocks = _demonstrate(row, index, filler, demonstrations, shots, draws)
-    item, extras = filler.block(row, index, Draws(seed, epoch, example_id, "values"))
+        blocks = _demonstrate(row, index, filler, demonstrations, shots, draws, item)
     choices: tuple[str, ...] = ()
     if options[index].output_field == "judgment" and pair.kind == "rank":
         choices = (YES, NO)
@@ -206,9 +206,13 @@ def _usable(row: Row, pair: Pair, template: Template) -> bool:
 
 
 def _demonstrate(
-    row: Row, index: int, filler: Filler, source: Demonstrations, shots: int, draws: Draws
+    row: Row, index: int, filler: Filler, source: Demonstrations, shots: int, draws: Draws, item: Block
 ) -> list[Block]:
-    """Up to `shots` answered examples: all in the item's template or (a coin) mixed with its neighbour."""
+    """Up to `shots` answered examples: all in the item's template or (a coin) mixed with its neighbour.
+
+    None reads like the item itself, as two rows may: a document that answers two queries, in the templates
+    that ask for a query.
+    """
     templates = filler.templates
     indices = [index]
     neighbour = index ^ 1
@@ -223,8 +227,11 @@ def _demonstrate(
             continue
         if not _usable(candidate, filler.pair, templates[chosen]):
             continue
+        block = filler.block(candidate, chosen, draws)[0]
+        if block.text() == item.text():
+            continue
         seen.append(asked)  # nor twice the same demonstration
-        blocks.append(filler.block(candidate, chosen, draws)[0])
+        blocks.append(block)
         if len(blocks) == shots:
             break
     return blocks

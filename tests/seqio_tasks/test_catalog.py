@@ -43,7 +43,9 @@ def test_lookups() -> None:
 @pytest.mark.parametrize("entry", PAIRS, ids=lambda entry: entry.name)
 def test_declarations_are_consistent(entry: Pair) -> None:
     assert entry.group in GROUPS and entry.kind in KINDS
-    assert set(entry.document_fields) <= set(entry.fields)
+    assert {*entry.document_fields, *entry.optional_fields} <= set(entry.fields)
+    assert (entry.answer in entry.fields) == (entry.kind != "rank")
+    assert entry.answer not in entry.optional_fields
     assert bool(entry.labels) == bool(entry.label_field) == (entry.kind == "classify")
     assert not entry.label_field or entry.label_field in entry.fields
     assert entry.metrics and set(entry.counts) <= set(SPLITS)
@@ -64,6 +66,8 @@ def test_sample_rows_have_the_declared_fields(entry: Pair, split: str) -> None:
         assert set(entry.fields) <= set(row)
         for field in entry.fields:
             values = row[field] if isinstance(row[field], list) else [row[field]]
+            if field in entry.optional_fields and not any(values):
+                continue
             assert values and all(isinstance(value, str) and value.strip() for value in values), (row, field)
         if entry.labels:
             assert row[entry.label_field] in entry.labels

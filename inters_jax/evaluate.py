@@ -20,6 +20,7 @@ from typing import Any
 from inters_jax.config import run_command
 from inters_jax.evaluation import report
 from inters_jax.evaluation.evaluator import EvaluationError, Judge, TaskResult
+from inters_jax.inference.placement import default_batch_tokens
 from inters_jax.mesh import make_mesh
 from inters_jax.models.loading import load_model
 
@@ -35,7 +36,7 @@ def evaluate(
     max_examples: int | None = None,
     max_length: int | None = None,
     max_new_tokens: int = 256,
-    batch_tokens: int = 8192,
+    batch_tokens: int | None = None,
     dtype: str = "float32",
     mesh: str | None = None,
     seed: int = 0,
@@ -56,7 +57,7 @@ def evaluate(
       max_examples: questions per task (queries where documents are ranked); None: all.
       max_length: longest sequence in tokens; default 2048 or what the model knows, if that is less.
       max_new_tokens: limit of a generated answer.
-      batch_tokens: tokens that the model sees at once, the memory knob.
+      batch_tokens: tokens that the model sees at once, the memory knob; None: 2,048 on a CPU, else 16,384.
       dtype: compute type; logits are float32 in any case.
       mesh: devices, such as "fsdp=-1"; None: the first one.
       seed: draws demonstrations of few-shot tasks.
@@ -79,7 +80,12 @@ def evaluate(
         changes["raw_dir"] = raw_dir
     settings = configure(**changes)
     vocabulary = HuggingFaceVocabulary(settings.tokenizer)
-    judge = Judge(loaded, vocabulary, max_new_tokens=max_new_tokens, batch_tokens=max(batch_tokens, limit))
+    judge = Judge(
+        loaded,
+        vocabulary,
+        max_new_tokens=max_new_tokens,
+        batch_tokens=max(batch_tokens or default_batch_tokens(), limit),
+    )
     result: dict[str, Any] = {
         "manifest": report.manifest(
             loaded,

@@ -80,6 +80,7 @@ def test_generation_ends_where_the_model_knows_no_further_position(loaded):
         generator.generate([[5], [5] * 160])
 
 
+@pytest.mark.slow
 def test_equal_to_transformers(prompts, tmp_path):
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")

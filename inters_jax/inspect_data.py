@@ -53,7 +53,7 @@ def inspect_data(
     texts = pieces.open_texts(store.manifest, tokenizer)
     sample = sampling.choose(store, shown, texts, examples=examples, budget=max_bytes, seed=seed)
     found: dict[sampling.Pick, rendering.Rendering] = {}
-    reasons = dict.fromkeys(shown, "not looked up (render is False)")
+    reasons: dict[str, str] | None = None
     if render:
         file = pieces.find_tokenizer(tokenizer or store.manifest["tokenizer"]["name"])
         raw = provenance.raw_folder(raw_dir)
@@ -76,7 +76,7 @@ def inspect_data(
     partial = target.with_name(target.name + ".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(target)
-    for task, reason in reasons.items():
+    for task, reason in (reasons or {}).items():
         print(f"template and shots unknown: {task}: {reason}")
     total = sum(store.examples(task, pass_) for task in shown for pass_ in range(store.passes(task)))
     print(

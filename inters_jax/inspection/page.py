@@ -30,7 +30,7 @@ def page(
     packed: Packed,
     sample: Sample,
     renderings: Mapping[Pick, Rendering],
-    not_rendered: Mapping[str, str],
+    not_rendered: Mapping[str, str] | None,
     seed: int,
 ) -> str:
     """The whole HTML text.
@@ -42,7 +42,7 @@ def page(
       packed: how it packs.
       sample: the examples shown.
       renderings: how they came about, where that is known.
-      not_rendered: task -> why it is not known for all of its examples.
+      not_rendered: task -> why it is not known for all of its examples; None when it was not looked up.
       seed: of the epoch and the sample.
     """
     style, script = _asset("page.css"), _asset("page.js")

@@ -141,15 +141,19 @@ other; loss falls on the completions (<i class="key loss"></i>); the rest is emp
 {figures.packed_rows(packed)}</section>"""
 
 
-def examples_section(tasks: Sequence[TaskNumbers], sample: Sample, not_rendered: Mapping[str, str]) -> str:
+def examples_section(
+    tasks: Sequence[TaskNumbers], sample: Sample, not_rendered: Mapping[str, str] | None
+) -> str:
     """What the script fills: filters, the count, the cards."""
     total = sum(task.kept for task in tasks)
     more = " The page is full: raise MAX_BYTES to show more." if sample.full else ""
-    unknown = _named_list(not_rendered)
-    if unknown:
+    unknown = ""
+    if not_rendered is None:
+        unknown = '<p class="lead">Template and shots were not looked up.</p>'
+    elif not_rendered:
         unknown = (
             '<details class="list"><summary>Template and shots are not known for '
-            f"{plural(len(not_rendered), 'task')}</summary><ul>{unknown}</ul></details>"
+            f"{plural(len(not_rendered), 'task')}</summary><ul>{_named_list(not_rendered)}</ul></details>"
         )
     return f"""<section id="examples" aria-labelledby="h-examples"><h2 id="h-examples">Examples</h2>
 <p class="lead">A random sample of the sequences, token by token:

@@ -5,6 +5,7 @@ document shows what a reader would see after typing. No name resolves while the 
 """
 
 import json
+import re
 import shutil
 import subprocess
 from urllib.parse import quote
@@ -14,6 +15,8 @@ import pytest
 from inspection_stand_ins import Elements, byte_tokenizer, page_store
 
 from inters_jax.inspect_data import inspect_data
+from inters_jax.inspection import rendering
+from inters_jax.inspection.rendering import Rendering
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -26,12 +29,24 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
+    """A page on which only the examples of the task letters have a template and shots."""
     folder = tmp_path_factory.mktemp("page")
     tokenizer = byte_tokenizer(folder / "tokenizer")
     page_store(folder / "store")
-    return inspect_data(
-        str(folder / "store"), str(folder / "page.html"), tokenizer=str(tokenizer), render=False
-    )
+
+    def render(store, picks, **_):
+        letters = [pick for pick in picks if pick.task == "letters"]
+        made = {
+            pick: Rendering(pick.index, None, pick.pass_ + 1, 0, (("description", 1), ("item", 9)))
+            for pick in letters
+        }
+        return made, {"numbers": "not <known>"}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rendering, "render", render)
+        return inspect_data(
+            str(folder / "store"), str(folder / "page.html"), tokenizer=str(tokenizer), raw_dir=str(folder)
+        )
 
 
 def opened(path, fragment="", *, log=None):
@@ -75,7 +90,7 @@ def test_examples_are_shown_with_their_tokens_and_loss(page):
     assert tokens[0]["data-name"] == "BOS" and tokens[-1]["data-name"] == "EOS"
     # The first example is of the task letters: one letter and EOS carry loss.
     assert ["l" in a["class"].split() for a in tokens] == [False] * (len(tokens) - 2) + [True] * 2
-    assert document.texts("span", "label") == ["prompt", "completion"]
+    assert document.texts("span", "label") == ["description", "item", "completion"]
 
 
 def test_search_shows_what_holds_every_word(page):
@@ -97,9 +112,20 @@ def test_filters_narrow_to_a_task(page):
     assert document.texts("button", "task") == ["markup", "markup"]
     both = opened(page, "#task=letters&q=" + quote('"pass 1"'))
     assert count(both).startswith("6 of 6 matching")
-    # No example of this store has a known template: there is nothing to choose.
-    hidden = [a for a in document.named("label") if "hidden" in a]
-    assert len(hidden) == 2
+    assert document.texts("span", "label") == ["prompt", "completion"] * 2
+
+
+def test_filters_narrow_to_a_template_and_to_shots(page):
+    document = opened(page, "#template=3")
+    assert count(document).startswith("2 of 2 matching")  # one in each pass
+    assert sorted(document.texts("code", "id")) == ["l/d", "l/d"]
+    facts = {" ".join(document.texts("span", "fact")[start : start + 3]) for start in (0, 5)}
+    assert facts == {"template 3 1 shot pass 0", "template 3 2 shots pass 1"}
+    assert count(opened(page, "#shots=2")).startswith("6 of 6 matching")
+    assert count(opened(page, "#shots=2&template=3&task=letters")).startswith("1 of 1 matching")
+    assert count(opened(page, "#template=unknown")).startswith("14 of 14 matching")
+    # What does not exist filters nothing.
+    assert count(opened(page, "#template=77")).startswith("20 of 26 matching")
 
 
 def test_long_prompts_are_folded_but_never_around_a_match(page):
@@ -117,6 +143,35 @@ def test_a_token_can_be_addressed_and_tells_id_and_position(page):
     assert document.texts("div", "tip") == ['BOS "<s>"id 1 · position 0 of 31read first, never predicted']
     last = opened(page, "#ex=0&token=30").texts("div", "tip")[0]
     assert last == 'EOS "</s>"id 2 · position 30 of 31in the loss: predicted at position 29'
+
+
+def test_keys_move_between_examples_and_tokens(page, tmp_path):
+    """The page's keys, pressed by a script added to a copy without its policy."""
+    pressed = """<script>
+      const press = (key) => document.activeElement.dispatchEvent(
+        new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+      const at = () => document.activeElement.closest(".card")?.dataset.example;
+      const said = [];
+      for (const key of "jjk") { press(key); said.push(at()); }
+      for (const key of ["ArrowRight", "ArrowRight", "End"]) {
+        press(key);
+        said.push(document.getElementById("tip").children[1].textContent);
+      }
+      press("/");
+      said.push(document.activeElement.id);
+      document.title = said.join("|");
+    </script></body>"""
+    copy = tmp_path / "copy.html"
+    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text())
+    copy.write_text(text.replace("</body>", pressed))
+    said = title(opened(copy)).split("|")
+    assert said[:3] == ["0", "1", "0"]
+    assert [word.split(" of ")[0] for word in said[3:6]] == [
+        "id 1 \u00b7 position 0",
+        "id 83 \u00b7 position 1",
+        "id 2 \u00b7 position 30",
+    ]
+    assert said[6] == "q"
 
 
 def test_hostile_text_is_shown_and_not_run(page):

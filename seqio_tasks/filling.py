@@ -57,7 +57,9 @@ class Filler:
     def block(self, row: Row, index: int, draws: Draws) -> tuple[Block, dict[str, Any]]:
         template, pair = self.templates[index], self.pair
         if self.keyword_only:
-            template = keyword_template(template, bool(self.labels))
+            # A reversed template asks for something else than a label: the labels are no options then.
+            labelled = bool(self.labels) and template.output_field == pair.label_field
+            template = keyword_template(template, labelled)
         extras: dict[str, Any] = {}
         if pair.kind == "rank":
             most = self.largest_list

@@ -49,6 +49,7 @@ def read_codec(topics: Path, reformulations: Path, report: SourceReport | None =
     seen = {topic_id: {group_key(row["title"]): SAME_AS_QUERY} for topic_id, row in rows.items()}
     for number, text in lines(reformulations):
         topic_id, _, query = text.partition("\t")
+        query = query.removeprefix("- ")  # a bullet copied along, in two lines of the official file
         if topic_id not in rows or not one_line(query):
             raise DataError(
                 f"{text!r} is not a topic id of {topics.name} and a query, tab between",

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from seqio_tasks import settings
 from seqio_tasks.catalog import pair
 from seqio_tasks.errors import DataError, MissingData
+from seqio_tasks.prompts import Variant, render
 from seqio_tasks.sources import cast, codec, query2doc, web_topics
 from seqio_tasks.sources.common import Row, SourceReport
 from seqio_tasks.sources.splits import BEYOND_CAP, IN_OFFICIAL_TEST, SPLITS, group_key
@@ -127,6 +129,18 @@ def test_web_real_files() -> None:
     assert Counter(row["query_type"] for rows in intent for row in rows) == {"faceted": 189, "ambiguous": 62}
     types = {row["subtopic_type"] for rows in intent for row in rows}
     assert types == {"informational", "navigational"}
+
+
+def test_web_subtopic_types_are_asked_for_without_the_options_of_the_query() -> None:
+    entry = pair("inters_query_intent_classification_trec_web")
+    rows = list(entry.rows(Path(settings.Settings().raw_dir), "train"))
+    for keyword_only in (False, True):
+        typed = Variant(shots=2, template=5, description=False, keyword_only=keyword_only)
+        rendered = render(rows[0], entry, variant=typed, demonstrations=rows, seed=0)
+        assert rendered.targets in ("informational", "navigational") and not rendered.choices
+        assert not any(label in rendered.inputs() for label in entry.labels)
+    asked = render(rows[0], entry, variant=Variant(shots=0), split="test", seed=0)
+    assert asked.choices == ("faceted", "ambiguous")
 
 
 # TREC CAsT
@@ -261,7 +275,7 @@ def test_codec_leaves_out_the_question_itself(tmp_path: Path) -> None:
     topics = write(tmp_path / "topics.json", json.dumps(CODEC_TOPICS))
     queries = write(
         tmp_path / "q.txt",
-        "economics-1\tkite prices\nhistory-2\tsailors\neconomics-1\twhy kites\neconomics-1\tKite prices\n",
+        "economics-1\tkite prices\nhistory-2\t- sailors\neconomics-1\twhy kites\neconomics-1\tKite prices\n",
     )
     report = SourceReport()
     first, second = codec.read_codec(topics, queries, report)

@@ -15,31 +15,34 @@ checkpoint, to the bit. The run folder:
 from __future__ import annotations
 
 import dataclasses
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 
 from inters_jax import mesh as meshes
-from inters_jax.config import operative_config, run_command
+from inters_jax.config import run_command
 from inters_jax.data import provenance
 from inters_jax.data.loader import PackedBatches
-from inters_jax.data.token_store import TokenStore, write_json
+from inters_jax.data.token_store import TokenStore
 from inters_jax.models import huggingface, loading
 from inters_jax.models.config import DecoderConfig
-from inters_jax.models.decoder import Decoder, abstract_model, logical_axes
+from inters_jax.models.decoder import abstract_model, logical_axes
 from inters_jax.training import loss, stores
 from inters_jax.training import step as steps
-from inters_jax.training.checkpoints import Checkpoints, checkpoint_steps, config_hash, restore_params
+from inters_jax.training.checkpoints import Checkpoints, checkpoint_steps, config_hash
 from inters_jax.training.compiling import CompiledStep
 from inters_jax.training.loop import Outcome, run_training
 from inters_jax.training.metrics import MetricWriter
 from inters_jax.training.optimizer import AdamW
 from inters_jax.training.progress import Progress
+from inters_jax.training.start import (
+    random_parameters,
+    read_parameters,
+    write_model_folder,
+    write_operative_config,
+)
 
 STARTS = ("pretrained", "random")
 
@@ -136,6 +139,9 @@ def train(
     finally:
         preparation.stop()
     _check_vocabulary(config, store, tokenizer)
+    if isinstance(source, DecoderConfig):  # a bare shape knows no tokenizer: it takes on the ends of this one
+        ends = store.manifest["tokenizer"]
+        config = dataclasses.replace(config, bos_id=ends["bos_id"], eos_id=ends["eos_id"], stop_ids=())
     batches = PackedBatches(
         store,
         batch_rows=batch_size,
@@ -171,9 +177,12 @@ def train(
         length=max_length,
         announce=progress.line,
     )
-    expected = found[-1] if found else 0
-    if expected < total:  # compile while the parameters are read
-        train_step.start(batches.statistics(expected)["loss_positions"])
+
+    def compile_for(number: int) -> None:
+        if number < total:
+            train_step.start(batches.statistics(number)["loss_positions"])
+
+    compile_for(found[-1] if found else 0)  # while the parameters are read
     identity = {
         "model": config_hash(config.to_hf()),
         "store": store.fingerprint,
@@ -222,6 +231,7 @@ def train(
             total_steps=total,
             checkpoint_every=checkpoint_every,
             log_every=log_every,
+            look_ahead=compile_for,
         )
     finally:
         progress.close()
@@ -269,30 +279,6 @@ def _describe_data(batches: PackedBatches, store: TokenStore, total: int) -> str
     )
 
 
-def random_parameters(config: DecoderConfig, seed: int, shardings: Any) -> steps.Parameters:
-    """Random float32 parameters, each device making its own part."""
-
-    def start() -> steps.Parameters:
-        return steps.parameters_of(Decoder(config, rngs=nnx.Rngs(params=seed)))
-
-    # Run once: on CPUs optimising this program takes three times as long as running it unoptimised.
-    options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
-    return jax.jit(start, out_shardings=shardings, compiler_options=options)()
-
-
-def read_parameters(source: str | Path, abstract: steps.Parameters, shardings: Any) -> steps.Parameters:
-    """Float32 parameters of a Hugging Face folder or of the newest checkpoint of a run, on their devices."""
-    if not loading.is_run(source):
-        model = huggingface.load(source, param_dtype=jnp.float32, param_shardings=shardings)
-        return steps.parameters_of(model)
-    placed = jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, jnp.float32, sharding=sharding),
-        abstract,
-        shardings,
-    )
-    return restore_params(source, None, placed)
-
-
 def _farewell(run: Path, outcome: Outcome, total: int) -> str:
     if outcome.stopped_by is None:
         return f"finished: {run}, step {outcome.step}"
@@ -300,34 +286,6 @@ def _farewell(run: Path, outcome: Outcome, total: int) -> str:
         f"stopped by {outcome.stopped_by} after step {outcome.step} of {total}; checkpoint saved. "
         "The same command continues from here"
     )
-
-
-def write_model_folder(run: Path, config: DecoderConfig, tokenizer: str) -> None:
-    """``model/`` of the run folder: config.json and tokenizer, what a checkpoint needs to be a model."""
-    folder = run / loading.RUN_MODEL
-    if folder.exists():
-        return
-    run.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=run, prefix=".model.") as work:
-        made = Path(work) / loading.RUN_MODEL
-        made.mkdir()
-        write_json(made / "config.json", config.to_hf())
-        path = Path(tokenizer)
-        huggingface.copy_tokenizer(path if path.exists() else huggingface.folder_of(tokenizer), made)
-        shutil.move(str(made), folder)
-
-
-def write_operative_config(run: Path, step: int) -> None:
-    """``operative_config.gin``; another one from an earlier start of the run stays under its own name."""
-    file = run / "operative_config.gin"
-    text = operative_config()
-    if file.exists():
-        if file.read_text(encoding="utf-8") == text:
-            return
-        file.replace(run / f"operative_config.before_step_{step}.gin")
-    partial = file.with_name(file.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(file)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,9 @@ from inters_jax.training.step import Batch, StepMetrics, TrainState
 # Steps that may be queued on the devices before the host reads the figures of the oldest.
 AHEAD = 2
 
+# How many steps before its turn a batch is looked at: time to compile a program for it in the background.
+LOOK_AHEAD = 16
+
 
 class NonFiniteLoss(ArithmeticError):
     """The loss or the gradient of a step was not finite; the message names the examples of the batch."""
@@ -179,6 +182,7 @@ def run_training(
     total_steps: int,
     checkpoint_every: int,
     log_every: int,
+    look_ahead: Callable[[int], object] = lambda number: None,
 ) -> Outcome:
     """Train from the step of `state` to `total_steps`, or until a signal asks to stop.
 
@@ -195,6 +199,7 @@ def run_training(
         total_steps: length of the whole run.
         checkpoint_every: steps between checkpoints.
         log_every: steps between records.
+        look_ahead: called with the number of a batch `LOOK_AHEAD` steps before its turn, to compile for it.
     """
     start = int(state.step)
     reader = Reader(batches, model_dir)
@@ -205,6 +210,8 @@ def run_training(
         for host_batch in stream:
             state, metrics = train_step(state, meshes.to_devices(mesh, host_batch, batches.batch_rows))
             reader.queue(step, metrics)
+            if step + LOOK_AHEAD < total_steps:
+                look_ahead(step + LOOK_AHEAD)
             step += 1
             stopped_by = signals.received(step)
             last = step >= total_steps or stopped_by is not None

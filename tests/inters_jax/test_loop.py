@@ -16,13 +16,13 @@ from training_stand_ins import TINY, make_store
 from inters_jax import mesh as meshes
 from inters_jax.data.loader import PackedBatches
 from inters_jax.models.decoder import abstract_model, logical_axes
-from inters_jax.train import random_parameters
 from inters_jax.training import step as steps
 from inters_jax.training.checkpoints import Checkpoints, checkpoint_steps
 from inters_jax.training.loop import NonFiniteLoss, StopSignals, run_training
 from inters_jax.training.metrics import MetricWriter, Window, read_metrics
 from inters_jax.training.optimizer import AdamW
 from inters_jax.training.progress import Progress, seconds_since_process_start
+from inters_jax.training.start import random_parameters
 
 
 class Disturbed(PackedBatches):

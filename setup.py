@@ -58,6 +58,14 @@ setup(
     extras_require={
         "tpu": ["jax[tpu]>=0.10,<0.11"],
         "cuda": ["jax[cuda12]>=0.10,<0.11"],
+        # SeqIO's offline caching, in an environment of its own: Beam 2.77 refuses protobuf 7, which newer
+        # sentencepiece needs, and writes TFRecord files only with google-crc32c (it does not ask for it).
+        "beam": [
+            "apache-beam>=2.77,<3",
+            "protobuf>=6.33,<7",
+            "sentencepiece==0.2.1",
+            "google-crc32c>=1.5",
+        ],
         "test": [
             "pytest>=8",
             "pytest-xdist>=3",

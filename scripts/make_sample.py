@@ -15,7 +15,9 @@ from pathlib import Path
 
 import sample_documents
 import sample_queries_a
+import sample_queries_b
 import sample_ranking
+import sample_sessions
 import sample_topics
 import train_tokenizer
 
@@ -40,6 +42,14 @@ PARTS: tuple[Callable[[], dict[str, str]], ...] = (
     sample_queries_a.codec,
     sample_queries_a.trec_cast,
     sample_queries_a.trec_web,
+    sample_queries_b.qrecc,
+    sample_queries_b.canard,
+    sample_queries_b.gecor,
+    sample_queries_b.mimics_duo,
+    sample_queries_b.clariq_fkw,
+    sample_queries_b.raocq,
+    sample_sessions.aol,
+    sample_sessions.mantis,
 )
 
 README = """# Sample collection

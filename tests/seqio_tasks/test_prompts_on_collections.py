@@ -14,6 +14,7 @@ import pytest
 from seqio_tasks import settings, templates
 from seqio_tasks.catalog import PAIRS, Pair
 from seqio_tasks.errors import DataError, MissingData
+from seqio_tasks.metrics.labels import split_labels
 from seqio_tasks.prompts import Variant, render
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,7 +45,8 @@ def _fill_all(folder: Path, entry: Pair) -> None:
             text = rendered.inputs()
             assert text.startswith(descriptions) and text.endswith(f"\n{template.cue}\n")
             assert rendered.targets.strip() == rendered.targets != ""
-            assert not rendered.choices or rendered.targets in rendered.choices
+            stated = split_labels(rendered.targets) if entry.multi_label else [rendered.targets]
+            assert not rendered.choices or set(stated) <= set(rendered.choices)
             asked = rendered.item.text()
             own = {block.text() for block in rendered.demonstrations}
             assert asked not in own

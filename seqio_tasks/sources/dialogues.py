@@ -1,0 +1,140 @@
+"""MANtIS: information-seeking dialogues whose utterances carry one or several intents.
+
+    merged_train_intents.json, merged_dev_intents.json, merged_test_intents.json
+    {"17": {"category": "apple", "title": "...", "has_intent_labels": true,
+            "utterances": [{"actor_type": "user", "utterance_pos": 1, "utterance": "...", "intent": ["OQ"]}]}}
+
+The files hold all 80,000 dialogues in one line; 1,356 of them are labelled, the others lack
+``has_intent_labels`` and are no records of this task. They are read one by one, since a whole file as Python
+objects takes gigabytes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from seqio_tasks.errors import DataError
+from seqio_tasks.sources.common import Row, SourceReport, find_file, one_line
+from seqio_tasks.sources.splits import group_key, select_three
+
+INTENTS = {
+    "OQ": "original question",
+    "FD": "further details",
+    "FQ": "follow up question",
+    "IR": "information request",
+    "PA": "potential answer",
+    "PF": "positive feedback",
+    "NF": "negative feedback",
+    "GG": "greetings / gratitude",
+    "O": "other",
+}
+NO_LABEL = "utterance without a label in a labelled dialogue"
+NO_TEXT = "labelled utterance without text"
+
+_FILES = {"train": "train", "validation": "dev", "test": "test"}
+_BLANKS = re.compile(r"[ \t\r\n]*")
+
+
+def json_members(path: Path) -> Iterator[tuple[str, Any]]:
+    """(name, value) of every member of a file's one JSON object, one at a time."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"not UTF-8 ({error})", path=path, todo="download the file again") from None
+    decoder = json.JSONDecoder()
+    position, mark = _mark(text, 0, "{", path)
+    while mark != "}":
+        if mark == "{" and text.startswith("}", position):
+            return
+        try:
+            name, position = decoder.raw_decode(text, position)
+            position, _ = _mark(text, position, ":", path)
+            value, position = decoder.raw_decode(text, position)
+        except json.JSONDecodeError as error:
+            raise DataError(
+                f"not JSON ({error.msg}, column {error.colno})",
+                path=path,
+                line=error.lineno,
+                todo="download the file again",
+            ) from None
+        yield name, value
+        position, mark = _mark(text, position, ",}", path)
+
+
+def _mark(text: str, position: int, wanted: str, path: Path) -> tuple[int, str]:
+    """The next character, which must be one of `wanted`, and where the text behind it begins."""
+    position = _blanks(text, position)
+    if position == len(text) or text[position] not in wanted:
+        found = repr(text[position]) if position < len(text) else "the end of the file"
+        raise DataError(
+            f"{found}, expected {' or '.join(wanted)}",
+            path=path,
+            line=text.count("\n", 0, position) + 1,
+            todo="use the official file, one JSON object of dialogues",
+        )
+    return _blanks(text, position + 1), text[position]
+
+
+def _blanks(text: str, position: int) -> int:
+    match = _BLANKS.match(text, position)
+    return match.end() if match else position
+
+
+def read_mantis(path: Path, name: str, report: SourceReport | None = None) -> tuple[list[Row], list[str]]:
+    """Rows {example_id, title, turn_title, context: list, query_type}, and the key of each one's dialogue.
+
+    query_type lists the intents, "potential answer, further details", in the order of the file. context is
+    what was said before as "user: ..." and "agent: ..." lines; the first utterance has none. One official
+    dialogue (10298 of train) has an utterance without labels, which is left out and counted.
+    """
+    rows: list[Row] = []
+    keys: list[str] = []
+    for number, dialogue in json_members(path):
+        try:
+            if not dialogue.get("has_intent_labels"):
+                continue
+            title, said = one_line(dialogue["title"]), []
+            for utterance in dialogue["utterances"]:
+                speaker, text = utterance["actor_type"], one_line(utterance["utterance"])
+                codes = [code.strip() for code in utterance.get("intent", ())]
+                if unknown := sorted({code for code in codes if code} - set(INTENTS)):
+                    raise ValueError(f"intent {unknown[0]!r} is none of {', '.join(INTENTS)}")
+                intents = list(dict.fromkeys(INTENTS[code] for code in codes if code))
+                if intents and text:
+                    rows.append(
+                        {
+                            "example_id": f"mantis/{name}/{number}_{utterance['utterance_pos']}",
+                            "title": title,
+                            "turn_title": text,
+                            "context": list(said),
+                            "query_type": ", ".join(intents),
+                        }
+                    )
+                    keys.append(group_key(title))
+                elif report is not None:
+                    report[NO_TEXT if intents else NO_LABEL] += 1
+                said.append(f"{speaker}: {text}")
+            if not title:
+                raise ValueError("empty title")
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise DataError(
+                f"dialogue {number}: not a MANtIS dialogue ({type(error).__name__}: {error})",
+                path=path,
+                todo="use the official files of json_dataset_with_intents.7z",
+            ) from None
+    return rows, keys
+
+
+def mantis(raw_dir: Path, split: str, report: SourceReport | None = None) -> Iterator[Row]:
+    """MANtIS: official train, dev and test files; dialogues of one title are on one side."""
+
+    def read(part: str) -> tuple[list[Row], list[str]]:
+        file = f"merged_{_FILES[part]}_intents.json"
+        path = find_file(raw_dir, "mantis", (file, f"**/{file}"), f"MANtIS {_FILES[part]} file")
+        return read_mantis(path, _FILES[part], report if part == split else None)
+
+    yield from select_three(read, split, report)

@@ -73,14 +73,18 @@ def one_blank_line_less(text: str) -> str:
 
 
 def document_text(document: Mapping[str, Any]) -> str:
-    """`title: T` above `content: C`; the bare text when the document has no title.
+    """`title: T` above `content: C`; the bare text when the document has no title, and the other way round.
 
     >>> document_text({"title": "Bees", "text": "They dance."})
     'title: Bees\\ncontent: They dance.'
+    >>> document_text({"title": "Bees", "text": ""})
+    'title: Bees'
     """
     title = one_blank_line_less(document.get("title") or "")
     text = one_blank_line_less(document["text"])
-    return f"title: {title}\ncontent: {text}" if title else text
+    if not title:
+        return text
+    return f"title: {title}\ncontent: {text}" if text else f"title: {title}"
 
 
 def numbered_documents(documents: Sequence[Mapping[str, Any]], style: Style) -> Chunks:

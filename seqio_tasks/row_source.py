@@ -17,8 +17,8 @@ from weakref import WeakValueDictionary
 from seqio_tasks import catalog, ranking, settings
 from seqio_tasks.catalog import Pair, Row
 from seqio_tasks.errors import MissingData
-from seqio_tasks.sources import beir
 from seqio_tasks.sources.common import SourceReport
+from seqio_tasks.sources.retrieval_sets import collection
 
 SPLITS = ("train", "validation", "test")
 
@@ -54,7 +54,7 @@ def load_rows(pair: Pair, split: str, *, raw_dir: str | None = None, rerank: boo
         if found is None:
             report = SourceReport()
             if rerank:
-                rows = list(ranking.rerank_rows(_beir_folder(pair, raw_dir), split))
+                rows = list(ranking.set_rerank_rows(collection(pair.dataset), raw_dir, split))
             else:
                 rows = list(pair.rows(raw_dir, split, report=report))
             if not rows:
@@ -87,7 +87,7 @@ def _count(name: str, split: str, raw_dir: str) -> int:
     if split in pair.counts and has_official_files(pair, raw_dir):
         return pair.counts[split]
     if pair.kind == "rank":  # without its corpus: searching it for negatives would take long
-        judged = beir.read_qrels(_beir_folder(pair, raw_dir), split)
+        judged = collection(pair.dataset).qrels(raw_dir, split)
         return sum(any(grade > 0 for grade in grades.values()) for grades in judged.values())
     return len(load_rows(pair, split, raw_dir=raw_dir).rows)
 
@@ -118,9 +118,12 @@ def missing(pair: Pair, split: str, *, raw_dir: str | None = None) -> str | None
 
 
 def read_qrels(pair: Pair, split: str, *, raw_dir: str | None = None) -> dict[str, dict[str, int]]:
-    """All judgments of a split of a ranking pair: query id -> document id -> grade."""
+    """All judgments of a split of a ranking pair: query id -> document id -> grade.
+
+    Where a collection has several forums, the ids carry their prefixes.
+    """
     raw_dir = settings.current().raw_dir if raw_dir is None else raw_dir
-    return beir.read_qrels(_beir_folder(pair, raw_dir), split)
+    return collection(pair.dataset).qrels(raw_dir, split)
 
 
 def forget() -> None:
@@ -129,7 +132,3 @@ def forget() -> None:
         _kept.clear()
         _alive.clear()
     _count.cache_clear()
-
-
-def _beir_folder(pair: Pair, raw_dir: str) -> Path:
-    return beir.beir_folder(raw_dir, pair.folder.removeprefix("beir_"))

@@ -32,6 +32,7 @@ from seqio_tasks.encoding import Encoded
 from seqio_tasks.forms import Form, forms_of
 from seqio_tasks.metrics import seqio_metrics
 from seqio_tasks.pipeline import InstructionSource, encode_dataset, keep_fitting
+from seqio_tasks.sources.retrieval_sets import collection
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
 VOCABULARY = HuggingFaceVocabulary()  # of the settings in force when it is used
@@ -159,7 +160,9 @@ def _text(value: Any) -> str:
 
 def metric_of(pair: Pair, form: Form) -> Callable[..., dict[str, float]]:
     if form.rerank:
-        return seqio_metrics.rerank_metric(pair.metrics, functools.partial(row_source.read_qrels, pair))
+        qrels = functools.partial(row_source.read_qrels, pair)
+        prefixes = collection(pair.dataset).prefixes
+        return seqio_metrics.rerank_metric(pair.metrics, qrels, prefixes=prefixes)
     if form.choices:
         return seqio_metrics.choice_metric(pair.labels, multi_label=pair.multi_label)
     if pair.kind == "rank":  # the forms of a ranking question have short answers: Yes, a number, an order

@@ -124,16 +124,27 @@ def choice_scores(
 
 
 def rerank_metric(
-    measures: Sequence[str], qrels: Callable[[str], Qrels], choices: Sequence[str] = ("Yes", "No")
+    measures: Sequence[str],
+    qrels: Callable[[str], Qrels],
+    choices: Sequence[str] = ("Yes", "No"),
+    prefixes: Sequence[str] = (),
 ) -> Callable[..., dict[str, float]]:
     """The metric function of pointwise reranking.
 
     qrels: split -> all judgments of that split, so that queries and relevant documents that the first stage
         did not find count as well.
+    prefixes: of the query ids of each part of a collection (forums); measures are computed for each part and
+        averaged over the parts that have queries. Empty: one collection.
     """
     for measure in measures:
         parse_measure(measure)
-    return functools.partial(rerank_scores, measures=tuple(measures), qrels=qrels, choices=tuple(choices))
+    return functools.partial(
+        rerank_scores,
+        measures=tuple(measures),
+        qrels=qrels,
+        choices=tuple(choices),
+        prefixes=tuple(prefixes),
+    )
 
 
 def rerank_scores(
@@ -143,10 +154,12 @@ def rerank_scores(
     measures: Sequence[str],
     qrels: Callable[[str], Qrels],
     choices: Sequence[str],
+    prefixes: Sequence[str] = (),
 ) -> dict[str, float]:
     """Ranking measures in 0..1 of the order by log-likelihood("Yes") - log-likelihood("No").
 
     scores: float [rows], two rows for each (query, document). Ties keep the order of the first stage.
+    prefixes: of the parts of a collection; the measures are the mean over its parts.
     """
     values = _scores(targets, scores)
     splits = {target["split"] for target in targets}
@@ -173,9 +186,19 @@ def rerank_scores(
         differences = [entry[0] for entry in entries]
         tied += len(differences) - len(set(differences))
         run[query] = {document: float(len(entries) - place) for place, (_, _, document) in enumerate(entries)}
-    result = evaluate_run(qrels(splits.pop()), run, measures)
-    counts = {name: float(result.counts[name]) for name in ("queries", "queries_missing", "documents")}
-    return result.means | counts | {"tied": float(tied)}
+    judged = qrels(splits.pop())
+    results = []
+    for prefix in prefixes or ("",):
+        graded = {query: judged[query] for query in judged if query.startswith(prefix)}
+        if graded or not prefixes:
+            part = {query: found for query, found in run.items() if query.startswith(prefix)}
+            results.append(evaluate_run(graded, part, measures))
+    means = {name: sum(result.means[name] for result in results) / len(results) for name in results[0].means}
+    counts = {
+        name: float(sum(result.counts[name] for result in results))
+        for name in ("queries", "queries_missing", "documents")
+    }
+    return means | counts | {"tied": float(tied)} | ({"parts": float(len(results))} if prefixes else {})
 
 
 def _scores(targets: Sequence[Target], scores: Any) -> list[float]:

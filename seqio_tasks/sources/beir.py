@@ -4,21 +4,39 @@
     queries.jsonl  {"_id": "PLAIN-3", "text": "...", "metadata": {...}}
     qrels/*.tsv    query-id<TAB>corpus-id<TAB>score, with a header line and CRLF line ends
 
-The official zip, unpacked, is such a folder. Grades may be 0 (judged, not relevant) and above.
+The official zip, unpacked, is such a folder. Grades may be 0 (judged, not relevant) and above. The original
+form of MS MARCO is read as well (`read_queries`, `read_judgments` and `corpus_index` look for both):
+
+    collection.tsv  pid<TAB>text          queries.*.tsv  qid<TAB>text          qrels.*.tsv  qid 0 pid 1
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from seqio_tasks.errors import DataError, MissingData
-from seqio_tasks.sources.common import SourceReport, json_lines, one_line, tsv_rows
-from seqio_tasks.sources.splits import IN_OFFICIAL_DEV, IN_OFFICIAL_TEST, assign, check_split, group_key
+from seqio_tasks.sources.common import Row, SourceReport, json_lines, lines, one_line, tsv_rows
+from seqio_tasks.sources.splits import (
+    IN_OFFICIAL_DEV,
+    IN_OFFICIAL_TEST,
+    check_split,
+    group_key,
+    select,
+    select_official,
+    select_three,
+)
+
+__all__ = [
+    "IN_OFFICIAL_DEV", "IN_OFFICIAL_TEST", "QUERY_WITHOUT_TEXT", "Document", "Part", "Qrels", "SplitFiles",
+    "beir_folder", "iterate_corpus", "read_corpus", "read_judgments", "read_qrels", "read_qrels_file",
+    "read_queries", "split_qrels",
+]  # fmt: skip
 
 Qrels = dict[str, dict[str, int]]
 QUERY_WITHOUT_TEXT = "judged query without text"
+CORPUS_FILES = ("corpus.jsonl", "collection.tsv")
 
 
 class Document(NamedTuple):
@@ -32,59 +50,102 @@ class Document(NamedTuple):
         return f"{self.title} {self.text}".strip()
 
 
-def beir_folder(raw_dir: Path | str, name: str) -> Path:
-    """``raw_dir/beir_<name>`` or ``raw_dir/beir_<name>/<name>`` (as the official zip unpacks)."""
-    outer = Path(raw_dir) / f"beir_{name}"
-    for folder in (outer, outer / name):
-        if (folder / "corpus.jsonl").is_file():
+class Part(NamedTuple):
+    """One BEIR folder of a collection; `prefix` keeps the ids of its parts apart ("android/")."""
+
+    folder: Path
+    prefix: str = ""
+
+
+class SplitFiles(NamedTuple):
+    """Which qrels file (its name without .tsv) stands behind each split.
+
+    train:      "" when there is none: the test queries are divided by the rule of `splits`
+    validation: "" when there is none: validation is taken from the training queries by that rule
+    beside:     a file, where it exists, whose queries are not trained on either
+    """
+
+    train: str = "train"
+    validation: str = "dev"
+    test: str = "test"
+    beside: str = ""
+
+
+def beir_folder(raw_dir: Path | str, name: str, unzipped: str = "") -> Path:
+    """``raw_dir/beir_<name>``, or the folder in it that the official zip (called `unzipped`) makes."""
+    outer, unzipped = Path(raw_dir) / f"beir_{name}", unzipped or name
+    for folder in (outer, outer / unzipped):
+        if any((folder / corpus).is_file() for corpus in CORPUS_FILES):
             return folder
     raise MissingData(
-        "no corpus.jsonl here", path=outer, todo=f"unpack the official BEIR zip {name}.zip into {outer}"
+        "no corpus.jsonl here", path=outer, todo=f"unpack the official BEIR zip {unzipped}.zip into {outer}"
     )
+
+
+def document(record: dict[str, Any], path: Path, line: int | None = None) -> tuple[str, Document]:
+    """(doc_id, Document) of one object of corpus.jsonl."""
+    doc_id = _text(record, "_id", path, line)
+    if not doc_id:
+        raise DataError("empty _id", path=path, line=line, todo="every document needs its own _id")
+    title, text = _text(record, "title", path, line, ""), _text(record, "text", path, line)
+    return doc_id, Document(one_line(title), one_line(text))
 
 
 def iterate_corpus(folder: Path | str) -> Iterator[tuple[str, Document]]:
     """(doc_id, Document) in file order, without holding the corpus in memory."""
     path = _existing(folder, "corpus.jsonl")
     for number, record in json_lines(path):
-        doc_id = _text(record, "_id", path, number)
-        if not doc_id:
-            raise DataError("empty _id", path=path, line=number, todo="every document needs its own _id")
-        yield (
-            doc_id,
-            Document(
-                one_line(_text(record, "title", path, number, "")),
-                one_line(_text(record, "text", path, number)),
-            ),
-        )
+        yield document(record, path, number)
 
 
 def read_corpus(folder: Path | str) -> dict[str, Document]:
-    """doc_id -> Document(title, text), in file order."""
+    """doc_id -> Document(title, text), in file order; `corpus_index.Corpus` is the same on disk."""
     corpus: dict[str, Document] = {}
-    for doc_id, document in iterate_corpus(folder):
+    for doc_id, found in iterate_corpus(folder):
         if doc_id in corpus:
             raise DataError(
                 f"document {doc_id!r} appears twice",
                 path=Path(folder) / "corpus.jsonl",
                 todo="keep one of the two",
             )
-        corpus[doc_id] = document
+        corpus[doc_id] = found
     return corpus
 
 
 def read_queries(folder: Path | str) -> dict[str, str]:
     """query id -> query text on one line, in file order (all splits together, as BEIR ships them)."""
-    path = _existing(folder, "queries.jsonl")
     queries: dict[str, str] = {}
-    for number, record in json_lines(path):
-        query_id = _text(record, "_id", path, number)
-        if query_id in queries:
+    for query_id, text, _, path, number in _queries(folder):
+        if queries.get(query_id, text) != text or (query_id in queries and path.suffix == ".jsonl"):
             raise DataError(
                 f"query {query_id!r} appears twice", path=path, line=number, todo="keep one of the two"
             )
-        queries[query_id] = one_line(_text(record, "text", path, number))
+        queries[query_id] = text
     return queries
+
+
+def _queries(folder: Path | str) -> Iterator[tuple[str, str, dict[str, Any], Path, int]]:
+    """(query id, text, metadata, file, line) of queries.jsonl, or of queries.*.tsv where that is missing."""
+    tables = sorted(Path(folder).glob("queries.*.tsv"))
+    if tables and not (Path(folder) / "queries.jsonl").is_file():
+        for path in tables:
+            for number, text in lines(path):
+                query_id, tab, query = text.partition("\t")
+                if not tab or not query_id:
+                    raise DataError("expected qid<TAB>text", path=path, line=number, todo="check the line")
+                yield query_id, one_line(query), {}, path, number
+        return
+    path = _existing(folder, "queries.jsonl")
+    for number, record in json_lines(path):
+        metadata = record.get("metadata")
+        text = one_line(_text(record, "text", path, number))
+        yield (
+            _text(record, "_id", path, number),
+            text,
+            metadata if isinstance(metadata, dict) else {},
+            path,
+            number,
+        )
 
 
 def read_qrels_file(path: Path | str) -> Qrels:
@@ -115,44 +176,87 @@ def read_qrels_file(path: Path | str) -> Qrels:
     return qrels
 
 
+def judgment_file(folder: Path | str, name: str) -> Path:
+    """The qrels file of that name: qrels/<name>.tsv, or as MS MARCO has it, the small one first."""
+    folder = Path(folder)
+    names = (f"qrels/{name}.tsv", f"qrels.{name}.small.tsv", f"qrels.{name}.tsv")
+    return next((folder / file for file in names if (folder / file).is_file()), folder / names[0])
+
+
+def read_judgments(folder: Path | str, name: str) -> Qrels:
+    """`read_qrels_file` of a folder's "train", "dev" or "test", in either form."""
+    path = judgment_file(folder, name)
+    if path.parent.name == "qrels":
+        return read_qrels_file(path)
+    from seqio_tasks.metrics.trec_files import read_qrels as read_trec_qrels
+
+    return read_trec_qrels(path)
+
+
 def read_qrels(folder: Path | str, split: str, report: SourceReport | None = None) -> Qrels:
     """query id -> {doc id: grade} of one split: "train", "validation" (also "dev") or "test".
 
-    The official files are taken as they are, with two exceptions: a folder without dev.tsv gives validation
-    from the training queries by the rule of `splits`; and a query whose text is also in the test set (or, for
-    training, in the dev set) is left out and counted, so that no test query is trained on. A folder without
-    train.tsv has only a test set: its queries are never handed out as training data.
+    The official files are taken as they are, with three exceptions: a folder without dev.tsv gives validation
+    from the training queries by the rule of `splits`; a query whose text is also in the test set (or, for
+    training, in the dev set) is left out and counted, so that no test query is trained on; and of more than
+    10,000 training queries 10,000 are kept. A folder without train.tsv has only a test set here;
+    `retrieval_sets` knows which sets divide it.
     """
-    folder = Path(folder)
+    has_dev = judgment_file(folder, "dev").is_file()
+    files = SplitFiles(validation="dev" if has_dev else "")
+    return split_qrels((Part(Path(folder)),), files, split, report)
+
+
+def split_qrels(
+    parts: Sequence[Part],
+    files: SplitFiles,
+    split: str,
+    report: SourceReport | None = None,
+    *,
+    key_field: str = "",
+) -> Qrels:
+    """The judgments of one split over all parts, their prefixes before query and document ids.
+
+    key_field: the metadata field by which queries are divided, where it is not their text (two tasks that
+        share a dataset must agree on the split).
+    """
     split = "validation" if split == "dev" else split
     check_split(split)
-    if split == "test":
-        return read_qrels_file(folder / "qrels" / "test.tsv")
-    queries = read_queries(folder)
-    test = read_qrels_file(folder / "qrels" / "test.tsv")
-    has_dev = (folder / "qrels" / "dev.tsv").is_file()
-    dev = read_qrels_file(folder / "qrels" / "dev.tsv") if has_dev else {}
-    tested = {group_key(queries[query_id]) for query_id in test if query_id in queries}
-    validated = {group_key(queries[query_id]) for query_id in dev if query_id in queries}
-    pool = dev if has_dev and split == "validation" else read_qrels_file(folder / "qrels" / "train.tsv")
-    kept: Qrels = {}
-    for query_id, judged in pool.items():
-        if query_id not in queries:
-            _count(report, QUERY_WITHOUT_TEXT)
-        elif query_id in test or group_key(queries[query_id]) in tested:
-            _count(report, IN_OFFICIAL_TEST)
-        elif split == "train" and (query_id in dev or group_key(queries[query_id]) in validated):
-            _count(report, IN_OFFICIAL_DEV)
-        else:
-            kept[query_id] = judged
-    if has_dev:
-        return kept
-    # The 10,000-row cap of the rule is about rendered rows; a ranking source samples queries itself.
-    places = assign([group_key(queries[query_id]) for query_id in kept], official_test=True)
+    if split == "test" and files.train:
+        return _merged(parts, files.test)
+    own = files.train or files.test if split == "train" or not files.validation else files.validation
+    keys = {
+        part.prefix + query_id: group_key(str(metadata.get(key_field) or text))
+        for part in parts
+        for query_id, text, metadata, _, _ in _queries(part.folder)
+    }
+
+    def read(file: str) -> tuple[list[Row], list[str]]:
+        rows: list[Row] = []
+        for query_id, judged in _merged(parts, file).items():
+            if query_id in keys:
+                rows.append({"query_id": query_id, "judged": judged})
+            elif report is not None and file == own:
+                report[QUERY_WITHOUT_TEXT] += 1
+        return rows, [keys[row["query_id"]] for row in rows]
+
+    if not files.train:
+        kept = select(*read(files.test), split, report)
+    elif files.validation:
+        kept = select_three(lambda name: read(getattr(files, name)), split, report)
+    else:
+        held_out = set(read(files.test)[1])
+        if files.beside and all(judgment_file(part.folder, files.beside).is_file() for part in parts):
+            held_out |= set(read(files.beside)[1])
+        kept = select_official(*read(files.train), held_out, split, report)
+    return {row["query_id"]: row["judged"] for row in kept}
+
+
+def _merged(parts: Sequence[Part], file: str) -> Qrels:
     return {
-        query_id: kept[query_id]
-        for query_id, place in zip(kept, places, strict=True)
-        if (place or "train") == split
+        prefix + query_id: {prefix + doc_id: grade for doc_id, grade in judged.items()}
+        for folder, prefix in parts
+        for query_id, judged in read_judgments(folder, file).items()
     }
 
 
@@ -163,7 +267,9 @@ def _existing(folder: Path | str, name: str) -> Path:
     return path
 
 
-def _text(record: dict[str, object], field: str, path: Path, line: int, default: str | None = None) -> str:
+def _text(
+    record: dict[str, object], field: str, path: Path, line: int | None, default: str | None = None
+) -> str:
     value = record.get(field, default)
     if isinstance(value, int) and field == "_id":
         value = str(value)
@@ -172,8 +278,3 @@ def _text(record: dict[str, object], field: str, path: Path, line: int, default:
             f"field {field!r} is {value!r}, expected text", path=path, line=line, todo="check the record"
         )
     return value
-
-
-def _count(report: SourceReport | None, reason: str) -> None:
-    if report is not None:
-        report[reason] += 1

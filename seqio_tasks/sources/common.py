@@ -73,25 +73,29 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
 def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line number, object) of every non-blank line of a JSON-lines file."""
     for number, text in lines(path):
-        if not text.strip():
-            continue
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"not JSON ({error.msg}, column {error.colno})",
-                path=path,
-                line=number,
-                todo="download the file again",
-            ) from None
-        if not isinstance(value, dict):
-            raise DataError(
-                f"a JSON {type(value).__name__}, expected an object",
-                path=path,
-                line=number,
-                todo="check the file",
-            )
-        yield number, value
+        if text.strip():
+            yield number, json_object(text, path, number)
+
+
+def json_object(text: str, path: Path, number: int | None = None) -> dict[str, Any]:
+    """The object on one line of a JSON-lines file; path and line number are for complaints."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"not JSON ({error.msg}, column {error.colno})",
+            path=path,
+            line=number,
+            todo="download the file again",
+        ) from None
+    if not isinstance(value, dict):
+        raise DataError(
+            f"a JSON {type(value).__name__}, expected an object",
+            path=path,
+            line=number,
+            todo="check the file",
+        )
+    return value
 
 
 def tsv_rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:

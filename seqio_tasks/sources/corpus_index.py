@@ -1,0 +1,175 @@
+"""A corpus as a mapping that stays on disk: an index of line offsets, documents read when asked for.
+
+MS MARCO has 8.8 million passages, the Wikipedia sets 2.7 to 5.4 million: as Python objects they would take
+several gigabytes. The index takes twenty bytes per document: where its line begins, and a 64-bit hash of its
+id. A document found by its hash is read and its id compared, so two ids with one hash do no harm.
+
+The index of a large file is kept under the cache directory of the settings, by path, size and time of change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import logging
+import mmap
+from array import array
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from seqio_tasks import settings
+from seqio_tasks.errors import DataError, MissingData
+from seqio_tasks.metrics.trec_files import replacing
+from seqio_tasks.sources import beir
+from seqio_tasks.sources.beir import Document
+from seqio_tasks.sources.common import json_object, one_line
+from seqio_tasks.sources.splits import stable_hash
+
+log = logging.getLogger(__name__)
+
+KEEP_FROM = 64 << 20  # bytes of a corpus file from which its index is kept on disk
+_VERSION = 1
+
+
+class _Index(NamedTuple):
+    """offsets uint64 [n] of lines in file order; hashes uint64 [n] ascending; places uint32 [n]: the position
+    of each hash's document.
+    """
+
+    offsets: np.ndarray
+    hashes: np.ndarray
+    places: np.ndarray
+
+
+class Corpus(Mapping[str, Document]):
+    """doc_id -> Document of a folder's corpus.jsonl (or MS MARCO's collection.tsv), in file order.
+
+    Equal to `beir.read_corpus`, also in what it refuses.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        found = [Path(folder) / name for name in beir.CORPUS_FILES if (Path(folder) / name).is_file()]
+        if not found:
+            raise MissingData(
+                "no such file",
+                path=Path(folder) / beir.CORPUS_FILES[0],
+                todo="unpack the official BEIR zip here",
+            )
+        self.path = found[0]
+        with self.path.open("rb") as file:
+            empty = not self.path.stat().st_size
+            self._bytes = b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._index = self._kept_index()
+
+    def __len__(self) -> int:
+        return len(self._index.offsets)
+
+    def __iter__(self) -> Iterator[str]:
+        return (doc_id for doc_id, _ in self.items())
+
+    def __getitem__(self, doc_id: str) -> Document:
+        hashes = self._index.hashes
+        key = np.uint64(stable_hash(doc_id))
+        for number in range(int(np.searchsorted(hashes, key)), len(hashes)):
+            if hashes[number] != key:
+                break
+            found, document = self.at(int(self._index.places[number]))
+            if found == doc_id:
+                return document
+        raise KeyError(doc_id)
+
+    def at(self, position: int) -> tuple[str, Document]:
+        """(doc_id, Document) at a position of the file, from 0."""
+        start = int(self._index.offsets[position])
+        end = self._bytes.find(b"\n", start)
+        return self._parse(self._bytes[start : end if end >= 0 else len(self._bytes)], start)
+
+    def items(self) -> ItemsView[str, Document]:
+        return _Items(self)
+
+    def values(self) -> ValuesView[Document]:
+        return _Values(self)
+
+    def _parse(self, raw: bytes, start: int, line: int | None = None) -> tuple[str, Document]:
+        try:
+            text = raw.decode("utf-8" if start else "utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"not UTF-8 ({error.reason} at byte {error.start})",
+                path=self.path,
+                line=line,
+                todo="convert it to UTF-8",
+            ) from None
+        if self.path.suffix == ".jsonl":
+            return beir.document(json_object(text, self.path, line), self.path, line)
+        doc_id, tab, passage = text.partition("\t")
+        if not tab or not doc_id:
+            raise DataError("expected pid<TAB>text", path=self.path, line=line, todo="check the line")
+        return doc_id, Document("", one_line(passage))
+
+    def _kept_index(self) -> _Index:
+        status = self.path.stat()
+        if status.st_size < KEEP_FROM:
+            return self._build()
+        what = f"{_VERSION}\n{self.path.resolve()}\n{status.st_size}\n{status.st_mtime_ns}"
+        digest = hashlib.sha256(what.encode()).hexdigest()[:32]
+        kept = Path(settings.current().cache_dir) / "corpora" / f"{digest}.npz"
+        if kept.is_file():
+            with np.load(kept) as stored:
+                return _Index(*(stored[name] for name in _Index._fields))
+        index = self._build()
+        try:
+            with replacing(kept) as temporary, temporary.open("wb") as file:
+                np.savez(file, **index._asdict())
+        except OSError as error:  # a read-only or full cache costs time, not the result
+            log.warning("the index of %s could not be kept in %s: %s", self.path, kept, error)
+        return index
+
+    def _build(self) -> _Index:
+        offsets, hashes = array("Q"), array("Q")
+        start = 0
+        for line in itertools.count(1):
+            if start >= len(self._bytes):
+                break
+            end = self._bytes.find(b"\n", start)
+            end = end if end >= 0 else len(self._bytes)
+            raw = self._bytes[start:end]
+            if raw.strip():
+                doc_id, _ = self._parse(raw, start, line)
+                offsets.append(start)
+                hashes.append(stable_hash(doc_id))
+            start = end + 1
+        unordered = np.asarray(hashes, np.uint64)
+        places = np.argsort(unordered, kind="stable").astype(np.uint32)
+        index = _Index(np.asarray(offsets, np.uint64), unordered[places], places)
+        self._refuse_repeated_ids(index)
+        return index
+
+    def _refuse_repeated_ids(self, index: _Index) -> None:
+        self._index = index
+        for number in np.flatnonzero(index.hashes[1:] == index.hashes[:-1]).tolist():
+            first, _ = self.at(int(index.places[number]))
+            second, _ = self.at(int(index.places[number + 1]))
+            if first == second:
+                raise DataError(
+                    f"document {first!r} appears twice", path=self.path, todo="keep one of the two"
+                )
+
+
+class _Items(ItemsView[str, Document]):
+    """Pairs in file order, each line read once."""
+
+    _mapping: Corpus
+
+    def __iter__(self) -> Iterator[tuple[str, Document]]:
+        return (self._mapping.at(position) for position in range(len(self._mapping)))
+
+
+class _Values(ValuesView[Document]):
+    _mapping: Corpus
+
+    def __iter__(self) -> Iterator[Document]:
+        return (document for _, document in self._mapping.items())

@@ -1,0 +1,112 @@
+"""What differs between the retrieval collections: one table over one reader of BEIR folders.
+
+The data of a collection lie in ``raw_dir/beir_<dataset>``, either directly or in the folder that the official
+zip makes there. Which queries are for training, validation and test:
+
+    train, dev and test judged      as published
+    train and test                  validation from the training queries, by the rule of `splits`
+    dev and test                    training and validation from the dev queries, by the rule
+    test only                       all three from the test queries, by the rule
+
+At most 10,000 queries are for training, and no query text is on two sides. Numbers on the whole official test
+set of a "test only" collection are therefore not held out; `inters_jax.rerank` computes them all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from seqio_tasks.errors import MissingData
+from seqio_tasks.sources import beir
+from seqio_tasks.sources.beir import Part, Qrels, SplitFiles
+from seqio_tasks.sources.common import SourceReport
+
+FORUMS = (
+    "android", "english", "gaming", "gis", "mathematica", "physics", "programmers", "stats", "tex", "unix",
+    "webmasters", "wordpress",
+)  # fmt: skip
+
+_PUBLISHED = SplitFiles()
+_TEST_ONLY = SplitFiles(train="", validation="")
+_DEV_AND_TEST = SplitFiles(train="dev", validation="")
+
+
+@dataclass(frozen=True)
+class RetrievalSet:
+    """One collection.
+
+    unzipped:     name of the official zip and of the folder it makes
+    forums:       folders inside, each a collection of its own with its own ids; measures are averaged over
+                  them
+    own_document: queries and documents share their ids, so a document with the id of the query is the query
+                  itself and no candidate
+    key_field:    metadata field by which queries are divided, where it is not their text
+    """
+
+    dataset: str
+    unzipped: str
+    files: SplitFiles = _PUBLISHED
+    forums: tuple[str, ...] = ()
+    own_document: bool = False
+    key_field: str = ""
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """What stands before the ids of each forum; empty for a collection in one piece."""
+        return tuple(f"{forum}/" for forum in self.forums)
+
+    def parts(self, raw_dir: Path | str) -> tuple[Part, ...]:
+        """The BEIR folders, all of them."""
+        if not self.forums:
+            return (Part(beir.beir_folder(raw_dir, self.dataset, self.unzipped)),)
+        outer = Path(raw_dir) / f"beir_{self.dataset}"
+        base = next((f for f in (outer, outer / self.unzipped) if (f / self.forums[0]).is_dir()), outer)
+        for forum in self.forums:
+            if not (base / forum / "corpus.jsonl").is_file():
+                raise MissingData(
+                    "no corpus.jsonl here",
+                    path=base / forum,
+                    todo=f"unpack the official BEIR zip {self.unzipped}.zip into {outer}",
+                )
+        return tuple(Part(base / forum, f"{forum}/") for forum in self.forums)
+
+    def qrels(self, raw_dir: Path | str, split: str, report: SourceReport | None = None) -> Qrels:
+        """All judgments of one split, ids with the prefix of their forum."""
+        return beir.split_qrels(self.parts(raw_dir), self.files, split, report, key_field=self.key_field)
+
+
+SETS: Mapping[str, RetrievalSet] = MappingProxyType({
+    entry.dataset: entry
+    for entry in (
+        # The official test set of BEIR's MS MARCO is TREC Deep Learning 2019, 43 queries; results are
+        # reported on the dev set.
+        RetrievalSet("ms_marco", "msmarco", SplitFiles(validation="", test="dev", beside="test")),
+        # The topics of query description and expansion are divided by their titles.
+        RetrievalSet("trec_covid", "trec-covid", _TEST_ONLY, key_field="query"),
+        RetrievalSet("nfcorpus", "nfcorpus"),
+        RetrievalSet("nq", "nq", _TEST_ONLY),
+        RetrievalSet("fiqa", "fiqa"),
+        RetrievalSet("hotpot_qa", "hotpotqa"),
+        RetrievalSet("arguana", "arguana", _TEST_ONLY, own_document=True),
+        RetrievalSet("touche", "webis-touche2020", _TEST_ONLY),
+        RetrievalSet("cqadupstack", "cqadupstack", _TEST_ONLY, FORUMS, own_document=True),
+        RetrievalSet("quora", "quora", _DEV_AND_TEST, own_document=True),
+        RetrievalSet("dbpedia", "dbpedia-entity", _DEV_AND_TEST),
+        RetrievalSet("scidocs", "scidocs", _TEST_ONLY, own_document=True),
+        RetrievalSet("climate_fever", "climate-fever", _TEST_ONLY),
+        RetrievalSet("fever", "fever"),
+        RetrievalSet("scifact", "scifact", SplitFiles(validation="")),
+    )
+})  # fmt: skip
+
+
+def collection(dataset: str) -> RetrievalSet:
+    """The settings of a collection; of one that is not in the table: published train, dev and test sets.
+
+    >>> collection("arguana").own_document, collection("quora").files.train, collection("mine").files.train
+    (True, 'dev', 'train')
+    """
+    return SETS.get(dataset) or RetrievalSet(dataset, dataset)

@@ -322,7 +322,8 @@ def run_command(function: Callable[..., Any], argv: Sequence[str] | None = None)
     except Exception as error:
         ours = type(error).__module__.partition(".")[0] in ("inters_jax", "seqio_tasks", "__main__")
         if ours and not os.environ.get("INTERS_TRACEBACK"):
-            raise SystemExit(f"{command}: {error}") from error
+            message = str(error).partition("\n  In call to configurable")[0]  # gin names the wrapped function
+            raise SystemExit(f"{command}: {message}") from error
         raise
     finally:
         _arguments.clear()

@@ -119,6 +119,18 @@ def test_operative_config_reads_back(command):
     assert gin.get_configurable("prepare")()["max_length"] == 5
 
 
+def test_an_error_of_ours_ends_a_command_with_its_message_alone(monkeypatch):
+    def failing():
+        raise config.ConfigError("no such thing; do this")
+
+    with pytest.raises(SystemExit) as stopped:
+        config.run_command(failing, [])
+    assert str(stopped.value) == "failing: no such thing; do this"
+    monkeypatch.setenv("INTERS_TRACEBACK", "1")
+    with pytest.raises(config.ConfigError):
+        config.run_command(failing, [])
+
+
 def test_arguments_are_available_to_a_subprocess_only_while_running(command):
     command("--gin.STORE_DIR=x")
     assert config.gin_arguments() == []

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import sample_documents
+import sample_documents_a
+import sample_documents_b
 import sample_queries_a
 import sample_queries_b
 import sample_ranking
@@ -50,6 +52,17 @@ PARTS: tuple[Callable[[], dict[str, str]], ...] = (
     sample_queries_b.raocq,
     sample_sessions.aol,
     sample_sessions.mantis,
+    sample_documents_a.fever,
+    sample_documents_a.xsum,
+    sample_documents_a.cnn_dm,
+    sample_documents_a.wikisum,
+    sample_documents_a.multi_news,
+    sample_documents_b.hotpot_qa,
+    sample_documents_b.ms_marco,
+    sample_documents_b.trivia_qa,
+    sample_documents_b.webglm_qa,
+    sample_documents_b.coqa,
+    sample_documents_b.quac,
 )
 
 README = """# Sample collection
@@ -108,6 +121,7 @@ def plain_texts(name: str, content: str) -> list[str]:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing, fail if a file differs")
+    parser.add_argument("--prune", action="store_true", help="remove files that no part writes any more")
     parser.add_argument("--data-only", action="store_true", help="leave the tokenizer as it is")
     options = parser.parse_args(arguments)
     files = data_files()
@@ -136,9 +150,12 @@ def main(arguments: list[str] | None = None) -> int:
         temporary = path.with_name(path.name + ".part")
         temporary.write_bytes(files[name])
         temporary.replace(path)
-    for name in stale:
-        (SAMPLE / name).unlink()
-    summary = f"{len(files)} files, {total:,} bytes, {len(changed)} written, {len(stale)} removed"
+    for name in sorted(stale):
+        if options.prune:
+            (SAMPLE / name).unlink()
+        else:
+            print(f"written by no part, left alone (--prune removes it): {name}")
+    summary = f"{len(files)} files, {total:,} bytes, {len(changed)} written"
     print(f"{summary}: {SAMPLE.relative_to(ROOT)}")
     return 0
 

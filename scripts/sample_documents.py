@@ -16,21 +16,21 @@ def json_lines(records: list[dict[str, Any]]) -> str:
 
 # (title, passage if true, passage if false, question)
 _YES_NO = (
-    ("{t} library", "The library of {t} is open to visitors.", "The library of {t} is closed to visitors.",
+    ("{t} library", "The library of {t} is open to visitors.", "The library of {t} is not open to visitors.",
      "is the library of {t} open to visitors"),
-    ("{t} bridge", "The old bridge of {t} is safe for carts.", "The old bridge of {t} is not safe for carts.",
-     "is the old bridge of {t} safe for carts"),
-    ("{t} ferry", "The ferry of {t} runs all year.", "The ferry of {t} never runs in winter.",
-     "does the ferry of {t} run all year"),
-    ("{t} water", "Everyone can drink the water of {t}.", "Nobody should drink the water of {t}.",
+    ("{t} bridge", "The bridge of {t} is safe for carts.", "The bridge of {t} is not safe for carts.",
+     "is the bridge of {t} safe for carts"),
+    ("{t} ferry", "The ferry of {t} runs in winter.", "The ferry of {t} does not run in winter.",
+     "does the ferry of {t} run in winter"),
+    ("{t} water", "The water of {t} is good to drink.", "The water of {t} is not good to drink.",
      "can you drink the water of {t}"),
-    ("{t} mill", "The mill of {t} is still at work.", "The mill of {t} is no longer at work.",
-     "is the mill of {t} still at work"),
-    ("{t} school", "The school of {t} teaches music.", "The school of {t} has stopped teaching music.",
+    ("{t} mill", "The mill of {t} is at work.", "The mill of {t} is not at work.",
+     "is the mill of {t} at work"),
+    ("{t} school", "The school of {t} teaches music.", "The school of {t} does not teach music.",
      "does the school of {t} teach music"),
-    ("{t} market", "The market of {t} sells {p} every week.", "The market of {t} does not sell {p}.",
+    ("{t} market", "The market of {t} sells {p}.", "The market of {t} does not sell {p}.",
      "can you buy {p} at the market of {t}"),
-    ("{t} garden", "Gardeners in {t} grow {p} with success.", "Gardeners in {t} cannot grow {p}.",
+    ("{t} garden", "The gardens of {t} have {p}.", "The gardens of {t} do not have {p}.",
      "does {p} grow in the gardens of {t}"),
 )  # fmt: skip
 
@@ -45,28 +45,25 @@ def _town_fact(index: int, town: Any) -> str:
 
 
 def boolq() -> Files:
-    """Short passages that settle the question; train in the original schema, dev likewise, 320 + 80 rows."""
-    dice, every = Dice("boolq"), []
-    for number, town in enumerate(TOWNS):
-        for kind, (title, true, false, question) in enumerate(_YES_NO):
-            for plant in (PLANTS[(number * 5 + kind) % 16], PLANTS[(number * 3 + kind * 7 + 1) % 16]):
-                every.append((town, plant, title, true, false, question))
-    records, seen = [], set()
-    for town, plant, title, true, false, question in dice.shuffled(every):
-        for extra in (0, 1):
-            answer = dice.chance(0.5)
-            words = {"t": town.name, "p": plant.name}
-            asked = question.format(**words).lower()
-            if (asked, extra) in seen or (extra and "{p}" in question):
-                continue
-            seen.add((asked, extra))
-            fact = _town_fact(dice.number(4), town)
-            passage = (true if answer else false).format(**words)
-            text = f"{fact} {passage}" if dice.chance(0.5) else f"{passage} {fact}"
-            records.append(
-                {"question": asked, "title": title.format(**words), "answer": answer, "passage": text}
-            )
-    # One question may come with two passages; both must fall on the same side of the split.
+    """Short passages that settle the question, in the original schema; a question may have two passages."""
+    dice = Dice("boolq")
+    records: list[dict[str, Any]] = []
+    asked: set[str] = set()
+    every = [(town, kind) for town in TOWNS for kind in (*_YES_NO, *_YES_NO[-2:] * 5)]
+    for town, (title, true, false, question) in dice.shuffled(every):
+        words = {"t": town.name, "p": dice.pick(PLANTS).name}
+        text = question.format(**words).lower()
+        if text in asked:
+            continue
+        asked.add(text)
+        first = dice.chance(0.5)
+        for answer in (first, not first) if "{p}" not in question or dice.chance(0.5) else (first,):
+            told = [_town_fact(dice.number(4), town), (true if answer else false).format(**words)]
+            records.append({
+                "question": text, "title": title.format(**words), "answer": answer,
+                "passage": " ".join(dice.shuffled(told)),
+            })  # fmt: skip
+    # Both passages of a question must fall on the same side of the split.
     questions = list(dict.fromkeys(record["question"] for record in records))
     held_out = set(questions[: len(questions) // 5])
     return {
@@ -120,26 +117,31 @@ def squad() -> Files:
     data: dict[str, list[dict[str, Any]]] = {"train": [], "dev": []}
     number = 0
     for title, facts in _articles():
-        paragraphs = []
-        for _ in range(3):
+        paragraphs: list[dict[str, Any]] = []
+        known: set[str] = set()
+        while len(paragraphs) < 5:
             order = dice.shuffled(range(len(facts)))
-            told, missing = sorted(order[:-1]), order[-1]
-            told = dice.shuffled(told)
-            context, qas = " ".join(facts[index][0] for index in told), []
-            for index in dice.shuffled([*told, missing])[:3]:
+            told, missing = order[:-1], order[-1]
+            context = " ".join(facts[index][0] for index in told)
+            if context in known:
+                continue
+            known.add(context)
+            # Every fourth paragraph has a question that it does not answer.
+            asked = [*told[:2], missing] if len(known) % 4 == 0 else told
+            qas = []
+            for index in dice.shuffled(asked):
                 _, question, answer = facts[index]
                 number += 1
-                entry: dict[str, Any] = {"question": question, "id": f"sample{number:05d}"}
-                start = context.find(answer) if index != missing else -1
-                entry["is_impossible"] = start < 0
-                entry["answers"] = [] if start < 0 else [{"text": answer, "answer_start": start}]
-                qas.append(entry)
+                found = index != missing
+                answers = [{"text": answer, "answer_start": context.index(answer)}] if found else []
+                qas.append({
+                    "question": question, "id": f"sample{number:05d}", "answers": answers,
+                    "is_impossible": not found,
+                })  # fmt: skip
             paragraphs.append({"context": context, "qas": qas})
-        # The last paragraph of every article is held out unless it repeats an earlier one.
-        known = {paragraph["context"] for paragraph in paragraphs[:2]}
-        data["train"].append({"title": title.replace(" ", "_"), "paragraphs": paragraphs[:2]})
-        if paragraphs[2]["context"] not in known:
-            data["dev"].append({"title": title.replace(" ", "_"), "paragraphs": paragraphs[2:]})
+        name = title.replace(" ", "_")
+        data["train"].append({"title": name, "paragraphs": paragraphs[:4]})
+        data["dev"].append({"title": name, "paragraphs": paragraphs[4:]})
     return {
         f"squad_v1/{name}-v2.0.json": json.dumps({"version": "v2.0", "data": part}, ensure_ascii=False) + "\n"
         for name, part in data.items()
@@ -154,11 +156,10 @@ _CLIMATE_CLAIMS = (
 )  # fmt: skip
 _FOR = (
     "Measurements in {t} confirm this.",
-    "A long record from {t} supports the claim.",
-    "Farmers in {t} saw the same.",
+    "Farmers in {t} confirm this.",
+    "Old records of {t} confirm this.",
 )
-_AGAINST = ("Measurements in {t} contradict this.", "A long record from {t} shows no such change.",
-            "Farmers in {t} saw nothing of the kind.")  # fmt: skip
+_AGAINST = tuple(text.replace("confirm", "contradict") for text in _FOR)
 _NEUTRAL = ("{t} lies on the river {r}.", "{t} is known for its {c}.", "The flag of {t} is {f}.",
             "The fair of {t} takes place in {s}.")  # fmt: skip
 

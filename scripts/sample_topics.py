@@ -84,7 +84,8 @@ def _trec(number: int, topic: Topic, *, below: bool = False, labels: bool = True
     description_label, narrative_label = (" Description:", " Narrative:") if labels else ("", "")
     return (
         f"<top>\n<num> Number: {number}\n\n<title>{chr(10) if below else ' '}{title}\n\n"
-        f"<desc>{description_label}\n{_wrap(description)}\n\n<narr>{narrative_label}\n{_wrap(narrative)}\n\n</top>\n"
+        f"<desc>{description_label}\n{_wrap(description)}\n\n"
+        f"<narr>{narrative_label}\n{_wrap(narrative)}\n\n</top>\n"
     )
 
 
@@ -135,21 +136,22 @@ def topic_files() -> Files:
 
 _INTENTS = {
     "Factual": (
-        "what colour is {plant}", "when does {plant} bloom", "where does {plant} grow",
-        "what drives a {machine}", "which river runs through {town}", "what causes {ailment}",
-        "who invented the {machine}", "when is the fair in {town}",
+        "what colour is {plant}", "what is {ailment}", "what drives a {machine}", "what is {town} known for",
+        "when does {plant} bloom", "when is the fair in {town}",
     ),
     "Instrumental": (
         "how to grow {plant}", "how to repair a {machine}", "how to treat {ailment}",
-        "how to make {plant} soap", "guide to cleaning a {machine}", "how to get from {town} to the coast",
+        "how to make {plant} soap",
+        "how to clean a {machine}", "how to reach {town}",
     ),
     "Transactional": (
-        "buy {plant} seeds", "rent a {machine}", "order {plant} soap online",
-        "book ferry tickets {town}", "download map of {town}", "buy a used {machine}",
+        "buy {plant} seeds", "buy a {machine}", "order {plant} soap", "buy ferry tickets {town}",
+        "order map of {town}", "order parts of a {machine}",
     ),
     "Navigational": (
-        "{town} town hall website", "{town} library login", "{town} museum official site",
-        "{machine} makers homepage", "{town} school login", "{town} news homepage",
+        "{town} town hall website", "{town} library login", "{town} museum website",
+        "{machine} makers website",
+        "{town} school login", "{town} news website",
     ),
     "Abstain": (
         "{plant}", "{machine}", "{town}", "{ailment}", "{town} {plant}", "{plant} {town}", "{town} {machine}",
@@ -237,14 +239,14 @@ def mimics() -> Files:
 # (sentence, the same said differently, something else about the same thing)
 _PAIRS = (
     ("The {machine} of {town} is driven by {power}.", "In {town}, {power} drives the {machine}.",
-     "The {machine} of {town} is no longer in use."),
+     "The {machine} of {town} is not in use."),
     ("{Plant} grows in the {place} near {town}.", "In the {place} near {town} you can find {plant}.",
-     "No {plant} has ever been seen near {town}."),
+     "{Plant} does not grow near {town}."),
     ("The fair of {town} is held in {season}.", "Every {season}, {town} holds its fair.",
-     "{town} has not held a fair for years."),
+     "The people of {town} do not like their fair."),
     ("People in {town} use {plant} to make {use}.", "{Use} is made from {plant} in {town}.",
-     "Nobody in {town} grows {plant}."),
-    ("The flag of {town} is {colour}.", "{town} has a {colour} flag.", "{town} never had a flag of its own."),
+     "People in {town} do not use {plant}."),
+    ("The flag of {town} is {colour}.", "{town} has a {colour} flag.", "The flag of {town} is not very old."),
     ("Doctors in {town} say that {ailment} comes from {source}.",
      "{Source} causes {ailment}, say doctors in {town}.",
      "Doctors in {town} do not know what causes {ailment}."),

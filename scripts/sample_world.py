@@ -72,7 +72,6 @@ class Ailment(NamedTuple):
 COLOURS = ("red", "white", "blue", "yellow")
 SEASONS = ("spring", "summer", "autumn", "winter")
 POWERS = ("wind", "water", "steam")
-MEASURES = ("pulse", "sleep", "appetite", "memory", "eyesight", "hearing")
 
 _TOWNS = (
     "Ostrelby", "Quellmoor", "Brindlewick", "Tarnhollow", "Velloway", "Hazelmarsh", "Corvendale", "Lumenford",
@@ -114,15 +113,6 @@ MACHINES = tuple(
 AILMENTS = tuple(
     Ailment(name, _SIGNS[i % 4], _SOURCES[i % 3], _PLANTS[i * 3 % 16]) for i, name in enumerate(_AILMENTS)
 )
-
-
-def effect(plant: int, measure: int) -> str:
-    """What tea of a plant does to a measure: "better", "worse" or "none"; fixed for all texts.
-
-    >>> effect(0, 0) in ("better", "worse", "none")
-    True
-    """
-    return ("better", "none", "worse", "none")[(plant * 3 + measure * 5 + plant // 4) % 4]
 
 
 def capital(text: str) -> str:

@@ -4,11 +4,12 @@
     dataset = seqio.get_mixture_or_task("inters").get_dataset({"inputs": 1792, "targets": 256}, "train")
 
 Importing this package registers all tasks and mixtures; no data file is opened and no tokenizer loaded
-before a task is used. `seqio_tasks.settings.configure(raw_dir=..., tokenizer=...)` says where the data is;
+before a task is used. `seqio_tasks.configure(raw_dir=..., tokenizer=...)` says where the data is;
 without it, the small collection that comes with the package is read.
 """
 
 from seqio_tasks import mixtures, tasks
+from seqio_tasks.settings import configure
 
 tasks.register()
 mixtures.register()
@@ -16,4 +17,4 @@ mixtures.register()
 available = tasks.available
 members = mixtures.members
 
-__all__ = ["available", "members", "mixtures", "tasks"]
+__all__ = ["available", "configure", "members", "mixtures", "tasks"]

@@ -21,7 +21,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -243,12 +243,16 @@ def encode_rows(
     report: Counter[str] | None = None,
     choices: bool = False,
     chunk: int = CHUNK,
+    templates: Sequence[str] | None = None,
+    render: Callable[..., Rendered] = prompts.render,
 ) -> Iterator[Encoded]:
     """Render and encode rows, in their order.
 
     choices: for scoring, yield one example per possible answer of a row (labels, or Yes and No) in the order
         of the label set, with extras["choice"] (its number) and extras["gold"] (the right answer).
     report: counts rows, examples, cuts and drops under the names at the top of this module.
+    templates: own template files; None: those of the settings in force.
+    render: makes the prompt of a row, called as `prompts.render`.
     """
     variant = variant or Variant()
     encoder = Encoder(vocabulary, max_length, report=report)
@@ -257,7 +261,7 @@ def encode_rows(
     while batch := list(itertools.islice(iterator, chunk)):
         counts[ROWS] += len(batch)
         rendered = [
-            prompts.render(
+            render(
                 row,
                 pair,
                 variant=variant,
@@ -268,6 +272,7 @@ def encode_rows(
                 separator=separator,
                 max_shots=max_shots,
                 largest_list=largest_list(max_length),
+                templates=templates,
             )
             for row in batch
         ]

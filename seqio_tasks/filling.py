@@ -35,12 +35,11 @@ class Block:
 
     def text(self, documents: Sequence[str] | None = None) -> str:
         """Input and cue; `documents`, when given, replace the document texts in order."""
-        if documents is None:
-            return "".join(self.texts) + "\n" + self.cue
         texts = list(self.texts)
-        for position, document in zip(self.documents, documents, strict=True):
-            texts[position] = document
-        return "".join(texts) + "\n" + self.cue
+        if documents is not None:
+            for position, document in zip(self.documents, documents, strict=True):
+                texts[position] = document
+        return "".join(texts) + (f"\n{self.cue}" if self.cue else "")
 
 
 class Filler:

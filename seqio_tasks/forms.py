@@ -4,17 +4,20 @@ metrics.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from seqio_tasks import row_source
+from seqio_tasks import prompts, row_source
 from seqio_tasks.catalog import Pair, Row
 from seqio_tasks.encoding import Encoded
-from seqio_tasks.prompts import Variant
+from seqio_tasks.prompts import Rendered, Variant
 from seqio_tasks.row_source import SplitRows
+from seqio_tasks.sources.common import SourceReport
 
 TEXT, NUMBER, TEXTS = "text", "number", "texts"
+
+VOLUMES = (25, 50, 75)  # per cent of the training rows, beside all of them
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,8 @@ class Form:
     """One way to ask.
 
     suffix: of the task name; choices: a row for each possible answer, to be scored; rerank: rows are the
-    candidates of a first stage; splits: those that the form is defined for.
+    candidates of a first stage; splits: those that the form is defined for; fraction: of the training rows,
+    a fixed part (demonstrations come from it as well).
     """
 
     suffix: str = ""
@@ -30,19 +34,34 @@ class Form:
     choices: bool = False
     rerank: bool = False
     splits: tuple[str, ...] = row_source.SPLITS
+    fraction: float = 1.0
+
+    @property
+    def render(self) -> Callable[..., Rendered]:
+        """Makes the prompt of a row, called as `prompts.render`."""
+        return prompts.render
 
     def rows(self, pair: Pair, split: str, raw_dir: str) -> SplitRows:
         if split not in self.splits:
             raise ValueError(
                 f"{pair.name}{self.suffix} has no split {split!r} (it has {', '.join(self.splits)})"
             )
-        return row_source.load_rows(pair, split, raw_dir=raw_dir, rerank=self.rerank)
+        found = row_source.load_rows(pair, split, raw_dir=raw_dir, rerank=self.rerank)
+        if split != "train" or self.fraction >= 1:
+            return found
+        part = row_source.fixed_part(found.rows, self.fraction)
+        return SplitRows(part, SourceReport(found.report))
 
     def count(self, pair: Pair, split: str, raw_dir: str) -> int:
         """Rows of a split (an example of `choices` has several)."""
         if self.rerank:
             return len(self.rows(pair, split, raw_dir).rows)
-        return row_source.count(pair, split, raw_dir=raw_dir)
+        rows = row_source.count(pair, split, raw_dir=raw_dir)
+        return row_source.part_size(rows, self.fraction) if split == "train" else rows
+
+    def qrels(self, pair: Pair, split: str) -> Mapping[str, Mapping[str, int]]:
+        """All judgments of a split, for the metrics of reranking."""
+        return row_source.read_qrels(pair, split)
 
     def demonstrates(self, split: str) -> bool:
         """Whether prompts of that split may carry demonstrations."""
@@ -52,7 +71,8 @@ class Form:
         """The rows demonstrations are drawn from: always those of the training split."""
         if not self.demonstrates(split):
             return ()
-        return row_source.load_rows(pair, "train", raw_dir=raw_dir).rows
+        rows = row_source.load_rows(pair, "train", raw_dir=raw_dir).rows
+        return row_source.fixed_part(rows, self.fraction)
 
     def missing(self, pair: Pair, split: str, raw_dir: str) -> str | None:
         """Why a split cannot be read, or None."""
@@ -114,6 +134,8 @@ def forms_of(pair: Pair) -> Iterator[Form]:
     yield Form("_5shot", Variant(shots=5))
     yield Form("_no_description", Variant(description=False))
     yield Form("_no_template", Variant(keyword_only=True))
+    for percent in VOLUMES:
+        yield Form(f"_{percent}pct", splits=("train",), fraction=percent / 100)
     if pair.kind == "classify":
         yield Form("_choices", Variant(shots=0), choices=True)
     if pair.kind == "rank":

@@ -224,6 +224,8 @@ class _BatchEncoder:
             separator=self._config.separator,
             report=report,
             choices=self._form.choices,
+            templates=self._config.templates,
+            render=self._form.render,
         )
         by_id = {row["example_id"]: row for row in rows}
         found = []

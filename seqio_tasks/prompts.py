@@ -126,15 +126,18 @@ def render(
     separator: str = "\n",
     max_shots: int = 5,
     largest_list: int = 10,
+    templates: Sequence[str] | None = None,
 ) -> Rendered:
     """The prompt of one row.
 
     demonstrations: rows of the *training* split. A row is never demonstrated by itself, nor by a row that
         asks the same (same id, or equal texts in the fields that make the question).
     largest_list: the most documents a listwise prompt may show.
+    templates: own template files (`templates.own`); None: those of the settings in force.
     """
     example_id = row["example_id"]
-    options = template_files.load(pair.task).of(pair.dataset)
+    loaded = template_files.load(pair.task, templates)
+    options = loaded.of(pair.dataset)
     index = _choose_template(row, pair, options, variant, Draws(seed, epoch, example_id, "template"), split)
     filler = Filler(
         pair, options, variant.keyword_only, Draws(seed, epoch, example_id, "options"), largest_list
@@ -157,7 +160,7 @@ def render(
     if choices:
         extras["labels"] = choices
     return Rendered(
-        description=template_files.load(pair.task).description if variant.description else "",
+        description=loaded.description if variant.description else "",
         demonstrations=tuple(blocks),
         item=item,
         separator=separator,

@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 
 from seqio_tasks import catalog, ranking, settings
 from seqio_tasks.catalog import Pair, Row
+from seqio_tasks.draws import text_hash
 from seqio_tasks.errors import MissingData
 from seqio_tasks.sources.common import SourceReport
 from seqio_tasks.sources.retrieval_sets import collection
@@ -90,6 +91,28 @@ def _count(name: str, split: str, raw_dir: str) -> int:
         judged = collection(pair.dataset).qrels(raw_dir, split)
         return sum(any(grade > 0 for grade in grades.values()) for grades in judged.values())
     return len(load_rows(pair, split, raw_dir=raw_dir).rows)
+
+
+def fixed_part(rows: Sequence[Row], fraction: float) -> Sequence[Row]:
+    """The rows of a fixed share, in their order: those with the smallest hashes of their example ids.
+
+    Nothing is drawn: the part is the same in every run and for every seed, and a smaller part lies within
+    every larger one.
+    """
+    if fraction >= 1:
+        return rows
+    hashes = [text_hash(f"part\0{row['example_id']}") for row in rows]
+    chosen = sorted(range(len(rows)), key=hashes.__getitem__)[: part_size(len(rows), fraction)]
+    return [rows[number] for number in sorted(chosen)]
+
+
+def part_size(rows: int, fraction: float) -> int:
+    """How many rows `fixed_part` has: the nearest number, at least one of any.
+
+    >>> part_size(10_000, 0.25), part_size(3, 0.25), part_size(0, 0.25)
+    (2500, 1, 0)
+    """
+    return min(rows, max(1, round(rows * fraction)))
 
 
 def has_official_files(pair: Pair, raw_dir: str | Path) -> bool:

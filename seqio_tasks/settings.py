@@ -6,7 +6,8 @@ the packaged sample collection and its small tokenizer answer, so that every tas
 installation.
 
 Environment variables (read once, at the first `current()`): INTERS_RAW_DIR, INTERS_TOKENIZER,
-INTERS_CACHE_DIR, INTERS_MAX_LENGTH, INTERS_MAX_SHOTS, INTERS_SEED.
+INTERS_CACHE_DIR, INTERS_TEMPLATES (paths, separated as in PATH), INTERS_MAX_LENGTH, INTERS_MAX_SHOTS,
+INTERS_SEED.
 
 >>> with override(max_length=256):
 ...     current().max_length
@@ -46,8 +47,12 @@ class Settings:
     seed: int = 0
     separator: str = "\n"  # the last characters of every prompt, before the answer
     cache_dir: str = dataclasses.field(default_factory=_default_cache_dir)
+    templates: tuple[str, ...] = ()  # own template files or folders; they replace the packaged templates
 
     def __post_init__(self) -> None:
+        given = self.templates
+        paths = (given,) if isinstance(given, str | Path) else given
+        object.__setattr__(self, "templates", tuple(str(path) for path in paths))  # frozen for all others
         for name in _INTEGERS:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int):
@@ -61,7 +66,7 @@ class Settings:
 def from_environment() -> Settings:
     """Settings from the INTERS_* environment variables; what is not set keeps its default."""
     changes: dict[str, Any] = {}
-    for name in ("raw_dir", "tokenizer", "cache_dir", *_INTEGERS):
+    for name in ("raw_dir", "tokenizer", "cache_dir", "templates", *_INTEGERS):
         variable = f"INTERS_{name.upper()}"
         text = os.environ.get(variable, "").strip()
         if not text:
@@ -71,6 +76,8 @@ def from_environment() -> Settings:
                 changes[name] = int(text)
             except ValueError:
                 raise ValueError(f"{variable}={text!r} is not a whole number") from None
+        elif name == "templates":
+            changes[name] = tuple(path for path in text.split(os.pathsep) if path)
         else:
             changes[name] = text
     return Settings(**changes)

@@ -4,6 +4,7 @@
     ..._0shot, ..._5shot         always so many demonstrations
     ..._no_description           without the task description         (ablations)
     ..._no_template              fields and values, no wording
+    ..._25pct, _50pct, _75pct    a fixed part of the training rows
     ..._choices                  classification by scoring: a row per (example, label)
     ..._rerank                   ranking pairs: a row per (query, candidate, Yes or No)
 
@@ -26,7 +27,7 @@ from typing import Any
 import seqio
 import tensorflow as tf
 
-from seqio_tasks import catalog, encoding, row_source, settings
+from seqio_tasks import catalog, encoding, released, row_source, settings
 from seqio_tasks.catalog import Pair
 from seqio_tasks.encoding import Encoded
 from seqio_tasks.forms import Form, forms_of
@@ -94,6 +95,8 @@ class InstructionTask(seqio.Task):
             separator=config.separator,
             report=report,
             choices=self.form.choices,
+            templates=config.templates,
+            render=self.form.render,
         )
 
     def get_dataset(
@@ -160,7 +163,7 @@ def _text(value: Any) -> str:
 
 def metric_of(pair: Pair, form: Form) -> Callable[..., dict[str, float]]:
     if form.rerank:
-        qrels = functools.partial(row_source.read_qrels, pair)
+        qrels = functools.partial(form.qrels, pair)
         prefixes = collection(pair.dataset).prefixes
         return seqio_metrics.rerank_metric(pair.metrics, qrels, prefixes=prefixes)
     if form.choices:
@@ -172,11 +175,18 @@ def metric_of(pair: Pair, form: Form) -> Callable[..., dict[str, float]]:
 
 def register() -> None:
     """Adds every task to SeqIO's registry, once."""
-    registered = seqio.TaskRegistry.names()
     for pair in catalog.PAIRS:
         for form in forms_of(pair):
-            if pair.name + form.suffix not in registered:
-                seqio.TaskRegistry.add_provider(pair.name + form.suffix, InstructionTask(pair, form))
+            add(pair, form)
+    for pair, form in released.tasks():
+        add(pair, form)
+
+
+def add(pair: Pair, form: Form) -> None:
+    """Adds one task to SeqIO's registry, unless its name is taken: by itself, registered before."""
+    name = pair.name + form.suffix
+    if name not in seqio.TaskRegistry.names():
+        seqio.TaskRegistry.add_provider(name, InstructionTask(pair, form))
 
 
 def task(name: str) -> InstructionTask:

@@ -16,18 +16,22 @@ File format (checked by `python -m seqio_tasks.templates --check`, see `linter.p
 field by field: braces inside data are ordinary characters (`str.format` would stumble over them). Besides
 the fields of the pair, classification templates may use `{options}` (a, b or c) and `{option_lines}` (one
 "- a" per line): both list exactly the labels that are scored, in an order drawn per prompt.
+
+Templates of your own, in this form or in that of the INTERS authors, are read by `seqio_tasks.templates.own`.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from seqio_tasks import settings
 
 FOLDER = Path(__file__).resolve().parent
 SLOTS = 12
@@ -54,7 +58,7 @@ class TemplateError(ValueError):
 
 @dataclass(frozen=True)
 class Template:
-    """One way of asking; `cue` stands on a line of its own between the input and the answer."""
+    """One way of asking; `cue`, if any, stands on a line of its own between the input and the answer."""
 
     input: str
     output: str
@@ -132,23 +136,39 @@ def load_file(path: str | Path) -> TaskTemplates:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise TemplateError(f"{path.name}: not valid YAML: {error}") from error
+    return load_entries(data, path.name)
+
+
+def load_entries(data: Any, where: str) -> TaskTemplates:
+    """The templates in the parsed content of a file; `where` opens the error messages."""
     if not isinstance(data, dict) or set(data) != {"task", "description", "datasets"}:
-        raise TemplateError(f"{path.name}: the top level must have the keys task, description, datasets")
+        raise TemplateError(f"{where}: the top level must have the keys task, description, datasets")
     if not isinstance(data["description"], str) or not isinstance(data["datasets"], dict):
-        raise TemplateError(f"{path.name}: description must be text and datasets a mapping")
+        raise TemplateError(f"{where}: description must be text and datasets a mapping")
     datasets: dict[str, tuple[Template, ...]] = {}
     for dataset, entries in data["datasets"].items():
         if not isinstance(entries, list):
-            raise TemplateError(f"{path.name}: {dataset}: must be a list of templates, got {entries!r}")
+            raise TemplateError(f"{where}: {dataset}: must be a list of templates, got {entries!r}")
         datasets[dataset] = tuple(
-            _template(entry, f"{path.name}: {dataset}[{slot}]") for slot, entry in enumerate(entries)
+            _template(entry, f"{where}: {dataset}[{slot}]") for slot, entry in enumerate(entries)
         )
     return TaskTemplates(str(data["task"]), data["description"].strip(), datasets)
 
 
+def load(task: str, files: Sequence[str] | None = None) -> TaskTemplates:
+    """The templates of a task: the packaged ones, replaced by those of own template files.
+
+    files: read by `seqio_tasks.templates.own`, the later ones winning; None: those of the settings in force.
+    """
+    return _load(task, settings.current().templates if files is None else tuple(files))
+
+
 @functools.cache
-def load(task: str) -> TaskTemplates:
-    """The packaged templates of a task."""
+def _load(task: str, files: tuple[str, ...]) -> TaskTemplates:
+    if files:
+        from seqio_tasks.templates import own  # imports this module, and the catalog
+
+        return own.overlay(_load(task, ()), files)
     path = FOLDER / f"{task}.yaml"
     if not path.is_file():
         raise TemplateError(f"no template file for task {task!r}; there are: {', '.join(packaged_tasks())}")

@@ -1,0 +1,182 @@
+"""Mixtures of the training tasks, each task as often as min(its rows, 5,000).
+
+    inters                                  everything
+    inters_<group>, inters_<task>           a part
+    inters_without_<group>, .._<task>       everything but a part (hold-out experiments)
+    inters_in_domain, inters_out_of_domain  without, and only, the seven held-out datasets
+    inters_without_<dataset>                everything but one of the seven
+    inters_no_description, inters_no_template   everything, in an ablated form
+    inters_25pct, _50pct, _75pct            a fixed part of the training rows of every task
+    inters_more_<task>, inters_more_retrieval   everything, one task (all ranking tasks) up to 10,000 rows
+    inters_released_<group>                 the authors' own evaluation files (see `released`)
+
+`python -m seqio_tasks.mixtures` lists them, `python -m seqio_tasks.mixtures NAME` one with its tasks.
+
+Data sets are rarely all at hand. What is missing does not count: a mixture is made of the tasks whose files
+lie under the raw directory, the others are named in a warning, and only a mixture without any data is an
+error. `members` tells both beforehand.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import seqio
+import tensorflow as tf
+
+from seqio_tasks import catalog, released, tasks
+from seqio_tasks.errors import MissingData
+from seqio_tasks.forms import VOLUMES
+
+log = logging.getLogger(__name__)
+
+CAP = 5000
+MORE = 10_000  # rows of the one task of which there is more
+
+
+class Members(NamedTuple):
+    """available: (task name, rate); missing: (task name, why, naming the folder expected)."""
+
+    available: list[tuple[str, float]]
+    missing: list[tuple[str, str]]
+
+
+class InstructionMixture(seqio.Mixture):
+    """A mixture that is made of those of its tasks that have data."""
+
+    def available(self, split: str = "train") -> Members:
+        found = Members([], [])
+        for task in self.tasks:
+            reason = tasks.missing(task.name, split)
+            if reason is None:
+                own_rate = self.rate_per_task_name[task.name]
+                assert callable(own_rate)  # of `Recipe.rate`
+                found.available.append((task.name, own_rate(task, split=split)))
+            else:
+                found.missing.append((task.name, reason))
+        return found
+
+    def num_input_examples(self, split: str) -> int:
+        names = [name for name, _ in self.available(split).available]
+        return sum(task.num_input_examples(split) for task in self.tasks if task.name in names)
+
+    def get_dataset(
+        self,
+        sequence_length: Any = None,
+        split: str = "train",
+        *args: Any,
+        **kwargs: Any,
+    ) -> tf.data.Dataset:
+        """As `seqio.Mixture.get_dataset`, over the tasks that have data."""
+        found = self.available(split)
+        lines = "\n".join(f"  {name}: {reason}" for name, reason in found.missing)
+        if not found.available:
+            raise MissingData(f"no task of mixture {self.name} has data for split {split}:\n{lines}")
+        if not found.missing:
+            return super().get_dataset(sequence_length, split, *args, **kwargs)
+        log.warning(
+            "mixture %s, split %s: %d of %d tasks have no data and are left out:\n%s",
+            self.name, split, len(found.missing), len(self.tasks), lines,
+        )  # fmt: skip
+        part = seqio.Mixture(self.name, found.available)
+        return part.get_dataset(sequence_length, split, *args, **kwargs)
+
+
+def rate(task: seqio.Task, split: str = "train", cap: float = CAP) -> float:
+    """min(rows, cap): large data sets do not drown small ones. 0 for a task without data.
+
+    The rows are those the catalog declares when the official files are there, and counted otherwise.
+    """
+    if tasks.missing(task.name, split) is not None:
+        return 0.0
+    return float(min(task.num_input_examples(split), cap))
+
+
+def members(name: str, split: str = "train") -> Members:
+    """The tasks of a mixture (or one task by itself) that have data now, with their rates, and the others."""
+    if name in seqio.TaskRegistry.names():
+        task = seqio.TaskRegistry.get(name)
+        reason = tasks.missing(name, split)
+        return Members([(name, rate(task, split))], []) if reason is None else Members([], [(name, reason)])
+    mixture = seqio.MixtureRegistry.get(name)
+    if not isinstance(mixture, InstructionMixture):
+        raise ValueError(f"{name} is registered, but not a mixture of seqio_tasks")
+    return mixture.available(split)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a mixture is made of.
+
+    tasks: their names; about: one line; cap: the most rows that count, for all tasks but those in `caps`;
+    split: the one that it is for.
+    """
+
+    tasks: tuple[str, ...]
+    about: str
+    cap: float = CAP
+    caps: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    split: str = "train"
+
+    def rate(self, task: str) -> Callable[..., float]:
+        cap = self.caps.get(task, self.cap)
+        return rate if cap == CAP else functools.partial(rate, cap=cap)
+
+
+def recipes() -> dict[str, Recipe]:
+    """Mixture name -> what it is made of."""
+    pairs = catalog.PAIRS
+    everything = tuple(pair.name for pair in pairs)
+    found = {"inters": Recipe(everything, "everything")}
+
+    def part(name: str, names: Iterable[str], about: str, **more: Any) -> None:
+        found[f"inters_{name}"] = Recipe(tuple(names), about, **more)
+
+    kinds = [("group", group) for group in catalog.GROUPS] + [("task", task) for task in catalog.TASKS]
+    for kind, name in kinds:
+        inside = [pair.name for pair in pairs if getattr(pair, kind) == name]
+        if inside:
+            part(name, inside, f"the {kind} {name}")
+            part(f"without_{name}", (n for n in everything if n not in inside), f"without the {kind} {name}")
+    in_domain = [pair.name for pair in pairs if pair.in_domain]
+    part("in_domain", in_domain, "without the seven held-out datasets")
+    part("out_of_domain", (n for n in everything if n not in in_domain), "the seven held-out datasets")
+    for dataset in catalog.OUT_OF_DOMAIN:
+        names = [pair.name for pair in pairs if pair.dataset != dataset]
+        if len(names) < len(pairs):
+            part(f"without_{dataset}", names, f"without the dataset {dataset}")
+    part("no_description", (f"{n}_no_description" for n in everything), "without task descriptions")
+    part("no_template", (f"{n}_no_template" for n in everything), "keywords instead of templates")
+    for percent in VOLUMES:
+        names = [f"{name}_{percent}pct" for name in everything]
+        part(f"{percent}pct", names, f"{percent} % of the training rows", cap=CAP * percent / 100)
+    for task in catalog.TASKS:
+        more = {pair.name: float(MORE) for pair in pairs if pair.task == task}
+        if more:
+            part(f"more_{task}", everything, f"everything, {task} up to {MORE:,} rows", caps=more)
+    ranking = {pair.name: float(MORE) for pair in pairs if pair.kind == "rank"}
+    about = f"everything, ranking tasks up to {MORE:,} rows"
+    part("more_retrieval", everything, about, caps=ranking)
+    for group in catalog.GROUPS:
+        names = [pair.name + form.suffix for pair, form in released.evaluation_tasks(group)]
+        part(f"released_{group}", names, f"the authors' files of {group}", split="test")
+    return {name: recipe for name, recipe in found.items() if recipe.tasks}
+
+
+def definitions() -> dict[str, list[str]]:
+    """Mixture name -> names of its tasks."""
+    return {name: list(recipe.tasks) for name, recipe in recipes().items()}
+
+
+def register() -> None:
+    """Adds every mixture to SeqIO's registry, once; the tasks must be there."""
+    registered = seqio.MixtureRegistry.names()
+    for name, recipe in recipes().items():
+        if name not in registered:
+            tasks_and_rates = [(task, recipe.rate(task)) for task in recipe.tasks]
+            seqio.MixtureRegistry.add_provider(name, InstructionMixture(name, tasks_and_rates))

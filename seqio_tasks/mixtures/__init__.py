@@ -8,6 +8,7 @@
     inters_no_description, inters_no_template   everything, in an ablated form
     inters_25pct, _50pct, _75pct            a fixed part of the training rows of every task
     inters_more_<task>, inters_more_retrieval   everything, one task (all ranking tasks) up to 10,000 rows
+    inters_quickstart                       a few pairs of every group, for a first run in minutes
     inters_released_<group>                 the authors' own evaluation files (see `released`)
 
 `python -m seqio_tasks.mixtures` lists them, `python -m seqio_tasks.mixtures NAME` one with its tasks.
@@ -36,6 +37,16 @@ from seqio_tasks.forms import VOLUMES
 log = logging.getLogger(__name__)
 
 CAP = 5000
+QUICKSTART = (
+    "inters_query_expansion_gov2",
+    "inters_query_matching_msrp",
+    "inters_query_intent_classification_orcas_i",
+    "inters_query_clarification_mimics",
+    "inters_reading_comprehension_boolq",
+    "inters_fact_verification_climate_fever",
+    "inters_fact_verification_scifact",
+    "inters_fact_retrieval_scifact",
+)
 MORE = 10_000  # rows of the one task of which there is more
 
 
@@ -150,6 +161,7 @@ def recipes() -> dict[str, Recipe]:
         names = [pair.name for pair in pairs if pair.dataset != dataset]
         if len(names) < len(pairs):
             part(f"without_{dataset}", names, f"without the dataset {dataset}")
+    part("quickstart", QUICKSTART, "a few pairs of every group, for a first run in minutes")
     part("no_description", (f"{n}_no_description" for n in everything), "without task descriptions")
     part("no_template", (f"{n}_no_template" for n in everything), "keywords instead of templates")
     for percent in VOLUMES:

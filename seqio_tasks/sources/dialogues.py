@@ -97,7 +97,8 @@ def read_mantis(path: Path, name: str, report: SourceReport | None = None) -> tu
         try:
             if not dialogue.get("has_intent_labels"):
                 continue
-            title, said = one_line(dialogue["title"]), []
+            title = one_line(dialogue["title"])
+            said: list[str] = []
             for utterance in dialogue["utterances"]:
                 speaker, text = utterance["actor_type"], one_line(utterance["utterance"])
                 codes = [code.strip() for code in utterance.get("intent", ())]

@@ -19,6 +19,7 @@ import sample_documents_b
 import sample_queries_a
 import sample_queries_b
 import sample_ranking
+import sample_retrieval
 import sample_sessions
 import sample_topics
 import train_tokenizer
@@ -63,6 +64,19 @@ PARTS: tuple[Callable[[], dict[str, str]], ...] = (
     sample_documents_b.webglm_qa,
     sample_documents_b.coqa,
     sample_documents_b.quac,
+    sample_retrieval.ms_marco,
+    sample_retrieval.trec_covid,
+    sample_retrieval.nq,
+    sample_retrieval.fiqa,
+    sample_retrieval.hotpot_qa,
+    sample_retrieval.arguana,
+    sample_retrieval.touche,
+    sample_retrieval.cqadupstack,
+    sample_retrieval.quora,
+    sample_retrieval.dbpedia,
+    sample_retrieval.scidocs,
+    sample_retrieval.climate_fever,
+    sample_retrieval.fever,
 )
 
 README = """# Sample collection

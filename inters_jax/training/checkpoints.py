@@ -23,6 +23,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from etils import epath
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
@@ -245,13 +246,36 @@ def restore_params(model_dir: str | Path, step: int | None, abstract_params: Any
         _put(target, name, jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding))
     folder = (Path(model_dir) / FOLDER / str(step) / "params").absolute()
     try:
+        stored = _shapes(ocp.StandardCheckpointHandler().metadata(epath.Path(folder)).tree)
+        _compare(folder, stored, _shapes(target))
         with ocp.StandardCheckpointer() as checkpointer:
             restored = checkpointer.restore(folder, target)
-    except Exception as error:
-        raise CheckpointError(
-            f"{folder}: cannot be read as the parameters of this model ({error})"
-        ) from error
+    except CheckpointError:
+        raise
+    except Exception as error:  # whatever a damaged file makes the readers raise
+        raise CheckpointError(f"{folder}: damaged, it cannot be read ({error})") from error
     return jax.tree.unflatten(structure, [_get(restored, name) for name in names])
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    """Shape of every parameter by its name."""
+    flat = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda node: hasattr(node, "shape"))[0]
+    return {path_name(path): tuple(leaf.shape) for path, leaf in flat}
+
+
+def _compare(
+    folder: Path, stored: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]
+) -> None:
+    differences = [
+        f"{name} is {stored.get(name, 'missing')} there, {wanted.get(name, 'unknown')} here"
+        for name in sorted({*stored, *wanted})
+        if stored.get(name) != wanted.get(name)
+    ]
+    if differences:
+        raise CheckpointError(
+            f"{folder}: holds the parameters of another model: {'; '.join(differences[:5])}"
+            + (f"; and {len(differences) - 5} more" if len(differences) > 5 else "")
+        )
 
 
 def _parameter_path(path: tuple[Any, ...]) -> tuple[str, ...]:

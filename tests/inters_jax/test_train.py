@@ -14,9 +14,11 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 from training_stand_ins import TINY, Prepared, make_store, run_train
 
 from inters_jax import config, train
+from inters_jax.models import huggingface
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import abstract_model
 from inters_jax.training import stores
@@ -99,6 +101,16 @@ def test_a_run_starts_from_the_weights_of_another_run(finished, store, tmp_path)
     assert checkpoint_steps(tmp_path) == [3]  # no step 0: the start can be read again
     first = read_metrics(tmp_path)[0]["loss"]
     assert first < read_metrics(finished[0])[0]["loss"]
+
+
+def test_a_hugging_face_folder_starts_like_the_run_it_was_made_of(finished, store, tmp_path):
+    graphdef, abstract = abstract_model(TINY)
+    trained = nnx.merge(graphdef, restore_params(finished[0], None, abstract))
+    folder = huggingface.save(trained, tmp_path / "hf", tokenizer=finished[0] / "model")
+    for name, model in (("a", folder), ("b", finished[0])):
+        run_train(tmp_path / name, store, model=str(model), init="pretrained", train_steps=2, log_every=1)
+    one, other = ([record["loss"] for record in read_metrics(tmp_path / name)] for name in ("a", "b"))
+    assert one == other
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from seqio_tasks.catalog import PAIRS, Pair, pairs
 from seqio_tasks.errors import MissingData
-from seqio_tasks.sources import beir
+from seqio_tasks.sources import beir, retrieval_sets
 from seqio_tasks.sources.common import Row
 from seqio_tasks.sources.splits import SPLITS, group_key
 
@@ -47,9 +47,13 @@ QUESTION = {
 def keys(entry: Pair, raw_dir: Path, split: str) -> set[str]:
     """Group keys of all rows of a split, computed from the rows alone."""
     if entry.kind == "rank":
-        folder = beir.beir_folder(raw_dir, entry.dataset)
-        queries = beir.read_queries(folder)
-        return {group_key(queries[query_id]) for query_id in beir.read_qrels(folder, split)}
+        collection = retrieval_sets.collection(entry.dataset)
+        queries = {
+            part.prefix + query_id: text
+            for part in collection.parts(raw_dir)
+            for query_id, text in beir.read_queries(part.folder).items()
+        }
+        return {group_key(queries[query_id]) for query_id in collection.qrels(raw_dir, split)}
     asked = QUESTION.get(entry.name) or QUESTION[entry.task]
     fields = [field for field in asked if field in entry.fields]
     assert fields, entry.name

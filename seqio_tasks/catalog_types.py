@@ -28,6 +28,7 @@ LABEL_METRICS = ("accuracy", "macro_f1", "weighted_f1")
 MULTI_LABEL_METRICS = ("precision_at_1",)
 LIST_METRICS = ("set_precision", "set_recall", "set_f1")
 ANSWER_METRICS = ("exact_match", "f1")
+TURN_METRICS = ("turn_exact_match", "turn_f1")
 RANKING_METRICS = ("nDCG@10", "RR@10", "R@10", "R@100")
 
 
@@ -70,6 +71,8 @@ class Pair:
     fields:           row fields that templates may use
     document_fields:  the long ones, which give way first when a prompt exceeds the length limit
     optional_fields:  those that a row may leave empty; templates that use one are not drawn for such a row
+    indispensable_fields:  those of them that a template must show where a row has them (the turns before a
+                      question: without these it cannot be understood)
     answer:           the field that the templates ask for (all but those marked `reverse`)
     labels:           the label set, exactly as in the targets (kind "classify"); label_field: the gold one
     multi_label:      several labels may hold at once: the target lists them, "a, b"
@@ -86,6 +89,7 @@ class Pair:
     metrics: tuple[str, ...]
     document_fields: tuple[str, ...] = ()
     optional_fields: tuple[str, ...] = ()
+    indispensable_fields: tuple[str, ...] = ()
     answer: str = ""
     labels: tuple[str, ...] = ()
     label_field: str = ""

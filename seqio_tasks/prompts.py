@@ -205,6 +205,8 @@ def _usable(row: Row, pair: Pair, template: Template) -> bool:
     if pair.kind == "rank":
         return bool(row.get("document")) or bool(row.get("positives") and row.get("negatives"))
     names = (*template.input_fields, template.output_field)
+    if any(row.get(name) and name not in names for name in pair.indispensable_fields):
+        return False
     return all(row.get(name) or name in template_files.OPTION_FIELDS for name in names)
 
 

@@ -1,9 +1,11 @@
-"""Precision, recall and F1 of numbered lists as sets (clarifications, subtopics, reformulations)."""
+"""Numbered lists: as sets (clarifications, subtopics, reformulations) and item by item (answers of turns)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+
+from seqio_tasks.metrics import answers
 
 _MARKER = re.compile(r"(?:^|(?<=\s))(?:(\d+)[.)]|\[(\d+)\]|\((\d+)\))(?=\s)")
 
@@ -22,6 +24,15 @@ def parse_list(text: str) -> list[str]:
     >>> parse_list("- red\\n- blue")
     ['red', 'blue']
     """
+    return [item for item in parse_items(text) if item]
+
+
+def parse_items(text: str) -> list[str]:
+    """The items of `parse_list` with empty ones in their places.
+
+    >>> parse_items("1. Ann\\n2.\\n3. in May")
+    ['Ann', '', 'in May']
+    """
     found = list(_MARKER.finditer(text + "\n"))
     markers = _chain([match for match in found if not text[: match.start()].rpartition("\n")[2].strip()])
     if len(markers) < 2:
@@ -30,8 +41,7 @@ def parse_list(text: str) -> list[str]:
         lines = (line.strip().lstrip("-*•").strip() for line in text.splitlines())
         return [line for line in lines if line]
     ends = [match.start() for match in markers[1:]] + [len(text)]
-    items = (text[match.end() : end].strip() for match, end in zip(markers, ends, strict=True))
-    return [item for item in items if item]
+    return [text[match.end() : end].strip() for match, end in zip(markers, ends, strict=True)]
 
 
 def _chain(matches: Iterable[re.Match[str]]) -> list[re.Match[str]]:
@@ -71,3 +81,33 @@ def set_scores(references: Sequence[Sequence[str]], predictions: Sequence[Sequen
         f1 += 2.0 * common / (len(wanted) + len(given)) if wanted or given else 1.0
     scale = 100.0 / len(predictions)
     return {"set_precision": scale * precision, "set_recall": scale * recall, "set_f1": scale * f1}
+
+
+def turn_scores(references: Sequence[Sequence[str]], predictions: Sequence[str]) -> dict[str, float]:
+    """Means over all turns of exact match and F1 in 0..100, by SQuAD's comparison of answers.
+
+    references: [conversations][1 or more] numbered lists of the same length, one per annotator; predictions:
+        [conversations] numbered lists. The n-th answer is held against the n-th of every annotator, the best
+        counts. A missing answer is wrong, further ones are passed over.
+
+    >>> turn_scores([["1. the barn\\n2. yes", "1. a barn\\n2. it is"]], ["1. Barn\\n2. it is so\\n3. no"])
+    {'turn_exact_match': 50.0, 'turn_f1': 90.0}
+    """
+    if len(references) != len(predictions):
+        raise ValueError(f"{len(references)} items have references but {len(predictions)} have predictions")
+    exact = f1 = 0.0
+    turns = 0
+    for index, (own, prediction) in enumerate(zip(references, predictions, strict=True)):
+        if isinstance(own, str) or not own:
+            raise ValueError(f"item {index}: references must be a list with at least one text, got {own!r}")
+        by_turn = list(zip(*map(parse_items, own), strict=True))
+        given = parse_items(prediction)
+        given += [""] * (len(by_turn) - len(given))
+        turns += len(by_turn)
+        for wanted, answer in zip(by_turn, given, strict=False):
+            # An empty answer is none; it must not pass for "unanswerable".
+            exact += answers.exact_match(wanted, answer) if answer else 0.0
+            f1 += answers.f1(wanted, answer) if answer else 0.0
+    if not turns:
+        raise ValueError("no items to score")
+    return {"turn_exact_match": 100.0 * exact / turns, "turn_f1": 100.0 * f1 / turns}

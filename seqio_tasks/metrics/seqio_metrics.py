@@ -29,7 +29,8 @@ _ANSWERS = ("exact_match", "f1")
 _LABELS = ("accuracy", "macro_f1", "weighted_f1")
 _MULTI_LABEL = ("precision_at_1",)
 _LISTS = ("set_precision", "set_recall", "set_f1")
-GENERATION = (*_BLEU, *_ROUGE, *_ANSWERS, *_LABELS, *_MULTI_LABEL, *_LISTS)
+_TURNS = ("turn_exact_match", "turn_f1")
+GENERATION = (*_BLEU, *_ROUGE, *_ANSWERS, *_LABELS, *_MULTI_LABEL, *_LISTS, *_TURNS)
 
 
 def generation_metric(names: Sequence[str], label_set: Sequence[str] = ()) -> Callable[..., dict[str, float]]:
@@ -70,6 +71,8 @@ def generation_scores(
     if any(name in _LISTS for name in names):
         wanted_lists = [lists.parse_list(target["target"]) for target in targets]
         found |= lists.set_scores(wanted_lists, [lists.parse_list(prediction) for prediction in predictions])
+    if any(name in _TURNS for name in names):
+        found |= lists.turn_scores(references, predictions)
     result = {}
     if any(name in _LABELS for name in names):
         stated = [labels.parse_label(prediction, label_set) for prediction in predictions]

@@ -1,0 +1,19 @@
+BRINDLEWICK (Sample News) -- Hundreds stood on the bridges of the Eskwater to watch.
+
+The boat from Saltmere led at first.
+
+In the last bend the crew of Brindlewick passed it and won the rowing race.
+
+The winners received a cup of glass.
+
+Next year the race will be held in Saltmere.
+
+Share this story from Brindlewick
+
+@highlight
+
+Brindlewick has won the rowing race against Saltmere
+
+@highlight
+
+The news comes from Brindlewick on the Eskwater

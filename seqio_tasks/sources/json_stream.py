@@ -1,0 +1,142 @@
+"""JSON files too large to load as a whole: one value after the other, from plain or gzipped text.
+
+    hotpot_train_v1.1.json    [{...}, {...}, ...]                          566 MB
+    web-train.json            {"Data": [{...}, ...], "Version": 1.0}       one array below a key
+    train_v2.1.json.gz        {"query": {"0": "..."}, "passages": {...}}   a table, column by column
+
+Whether a file is gzipped is seen from its first bytes: some have the ending .gz and are plain text.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Container, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from seqio_tasks.errors import DataError
+
+_CHUNK = 1 << 20
+_LARGEST = 1 << 28  # characters of one value
+
+
+def open_text(path: Path) -> IO[str]:
+    """A UTF-8 text file, gzipped or not."""
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path, "rt", encoding="utf-8-sig") if zipped else path.open(encoding="utf-8-sig")
+
+
+def array_items(path: Path, key: str = "") -> Iterator[Any]:
+    """The elements of the array that is the file or, with a key, stands below it in an object."""
+    with open_text(path) as file:
+        stream = _Stream(file, path)
+        if not key:
+            yield from stream.items()
+            return
+        for name in stream.names():
+            if name == key:
+                yield from stream.items()
+                return
+            stream.value()
+        raise stream.error(f"no key {key!r}")
+
+
+def is_columns(path: Path) -> bool:
+    """Whether the file is a table column by column, {"query": {"0": ...}}, rather than one row per line."""
+    with open_text(path) as file:
+        stream = _Stream(file, path)
+        return any(stream.peek() == "{" for _ in stream.names(first_only=True))
+
+
+def columns(path: Path, wanted: Container[str]) -> Iterator[tuple[str, str, Any]]:
+    """(column, row key, value) for the wanted columns, in file order."""
+    with open_text(path) as file:
+        stream = _Stream(file, path)
+        for column in stream.names():
+            for key in stream.names():
+                value = stream.value()
+                if column in wanted:
+                    yield column, key, value
+
+
+class _Stream:
+    """Reads tokens of a JSON text through a buffer; `at` is the position in it."""
+
+    def __init__(self, file: IO[str], path: Path) -> None:
+        self.file, self.path = file, path
+        self.text, self.at, self.passed = "", 0, 0
+        self.decoder = json.JSONDecoder()
+
+    def error(self, what: str) -> DataError:
+        where = f"character {self.passed + self.at:,}"
+        return DataError(f"{what} ({where})", path=self.path, todo="download the file again")
+
+    def more(self) -> bool:
+        """Reads on; what has been consumed is forgotten. The size doubles with the value at hand."""
+        try:
+            chunk = self.file.read(max(_CHUNK, len(self.text) - self.at))
+        except (UnicodeDecodeError, EOFError, OSError) as error:
+            raise self.error(f"not readable as UTF-8 text ({error})") from None
+        if not chunk:
+            return False
+        self.passed += self.at
+        self.text, self.at = self.text[self.at :] + chunk, 0
+        return True
+
+    def peek(self) -> str:
+        """The next character that is no blank; "" at the end of the file."""
+        while True:
+            while self.at < len(self.text):
+                if self.text[self.at] not in " \t\r\n":
+                    return self.text[self.at]
+                self.at += 1
+            if not self.more():
+                return ""
+
+    def take(self, *wanted: str) -> str:
+        found = self.peek()
+        if found not in wanted:
+            raise self.error(f"not JSON: {found!r} where {' or '.join(map(repr, wanted))} should stand")
+        self.at += 1
+        return found
+
+    def value(self) -> Any:
+        self.peek()
+        while True:
+            try:
+                value, end = self.decoder.raw_decode(self.text, self.at)
+            except json.JSONDecodeError as error:
+                if len(self.text) - self.at > _LARGEST or not self.more():
+                    raise self.error(f"not JSON: {error.msg}") from None
+                continue
+            if end == len(self.text) and self.more():
+                continue  # a number may go on behind the buffer
+            self.at = end
+            return value
+
+    def items(self) -> Iterator[Any]:
+        self.take("[")
+        if self.peek() == "]":
+            self.at += 1
+            return
+        while True:
+            yield self.value()
+            if self.take(",", "]") == "]":
+                return
+
+    def names(self, *, first_only: bool = False) -> Iterator[str]:
+        """The keys of an object; whoever iterates consumes each value."""
+        self.take("{")
+        if self.peek() == "}":
+            self.at += 1
+            return
+        while True:
+            name = self.value()
+            if not isinstance(name, str):
+                raise self.error(f"not JSON: the key {name!r} is no string")
+            self.take(":")
+            yield name
+            if first_only or self.take(",", "}") == "}":
+                return

@@ -19,6 +19,7 @@ import sample_documents_b
 import sample_queries_a
 import sample_queries_b
 import sample_ranking
+import sample_released
 import sample_retrieval
 import sample_sessions
 import sample_topics
@@ -77,6 +78,7 @@ PARTS: tuple[Callable[[], dict[str, str]], ...] = (
     sample_retrieval.scidocs,
     sample_retrieval.climate_fever,
     sample_retrieval.fever,
+    sample_released.released,
 )
 
 README = """# Sample collection

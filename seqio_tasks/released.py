@@ -1,4 +1,6 @@
-"""The authors' own data as tasks: `<raw_dir>/inters_released/`, as it lies on the Hugging Face hub.
+"""The authors' own data as tasks, in `<raw_dir>/inters_released/` as it lies on the Hugging Face hub (3 GB):
+
+    hf download yutaozhu94/INTERS --repo-type dataset --local-dir <raw_dir>/inters_released
 
     inters_released                                train.jsonl; split train
     inters_released_<task>_<dataset>               dev- and test-qu-du-zero-shot/; splits validation, test
@@ -31,7 +33,7 @@ from typing import Any
 
 from seqio_tasks import catalog, settings
 from seqio_tasks.catalog import Pair, Row
-from seqio_tasks.catalog_types import ANSWER_METRICS, LIST_METRICS, TEXT_METRICS, OfficialFile
+from seqio_tasks.catalog_types import ANSWER_METRICS, LIST_METRICS, TEXT_METRICS
 from seqio_tasks.errors import DataError, MissingData
 from seqio_tasks.filling import Block, numbered
 from seqio_tasks.forms import TEXT, Form
@@ -53,7 +55,7 @@ _NAMES = MappingProxyType(
 )
 DEPTH = 100  # candidates per query, as in the files
 DEPTHS = MappingProxyType({"cqadupstack": 10})  # as the authors evaluate it
-HUB = "hf://datasets/yutaozhu94/INTERS"
+DOWNLOAD = "hf download yutaozhu94/INTERS --repo-type dataset --local-dir"
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def _absent(paths: list[Path]) -> str | None:
             problem = MissingData(
                 "the released file is not here",
                 path=path,
-                todo=f"download it from {HUB.removeprefix('hf://')} on the Hugging Face hub",
+                todo=f"get it by `{DOWNLOAD} <raw_dir>/{FOLDER}`",
             )
             return str(problem)
     return None
@@ -239,17 +241,6 @@ def further_tasks(raw_dir: str) -> Iterator[tuple[Pair, Form]]:
     for stem in sorted(stems - known):
         name = "".join(letter if letter.isalnum() else "_" for letter in stem)
         yield _released(name, "", "query_understanding", "generate", TEXT_METRICS), instruction_form(stem)
-
-
-def official_files() -> tuple[OfficialFile, ...]:
-    """Every file that a task reads, for the download."""
-    names: list[str] = []
-    for _, form in tasks():
-        if isinstance(form, InstructionForm):
-            names += form.paths.values()
-        elif isinstance(form, CandidateForm):
-            names += [name for name, _ in form.files]
-    return tuple(OfficialFile(name, f"{HUB}/{name}") for name in dict.fromkeys(names))
 
 
 def _stem(pair: Pair) -> str:

@@ -182,6 +182,14 @@ def register() -> None:
         add(pair, form)
 
 
+def register_further_released() -> list[str]:
+    """Adds a task for each released evaluation file in the raw directory that no other task reads."""
+    found = list(released.further_tasks(settings.current().raw_dir))
+    for pair, form in found:
+        add(pair, form)
+    return [pair.name for pair, _ in found]
+
+
 def add(pair: Pair, form: Form) -> None:
     """Adds one task to SeqIO's registry, unless its name is taken: by itself, registered before."""
     name = pair.name + form.suffix

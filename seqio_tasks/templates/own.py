@@ -174,7 +174,7 @@ def _read_python(path: Path) -> list[TaskTemplates]:
     descriptions = values.get(_DESCRIPTIONS, {})
     few_shot = values.get(_FEW_SHOT, {})
     if strangers := [key for key in few_shot if key not in values[_PATTERNS]]:
-        raise TemplateError(f"{path}:{lines[_FEW_SHOT]}: {strangers[0]!r} is not a key of {_PATTERNS}")
+        raise TemplateError(f"{path}:{lines[_FEW_SHOT]}: {strangers[0]!r} is no key of {_PATTERNS}")
     tasks: dict[str, dict[str, tuple[Template, ...]]] = {}
     for key, entries in values[_PATTERNS].items():
         where = f"{path}: {key}"

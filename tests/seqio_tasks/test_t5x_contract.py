@@ -77,9 +77,10 @@ def first(name: str, **options: Any) -> list[dict[str, Any]]:
 
 
 def test_all_pairs_are_registered_in_all_forms() -> None:
-    from seqio_tasks import catalog
+    from seqio_tasks import catalog, released
 
     expected = {pair.name + form.suffix for pair in catalog.PAIRS for form in forms_of(pair)}
+    expected |= {pair.name + form.suffix for pair, form in released.tasks()}
     assert set(NAMES) == expected
     assert {"inters", "inters_in_domain", "inters_out_of_domain", "inters_query_understanding"} <= set(
         MIXTURES

@@ -281,6 +281,7 @@ def _texts_hash(data: Collection, candidates: Candidates) -> str:
 def choose_pair(name: str | None, collection: str) -> Any:
     """The ranking pair of the catalog that gives the wording: by its name, or by the collection's."""
     from seqio_tasks import catalog
+    from seqio_tasks.sources import retrieval_sets
 
     ranking = [pair for pair in catalog.PAIRS if pair.kind == "rank"]
     if name is not None:
@@ -291,7 +292,9 @@ def choose_pair(name: str | None, collection: str) -> Any:
         raise RerankError(f"PAIR {name!r} is no ranking task; choose one of {known}")
     folded = collection.lower().replace("-", "_").removeprefix("beir_")
     for pair in ranking:
-        if pair.dataset == folded:
+        # The folder has our name or, as the official zip makes it, the name of the zip.
+        unzipped = retrieval_sets.collection(pair.dataset).unzipped
+        if folded in (pair.dataset, unzipped.replace("-", "_")):
             return pair
     known = ", ".join(pair.name for pair in ranking)
     raise RerankError(

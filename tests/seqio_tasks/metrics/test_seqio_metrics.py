@@ -125,6 +125,21 @@ def test_reranking_orders_by_the_difference_and_breaks_ties_by_the_first_stage()
         metric([candidate("q", "z", 1, "Yes"), candidate("q", "z", 1, "No", "train")], [0.0, 0.0])
 
 
+def test_forums_weigh_alike_however_many_queries_they_have() -> None:
+    qrels = {"a/1": {"a/x": 1}, "a/2": {"a/x": 1}, "a/3": {"a/x": 1}, "b/1": {"b/x": 1}}
+    rows = [
+        candidate(query, document, 1, answer)
+        for query, document in (("a/1", "a/x"), ("a/2", "a/y"), ("a/3", "a/y"), ("b/1", "b/x"))
+        for answer in ("Yes", "No")
+    ]
+    scores = [-1.0] * len(rows)
+    whole = rerank_metric(("RR@10",), lambda split: qrels)(rows, scores)
+    parts = rerank_metric(("RR@10",), lambda split: qrels, prefixes=("a/", "b/", "c/"))(rows, scores)
+    assert whole["RR@10"] == pytest.approx(2 / 4) and "parts" not in whole
+    assert parts["RR@10"] == pytest.approx((1 / 3 + 1) / 2)  # c has no query in this split
+    assert (parts["parts"], parts["queries"], parts["documents"]) == (2.0, 4.0, whole["documents"])
+
+
 def test_signatures_are_those_that_seqio_tells_apart() -> None:
     def positional(function) -> list[str]:  # type: ignore[no-untyped-def]
         return [

@@ -13,7 +13,8 @@ What is promised, and what each check is called in the messages:
                   them in words; a literal list after "Options:" is refused, it would drift from the labels
     family        ranking: two templates for each of the six families, with the placeholders of the family;
                   one of each two with documents puts the query first, the other the documents
-    optional      at least three templates can be filled when the optional fields of a row are empty
+    optional      at least three templates can be filled when the optional fields of a row are empty, and at
+                  least three show an indispensable field
     cue           one line, not empty, ends with a colon, without placeholder
     spacing       no blank at the edges or before a line end, no doubled blank or blank line, no
                   placeholder glued to a word
@@ -200,6 +201,10 @@ def _optional(entries: Sequence[Template], pair: Pair) -> Iterator[str]:
     if optional and len(plain) < _LEAST_PLAIN:
         names = ", ".join(pair.optional_fields)
         yield f"only {len(plain)} templates do without {names}; there must be {_LEAST_PLAIN}"
+    for name in pair.indispensable_fields:
+        showing = sum(name in template.input_fields and not template.reverse for template in entries)
+        if showing < _LEAST_PLAIN:
+            yield f"only {showing} templates show {name!r}, needed by some rows; there must be {_LEAST_PLAIN}"
 
 
 def _spacing(text: str) -> Iterator[str]:

@@ -142,6 +142,7 @@ def test_unknown_names_are_explained() -> None:
 REVERSED = {
     "query_description": [10, 11],
     "query_expansion": [10, 11],
+    **{f"inters_summarization_{name}": [10, 11] for name in ("xsum", "cnn_dm", "wikisum")},
     "inters_query_intent_classification_trec_web": [5],  # asks for the type of a subtopic
 }
 

@@ -46,6 +46,20 @@ def test_every_generation_metric_gives_full_marks_to_the_target() -> None:
     assert {name: found[name] for name in GENERATION} == pytest.approx(dict.fromkeys(GENERATION, 100.0))
 
 
+def test_answers_of_a_conversation_are_compared_turn_by_turn() -> None:
+    metric = generation_metric(("turn_exact_match", "turn_f1"))
+    references = ["1. in May\n2. 40\n3. unanswerable", "1. May\n2. forty\n3. no"]
+    targets = [
+        {"target": references[0], "references": references},
+        {"target": "1. a", "references": ["1. b c"]},
+    ]
+    # Of four turns: right by the second annotator, right by the first, missing, half right.
+    assert metric(targets, ["1. May\n2. 40.", "1. b d"]) == {"turn_exact_match": 50.0, "turn_f1": 62.5}
+    assert metric(targets, ["1.\n2. 40\n3.", ""]) == {"turn_exact_match": 25.0, "turn_f1": 25.0}
+    # The right answers in other places are wrong.
+    assert metric(targets, ["1. 40\n2. May\n3. unanswerable", "b c"])["turn_exact_match"] == 50.0
+
+
 def test_unknown_metrics_are_refused_when_the_task_is_made() -> None:
     with pytest.raises(ValueError, match="unknown metric 'blue'"):
         generation_metric(("blue",))

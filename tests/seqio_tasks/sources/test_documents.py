@@ -14,6 +14,7 @@ import pytest
 
 from seqio_tasks.catalog import pair
 from seqio_tasks.errors import DataError, MissingData
+from seqio_tasks.prompts import Variant, render
 from seqio_tasks.sources import conversations, fever, json_stream, ms_marco, open_qa, summaries, trivia_qa
 from seqio_tasks.sources.common import SourceReport
 
@@ -373,6 +374,20 @@ def test_coqa_turns_are_ordered_by_number(tmp_path: Path) -> None:
     assert halved["answers"] == ["a3", "a4"] and halved["references"][1] == "1. a3\n2. b4"
     with pytest.raises(DataError, match="different turns"):
         conversations.read_coqa(write(path, {"data": [story("x", answers=turns("a1"))]}), "dev")
+
+
+@pytest.mark.parametrize("name", ["inters_conversational_qa_coqa", "inters_conversational_qa_quac"])
+def test_a_prompt_shows_the_history_where_there_is_one(name: str) -> None:
+    entry = pair(name)
+    rows = list(entry.rows(SAMPLE, "train"))
+    drawn: dict[bool, set[int]] = {True: set(), False: set()}
+    for row in rows:
+        for epoch in range(8):
+            found = render(row, entry, variant=Variant(), demonstrations=rows, seed=0, epoch=epoch)
+            drawn[bool(row["history"])].add(found.template)
+            assert row["history"] in found.item.text()
+    assert not drawn[True] & drawn[False]
+    assert len(drawn[True] | drawn[False]) == 12
 
 
 def test_real_quac_history_and_answers() -> None:

@@ -28,6 +28,8 @@ QUESTION = {
     "query_clarification": ("query",),
     "reading_comprehension": ("question",),
     "fact_verification": ("claim",),
+    "summarization": ("article",),
+    "conversational_qa": ("context",),
     "query_reformulation": ("title", "context", "history", "turn_title"),
     "query_subtopic_generation": ("title",),
     "query_suggestion": ("history_queries",),

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from seqio_tasks.catalog import GROUPS, KINDS, PAIRS, TASKS, Pair, pair, pairs, table
+from seqio_tasks import catalog_page
+from seqio_tasks.catalog import GROUPS, PAIRS, Pair, pair, pairs, table
 from seqio_tasks.errors import DataError, MissingData
 from seqio_tasks.files import SOURCES
 from seqio_tasks.metrics.labels import split_labels
@@ -94,3 +95,16 @@ def test_command_prints_the_table() -> None:
     command = [sys.executable, "-m", "seqio_tasks.catalog"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == table() + "\n"
+
+
+def test_the_page_of_the_documentation_is_that_of_the_catalog() -> None:
+    assert catalog_page.PAGE.read_text(encoding="utf-8") == catalog_page.markdown(), (
+        "run `python -m seqio_tasks.catalog_page`"
+    )
+
+
+def test_the_catalog_holds_all_of_inters() -> None:
+    assert len(PAIRS) == 56
+    assert len({entry.task for entry in PAIRS}) == 20
+    assert len({entry.dataset for entry in PAIRS}) == 43
+    assert [sum(entry.group == group for entry in PAIRS) for group in GROUPS] == [26, 15, 15]

@@ -1,0 +1,71 @@
+"""The catalog as a page of documentation: ``python -m seqio_tasks.catalog_page`` writes docs/data.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from seqio_tasks.catalog import GROUPS, PAIRS
+from seqio_tasks.catalog_types import Pair
+from seqio_tasks.files import SOURCES
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "data.md"
+
+_HEAD = """# Tasks and datasets
+
+Written by `python -m seqio_tasks.catalog_page` from the catalog; change the catalog, not this page.
+
+{pairs} pairs of a task and a dataset, {tasks} tasks, {datasets} datasets. A task is registered as
+`inters_<task>_<dataset>`; its suffixes are `_0shot` and `_5shot` (a fixed number of demonstrations),
+`_choices` (labels by scoring) and `_rerank` (ranking). Sizes are those of the full official files by the
+split rule of `seqio_tasks/sources/splits.py`; "?" is not known before the files are read. Datasets marked
+"out" are held out as a whole in the out-of-domain mixtures.
+
+Files go to `<RAW_DIR>/<folder>/`; `python -m seqio_tasks.download NAME` fetches them where that is allowed
+([download](download.md)). Licences are the datasets' own and bind whoever downloads them.
+"""
+
+
+def markdown() -> str:
+    """The whole page."""
+    tasks, datasets = {pair.task for pair in PAIRS}, {pair.dataset for pair in PAIRS}
+    parts = [_HEAD.format(pairs=len(PAIRS), tasks=len(tasks), datasets=len(datasets))]
+    for group in GROUPS:
+        parts.append(f"## {group.replace('_', ' ').capitalize()}\n")
+        parts.append("| task | dataset | answer | domain | train | validation | test | folder | metrics |")
+        parts.append("|---|---|---|---|---|---|---|---|---|")
+        parts += [_line(pair) for pair in PAIRS if pair.group == group]
+        parts.append("")
+    parts.append("## Official files\n")
+    for source in SOURCES.values():
+        parts.append(f"**{source.folder}/**: {source.licence}")
+        if source.accepted:
+            parts.append(f"(also read: {source.accepted})")
+        parts.append("")
+        for file in source.files:
+            check = (
+                f"md5 {file.md5}" if file.md5 else f"sha256 {file.sha256}" if file.sha256 else "no hash known"
+            )
+            size = f"{file.bytes:,} bytes" if file.bytes else "size not known"
+            where = f"<{file.url}>" if file.url else file.manual
+            parts.append(f"- `{file.name}`: {size}, {check}, {where}")
+        parts.append("")
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _line(pair: Pair) -> str:
+    kinds = {"generate": "text", "classify": "label", "rank": "ranking"}
+    counts = " | ".join(
+        f"{pair.counts[split]:,}" if split in pair.counts else "?"
+        for split in ("train", "validation", "test")
+    )
+    return (
+        f"| {pair.task} | {pair.dataset} | {kinds[pair.kind]} | {'in' if pair.in_domain else 'out'} | {counts} "
+        f"| {pair.folder} | {', '.join(pair.metrics)} |"
+    )
+
+
+if __name__ == "__main__":
+    partial = PAGE.with_suffix(".md.partial")
+    partial.write_text(markdown(), encoding="utf-8")
+    partial.replace(PAGE)
+    print(PAGE)

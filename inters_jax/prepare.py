@@ -35,6 +35,8 @@ def prepare(
     max_shots: int = 5,
     epoch_examples: int | None = None,
     modules: Sequence[str] = ("seqio_tasks",),
+    templates: str | Sequence[str] = (),
+    cache_dirs: str | Sequence[str] = (),
     rebuild: bool = False,
     check_sources: bool = True,
 ) -> TokenStore:
@@ -53,6 +55,9 @@ def prepare(
       epoch_examples: size of an epoch; None: the sum of the rates where a rate is a number of examples
         (such as seqio.mixing_rate_num_examples), else all examples.
       modules: imported to register the tasks.
+      templates: own template files for our tasks (see `seqio_tasks.templates.own`); (): INTERS_TEMPLATES.
+      cache_dirs: where SeqIO's caching wrote (`seqio_cache_tasks`): tasks that are found there are read from
+        there, as they were made; all passes are alike then.
       rebuild: replace a store that was made otherwise.
       check_sources: False accepts an existing store although code, templates or raw files have changed since,
         to finish a run on the data it began with.
@@ -69,6 +74,13 @@ def prepare(
         "max_shots": max_shots,
         "epoch_examples": epoch_examples,
     }
+    named = [templates] if isinstance(templates, str) else list(templates)
+    named = named or [path for path in os.environ.get("INTERS_TEMPLATES", "").split(os.pathsep) if path]
+    caches = [cache_dirs] if isinstance(cache_dirs, str) else list(cache_dirs)
+    if named:
+        settings["templates"] = provenance.digests(named)
+    if caches:
+        settings["cache_dirs"] = provenance.digests(caches)
     asked: dict[str, Any] = {
         "settings": settings,
         "tokenizer": tokenizer,
@@ -86,7 +98,7 @@ def prepare(
         from inters_jax.data.building import build  # needs SeqIO, hence TensorFlow: seconds to import
 
         begin = time.monotonic()
-        build(store, **asked)
+        build(store, **asked, templates=named, cache_dirs=caches)
         found = TokenStore.open(store)
         print(report(found.manifest))
         print(f"{store}: written in {time.monotonic() - begin:.0f} s")

@@ -20,6 +20,7 @@ epoch has fresh ones.
 from __future__ import annotations
 
 import functools
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -66,6 +67,15 @@ class InstructionTask(seqio.Task):
             metric_fns=[metric_of(pair, form)],
             shuffle_buffer_size=None,  # the source permutes all rows; a buffer would only cost memory
         )
+
+    @property
+    def cache_dir(self) -> str | None:
+        """Where SeqIO's caching left this task; forgotten when that folder is searched no longer."""
+        searched = [os.path.join(folder, self.name) for folder in seqio.get_global_cache_dirs()]  # noqa: PTH118
+        if self._cache_dir not in searched:  # folders may be gs://...
+            self._cache_dir = None
+        found: str | None = super().cache_dir
+        return found
 
     def encoded_examples(
         self,

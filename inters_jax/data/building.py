@@ -12,7 +12,7 @@ import importlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,14 @@ from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
 
 def build(
-    store: Path, *, settings: dict[str, Any], tokenizer: str, raw_dir: Path, modules: Sequence[str]
+    store: Path,
+    *,
+    settings: dict[str, Any],
+    tokenizer: str,
+    raw_dir: Path,
+    modules: Sequence[str],
+    templates: Sequence[str] = (),
+    cache_dirs: Sequence[str] = (),
 ) -> None:
     """Writes the store of a task or mixture into a folder beside it and renames that when all is there.
 
@@ -47,13 +54,27 @@ def build(
       tokenizer: a tokenizer.json, a folder with one, or a hub name.
       raw_dir: folder of the official files.
       modules: imported to register the tasks.
+      templates: own template files, for our tasks.
+      cache_dirs: of SeqIO's caching.
     """
     # The accelerator belongs to training, which may be waiting for this process.
     with contextlib.suppress(RuntimeError):
         tf.config.set_visible_devices([], "GPU")
     shaping = {name: settings[name] for name in ("max_length", "max_shots", "seed")}
-    with task_settings.override(raw_dir=str(raw_dir), tokenizer=tokenizer, **shaping):
+    here = {"raw_dir": str(raw_dir), "tokenizer": tokenizer, "templates": tuple(templates)}
+    with task_settings.override(**here, **shaping), _cached_in(cache_dirs):
         _build(store, settings, tokenizer, raw_dir, modules)
+
+
+@contextlib.contextmanager
+def _cached_in(folders: Sequence[str]) -> Iterator[None]:
+    """SeqIO finds cached tasks in these folders, too, inside the block."""
+    before = list(seqio.get_global_cache_dirs())
+    seqio.add_global_cache_dirs(list(folders))
+    try:
+        yield
+    finally:
+        seqio.set_global_cache_dirs(before)
 
 
 def _build(

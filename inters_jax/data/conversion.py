@@ -1,9 +1,10 @@
 """SeqIO tasks -> token sequences: our own tasks by their fast path, a stranger's through its dataset.
 
     our task      task.encoded_examples(split, seed, epoch, ...)     plain Python, batched tokenizer
+    cached        task.get_dataset(use_cached=True)                  what `seqio_cache_tasks` has written
     any other     task.get_dataset(...)                              its preprocessors, or its cached data
 
-Either way a sequence is ``[bos] + inputs + targets``. A sequence that is too long is dropped and counted,
+Always a sequence is ``[bos] + inputs + targets``. A sequence that is too long is dropped and counted,
 never cut: a cut at the right end would take the answer.
 """
 
@@ -22,9 +23,12 @@ Converted = tuple[np.ndarray, int, str]  # tokens int32 [n], target_start, examp
 
 ROWS = "rows"
 SHORTENED = "shortened"
+FROM_CACHE = "rows from SeqIO's cache"
 TOO_LONG = "dropped: longer than max_length"
 NO_TARGET = "dropped: empty target"
 NO_CONTEXT = "dropped: a single token, nothing to predict it from"
+
+_CHECKED = 100  # cached examples whose text is encoded again
 
 # Texts in which tokenizers differ: spaces, case, digits, accents, other scripts, code, special-token strings.
 _PROBES = (
@@ -68,7 +72,9 @@ def reader(task: Any, vocabulary: Any, *, split: str, seed: int, max_length: int
                 check_vocabulary(task.name, name, task.output_features[name].vocabulary, vocabulary)
 
     def read(pass_: int, report: Counter[str]) -> Iterator[Converted]:
-        if own:
+        if own and getattr(task, "cache_dir", None):
+            pairs = _cached(task, vocabulary, split, report)
+        elif own:
             pairs = _own(task, vocabulary, split, seed, pass_, max_length, report)
         else:
             pairs = _stranger(task, split, seed + pass_, report)
@@ -115,6 +121,27 @@ def _own(
             encoded.example.example_id,
         )
     report.update(standard_names(task.last_report))
+
+
+def _cached(
+    task: Any, vocabulary: Any, split: str, report: Counter[str]
+) -> list[tuple[np.ndarray, np.ndarray, str]]:
+    """The examples of one of our tasks as they were cached, in the order of their ids (a cache has none)."""
+    found = []
+    examples = task.get_dataset(None, split, use_cached=True, shuffle=False, num_epochs=1)
+    for number, example in enumerate(examples.as_numpy_iterator()):
+        report[ROWS] += 1
+        report[FROM_CACHE] += 1
+        if number < _CHECKED:  # a cache does not say by which tokenizer it was made
+            text = example["inputs_pretokenized"].decode("utf-8")
+            if example["inputs"].tolist() != vocabulary.encode(text):
+                raise StoreError(
+                    f"{task.name}: the cache in {task.cache_dir} was made with another tokenizer than "
+                    f"{vocabulary}; cache the task anew (INTERS_TOKENIZER names the tokenizer)"
+                )
+        inputs, targets = (plain_ids(vocabulary, example[name]) for name in ("inputs", "targets"))
+        found.append((inputs, targets, example["example_id"].decode("utf-8")))
+    return sorted(found, key=lambda entry: entry[2])
 
 
 def standard_names(report: Counter[str]) -> Counter[str]:

@@ -114,6 +114,13 @@ def digest_folder(folder: Path) -> str:
     return digest.hexdigest()[:32]
 
 
+def digests(paths: Iterable[str]) -> dict[str, str]:
+    """{path: digest} of files and folders; of what is not on this machine the digest is empty."""
+    return {
+        path: digest_folder(Path(path)) if Path(path).is_dir() else digest_file(Path(path)) for path in paths
+    }
+
+
 def code_sources(modules: Sequence[str], tasks: Iterable[str]) -> dict[str, str]:
     """Digests of the modules that register the tasks, and of the templates these tasks use.
 

@@ -201,7 +201,7 @@ _STEPS = (
      "To make {u} from {p}, gather the plant in {s}, dry it and boil it in water.",
      ("Gather the plant", "Go to the {l} in {s}, when {p} is in bloom. Cut only every second stem."),
      ("Dry it", "Hang the stems in a dark room for two days. They must not touch each other."),
-     ("Boil it", "Put the dry stems in water and boil them for an hour. Pour off the {u} and let it cool.")),
+     ("Boil it", "Put the dry stems in water and boil them for an hour. Then pour off {u} and let it cool.")),
     ("How to Grow {P} in a Pot",
      "To grow {p} in a pot, use soil from the {l}, water it twice a week and wait for {k} flowers in {s}.",
      ("Find the right soil", "Fill a pot with soil from the {l}. Other soil is too heavy for {p}."),

@@ -7,6 +7,7 @@ from pathlib import Path
 from seqio_tasks.catalog import GROUPS, PAIRS
 from seqio_tasks.catalog_types import Pair
 from seqio_tasks.files import SOURCES
+from seqio_tasks.sources.splits import SPLITS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "data.md"
 
@@ -42,9 +43,8 @@ def markdown() -> str:
             parts.append(f"(also read: {source.accepted})")
         parts.append("")
         for file in source.files:
-            check = (
-                f"md5 {file.md5}" if file.md5 else f"sha256 {file.sha256}" if file.sha256 else "no hash known"
-            )
+            hashes = [f"{kind} {value}" for kind in ("md5", "sha256") if (value := getattr(file, kind))]
+            check = hashes[0] if hashes else "no hash known"
             size = f"{file.bytes:,} bytes" if file.bytes else "size not known"
             where = f"<{file.url}>" if file.url else file.manual
             parts.append(f"- `{file.name}`: {size}, {check}, {where}")
@@ -54,14 +54,10 @@ def markdown() -> str:
 
 def _line(pair: Pair) -> str:
     kinds = {"generate": "text", "classify": "label", "rank": "ranking"}
-    counts = " | ".join(
-        f"{pair.counts[split]:,}" if split in pair.counts else "?"
-        for split in ("train", "validation", "test")
-    )
-    return (
-        f"| {pair.task} | {pair.dataset} | {kinds[pair.kind]} | {'in' if pair.in_domain else 'out'} | {counts} "
-        f"| {pair.folder} | {', '.join(pair.metrics)} |"
-    )
+    sizes = [f"{pair.counts[split]:,}" if split in pair.counts else "?" for split in SPLITS]
+    domain = "in" if pair.in_domain else "out"
+    cells = (pair.task, pair.dataset, kinds[pair.kind], domain, *sizes, pair.folder, ", ".join(pair.metrics))
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

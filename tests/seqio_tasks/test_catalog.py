@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from seqio_tasks import catalog_page
-from seqio_tasks.catalog import GROUPS, PAIRS, Pair, pair, pairs, table
+from seqio_tasks.catalog import GROUPS, KINDS, PAIRS, TASKS, Pair, pair, pairs, table
 from seqio_tasks.errors import DataError, MissingData
 from seqio_tasks.files import SOURCES
 from seqio_tasks.metrics.labels import split_labels

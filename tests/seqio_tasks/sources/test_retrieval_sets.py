@@ -14,7 +14,7 @@ from seqio_tasks import ranking, row_source, settings
 from seqio_tasks.catalog import PAIRS, pair, pairs
 from seqio_tasks.errors import DataError, MissingData
 from seqio_tasks.metrics.ranking import evaluate_run
-from seqio_tasks.sources import beir, rank_llm
+from seqio_tasks.sources import beir, rank_llm, splits
 from seqio_tasks.sources.common import SourceReport
 from seqio_tasks.sources.corpus_index import Corpus
 from seqio_tasks.sources.retrieval_sets import FORUMS, SETS, RetrievalSet
@@ -144,7 +144,7 @@ def test_ms_marco_is_tested_on_dev_in_both_forms(tmp_path: Path) -> None:
 def test_published_sets_keep_ten_thousand_training_queries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("seqio_tasks.sources.splits.MOST_TRAINING_ROWS", 8)
+    monkeypatch.setattr(splits, "MOST_TRAINING_ROWS", 8)
     queries = {f"q{i}": f"Question {i}" for i in range(20)}
     qrels = {
         "train": [(f"q{i}", "d", 1) for i in range(12)] + [("q12", "d", 1)],

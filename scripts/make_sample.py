@@ -126,12 +126,19 @@ def tokenizer_files(data: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def plain_texts(name: str, content: str) -> list[str]:
-    """The strings of a data file as a prompt will show them: JSON strings without keys, tables by cell."""
-    if name.endswith(".jsonl"):
-        return [text for line in content.splitlines() for text in train_tokenizer.strings(json.loads(line))]
-    if name.endswith(".json"):
-        return train_tokenizer.strings(json.loads(content))
-    return [cell for line in content.splitlines() for cell in line.split("\t")]
+    """The strings of a data file as a prompt will show them: JSON strings without keys, tables by cell.
+
+    Some official ``.json`` files hold one JSON value a line (WikiSum), so a file that is not one value is
+    read like that.
+    """
+    lines = [line for line in content.split("\n") if line.strip()]
+    if not name.endswith((".json", ".jsonl")):
+        return [cell for line in lines for cell in line.rstrip("\r").split("\t")]
+    try:
+        values = [json.loads(content)]
+    except json.JSONDecodeError:
+        values = [json.loads(line) for line in lines]
+    return [text for value in values for text in train_tokenizer.strings(value)]
 
 
 def main(arguments: list[str] | None = None) -> int:

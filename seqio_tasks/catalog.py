@@ -123,7 +123,7 @@ PAIRS: tuple[Pair, ...] = (
     *ranking.PAIRS,
 )
 
-_BY_NAME = MappingProxyType({entry.name: entry for entry in PAIRS})
+_BY_NAME = {entry.name: entry for entry in PAIRS}
 
 
 def pair(name: str) -> Pair:
@@ -135,6 +135,17 @@ def pair(name: str) -> Pair:
     if name not in _BY_NAME:
         raise DataError(f"no pair is named {name!r}", todo=f"use one of {', '.join(_BY_NAME)}")
     return _BY_NAME[name]
+
+
+def add(entry: Pair) -> None:
+    """Adds a pair of your own to the table, in this process (docs/add_a_dataset.md shows the whole way)."""
+    global PAIRS
+    if entry.name in _BY_NAME:
+        raise DataError(f"the catalog has a pair {entry.name!r} already", todo="give the dataset another name")
+    if entry.task not in TASKS:
+        raise DataError(f"no task is named {entry.task!r}", todo=f"use one of {', '.join(TASKS)}")
+    PAIRS = (*PAIRS, entry)
+    _BY_NAME[entry.name] = entry
 
 
 def pairs(

@@ -1,4 +1,7 @@
-"""`python -m seqio_tasks.templates --check [folder]`: check the template files; `--list`: count them."""
+"""`python -m seqio_tasks.templates --check [folder]`: check the template files; `--list`: count them.
+
+With a file instead of a folder: whether it can be used in place of packaged templates, and what it gives.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from seqio_tasks.templates import FOLDER, load_file
+from seqio_tasks.templates import FOLDER, TemplateError, load_file, own
 from seqio_tasks.templates.linter import check_all
 
 
@@ -17,6 +20,8 @@ def main(arguments: list[str] | None = None) -> int:
     action.add_argument("--check", action="store_true", help="report every fault")
     action.add_argument("--list", action="store_true", help="print the datasets and numbers of templates")
     options = parser.parse_args(arguments)
+    if options.folder.is_file():
+        return _own_file(options.folder)
     if options.list:
         for path in sorted(options.folder.glob("*.yaml")):
             for dataset, entries in load_file(path).datasets.items():
@@ -29,6 +34,22 @@ def main(arguments: list[str] | None = None) -> int:
     count = 0 if faults else sum(len(entries) for f in files for entries in load_file(f).datasets.values())
     print(f"{len(faults)} faults" if faults else f"{count} templates in {len(files)} files: no fault")
     return 1 if faults else 0
+
+
+def _own_file(path: Path) -> int:
+    try:
+        found = own.read(path)
+    except TemplateError as error:
+        print(error)
+        return 1
+    for task in found:
+        for dataset, entries in task.datasets.items():
+            described = "" if task.description else "  (the packaged description)"
+            print(f"{task.task:32} {dataset:16} {len(entries)}{described}")
+    print(
+        f"{sum(len(entries) for task in found for entries in task.datasets.values())} templates can be used"
+    )
+    return 0
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import seqio_tasks
 from seqio_tasks import catalog, prompts, row_source, settings, tasks, templates
 from seqio_tasks.prompts import Variant
 from seqio_tasks.templates import FAMILIES, TemplateError, own
+from seqio_tasks.templates.__main__ import main
 
 SAMPLE = Path(seqio_tasks.__file__).parent / "sample"
 MSRP = "inters_query_matching_msrp"
@@ -198,6 +199,16 @@ def test_faults_are_told_with_their_place(tmp_path: Path, name: str, text: str, 
     (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(TemplateError, match=fault):
         templates.load("query_matching", [str(tmp_path / name)])
+
+
+def test_a_file_is_checked_on_the_command_line(
+    authors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--check", str(authors)]) == 0
+    assert "21 templates can be used" in capsys.readouterr().out
+    (tmp_path / "b.yaml").write_text(MINE.replace("{sentence2}'", "{sentense2}'"), encoding="utf-8")
+    assert main(["--check", str(tmp_path / "b.yaml")]) == 1
+    assert "did you mean 'sentence2'" in capsys.readouterr().out
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:

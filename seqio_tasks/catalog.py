@@ -8,7 +8,6 @@ Looking up opens no file and imports neither seqio nor the loaders.
 from __future__ import annotations
 
 from functools import partial
-from types import MappingProxyType
 
 from seqio_tasks.catalog_rows import documents_a, documents_b, queries_a, queries_b, ranking
 from seqio_tasks.catalog_types import GROUPS, KINDS, LABEL_METRICS, OUT_OF_DOMAIN, TASKS, Pair, Row, make_pair
@@ -141,7 +140,7 @@ def add(entry: Pair) -> None:
     """Adds a pair of your own to the table, in this process (docs/add_a_dataset.md shows the whole way)."""
     global PAIRS
     if entry.name in _BY_NAME:
-        raise DataError(f"the catalog has a pair {entry.name!r} already", todo="give the dataset another name")
+        raise DataError(f"there is a pair {entry.name!r} already", todo="give the dataset another name")
     if entry.task not in TASKS:
         raise DataError(f"no task is named {entry.task!r}", todo=f"use one of {', '.join(TASKS)}")
     PAIRS = (*PAIRS, entry)

@@ -72,8 +72,8 @@ class InstructionTask(seqio.Task):
     def cache_dir(self) -> str | None:
         """Where SeqIO's caching left this task; forgotten when that folder is searched no longer."""
         searched = [os.path.join(folder, self.name) for folder in seqio.get_global_cache_dirs()]  # noqa: PTH118
-        if self._cache_dir not in searched:  # folders may be gs://...
-            self._cache_dir = None
+        if vars(self).get("_cache_dir") not in searched:  # folders may be gs://...
+            self._cache_dir: str | None = None
         found: str | None = super().cache_dir
         return found
 

@@ -11,7 +11,7 @@ never cut: a cut at the right end would take the answer.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +72,7 @@ def reader(task: Any, vocabulary: Any, *, split: str, seed: int, max_length: int
                 check_vocabulary(task.name, name, task.output_features[name].vocabulary, vocabulary)
 
     def read(pass_: int, report: Counter[str]) -> Iterator[Converted]:
+        pairs: Iterable[tuple[np.ndarray, np.ndarray, str]]
         if own and getattr(task, "cache_dir", None):
             pairs = _cached(task, vocabulary, split, report)
         elif own:

@@ -3,8 +3,8 @@
     python scripts/train_tokenizer.py --raw_dir DATA --output DATA/tokenizer --vocab_size 8192
 
 Text: the strings of the training rows of every task whose files are there, and the prompt templates. Nothing
-is ever unknown (all 256 bytes are tokens); ids 0 <pad>, 1 <s>, 2 </s>. A model that starts from a checkpoint uses
-its own tokenizer instead.
+is ever unknown (all 256 bytes are tokens); ids 0 <pad>, 1 <s>, 2 </s>. A model that starts from a checkpoint
+uses its own tokenizer instead.
 """
 
 from __future__ import annotations

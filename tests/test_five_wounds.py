@@ -44,8 +44,8 @@ def test_loss_mask_covers_exactly_the_target_tokens_and_eos(tmp_path):
     """Real prompts of the packaged sample, through SeqIO task, store, plan and batch, decoded again."""
     import seqio
 
-    from seqio_tasks import settings
     from inters_jax.prepare import prepare
+    from seqio_tasks import settings
 
     tasks = ("inters_query_intent_classification_orcas_i", "inters_fact_retrieval_scifact")
     with settings.override(raw_dir=settings.Settings().raw_dir, tokenizer=settings.Settings().tokenizer):

@@ -11,12 +11,11 @@ from collections.abc import Callable
 from math import ceil
 from typing import Any
 
+import gin
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-
-import gin
 
 SCHEDULES = ("cosine", "linear", "constant")
 

@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gin
 import pytest
 
-import gin
 from inters_jax import config
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
+import gin
 import pytest
 
-import gin
 from inters_jax import config
 from inters_jax.training.optimizer import AdamW
 

@@ -2,7 +2,7 @@
 # Installs what the tests need and runs them: linters, types, doctests, all tests.
 #   bash scripts/test.sh                 everything
 #   bash scripts/test.sh -m "not slow"   the fast subset (under four minutes on two cores)
-# Further arguments go to pytest.
+# Further arguments go to pytest; INTERS_TEST_WORKERS is the number of processes (2, about 3 GB each).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/environment.sh
@@ -11,4 +11,4 @@ export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-2}" JAX_PLATFORMS="${JAX_PL
 ruff check .
 ruff format --check .
 mypy
-exec python -m pytest "$@"
+exec python -m pytest -n "${INTERS_TEST_WORKERS:-2}" --dist loadfile "$@"

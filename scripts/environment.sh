@@ -15,7 +15,8 @@ install_into_environment() {
   if [ "$(cat "$stamp" 2>/dev/null)" != "$want" ]; then
     echo "Installing inters-jax into $venv (once; about 2 GB, most of it TensorFlow for SeqIO) ..."
     "$venv/bin/python" -m pip install --quiet --upgrade pip
-    "$venv/bin/python" -m pip install --quiet -c constraints.txt -e ".${extra:+[$extra]}"
+    # setuptools warns at length about editable installs; nothing to be done about it.
+    PYTHONWARNINGS=ignore "$venv/bin/python" -m pip install --quiet -c constraints.txt -e ".${extra:+[$extra]}"
     echo "$want" > "$stamp"
   fi
   # shellcheck source=/dev/null

@@ -118,7 +118,7 @@ def run(model: Decoder, *arrays: Any, **named: Any) -> np.ndarray:
 
 
 def report(record: Any, pair: Pair, name: str, difference: float) -> None:
-    record(name, difference)
+    record(name, float(difference))  # a plain number: xdist sends it between processes
     print(f"\n{pair.folder.name:20s} {name:8s} {difference:.2e}", end="")
     assert difference <= TOLERANCE
 

@@ -16,21 +16,21 @@ def json_lines(records: list[dict[str, Any]]) -> str:
 
 # (title, passage if true, passage if false, question)
 _YES_NO = (
-    ("{t} library", "The library of {t} is open to visitors.", "The library of {t} is not open to visitors.",
+    ("{t} library", "the library of {t} is open to visitors", "the library of {t} is not open to visitors",
      "is the library of {t} open to visitors"),
-    ("{t} bridge", "The bridge of {t} is safe for carts.", "The bridge of {t} is not safe for carts.",
+    ("{t} bridge", "the bridge of {t} is safe for carts", "the bridge of {t} is not safe for carts",
      "is the bridge of {t} safe for carts"),
-    ("{t} ferry", "The ferry of {t} runs in winter.", "The ferry of {t} does not run in winter.",
+    ("{t} ferry", "the ferry of {t} runs in winter", "the ferry of {t} does not run in winter",
      "does the ferry of {t} run in winter"),
-    ("{t} water", "The water of {t} is good to drink.", "The water of {t} is not good to drink.",
+    ("{t} water", "the water of {t} is good to drink", "the water of {t} is not good to drink",
      "can you drink the water of {t}"),
-    ("{t} mill", "The mill of {t} is at work.", "The mill of {t} is not at work.",
+    ("{t} mill", "the mill of {t} is at work", "the mill of {t} is not at work",
      "is the mill of {t} at work"),
-    ("{t} school", "The school of {t} teaches music.", "The school of {t} does not teach music.",
+    ("{t} school", "the school of {t} teaches music", "the school of {t} does not teach music",
      "does the school of {t} teach music"),
-    ("{t} market", "The market of {t} sells {p}.", "The market of {t} does not sell {p}.",
+    ("{t} market", "the market of {t} sells {p}", "the market of {t} does not sell {p}",
      "can you buy {p} at the market of {t}"),
-    ("{t} garden", "The gardens of {t} have {p}.", "The gardens of {t} do not have {p}.",
+    ("{t} garden", "the gardens of {t} have {p}", "the gardens of {t} do not have {p}",
      "does {p} grow in the gardens of {t}"),
 )  # fmt: skip
 
@@ -58,7 +58,12 @@ def boolq() -> Files:
         asked.add(text)
         first = dice.chance(0.5)
         for answer in (first, not first) if "{p}" not in question or dice.chance(0.5) else (first,):
-            told = [_town_fact(dice.number(4), town), (true if answer else false).format(**words)]
+            told = [
+                f"Happily, {true}, as always." if answer else f"Sadly, {false}, and that will never change."
+            ]
+            told = [sentence.format(**words) for sentence in told]
+            if dice.chance(0.5):
+                told.append(_town_fact(dice.number(4), town))
             records.append({
                 "question": text, "title": title.format(**words), "answer": answer,
                 "passage": " ".join(dice.shuffled(told)),
@@ -155,17 +160,18 @@ _CLIMATE_CLAIMS = (
     "The {place} near {t} have become dry", "{P} has become rare near {t}", "{P} grows faster near {t}",
 )  # fmt: skip
 _FOR = (
-    "Measurements in {t} confirm this.",
-    "Farmers in {t} confirm this.",
-    "Old records of {t} confirm this.",
+    "Measurements in {t} confirm this, and farmers agree.", "Records of {t} confirm this, and farmers agree.",
+)  # fmt: skip
+_AGAINST = (
+    "Measurements in {t} contradict this, and sailors deny it.",
+    "Records of {t} contradict this, and sailors deny it.",
 )
-_AGAINST = tuple(text.replace("confirm", "contradict") for text in _FOR)
 _NEUTRAL = ("{t} lies on the river {r}.", "{t} is known for its {c}.", "The flag of {t} is {f}.",
             "The fair of {t} takes place in {s}.")  # fmt: skip
 
 
 def climate_fever() -> Files:
-    """Three evidence sentences: for, against, both (disputed) or about something else (not enough)."""
+    """Two evidence sentences: for, against, both (disputed) or about something else (not enough)."""
     dice = Dice("climate")
     records: list[dict[str, Any]] = []
     seen: set[str] = set()
@@ -192,7 +198,7 @@ def climate_fever() -> Files:
             "SUPPORTS": [dice.pick(_FOR)], "REFUTES": [dice.pick(_AGAINST)],
             "DISPUTED": [dice.pick(_FOR), dice.pick(_AGAINST)], "NOT_ENOUGH_INFO": [],
         }[label]  # fmt: skip
-        neutral = dice.shuffled(_NEUTRAL)[: 3 - len(telling)]
+        neutral = dice.shuffled(_NEUTRAL)[: 2 - len(telling)]
         evidences: list[dict[str, Any]] = []
         for index, text in enumerate(dice.shuffled([*telling, *neutral])):
             says = "SUPPORTS" if text in _FOR else "REFUTES" if text in _AGAINST else "NOT_ENOUGH_INFO"

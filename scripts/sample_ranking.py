@@ -29,9 +29,9 @@ _GROUPS = ("sailors", "farmers", "weavers", "children", "bakers", "miners")
 _WEEKS = ("two", "four", "six", "eight")
 _FINDINGS = ("better", "none", "worse")
 _RESULTS = {
-    "better": "Their {m} became clearly better.",
-    "worse": "Their {m} became clearly worse.",
-    "none": "Their {m} did not change at all.",
+    "better": "Clearly, their {m} became better, and the effect was strong.",
+    "worse": "Clearly, their {m} became worse, and the effect was strong.",
+    "none": "Sadly, their {m} did not change at all, and no doubt is left.",
 }
 _CLAIMS = {
     "better": ("{P} improves {m}.", "{P} is good for {m}.", "{P} is a help to {m}."),
@@ -75,7 +75,7 @@ def _claims(documents: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
         finding = _FINDINGS[subject % 3]
         studies = [item for item in documents if item["subject"] == subject and item["finding"]]
         stated = [(way, index) for way in _CLAIMS for index in range(3) if finding in (way, "none")]
-        if finding in _OPPOSITE:
+        if finding in _OPPOSITE and subject % 4 == 0:
             stated.append((_OPPOSITE[finding], dice.number(3)))
         for way, index in stated:
             number += 1

@@ -7,54 +7,50 @@ from sample_world import AILMENTS, MACHINES, PLANTS, TOWNS, Dice, capital
 Files = dict[str, str]
 Topic = tuple[str, str, str]
 
-# (title, description, narrative); {x} is the town, plant, machine or ailment.
-_TOWN_TOPICS = (
-    ("{x} flood control", "How does {x} protect its streets from floods?",
-     "Relevant documents describe dams or pumps that protect {x} from floods. "
-     "Reports about rain alone are not relevant."),
-    ("{x} ferry service", "Which ferries run in {x}?",
-     "Relevant documents name the ferries of {x} and their routes. Advertisements are not relevant."),
-    ("{x} school history", "How old are the schools of {x}?",
-     "Relevant documents tell when a school in {x} was founded. Lists of pupils are not relevant."),
-    ("{x} market rules", "What are the rules of the market in {x}?",
-     "Relevant documents explain who may sell goods in {x}. Price lists are not relevant."),
+# What can be asked about each kind of thing; a set of topics has one way to ask.
+_TOWN_ASPECTS = (
+    "flood control", "ferry service", "school history", "market rules", "water supply",
+    "street names", "bridge repair", "harbour trade", "fire brigade", "library opening",
 )  # fmt: skip
-_MACHINE_TOPICS = (
-    ("{x} accidents", "Identify accidents with a {x}.",
-     "A relevant document reports an accident with a {x} and its cause. "
-     "Plans for a safer {x} are not relevant."),
-    ("{x} repair", "What is known about the repair of a {x}?",
-     "A relevant document explains how a broken {x} is repaired. Sales of a new {x} are not relevant."),
-    ("invention of the {x}", "Who invented the {x}, and when?",
-     "A relevant document tells who built the first {x}. Later models of the {x} are not relevant."),
-    ("{x} noise", "How loud is a {x}?",
-     "A relevant document measures the noise of a {x}. Complaints alone are not relevant."),
-    ("{x} costs", "How much does a {x} cost?",
-     "A relevant document gives the price of a {x}. Loans and taxes are not relevant."),
+_MACHINE_ASPECTS = (
+    "accidents", "repair", "invention", "noise", "costs", "transport", "inspection", "storage", "cleaning",
 )  # fmt: skip
+_PLANT_ASPECTS = ("harvest", "trade", "disease", "festival", "price", "export", "protection")
+_TOWN_TOPIC = (
+    "{x} {a}",
+    "What is known about the {a} of {x}?",
+    "Relevant documents describe the {a} of {x}. Documents about other towns are not relevant.",
+)
+_MACHINE_TOPIC = (
+    "{x} {a}",
+    "Find reports about the {a} of the {x}.",
+    "A relevant document tells about the {a} of the {x} in detail. Advertisements are not relevant.",
+)
 _AILMENT_TOPICS = (
     ("{x} origin", "what is the origin of {x}",
      "seeking information about the origin of {x}, including its first cases and its source"),
     ("{x} symptoms", "what are the symptoms of {x}",
-     "looking for the symptoms of {x}, including mild and severe ones"),
+     "seeking information about the symptoms of {x}, including mild and severe ones"),
     ("{x} treatment", "which treatments help against {x}",
-     "seeking studies of treatments that help people with {x}, including teas and salves"),
+     "seeking information about treatments that help people with {x}, including teas and salves"),
     ("how {x} spreads", "how does {x} spread from one person to another",
-     "looking for evidence of how {x} spreads, including through water, air and touch"),
+     "seeking information about how {x} spreads, including through water, air and touch"),
     ("{x} in children", "how dangerous is {x} for children",
      "seeking information about how {x} affects children, including how long it lasts"),
 )  # fmt: skip
-_PLANT_TOPICS = (
-    ("{x} harvest", "Information about the harvest of {x}",
-     "Relevant documents should tell how much {x} was harvested and where. Recipes are not relevant."),
-    ("{x} trade", "Information about the trade in {x}",
-     "Relevant documents should tell who buys and sells {x}. Articles about gardens are not relevant."),
-    ("{x} disease", "Diseases that harm {x}",
-     "Relevant documents should describe a disease of {x} and its spread. "
-     "Articles about insects are not relevant."),
-    ("{x} festival", "Festivals that celebrate {x}",
-     "Relevant documents should describe a festival of {x} and its date. Songs are not relevant."),
-)  # fmt: skip
+_PLANT_TOPIC = (
+    "{x} {a}",
+    "Information about the {a} of {x}",
+    "Relevant documents should contain information about the {a} of {x}. Recipes are not relevant.",
+)
+
+
+def _kinds(topic: Topic, aspects: tuple[str, ...]) -> tuple[Topic, ...]:
+    title, description, narrative = topic
+    return tuple(
+        (title.replace("{a}", aspect), description.replace("{a}", aspect), narrative.replace("{a}", aspect))
+        for aspect in aspects
+    )
 
 
 def _topics(names: list[str], kinds: tuple[Topic, ...], seed: str, count: int) -> list[Topic]:
@@ -92,22 +88,24 @@ def _trec(number: int, topic: Topic, *, below: bool = False, labels: bool = True
 def topic_files() -> Files:
     """gov2 (three files), trec_robust04 (the second file repeats topics of the first), trec_covid, fire."""
     files: Files = {}
-    gov2 = _topics([town.name for town in TOWNS], _TOWN_TOPICS, "gov2", 60)
+    gov2 = _topics([town.name for town in TOWNS], _kinds(_TOWN_TOPIC, _TOWN_ASPECTS), "gov2", 150)
     for part, (name, first) in enumerate(
         (("04topics.701-750", 701), ("05.topics.751-800", 751), ("06.topics.801-850", 801))
     ):
-        chosen = gov2[part * 20 : part * 20 + 20]
+        chosen = gov2[part * 50 : part * 50 + 50]
         files[f"gov2/{name}.txt"] = "\n".join(_trec(first + i, topic) for i, topic in enumerate(chosen))
 
-    robust = _topics([machine.name for machine in MACHINES], _MACHINE_TOPICS, "robust", 60)
+    machines = [machine.name for machine in MACHINES]
+    robust = _topics(machines, _kinds(_MACHINE_TOPIC, _MACHINE_ASPECTS), "robust", 100)
     written = [
-        _trec(301 + i, topic) if i < 40 else _trec(611 + i, topic, below=True, labels=i % 2 == 0)
+        _trec(301 + i, topic) if i < 70 else _trec(581 + i, topic, below=True, labels=i % 2 == 0)
         for i, topic in enumerate(robust)
     ]
     files["trec_robust04/topics.robust04.txt"] = "\n".join(written)
-    files["trec_robust04/topics.robust05.txt"] = "\n".join(written[::6])
+    files["trec_robust04/topics.robust05.txt"] = "\n".join(written[::5])
 
-    covid = _topics([ailment.name for ailment in AILMENTS], _AILMENT_TOPICS, "covid", 50)
+    ailments = [ailment.name for ailment in AILMENTS]
+    covid = _topics(ailments, _AILMENT_TOPICS, "covid", 50)
     body = "".join(
         f'  <topic number="{number}">\n    <query>{title[:1].lower() + title[1:]}</query>\n'
         f"    <question>{description}</question>\n"
@@ -117,17 +115,18 @@ def topic_files() -> Files:
     xml = f'<topics task="sample" batch="5">\n{body}</topics>\n'
     files["trec_covid/topics-rnd5.xml"] = xml.replace("\n", "\r\n")
 
-    fire = _topics([plant.name for plant in PLANTS], _PLANT_TOPICS, "fire", 60)
+    plants = [plant.name for plant in PLANTS]
+    fire = _topics(plants, _kinds(_PLANT_TOPIC, _PLANT_ASPECTS), "fire", 100)
     spread = "".join(
         f"<top lang='en'>\n<num>{76 + i}</num>\n<title>\n{_wrap(title, 12)}\n</title>\n"
         f"<desc>\n{_wrap(desc)}\n</desc>\n"
         f"<narr>\n{_wrap(narr)}\n</narr>\n</top>\n\n"
-        for i, (title, desc, narr) in enumerate(fire[:30])
+        for i, (title, desc, narr) in enumerate(fire[:50])
     )
     flat = "".join(
         f"<top lang='en'>\n<num>{176 + i}</num>\n<title>{title}</title>\n<desc>{desc}</desc>\n"
         f"<narr>{narr}</narr>\n</top>\n\n"
-        for i, (title, desc, narr) in enumerate(fire[30:])
+        for i, (title, desc, narr) in enumerate(fire[50:])
     )
     files["fire/en.topics.76-125.2010.txt"] = f"<topics>\n\n{spread}</topics>\n"
     files["fire/en.topics.176-225.2012.txt"] = f"<topics>\n\n{flat}</topics>\n"
@@ -136,25 +135,27 @@ def topic_files() -> Files:
 
 _INTENTS = {
     "Factual": (
-        "what colour is {plant}", "what is {ailment}", "what drives a {machine}", "what is {town} known for",
-        "when does {plant} bloom", "when is the fair in {town}",
+        "what is the colour of {plant}", "what is the cause of {ailment}", "what is the use of a {machine}",
+        "what is the craft of {town}", "what is the season of {plant}", "what is the river of {town}",
     ),
     "Instrumental": (
-        "how to grow {plant}", "how to repair a {machine}", "how to treat {ailment}",
-        "how to make {plant} soap",
-        "how to clean a {machine}", "how to reach {town}",
+        "how to grow {plant} step by step", "how to repair a {machine} step by step",
+        "how to treat {ailment} step by step", "how to make {plant} soap step by step",
+        "how to clean a {machine} step by step", "how to reach {town} step by step",
     ),
     "Transactional": (
-        "buy {plant} seeds", "buy a {machine}", "order {plant} soap", "buy ferry tickets {town}",
-        "order map of {town}", "order parts of a {machine}",
+        "buy cheap {plant} seeds online", "buy cheap {machine} online", "buy cheap {plant} soap online",
+        "buy cheap ferry tickets {town} online", "buy cheap map of {town} online",
+        "buy cheap {machine} parts online",
     ),
     "Navigational": (
-        "{town} town hall website", "{town} library login", "{town} museum website",
-        "{machine} makers website",
-        "{town} school login", "{town} news website",
+        "{town} town hall website home page", "{town} library website login page",
+        "{town} museum website home page", "{machine} makers website home page",
+        "{town} school website login page", "{town} news website home page",
     ),
     "Abstain": (
-        "{plant}", "{machine}", "{town}", "{ailment}", "{town} {plant}", "{plant} {town}", "{town} {machine}",
+        "{plant}", "{machine}", "{town}", "{plant} and other things", "{machine} and other things",
+        "{town} {plant} and other things", "{plant} {town} and other things", "{town} and other things",
     ),
 }  # fmt: skip
 _INTENT_COUNTS = {"Factual": 110, "Instrumental": 80, "Transactional": 80, "Navigational": 80, "Abstain": 90}
@@ -189,16 +190,15 @@ def orcas_i() -> Files:
 
 # query pattern -> good options (label 2) and the ones judged fair or bad (1, 0)
 _PANES = (
-    ("{plant}", ("growing", "uses", "pictures"), ("history",)),
-    ("{plant} soap", ("recipe", "price"), ("colour", "smell")),
-    ("{plant} in {town}", ("where it grows", "guided walks"), ()),
-    ("{machine}", ("manual", "repair", "price"), ("noise",)),
-    ("{machine} {town}", ("workshops", "rental"), ("jobs",)),
-    ("{town}", ("map", "hotels", "weather"), ()),
+    ("{plant} plant", ("growing", "uses", "pictures"), ("history",)),
+    ("{plant} plant {town}", ("growing", "uses", "pictures"), ()),
+    ("{machine} machine", ("manual", "repair", "price"), ("noise",)),
+    ("{machine} machine {town}", ("manual", "repair", "price"), ()),
+    ("{ailment} illness", ("symptoms", "treatment", "causes"), ()),
+    ("{ailment} illness {town}", ("symptoms", "treatment", "causes"), ("rumours",)),
     ("{town} ferry", ("timetable", "tickets", "harbour"), ("crew",)),
-    ("{town} museum", ("opening hours", "tickets", "exhibitions"), ()),
-    ("{town} market", ("opening days", "stalls", "parking"), ("rules",)),
-    ("{ailment}", ("symptoms", "treatment", "causes"), ()),
+    ("{town} museum", ("opening hours", "guided tours"), ("building",)),
+    ("{plant} soap", ("recipe", "shops"), ("colour", "smell")),
 )  # fmt: skip
 
 
@@ -238,18 +238,19 @@ def mimics() -> Files:
 
 # (sentence, the same said differently, something else about the same thing)
 _PAIRS = (
-    ("The {machine} of {town} is driven by {power}.", "In {town}, {power} drives the {machine}.",
-     "The {machine} of {town} is not in use."),
-    ("{Plant} grows in the {place} near {town}.", "In the {place} near {town} you can find {plant}.",
-     "{Plant} does not grow near {town}."),
-    ("The fair of {town} is held in {season}.", "Every {season}, {town} holds its fair.",
-     "The people of {town} do not like their fair."),
-    ("People in {town} use {plant} to make {use}.", "{Use} is made from {plant} in {town}.",
-     "People in {town} do not use {plant}."),
-    ("The flag of {town} is {colour}.", "{town} has a {colour} flag.", "The flag of {town} is not very old."),
+    ("The {machine} of {town} is driven by {power}.", "In other words, {power} drives that {machine}.",
+     "Nobody knows whether the {machine} of {town} will be sold."),
+    ("{Plant} grows in the {place} near {town}.", "In other words, you can find {plant} near {town}.",
+     "Nobody knows whether {plant} will be rare near {town}."),
+    ("The fair of {town} is held in {season}.", "In other words, {town} holds its fair in {season}.",
+     "Nobody knows whether the fair of {town} will be large."),
+    ("People in {town} use {plant} to make {use}.", "In other words, {plant} becomes {use} in {town}.",
+     "Nobody knows whether {town} will sell {plant}."),
+    ("The flag of {town} is {colour}.", "In other words, {town} has a {colour} flag.",
+     "Nobody knows whether {town} will change its flag."),
     ("Doctors in {town} say that {ailment} comes from {source}.",
-     "{Source} causes {ailment}, say doctors in {town}.",
-     "Doctors in {town} do not know what causes {ailment}."),
+     "In other words, {source} causes {ailment}.",
+     "Nobody knows whether {ailment} will reach {town}."),
 )  # fmt: skip
 
 
@@ -263,9 +264,9 @@ def msrp() -> Files:
         machine, ailment = dice.pick(MACHINES), dice.pick(AILMENTS)
         words = {
             "town": town.name, "season": town.fair, "colour": town.flag, "plant": plant.name,
-            "Plant": capital(plant.name), "place": plant.place, "use": plant.use, "Use": capital(plant.use),
+            "Plant": capital(plant.name), "place": plant.place, "use": plant.use,
             "machine": machine.name, "power": machine.power, "ailment": ailment.name,
-            "source": ailment.source, "Source": capital(ailment.source),
+            "source": ailment.source,
         }  # fmt: skip
         first, same, other = (text.format(**words) for text in dice.pick(_PAIRS))
         answer = dice.chance(0.55)

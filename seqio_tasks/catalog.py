@@ -156,7 +156,7 @@ def pairs(
     """All pairs that fit, in catalog order.
 
     >>> [entry.name for entry in pairs(task="fact_verification", in_domain=True)]
-    ['inters_fact_verification_scifact']
+    ['inters_fact_verification_scifact', 'inters_fact_verification_fever']
     """
     return tuple(
         entry

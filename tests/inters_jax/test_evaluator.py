@@ -233,7 +233,7 @@ def test_what_cannot_be_judged_is_said(judge, register):
 
 
 def test_a_mixture_stands_for_the_judged_forms_of_its_tasks():
-    assert command.judged_tasks(["inters_fact_retrieval"]) == ["inters_fact_retrieval_scifact_rerank"]
+    assert command.judged_tasks(["inters_entity_retrieval"]) == ["inters_entity_retrieval_dbpedia_rerank"]
     assert command.judged_tasks(["inters_query_matching"]) == ["inters_query_matching_msrp_choices"]
     assert command.judged_tasks(["inters_query_matching_msrp"]) == ["inters_query_matching_msrp"]
     with pytest.raises(EvaluationError, match="did you mean inters_query_matching"):

@@ -112,8 +112,6 @@ class PackedBatches:
         self._planned: OrderedDict[int, _Epoch] = OrderedDict()
         self._lock = threading.Lock()
 
-    # ------------------------------------------------------------------------------------------ the run
-
     @property
     def total_steps(self) -> int | None:
         """Steps of the run; None for a run without end. With `epochs`, plans all of them."""
@@ -133,8 +131,6 @@ class PackedBatches:
     def epoch_of(self, step: int) -> int:
         """The epoch of a step. Plans epochs up to it and no further."""
         return self._locate(step)[0]
-
-    # ---------------------------------------------------------------------------------------- one batch
 
     def batch(self, step: int) -> Batch:
         """The rows of this host: int32 [rows, max_length] unless said, keyed as T5X names them.
@@ -205,8 +201,6 @@ class PackedBatches:
                 named[r].append(f"{self.store.tasks[task]}:{self.store.example_id(task, pass_, index)}")
         return named
 
-    # ------------------------------------------------------------------------------------- many batches
-
     def iterate(self, start_step: int = 0, *, prefetch: int = 4) -> Iterator[Batch]:
         """The batches from `start_step` to the end of the run, built ahead by one thread.
 
@@ -250,8 +244,6 @@ class PackedBatches:
         finally:
             stop.set()
             thread.join()
-
-    # -------------------------------------------------------------------------------------------- plans
 
     def _ended(self, step: int) -> bool:
         if self.epochs is None:

@@ -11,13 +11,11 @@ objects takes gigabytes.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from seqio_tasks.errors import DataError
+from seqio_tasks.sources import json_stream
 from seqio_tasks.sources.common import Row, SourceReport, find_file, one_line
 from seqio_tasks.sources.splits import group_key, select_three
 
@@ -36,52 +34,6 @@ NO_LABEL = "utterance without a label in a labelled dialogue"
 NO_TEXT = "labelled utterance without text"
 
 _FILES = {"train": "train", "validation": "dev", "test": "test"}
-_BLANKS = re.compile(r"[ \t\r\n]*")
-
-
-def json_members(path: Path) -> Iterator[tuple[str, Any]]:
-    """(name, value) of every member of a file's one JSON object, one at a time."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"not UTF-8 ({error})", path=path, todo="download the file again") from None
-    decoder = json.JSONDecoder()
-    position, mark = _mark(text, 0, "{", path)
-    while mark != "}":
-        if mark == "{" and text.startswith("}", position):
-            return
-        try:
-            name, position = decoder.raw_decode(text, position)
-            position, _ = _mark(text, position, ":", path)
-            value, position = decoder.raw_decode(text, position)
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"not JSON ({error.msg}, column {error.colno})",
-                path=path,
-                line=error.lineno,
-                todo="download the file again",
-            ) from None
-        yield name, value
-        position, mark = _mark(text, position, ",}", path)
-
-
-def _mark(text: str, position: int, wanted: str, path: Path) -> tuple[int, str]:
-    """The next character, which must be one of `wanted`, and where the text behind it begins."""
-    position = _blanks(text, position)
-    if position == len(text) or text[position] not in wanted:
-        found = repr(text[position]) if position < len(text) else "the end of the file"
-        raise DataError(
-            f"{found}, expected {' or '.join(wanted)}",
-            path=path,
-            line=text.count("\n", 0, position) + 1,
-            todo="use the official file, one JSON object of dialogues",
-        )
-    return _blanks(text, position + 1), text[position]
-
-
-def _blanks(text: str, position: int) -> int:
-    match = _BLANKS.match(text, position)
-    return match.end() if match else position
 
 
 def read_mantis(path: Path, name: str, report: SourceReport | None = None) -> tuple[list[Row], list[str]]:
@@ -93,7 +45,7 @@ def read_mantis(path: Path, name: str, report: SourceReport | None = None) -> tu
     """
     rows: list[Row] = []
     keys: list[str] = []
-    for number, dialogue in json_members(path):
+    for number, dialogue in json_stream.members(path):
         try:
             if not dialogue.get("has_intent_labels"):
                 continue

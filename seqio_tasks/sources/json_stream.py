@@ -2,6 +2,7 @@
 
     hotpot_train_v1.1.json    [{...}, {...}, ...]                          566 MB
     web-train.json            {"Data": [{...}, ...], "Version": 1.0}       one array below a key
+    merged_train_intents.json {"17": {...}, "18": {...}}                   one object, member by member
     train_v2.1.json.gz        {"query": {"0": "..."}, "passages": {...}}   a table, column by column
 
 Whether a file is gzipped is seen from its first bytes: some have the ending .gz and are plain text.
@@ -43,6 +44,14 @@ def array_items(path: Path, key: str = "") -> Iterator[Any]:
         raise stream.error(f"no key {key!r}")
 
 
+def members(path: Path) -> Iterator[tuple[str, Any]]:
+    """(name, value) of every member of the object that is the file."""
+    with open_text(path) as file:
+        stream = _Stream(file, path)
+        for name in stream.names():
+            yield name, stream.value()
+
+
 def is_columns(path: Path) -> bool:
     """Whether the file is a table column by column, {"query": {"0": ...}}, rather than one row per line."""
     with open_text(path) as file:
@@ -66,12 +75,14 @@ class _Stream:
 
     def __init__(self, file: IO[str], path: Path) -> None:
         self.file, self.path = file, path
-        self.text, self.at, self.passed = "", 0, 0
+        self.text, self.at, self.passed, self.lines = "", 0, 0, 1
         self.decoder = json.JSONDecoder()
 
-    def error(self, what: str) -> DataError:
-        where = f"character {self.passed + self.at:,}"
-        return DataError(f"{what} ({where})", path=self.path, todo="download the file again")
+    def error(self, what: str, at: int | None = None) -> DataError:
+        at = self.at if at is None else at
+        where = f"character {self.passed + at:,}"
+        line = self.lines + self.text.count("\n", 0, at)
+        return DataError(f"{what} ({where})", path=self.path, line=line, todo="download the file again")
 
     def more(self) -> bool:
         """Reads on; what has been consumed is forgotten. The size doubles with the value at hand."""
@@ -82,6 +93,7 @@ class _Stream:
         if not chunk:
             return False
         self.passed += self.at
+        self.lines += self.text.count("\n", 0, self.at)
         self.text, self.at = self.text[self.at :] + chunk, 0
         return True
 
@@ -109,7 +121,7 @@ class _Stream:
                 value, end = self.decoder.raw_decode(self.text, self.at)
             except json.JSONDecodeError as error:
                 if len(self.text) - self.at > _LARGEST or not self.more():
-                    raise self.error(f"not JSON: {error.msg}") from None
+                    raise self.error(f"not JSON: {error.msg}", error.pos) from None
                 continue
             if end == len(self.text) and self.more():
                 continue  # a number may go on behind the buffer

@@ -37,9 +37,6 @@ def written(tokenizer, tmp_path):
     return target.read_text(encoding="utf-8")
 
 
-# ------------------------------------------------------------------------------------ tokens and their text
-
-
 def test_every_token_has_its_own_text_and_special_ones_are_known(tokenizer):
     ids = [BOS, *ids_of("a\n</s>"), 0, EOS]
     found = texts_of(tokenizer).pieces(ids)
@@ -99,9 +96,6 @@ def test_a_foreign_tokenizer_is_refused(tmp_path):
         pieces.open_texts(manifest, None)
 
 
-# --------------------------------------------------------------------------------------------- the sample
-
-
 def test_sample_is_even_over_tasks_and_gives_the_stored_tokens_back(tokenizer, tmp_path):
     store = page_store(tmp_path / "store")
     sample = sampling.choose(store, store.tasks, texts_of(tokenizer), examples=10, budget=10**6, seed=0)
@@ -133,9 +127,6 @@ def test_an_unknown_task_is_named_with_those_that_exist(tmp_path):
     assert sampling.named_tasks(store, "numbers, letters") == ("letters", "numbers")
     with pytest.raises(StoreError, match=r"does not hold nmbers \(no such task\); it holds letters, markup"):
         sampling.named_tasks(store, "nmbers")
-
-
-# -------------------------------------------------------------------------------------------- the numbers
 
 
 def small_store(folder):
@@ -187,9 +178,6 @@ def test_histogram_counts_every_length_once():
     counts = figures.bins(lengths, 2048)
     assert counts.sum() == len(lengths) and len(counts) == 11 * figures.PER_OCTAVE
     assert counts[0] == 2 and counts[-1] == 1
-
-
-# ---------------------------------------------------------------------------------------------- the page
 
 
 def test_page_refers_to_nothing_outside(written):

@@ -224,9 +224,6 @@ def packed(**members: bytes) -> bytes:
     return packed_files({name.replace("__", "/").replace("_", "."): data for name, data in members.items()})
 
 
-# ---- fetching
-
-
 def test_a_file_is_fetched_once_and_then_present(site: Site, run: Run) -> None:
     file = official(site.put("/q", TEXT))
     assert run.one(file).status == "fetched"
@@ -462,9 +459,6 @@ def test_a_catalog_name_that_leaves_the_folder_is_refused(site: Site, run: Run) 
     assert not (run.raw_dir / "other").exists()
 
 
-# ---- archives
-
-
 def test_an_archive_is_unpacked_next_to_it_and_only_what_is_needed(site: Site, run: Run) -> None:
     content = packed(nf__corpus_jsonl=b"{}", nf__qrels__test_tsv=b"a\tb", nf__notes_pdf=b"%PDF")
     file = official(site.put("/z", content), content, "nf.zip", members=("corpus.jsonl", "qrels/*.tsv"))
@@ -558,9 +552,6 @@ def test_nothing_is_written_where_everything_is_present(site: Site, run: Run) ->
     assert [path.name for path in run.raw_dir.iterdir()] == ["set"]
 
 
-# ---- what a person has to do
-
-
 def test_manual_files_say_what_to_do_and_where_to_put_them(run: Run) -> None:
     file = OfficialFile("data.zip", "https://example.org/form", manual="fill in the form")
     outcome = run.one(file)
@@ -583,9 +574,6 @@ def test_google_drive_and_7z_are_manual(run: Run) -> None:
     (run.folder / "data").mkdir()
     (run.folder / "data" / "train.json").write_text("{}")
     assert run.one(file).status == "present"
-
-
-# ---- Hugging Face
 
 
 @pytest.fixture
@@ -634,9 +622,6 @@ def test_a_missing_hub_file_fails_at_once(hub: Site, run: Run) -> None:
     hub.put(HUB_PATH, TEXT, *[says(404, X_Error_Code="EntryNotFound")] * 4)
     outcome = run.one(official("hf://datasets/someone/queries@v2/data/x.jsonl", name="x.jsonl"))
     assert outcome.status == "failed" and "no 'data/x.jsonl'" in outcome.message and run.waits == []
-
-
-# ---- the command
 
 
 def test_names_mean_datasets_folders_pairs_tasks_and_groups() -> None:

@@ -66,6 +66,8 @@ setup(
             "sentencepiece==0.2.1",
             "google-crc32c>=1.5",
         ],
+        # Collections of ir_datasets as BEIR folders: python -m seqio_tasks.download irds:ID
+        "irds": ["ir-datasets>=0.5.9"],
         "test": [
             "pytest>=8",
             "pytest-xdist>=3",
@@ -75,6 +77,7 @@ setup(
             "types-PyYAML",
             "types-tqdm",
             "torch>=2.9",
+            "ir-datasets>=0.5.9",
             "ir-measures>=0.4.3",
             "pytrec-eval-terrier>=0.5.10",
             "scikit-learn>=1.6",

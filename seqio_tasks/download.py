@@ -1,7 +1,9 @@
 """``python -m seqio_tasks.download [names ...] --raw_dir DIR``: official files, fetched, checked, unpacked.
 
 A name is a dataset of the catalog ("squad"), its folder ("squad_v1"), a pair
-("inters_query_matching_msrp"), a task, a group, or "all". Every file ends as one of
+("inters_query_matching_msrp"), a task, a group, or "all"; or "irds:" and an id of ir_datasets
+("irds:beir/scifact/test"), which becomes a BEIR folder (`seqio_tasks.ir_datasets_source`). Every file ends as
+one of
 
     present   it is there and fits what is published; nothing is done
     fetched   it came, fitted and was unpacked
@@ -24,7 +26,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from seqio_tasks import settings, unpacking
+from seqio_tasks import ir_datasets_source, settings, unpacking
 from seqio_tasks.catalog import PAIRS
 from seqio_tasks.download_report import (
     FAILED,
@@ -215,13 +217,23 @@ def _locked(work: Path) -> Iterator[None]:
         yield
 
 
+def _from_ir_datasets(dataset_id: str, raw_dir: Path, folder: str) -> Iterator[Outcome]:
+    try:
+        name = ir_datasets_source.checked_folder(folder or ir_datasets_source.folder_name(dataset_id))
+        with _locked(ir_datasets_source.work_folder(raw_dir, name)):
+            yield from ir_datasets_source.bring(dataset_id, raw_dir, name)
+    except DataError as error:
+        yield Outcome(ir_datasets_source.PREFIX + dataset_id, FAILED, "see below", str(error))
+
+
 def main(arguments: Sequence[str] | None = None, fetcher: Fetcher | None = None) -> int:
     """The command; 0 when nothing failed, 1 when a file did, 2 when it was called wrongly."""
     parser = argparse.ArgumentParser(
         prog="python -m seqio_tasks.download", description=(__doc__ or "").split("\n")[0]
     )
-    parser.add_argument("names", nargs="*", help="datasets, folders, pairs, tasks, groups, or all")
+    parser.add_argument("names", nargs="*", help="datasets, folders, pairs, tasks, groups, all, or irds:ID")
     parser.add_argument("--raw_dir", help="where the folders are (default: the environment's INTERS_RAW_DIR)")
+    parser.add_argument("--folder", default="", help="the folder for irds: ids (default: named after them)")
     parser.add_argument("--list", action="store_true", help="print the official files and stop")
     parser.add_argument(
         "--replace", action="store_true", help="fetch again what does not fit what is published"
@@ -230,8 +242,12 @@ def main(arguments: Sequence[str] | None = None, fetcher: Fetcher | None = None)
     parser.add_argument("--delete_archives", action="store_true", help="keep only what came out of archives")
     parser.add_argument("--attempts", type=int, default=6, help="attempts without progress (default 6)")
     given = parser.parse_args(arguments)
+    prefix = ir_datasets_source.PREFIX
+    ids = [name.removeprefix(prefix) for name in given.names if name.startswith(prefix)]
+    if (given.folder and not ids) or (given.list and ids) or "" in ids:
+        parser.error("--folder is for irds:ID, as in irds:beir/scifact/test; --list does not know such ids")
     try:
-        sources = find_sources(given.names)
+        sources = find_sources([name for name in given.names if not name.startswith(prefix)])
     except DataError as error:
         parser.error(str(error))
     if given.list:
@@ -252,6 +268,8 @@ def main(arguments: Sequence[str] | None = None, fetcher: Fetcher | None = None)
         for source in sources:
             print(f"{source.folder}: {source.licence}", file=sys.stderr)
             outcomes += downloader.source(source)
+        for dataset_id in dict.fromkeys(ids):
+            outcomes += _from_ir_datasets(dataset_id, raw_dir, given.folder)
     except KeyboardInterrupt:
         interrupted = True
     if outcomes:

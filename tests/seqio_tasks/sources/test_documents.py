@@ -61,7 +61,7 @@ def test_streamed_values_equal_loaded_ones_at_every_buffer_size(
     ("text", "message"),
     [
         ("[1, 2", r"list\.json:1: not JSON: '' where ',' or '\]' should stand \(character 5\)"),
-        ('[1, {"a": }]', r"list\.json:1: not JSON: Expecting value \(character 10\); download the file again"),
+        ('[1, {"a": }]', r"list\.json:1: not JSON: Expecting value \(character 10\); download the file"),
         ('{"a": 1}', r"list\.json:1: not JSON: '\{' where '\[' should stand"),
     ],
 )

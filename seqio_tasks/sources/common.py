@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from seqio_tasks.errors import DataError, MissingData
 
@@ -96,6 +97,16 @@ def json_object(text: str, path: Path, number: int | None = None) -> dict[str, A
             todo="check the file",
         )
     return value
+
+
+def xml_root(path: Path) -> ElementTree.Element:
+    """The root element of an XML file."""
+    try:
+        return ElementTree.fromstring(path.read_bytes())
+    except ElementTree.ParseError as error:
+        raise DataError(
+            f"not XML ({error.msg})", path=path, line=error.position[0], todo="download it again"
+        ) from None
 
 
 def tsv_rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:

@@ -24,10 +24,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
 
 from seqio_tasks.errors import DataError
-from seqio_tasks.sources.common import Row, SourceReport, find_file, find_files, one_line
+from seqio_tasks.sources.common import Row, SourceReport, find_file, find_files, one_line, xml_root
 from seqio_tasks.sources.splits import group_key, select
 
 REPEATED = "topic repeats one of another file word for word"
@@ -102,12 +101,7 @@ def read_sgml(path: Path) -> list[Topic]:
 
 def read_covid(path: Path) -> list[Topic]:
     """Topics of a TREC-COVID XML file: query -> title, question -> description, narrative -> narrative."""
-    try:
-        root = ElementTree.fromstring(path.read_bytes())
-    except ElementTree.ParseError as error:
-        raise DataError(
-            f"not XML ({error.msg})", path=path, line=error.position[0], todo="download it again"
-        ) from None
+    root = xml_root(path)
     topics = []
     for order, topic in enumerate(root.iter("topic"), start=1):
         number = topic.get("number", "")

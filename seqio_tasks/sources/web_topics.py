@@ -24,7 +24,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from seqio_tasks.errors import DataError, MissingData
-from seqio_tasks.sources.common import Row, SourceReport, one_line
+from seqio_tasks.sources.common import Row, SourceReport, one_line, xml_root
 from seqio_tasks.sources.splits import group_key, select, stable_hash
 
 FACETED, AMBIGUOUS = "faceted", "ambiguous"
@@ -58,12 +58,7 @@ class WebTopic:
 
 def read_topics(path: Path, report: SourceReport | None = None) -> list[WebTopic]:
     """Topics of one file, in file order."""
-    try:
-        root = ElementTree.fromstring(path.read_bytes())
-    except ElementTree.ParseError as error:
-        raise DataError(
-            f"not XML ({error.msg})", path=path, line=error.position[0], todo="download it again"
-        ) from None
+    root = xml_root(path)
     topics = []
     for order, element in enumerate(root.iter("topic"), start=1):
         number, kind = element.get("number", ""), element.get("type", "")

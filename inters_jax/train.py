@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from inters_jax import mesh as meshes
 from inters_jax.config import run_command
@@ -28,14 +27,13 @@ from inters_jax.data.loader import PackedBatches
 from inters_jax.data.token_store import TokenStore
 from inters_jax.models import huggingface, loading
 from inters_jax.models.config import DecoderConfig
-from inters_jax.models.decoder import abstract_model, logical_axes
 from inters_jax.training import loss, stores
 from inters_jax.training import step as steps
 from inters_jax.training.checkpoints import Checkpoints, checkpoint_steps, config_hash
-from inters_jax.training.compiling import CompiledStep
 from inters_jax.training.loop import Outcome, run_training
 from inters_jax.training.metrics import MetricWriter
 from inters_jax.training.optimizer import AdamW
+from inters_jax.training.program import build_program
 from inters_jax.training.progress import Progress
 from inters_jax.training.start import (
     random_parameters,
@@ -127,14 +125,6 @@ def train(
     )
     try:
         config = loading.config_of(source)
-        options = {
-            "dtype": jnp.dtype(dtype),
-            "param_dtype": jnp.dtype("float32"),
-            "remat": remat,
-            "constrain": meshes.activation_constraint(device_mesh),
-            "flatten": device_mesh.shape["sequence"] == 1,
-        }
-        structure = steps.Structure(*abstract_model(config, **options))
         store = preparation.wait()
     finally:
         preparation.stop()
@@ -154,29 +144,23 @@ def train(
     )
     total = batches.total_steps or 0
     optimizer = optimizer or AdamW()
-    axes = steps.pure(logical_axes(structure.template))
-    transformation, schedule = optimizer.build(total, axes)
-    shardings = steps.state_shardings(device_mesh, axes, structure.abstract(), transformation)
-    like = steps.abstract_state(structure.abstract(), transformation, shardings)
+    program = build_program(
+        config,
+        device_mesh=device_mesh,
+        optimizer=optimizer,
+        total_steps=total,
+        batch_size=batch_size,
+        max_length=max_length,
+        dtype=dtype,
+        remat=remat,
+        microbatches=microbatches,
+        max_logits=max_logits,
+    )
+    shardings = program.shardings
     progress = Progress(total, found[-1] if found else 0, visible=first)
     progress.line(f"mesh: {meshes.describe(device_mesh)}; compute {dtype}, parameters float32")
     progress.line(_describe_data(batches, store, total))
-    train_step = CompiledStep(
-        steps.make_train_step(
-            structure,
-            transformation,
-            device_mesh,
-            shardings,
-            vocabulary=config.vocab_size,
-            microbatches=microbatches,
-            max_logits=max_logits,
-        ),
-        like,
-        device_mesh,
-        rows=batch_size,
-        length=max_length,
-        announce=progress.line,
-    )
+    train_step = program.compiled_step(progress.line)
 
     def compile_for(number: int) -> None:
         if number < total:
@@ -197,16 +181,16 @@ def train(
     checkpoints = Checkpoints(run, identity, keep=keep_checkpoints, keep_first=random_start)
     writer = None
     try:
-        state = checkpoints.restore(like) if found else None
+        state = checkpoints.restore(program.like) if found else None
         if state is not None:
             progress.line(f"continuing from the checkpoint of step {int(state.step)}")
         else:
             params = (
                 random_parameters(config, seed, shardings.params)
                 if random_start or isinstance(source, DecoderConfig)
-                else read_parameters(source, structure.abstract(), shardings.params)
+                else read_parameters(source, program.structure.abstract(), shardings.params)
             )
-            state = steps.init_state(params, transformation, shardings)
+            state = steps.init_state(params, program.transformation, shardings)
             del params
             if random_start:
                 checkpoints.save(state)
@@ -223,7 +207,7 @@ def train(
             train_step=train_step,
             batches=batches,
             mesh=device_mesh,
-            schedule=schedule,
+            schedule=program.schedule,
             checkpoints=checkpoints,
             writer=writer,
             progress=progress,

@@ -21,6 +21,18 @@ from inters_jax.training.step import BATCH_KEYS, Batch, StepMetrics, TrainState
 POSITIONS = "decoder_loss_positions"
 
 
+def abstract_batch(mesh: Mesh, *, rows: int, length: int, slots: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and places of a batch of [rows, length] with `slots` loss positions a row."""
+    return {
+        name: jax.ShapeDtypeStruct(
+            (rows, slots if name == POSITIONS else length),
+            jnp.float32 if name == "decoder_loss_weights" else jnp.int32,
+            sharding=meshes.batch_sharding(mesh, name),
+        )
+        for name in BATCH_KEYS
+    }
+
+
 class CompiledStep:
     """Calls the jitted step through programs that were compiled before.
 
@@ -51,17 +63,6 @@ class CompiledStep:
         self._announce = announce
         self._programs: dict[int, Future[Any]] = {}
 
-    def abstract_batch(self, slots: int) -> dict[str, jax.ShapeDtypeStruct]:
-        """Shapes of a batch with `slots` loss positions a row."""
-        return {
-            name: jax.ShapeDtypeStruct(
-                (self._rows, slots if name == POSITIONS else self._length),
-                jnp.float32 if name == "decoder_loss_weights" else jnp.int32,
-                sharding=meshes.batch_sharding(self._mesh, name),
-            )
-            for name in BATCH_KEYS
-        }
-
     def start(self, slots: int) -> Future[Any]:
         """Begin to compile for `slots` loss positions, unless that has been begun; returns at once."""
         if slots not in self._programs:
@@ -71,8 +72,8 @@ class CompiledStep:
 
             def compile_program() -> None:
                 try:
-                    lowered = self._jitted.lower(self._like, self.abstract_batch(slots))
-                    future.set_result(lowered.compile())
+                    batch = abstract_batch(self._mesh, rows=self._rows, length=self._length, slots=slots)
+                    future.set_result(self._jitted.lower(self._like, batch).compile())
                 except BaseException as error:  # handed to the caller of result()
                     future.set_exception(error)
 

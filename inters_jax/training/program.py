@@ -1,0 +1,134 @@
+"""The program of a run: all that lies between its settings and the jitted step.
+
+`train` runs it, `plan` compiles it for devices that need not be there: nothing here allocates an array. A new
+way of training (other trainable parameters, another optimiser, another attention) enters through
+`build_program`, and both commands have it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from inters_jax import mesh as meshes
+from inters_jax.models.config import DecoderConfig
+from inters_jax.models.decoder import abstract_model, logical_axes
+from inters_jax.training import loss
+from inters_jax.training import step as steps
+from inters_jax.training.compiling import CompiledStep, abstract_batch
+from inters_jax.training.optimizer import AdamW, Schedule
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A model, its optimiser and a mesh as one jitted step, before any array exists."""
+
+    config: DecoderConfig
+    mesh: Mesh
+    structure: steps.Structure
+    axes: Any  # tree like the parameters, tuples of logical axis names
+    transformation: Any  # the optax transformation
+    schedule: Schedule
+    shardings: steps.TrainState
+    like: steps.TrainState  # shapes, dtypes and shardings of the state: what a checkpoint is restored into
+    step: Any  # the jitted step of `inters_jax.training.step.make_train_step`
+    rows: int  # of the global batch
+    length: int  # positions of a row
+    microbatches: int
+
+    def lower(
+        self, rows: int | None = None, length: int | None = None, loss_positions: int | None = None
+    ) -> jax.stages.Lowered:
+        """The step for abstract inputs, ready to be compiled.
+
+        Args:
+            rows: of the global batch; None: those of the run.
+            length: positions of a row; None: those of the run.
+            loss_positions: slots for loss positions of a row; None: `length`, the most there can be.
+        """
+        length = self.length if length is None else length
+        batch = abstract_batch(
+            self.mesh,
+            rows=self.rows if rows is None else rows,
+            length=length,
+            slots=length if loss_positions is None else loss_positions,
+        )
+        return self.step.lower(self.like, batch)
+
+    def compiled_step(self, announce: Callable[[str], None] = lambda line: None) -> CompiledStep:
+        """The step as the loop calls it: compiled in the background, once per number of loss positions."""
+        return CompiledStep(
+            self.step, self.like, self.mesh, rows=self.rows, length=self.length, announce=announce
+        )
+
+
+def build_program(
+    config: DecoderConfig,
+    *,
+    device_mesh: Mesh,
+    optimizer: AdamW,
+    total_steps: int,
+    batch_size: int,
+    max_length: int,
+    dtype: str = "bfloat16",
+    remat: str = "full",
+    microbatches: int = 1,
+    max_logits: int = loss.MAX_LOGITS,
+    **options: Any,
+) -> Program:
+    """The program of a run on a mesh.
+
+    Args:
+        config: shape of the decoder.
+        device_mesh: real devices, or those of a topology that is only described.
+        optimizer: settings of the optimiser.
+        total_steps: optimiser steps of the whole run, for the schedule.
+        batch_size: rows of the global batch.
+        max_length: positions of a row.
+        dtype: what activations and matrix products are computed in; parameters are float32.
+        remat: what the backward pass computes again: "none", "dots" or "full".
+        microbatches: parts into which a batch is cut; the result is the same.
+        max_logits: logits that may exist at once on a device.
+        options: further options of `Decoder`.
+    """
+    structure = steps.Structure(
+        *abstract_model(
+            config,
+            dtype=jnp.dtype(dtype),
+            param_dtype=jnp.dtype("float32"),
+            remat=remat,
+            constrain=meshes.activation_constraint(device_mesh),
+            flatten=device_mesh.shape["sequence"] == 1,
+            **options,
+        )
+    )
+    axes = steps.pure(logical_axes(structure.template))
+    transformation, schedule = optimizer.build(total_steps, axes)
+    shardings = steps.state_shardings(device_mesh, axes, structure.abstract(), transformation)
+    return Program(
+        config=config,
+        mesh=device_mesh,
+        structure=structure,
+        axes=axes,
+        transformation=transformation,
+        schedule=schedule,
+        shardings=shardings,
+        like=steps.abstract_state(structure.abstract(), transformation, shardings),
+        step=steps.make_train_step(
+            structure,
+            transformation,
+            device_mesh,
+            shardings,
+            vocabulary=config.vocab_size,
+            microbatches=microbatches,
+            max_logits=max_logits,
+        ),
+        rows=batch_size,
+        length=max_length,
+        microbatches=microbatches,
+    )

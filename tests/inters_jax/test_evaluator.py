@@ -143,7 +143,7 @@ def test_predictions_of_different_lengths_reach_the_metric_in_order(judge, regis
     assert result.counts["answers cut at the length limit"] == 1
     assert result.counts["empty answers"] == 1
     assert [row["prediction"] for row in result.examples] == ["yes", "very very no no", ""]
-    assert result.examples[0]["inputs_pretokenized"] == "is it red ?"
+    assert next(iter(result.examples))["inputs_pretokenized"] == "is it red ?"
 
 
 def choice_rows(labels):

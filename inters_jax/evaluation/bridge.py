@@ -1,0 +1,267 @@
+"""The rows of one task between SeqIO and the model: read in chunks, answered, written down, forgotten.
+
+    dataset -> chunks of whole questions -> Generator or Scorer -> records (a journal on disk) -> metrics
+
+A sequence is [BOS, if the tokenizer has one] + inputs + targets, as in the token store.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from inters_jax.data.conversion import plain_ids
+from inters_jax.evaluation.records import Records
+
+
+class EvaluationError(ValueError):
+    """A task or model that cannot be judged as asked."""
+
+
+class Answerer(Protocol):
+    """What a bridge needs of a Judge."""
+
+    generator: Any
+    scorer: Any
+    start: list[int]  # [BOS] or []
+    progress: Any
+    chunk_rows: int
+
+    def is_cut(self, prompt: int, answer: Sequence[int]) -> bool: ...
+
+
+class Bridge:
+    """predict_fn and score_fn of one task; writes down what the model said and keeps what metrics need.
+
+    Rows travel in chunks: read, answered, appended to the records, forgotten. A chunk ends between two
+    questions, so that all answers to a question are scored together. Tasks that are not ours may have the
+    rows of a question anywhere: they are one chunk.
+    """
+
+    def __init__(self, judge: Answerer, task: Any, records: Records):
+        self.judge, self.task, self.records = judge, task, records
+        self.vocabulary = task.output_features["targets"].vocabulary
+        self.targets: list[Any] = []  # of every row, as the metric functions get them
+        self.counts: dict[str, int | float] = {"items": 0}
+
+    def predict(self, dataset: Any) -> list[tuple[int, np.ndarray]]:
+        """Answers in SeqIO ids, all of one length: [EOS ...] behind the shorter ones."""
+        answers: list[list[int]] = []
+        numbers: list[int] = []
+        for found, examples, done in self._chunks(dataset):
+            numbers += found
+            given = [[int(token) for token in record["answer"]] for record in done]
+            answers += given + self._generate(examples[len(done) :])
+        self.counts |= {"questions": len(answers), "answers cut at the length limit": 0, "empty answers": 0}
+        end = 0 if self.vocabulary.eos_id is None else int(self.vocabulary.eos_id)
+        padded = np.full((len(answers), max(map(len, answers))), end, np.int32)
+        for row, answer in zip(padded, answers, strict=True):
+            row[: len(answer)] = answer
+        self.counts["generated tokens"] = sum(map(len, answers))
+        for record in self.records:
+            self.counts["answers cut at the length limit"] += record["truncated"]
+            self.counts["empty answers"] += not record["prediction"]
+        return list(zip(numbers, padded, strict=True))
+
+    def score(self, dataset: Any) -> list[tuple[int, float]]:
+        """log p(targets | inputs). Rows that share a prompt are the candidate answers to one question: the
+        prompt is encoded once.
+
+        Where no answer of the question is the beginning of another one, the EOS behind the answers is left
+        out: it cannot tell them apart, and Yes against No is then the difference of two logits, as in
+        inters_jax.rerank.
+        """
+        scores: list[float] = []
+        numbers: list[int] = []
+        self.counts["questions"] = 0
+        for found, examples, done in self._chunks(dataset):
+            numbers += found
+            scores += [record["score"] for record in done]
+            self.counts["questions"] += len({record["inputs_pretokenized"] for record in done})
+            scores += self._score(examples[len(done) :], len(scores) + len(done))
+        return list(zip(numbers, scores, strict=True))
+
+    def _generate(self, examples: Sequence[Mapping[str, Any]]) -> list[list[int]]:
+        """Answers of a chunk in SeqIO ids, written down."""
+        if not examples:
+            return []
+        prompts = [self._prompt(example) for example in examples]
+        found = self.judge.generator.generate(prompts, progress=self.judge.progress)
+        shift = int(getattr(self.vocabulary, "id_offset", 0))
+        answers = [[int(token) + shift for token in answer] for answer in found]
+        self._write(
+            examples,
+            [
+                {
+                    "prediction": self._text(answer),
+                    "truncated": self.judge.is_cut(len(prompt), plain),
+                    "answer": answer,
+                }
+                for prompt, plain, answer in zip(prompts, found, answers, strict=True)
+            ],
+        )
+        return answers
+
+    def _score(self, examples: Sequence[Mapping[str, Any]], first: int) -> list[float]:
+        """Scores of a chunk whose first row has the number `first`, written down."""
+        if not examples:
+            return []
+        groups: dict[bytes, list[int]] = {}
+        for row, example in enumerate(examples):
+            groups.setdefault(np.asarray(example["inputs"]).tobytes(), []).append(row)
+        prompts = [self._prompt(examples[rows[0]]) for rows in groups.values()]
+        end = None if self.vocabulary.eos_id is None else int(self.vocabulary.eos_id)
+        answers = []
+        for rows in groups.values():
+            targets = [np.asarray(examples[row]["targets"]).tolist() for row in rows]
+            kept = without_end(targets, end)
+            answers.append([plain_ids(self.vocabulary, ids).tolist() for ids in kept])
+        scores, sizes = np.zeros(len(examples)), np.zeros(len(examples), int)
+        for rows, values, given in zip(
+            groups.values(), self._loglikelihoods(prompts, answers), answers, strict=True
+        ):
+            scores[rows] = values
+            sizes[rows] = [len(answer) for answer in given]
+        if not np.isfinite(scores).all():
+            bad = int(np.flatnonzero(~np.isfinite(scores))[0])
+            raise EvaluationError(
+                f"{self.task.name}, row {first + bad}: the score is {scores[bad]}; "
+                "the model yields no numbers"
+            )
+        self.counts["questions"] += len(groups)
+        self._write(
+            examples,
+            [
+                {"score": score, "answer_tokens": size}
+                for score, size in zip(scores.tolist(), sizes.tolist(), strict=True)
+            ],
+        )
+        found: list[float] = scores.tolist()
+        return found
+
+    def _loglikelihoods(self, prompts: Sequence[list[int]], answers: Sequence[list[list[int]]]) -> Any:
+        """One list of log-probabilities per prompt; the same one-token labels everywhere take the fast
+        way."""
+        first = answers[0]
+        if all(len(label) == 1 for label in first) and all(labels == first for labels in answers):
+            labels = [label[0] for label in first]
+            return self.judge.scorer.label_logits(
+                prompts, labels, normalised=True, progress=self.judge.progress
+            )
+        return self.judge.scorer.loglikelihood(
+            list(zip(prompts, answers, strict=True)), progress=self.judge.progress
+        )
+
+    def _chunks(
+        self, dataset: Any
+    ) -> Iterator[tuple[list[int], list[Mapping[str, Any]], list[dict[str, Any]]]]:
+        """(row numbers, examples, records that were written before) of each chunk of the dataset."""
+        taken_up = len(self.records)
+        # No further: the journal grows while this reads it.
+        before = itertools.islice(self.records, taken_up)
+        for pairs in whole_questions(
+            dataset.as_numpy_iterator(), self.judge.chunk_rows if hasattr(self.task, "form") else None
+        ):
+            numbers = [int(number) for number, _ in pairs]
+            examples = [example for _, example in pairs]
+            self.counts["items"] += len(examples)
+            self.targets += [self._target(example) for example in examples]
+            done = list(itertools.islice(before, len(examples)))
+            for record, example in zip(done, examples, strict=False):
+                if record["inputs_pretokenized"] != self._inputs(example):
+                    raise EvaluationError(
+                        f"{self.task.name}: the half-finished answers in {self.records.folder} are to other "
+                        "questions (were the data or templates changed?); set another OUTPUT_DIR"
+                    )
+            yield numbers, examples, done
+        if not self.counts["items"]:
+            raise EvaluationError(f"{self.task.name}: this split has no rows")
+        if taken_up:
+            self.counts["rows taken up"] = taken_up
+
+    def _prompt(self, example: Mapping[str, Any]) -> list[int]:
+        return self.judge.start + plain_ids(self.vocabulary, np.asarray(example["inputs"])).tolist()
+
+    def _text(self, answer: Sequence[int]) -> str:
+        text: str = self.vocabulary.decode(list(answer)).strip()
+        return text
+
+    def _inputs(self, example: Mapping[str, Any]) -> str:
+        if "inputs_pretokenized" in example:
+            return str(readable(example["inputs_pretokenized"]))
+        return str(self.vocabulary.decode(np.asarray(example["inputs"]).tolist()))
+
+    def _target(self, example: Mapping[str, Any]) -> Any:
+        """What the metric functions get for a row: as seqio.Evaluator makes it."""
+        text = example.get("targets_pretokenized")
+        if text is None:
+            text = self.vocabulary.decode(np.asarray(example["targets"]).tolist())
+        return readable(self.task.postprocess_fn(readable(text), example=example, is_target=True))
+
+    def _write(self, examples: Sequence[Mapping[str, Any]], said: Sequence[Mapping[str, Any]]) -> None:
+        """One record per row: everything but token ids of the example, and what the model said."""
+        first = len(self.records)
+        records = []
+        for row, (example, answer) in enumerate(zip(examples, said, strict=True), first):
+            record = {
+                name: readable(value)
+                for name, value in example.items()
+                if name not in self.task.output_features
+            }
+            target = self.targets[row]
+            record |= {"inputs_pretokenized": self._inputs(example), "target": target, **answer}
+            records.append(record)
+        self.records.append(records)
+
+
+def whole_questions(
+    rows: Iterable[tuple[Any, Mapping[str, Any]]], size: int | None
+) -> Iterator[list[tuple[Any, Mapping[str, Any]]]]:
+    """Chunks of at least `size` rows that end where a prompt ends; None: one chunk.
+
+    >>> rows = [(n, {"inputs": [n // 2]}) for n in range(6)]
+    >>> [[n for n, _ in chunk] for chunk in whole_questions(rows, 3)]
+    [[0, 1, 2, 3], [4, 5]]
+    """
+    chunk: list[tuple[Any, Mapping[str, Any]]] = []
+    last: bytes | None = None
+    for number, example in rows:
+        prompt = np.asarray(example["inputs"]).tobytes()
+        if size is not None and len(chunk) >= size and prompt != last:
+            yield chunk
+            chunk = []
+        chunk.append((number, example))
+        last = prompt
+    if chunk:
+        yield chunk
+
+
+def without_end(targets: Sequence[list[int]], end: int | None) -> list[list[int]]:
+    """Answers without their EOS, unless it is needed to tell them apart or there is only one.
+
+    >>> without_end([[5, 2], [6, 2]], 2), without_end([[5, 2], [5, 6, 2]], 2), without_end([[5, 2]], 2)
+    ([[5], [6]], [[5, 2], [5, 6, 2]], [[5, 2]])
+    """
+    bare = [ids[:-1] if ids and ids[-1] == end else ids for ids in targets]
+    begun = any(other[: len(ids)] == ids for ids, other in itertools.permutations(bare, 2))
+    return list(targets) if begun or len(targets) == 1 or not all(bare) else bare
+
+
+def readable(value: Any) -> Any:
+    """A feature as JSON: text, numbers, lists.
+
+    >>> readable(b"text"), readable(np.int64(3)), readable(np.array([b"a", b"b"], object))
+    ('text', 3, ['a', 'b'])
+    """
+    if isinstance(value, np.ndarray | np.generic):
+        return readable(value.tolist())
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, list | tuple):
+        return [readable(one) for one in value]
+    if isinstance(value, Mapping):
+        return {name: readable(one) for name, one in value.items()}
+    return value

@@ -39,7 +39,7 @@ class AdamW:
     schedule: str = "cosine"
     warmup: float = 0.03  # share of the steps below 1, a number of steps from 1 on
     floor: float = 0.1  # last learning rate as a share of the peak
-    moment_dtype: str = "float32"  # bfloat16 halves the memory of the first moment
+    moment_dtype: str = "float32"  # of both moments; bfloat16 halves their memory
 
     def build(
         self, total_steps: int, logical_axes: Any = None
@@ -69,10 +69,37 @@ class AdamW:
             eps=self.eps,
             weight_decay=self.weight_decay,
             mask=mask,
-            mu_dtype=jnp.dtype(self.moment_dtype),
         )
+        if jnp.dtype(self.moment_dtype) != jnp.float32:
+            self._check_rounding()
+            adamw = stored_as(adamw, self.moment_dtype)
         clip = optax.identity() if self.clip is None else optax.clip_by_global_norm(self.clip)
         return optax.chain(clip, adamw), schedule
+
+    def _check_rounding(self) -> None:
+        """A moment decays by the share 1 - b a step; where that is below the rounding it never decays."""
+        smallest = float(jnp.finfo(jnp.dtype(self.moment_dtype)).eps)
+        for name, decay in (("b1", self.b1), ("b2", self.b2)):
+            if 1 - decay <= smallest:
+                raise OptimizerError(
+                    f"AdamW.{name}={decay} needs finer moments than {self.moment_dtype}: a decay of"
+                    f" {1 - decay:.3g} a step is lost in its rounding ({smallest:.3g});"
+                    " use moment_dtype='float32'"
+                )
+
+
+def stored_as(optimizer: optax.GradientTransformation, dtype: str) -> optax.GradientTransformation:
+    """The same optimiser, computed in float32, with every floating array of its state kept in `dtype`."""
+
+    def cast(state: Any, target: Any) -> Any:
+        floating = lambda leaf: jnp.issubdtype(leaf.dtype, jnp.floating)  # noqa: E731
+        return jax.tree.map(lambda leaf: leaf.astype(target) if floating(leaf) else leaf, state)
+
+    def update(gradients: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        updates, state = optimizer.update(gradients, cast(state, jnp.float32), params)
+        return updates, cast(state, jnp.dtype(dtype))
+
+    return optax.GradientTransformation(lambda params: cast(optimizer.init(params), jnp.dtype(dtype)), update)
 
 
 Schedule = Callable[[Any], Any]

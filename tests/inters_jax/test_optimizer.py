@@ -56,6 +56,29 @@ def test_norms_can_be_spared_from_decay():
     np.testing.assert_allclose(updates["w"], -0.1, rtol=1e-6)
 
 
+def test_moments_in_bfloat16_take_half_the_memory_and_nearly_the_same_steps():
+    gradients = {"w": jnp.linspace(-1.0, 1.0, 64)}
+    ways = {}
+    for dtype in ("float32", "bfloat16"):
+        settings = AdamW(learning_rate=0.1, warmup=0, schedule="constant", moment_dtype=dtype)
+        optimizer, _ = settings.build(20)
+        params = {"w": jnp.ones(64)}
+        state = optimizer.init(params)
+        for _ in range(20):
+            updates, state = optimizer.update(gradients, state, params)
+            params = optax.apply_updates(params, updates)
+        moments = [leaf for leaf in jax.tree.leaves(state) if leaf.shape == (64,)]
+        assert len(moments) == 2 and {moment.dtype for moment in moments} == {jnp.dtype(dtype)}
+        assert params["w"].dtype == jnp.float32
+        ways[dtype] = params["w"] - 1.0
+    np.testing.assert_allclose(ways["bfloat16"], ways["float32"], rtol=0.02, atol=0.02)
+
+
+def test_moments_that_could_not_decay_are_refused():
+    with pytest.raises(OptimizerError, match=r"AdamW\.b2=0\.999 needs finer moments than bfloat16"):
+        AdamW(b2=0.999, moment_dtype="bfloat16").build(10)
+
+
 def test_settings_without_meaning_are_refused():
     with pytest.raises(OptimizerError, match="unknown schedule 'cosin'"):
         AdamW(schedule="cosin").build(10)

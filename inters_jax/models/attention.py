@@ -4,12 +4,14 @@ Shapes: B rows, L positions, H query heads, G key/value heads (H a multiple of G
 A position i sees j when all of these hold:
 
 * j <= i by index in the row, and both carry the same segment id (0 is padding and sees padding only);
-* with a window: positions[i] - positions[j] < window;
+* with a window: positions[i] - positions[j] < window (in a stack that mixes both kinds of layer, the traced
+  `sliding` says whether this layer has the window);
 * with branches: branch_ids[j] is 0 (the shared prompt) or equals branch_ids[i].
 
-Scores, soft-cap and softmax are float32. Queries go in chunks: a chunk reads only the keys up to its own end
-(and, with a window, from its own beginning less the window), so the upper triangle costs nothing and no array
-is larger than one chunk of queries times the row.
+Scores are q . k times `scale` (by default K ** -0.5); ALiBi slopes, one per query head, add
+`slope * positions[j]` before the scale. Scores, soft-cap and softmax are float32. Queries go in chunks: one
+reads only the keys up to its own end (and, with a window, from its own beginning less the window), so the
+upper triangle costs nothing and no array is larger than one chunk of queries times the row.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ def attention_mask(
     segment_ids: jax.Array,
     positions: jax.Array,
     branch_ids: jax.Array | None,
-    window: int | None,
+    window: int | jax.Array | None,
     queries: slice = slice(None),
     keys: slice = slice(None),
 ) -> jax.Array:
@@ -58,30 +60,53 @@ def attention(
     positions: jax.Array,
     branch_ids: jax.Array | None = None,
     window: int | None = None,
+    sliding: jax.Array | None = None,
     softcap: float | None = None,
+    scale: float | None = None,
+    slopes: jax.Array | None = None,
     chunk: int | None = None,
 ) -> jax.Array:
     """Attention inside one row. q: [B, L, H, K]; k, v: [B, L, G, K]; ids: int [B, L] -> [B, L, H, K].
 
     Without branches, positions must rise by one along a segment (packed rows do): the window then bounds the
     distance by index too, and keys before it are not read.
+
+    Args:
+      q, k, v, segment_ids, positions, branch_ids: see the top of this module.
+      window: how far back a position sees, itself included; None: to the beginning.
+      sliding: bool [], traced: whether the window holds here (None: it does); only that kind is computed.
+      softcap: scores become `softcap * tanh(scores / softcap)`.
+      scale: of the scores; None: K ** -0.5.
+      slopes: float32 [H] or None, of ALiBi.
+      chunk: queries at a time; None: chosen from L.
     """
-    batch, length, heads, size = q.shape
-    groups = k.shape[2]
+    length, heads = q.shape[1:3]
+    window = None if window is None or window >= length else window  # no two positions lie further apart
     chunk = chunk or max(CHUNK, -(-length // (MAX_CHUNKS * CHUNK)) * CHUNK)
-    q = q.reshape(batch, length, groups, heads // groups, size).transpose(0, 2, 3, 1, 4)
-    k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
-    # The scores of a chunk are computed again in the backward pass, not kept.
-    attend = jax.checkpoint(functools.partial(_attend, softcap=softcap))
-    parts = []
-    for start in range(0, length, chunk):
-        end = min(start + chunk, length)
-        low = 0 if window is None or branch_ids is not None else max(0, start - window + 1)
-        queries, keys = slice(start, end), slice(low, end)
-        mask = attention_mask(segment_ids, positions, branch_ids, window, queries, keys)
-        parts.append(attend(q[:, :, :, queries], k[:, :, keys], v[:, :, keys], mask))
-    out = parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=3)
-    return out.transpose(0, 3, 1, 2, 4).reshape(batch, length, heads, size)
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    bias = None if slopes is None else alibi(slopes, positions, scale, groups=k.shape[2])
+
+    def rows(q: jax.Array, k: jax.Array, v: jax.Array, *, window: int | None) -> jax.Array:
+        # The scores of a chunk are computed again in the backward pass, not kept.
+        attend = jax.checkpoint(functools.partial(_attend, softcap=softcap, scale=scale))
+        parts = []
+        for start in range(0, length, chunk):
+            end = min(start + chunk, length)
+            low = 0 if window is None or branch_ids is not None else max(0, start - window + 1)
+            queries, keys = slice(start, end), slice(low, end)
+            mask = attention_mask(segment_ids, positions, branch_ids, window, queries, keys)
+            part = None if bias is None else bias[..., keys]
+            parts.append(attend(q[:, :, :, queries], k[:, :, keys], v[:, :, keys], mask, part))
+        return parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=3)
+
+    arrays = (_grouped(q, k.shape[2]), k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3))
+    if window is None or sliding is None:
+        out = rows(*arrays, window=window)
+    else:
+        # Each kind is a checkpoint, so that the backward pass keeps q, k, v and not every chunk's slices.
+        kinds = [jax.checkpoint(functools.partial(rows, window=kind)) for kind in (window, None)]
+        out = jax.lax.cond(sliding, *kinds, *arrays)
+    return out.transpose(0, 3, 1, 2, 4).reshape(-1, length, heads, v.shape[-1])
 
 
 def cache_attention(
@@ -91,34 +116,80 @@ def cache_attention(
     *,
     positions: jax.Array,
     window: int | None = None,
+    sliding: jax.Array | None = None,
     softcap: float | None = None,
+    scale: float | None = None,
+    slopes: jax.Array | None = None,
 ) -> jax.Array:
     """Attention of new positions over a cache whose slot s holds position s.
 
     q: [B, T, H, K]; keys, values: [B, G, S, K], the new positions already written; positions: int [B, T], -1
-    for padding, whose output means nothing. -> [B, T, H, K]
+    for padding, whose output means nothing; the rest as in `attention`. -> [B, T, H, K]
     """
-    batch, length, heads, size = q.shape
+    length, heads = q.shape[1:3]
     groups, slots = keys.shape[1], jnp.arange(keys.shape[2])
-    q = q.reshape(batch, length, groups, heads // groups, size).transpose(0, 2, 3, 1, 4)
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    bias = None if slopes is None else alibi(slopes, slots[None], scale, groups=groups)
+    limit = _limit(window, sliding)
+    q = _grouped(q, groups)
     parts = []
     for start in range(0, length, CHUNK):
         queries = slice(start, min(start + CHUNK, length))
         here = positions[:, queries, None]
         mask = slots <= here
-        if window is not None:
-            mask &= slots > here - window
-        parts.append(_attend(q[:, :, :, queries], keys, values, mask, softcap=softcap))
+        if limit is not None:
+            mask &= here - slots < limit
+        parts.append(_attend(q[:, :, :, queries], keys, values, mask, bias, softcap=softcap, scale=scale))
     out = parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=3)
-    return out.transpose(0, 3, 1, 2, 4).reshape(batch, length, heads, size)
+    return out.transpose(0, 3, 1, 2, 4).reshape(-1, length, heads, values.shape[-1])
 
 
-def _attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, *, softcap: float | None) -> jax.Array:
-    """q: [B, G, R, C, K] (R query heads share a key head); k, v: [B, G, S, K]; mask: [B, C, S] -> like q."""
+def alibi(slopes: jax.Array, positions: jax.Array, scale: float, groups: int) -> jax.Array:
+    """What ALiBi adds to the scaled scores of a key: float32 [B, G, R, 1, S] (R = H / G).
+
+    slopes: float32 [H]; positions: int [B, S], of the keys. A softmax does not see what all its scores share,
+    so the position of the key stands for its distance. Slope, position, product and scaled product are each
+    rounded to bfloat16, because the published models (Falcon-RW) are run so.
+    """
+    rounded = lambda x: jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)  # noqa: E731
+    slopes = rounded(slopes.astype(jnp.float32)).reshape(groups, -1, 1, 1)
+    keys = rounded(positions.astype(jnp.float32))[:, None, None, None]
+    return rounded(rounded(slopes * keys) * scale)
+
+
+def _grouped(q: jax.Array, groups: int) -> jax.Array:
+    """Query heads beside the key head that they share: [B, L, H, K] -> [B, G, R, L, K]."""
+    batch, length, heads, size = q.shape
+    return q.reshape(batch, length, groups, heads // groups, size).transpose(0, 2, 3, 1, 4)
+
+
+def _limit(window: int | None, sliding: jax.Array | None) -> int | jax.Array | None:
+    """The window as one number, traced when layers differ: one without it has a window without end."""
+    if window is None or sliding is None:
+        return window
+    return jnp.where(sliding, window, jnp.iinfo(jnp.int32).max)
+
+
+def _attend(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    mask: jax.Array,
+    bias: jax.Array | None,
+    *,
+    softcap: float | None,
+    scale: float,
+) -> jax.Array:
+    """q: [B, G, R, C, K] (R query heads share a key head); k, v: [B, G, S, K]; mask: [B, C, S] -> like q.
+
+    bias: broadcasts to [B, G, R, C, S], or None.
+    """
     batch, groups, shared, chunk, size = q.shape
-    q = (q * size**-0.5).reshape(batch, groups, shared * chunk, size)
+    q = (q * scale).reshape(batch, groups, shared * chunk, size)
     scores = jnp.matmul(q, k.transpose(0, 1, 3, 2), preferred_element_type=jnp.float32)
     scores = scores.reshape(batch, groups, shared, chunk, -1)
+    if bias is not None:
+        scores += bias
     if softcap is not None:
         scores = softcap * jnp.tanh(scores / softcap)
     scores = jnp.where(mask[:, None, None], scores, MASKED)
@@ -127,7 +198,7 @@ def _attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, *, softca
     # Dividing after the product touches K values per query instead of S.
     weights = weights.astype(v.dtype).reshape(batch, groups, shared * chunk, -1)
     out = jnp.matmul(weights, v, preferred_element_type=jnp.float32)
-    return (out.reshape(batch, groups, shared, chunk, size) / total).astype(v.dtype)
+    return (out.reshape(batch, groups, shared, chunk, -1) / total).astype(v.dtype)
 
 
 def reference_attention(
@@ -139,14 +210,24 @@ def reference_attention(
     positions: jax.Array,
     branch_ids: jax.Array | None = None,
     window: int | None = None,
+    sliding: jax.Array | None = None,
     softcap: float | None = None,
+    scale: float | None = None,
+    slopes: jax.Array | None = None,
+    chunk: int | None = None,
 ) -> jax.Array:
     """The definition, in one [L, L] block: what every faster implementation is tested against."""
-    shared = q.shape[2] // k.shape[2]
+    del chunk
+    groups = k.shape[2]
+    shared = q.shape[2] // groups
     k, v = jnp.repeat(k, shared, axis=2), jnp.repeat(v, shared, axis=2)
-    scores = jnp.einsum("bihk,bjhk->bhij", q, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    scores = jnp.einsum("bihk,bjhk->bhij", q, k, preferred_element_type=jnp.float32) * scale
+    if slopes is not None:
+        bias = alibi(slopes, positions, scale, groups)
+        scores += bias.reshape(bias.shape[0], -1, *bias.shape[3:])
     if softcap is not None:
         scores = softcap * jnp.tanh(scores / softcap)
-    mask = attention_mask(segment_ids, positions, branch_ids, window)
+    mask = attention_mask(segment_ids, positions, branch_ids, _limit(window, sliding))
     weights = jax.nn.softmax(jnp.where(mask[:, None], scores, MASKED), axis=-1)
     return jnp.einsum("bhij,bjhk->bihk", weights.astype(v.dtype), v)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from inters_jax.models.attention import (
+    alibi,
     attention,
     attention_mask,
     cache_attention,
@@ -57,6 +58,12 @@ CASES: dict[str, dict[str, Any]] = {
     "branches and window": {**branched(), "window": 6},
     "soft-cap": {**packed(), "softcap": 2.0},
     "window and soft-cap": {**packed(), "window": 7, "softcap": 1.5},
+    "a sliding layer": {**packed(), "window": 7, "sliding": jnp.array(True)},
+    "a full layer of a mixed stack": {**packed(), "window": 7, "sliding": jnp.array(False)},
+    "mixed stack and branches": {**branched(), "window": 6, "sliding": jnp.array(True), "softcap": 2.0},
+    "scale": {**packed(), "scale": 0.5, "softcap": 3.0},
+    "slopes": {**packed(), "slopes": jnp.array([0.5, 0.25, 0.125, 0.0625])},
+    "slopes and branches": {**branched(), "slopes": jnp.array([0.5, 0.25, 0.125, 0.0625])},
 }
 
 
@@ -101,18 +108,35 @@ def test_mask_by_hand() -> None:
     assert windowed[0].astype(int).tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 1, 0, 1]]
 
 
-@pytest.mark.parametrize("window", [None, 5])
-def test_cache_attention_equals_the_definition(window: int | None) -> None:
+@pytest.mark.parametrize(
+    "named",
+    [
+        {},
+        {"window": 5},
+        {"window": 5, "sliding": jnp.array(True), "scale": 0.3},
+        {"window": 5, "sliding": jnp.array(False), "softcap": 2.0},
+        {"slopes": jnp.array([0.5, 0.25, 0.125, 0.0625])},
+    ],
+    ids=lambda named: " ".join(named) or "plain",
+)
+def test_cache_attention_equals_the_definition(named: dict[str, Any]) -> None:
     """The last positions of a row, over slots written in any number and garbage in the slots behind them."""
     q, k, v = inputs(3)
     positions = jnp.tile(jnp.arange(LENGTH), (BATCH, 1))
     segments = jnp.ones_like(positions)
-    expected = reference_attention(q, k, v, segment_ids=segments, positions=positions, window=window)
+    expected = reference_attention(q, k, v, segment_ids=segments, positions=positions, **named)
     spare = jnp.full((BATCH, GROUPS, 3, SIZE), 1e3)
     keys, values = (jnp.concatenate((x.transpose(0, 2, 1, 3), spare), axis=2) for x in (k, v))
     for start in (0, 20, LENGTH - 1):
-        got = cache_attention(q[:, start:], keys, values, positions=positions[:, start:], window=window)
+        got = cache_attention(q[:, start:], keys, values, positions=positions[:, start:], **named)
         np.testing.assert_allclose(got, expected[:, start:], atol=2e-6)
+
+
+def test_alibi_by_hand() -> None:
+    """bfloat16 keeps 8 bits: of 300 and 302, between which 301 lies, it takes the even one."""
+    got = alibi(jnp.array([0.5, 1.0]), jnp.array([[0, 3, 301]]), scale=0.5, groups=1)
+    assert got.shape == (1, 1, 2, 1, 3)
+    assert got[0, 0, :, 0].tolist() == [[0.0, 0.75, 75.0], [0.0, 1.5, 150.0]]
 
 
 def test_padding_is_finite_and_its_gradient_too() -> None:

@@ -11,7 +11,8 @@ import dataclasses
 import re
 from typing import Any
 
-NAMES = ("nDCG", "RR", "AP", "P", "R", "Success", "Judged")
+NAMES = ("nDCG", "RR", "AP", "P", "R", "Success", "Judged", "Bpref", "Rprec", "NumRet", "NumRel")
+COUNTS = ("NumRet", "NumRel")  # summed over queries, not averaged
 
 _ALIASES = {
     "ndcg": "nDCG", "ndcg_cut": "nDCG",
@@ -21,11 +22,16 @@ _ALIASES = {
     "r": "R", "recall": "R",
     "success": "Success", "hit": "Success", "hits": "Success",
     "judged": "Judged",
+    "bpref": "Bpref",
+    "rprec": "Rprec", "r-prec": "Rprec",
+    "numret": "NumRet", "num_ret": "NumRet",
+    "numrel": "NumRel", "num_rel": "NumRel",
 }  # fmt: skip
 
 _NEEDS_CUTOFF = ("P", "R", "Success", "Judged")
+_NO_CUTOFF = ("Bpref", "Rprec", "NumRet", "NumRel")
 
-_IR_MEASURES = re.compile(r"^([A-Za-z_]+)(?:\(([^()]*)\))?(?:@(\d+))?$")
+_IR_MEASURES = re.compile(r"^([A-Za-z_-]+)(?:\(([^()]*)\))?(?:@(\d+))?$")
 _TREC_EVAL = re.compile(r"^([A-Za-z_]+?)[_.](\d+)$")
 
 
@@ -75,6 +81,8 @@ def parse_measure(text: str | Measure) -> Measure:
     )
     if measure.cutoff is None and measure.name in _NEEDS_CUTOFF:
         raise ValueError(f"measure {text!r} needs a cutoff, for instance {measure.name}@10")
+    if measure.cutoff is not None and measure.name in _NO_CUTOFF:
+        raise ValueError(f"measure {text!r}: {measure.name} looks at the whole ranking and has no cutoff")
     if measure.cutoff == 0:
         raise ValueError(f"measure {text!r} has cutoff 0; the smallest is 1")
     if measure.rel < 1:
@@ -83,8 +91,10 @@ def parse_measure(text: str | Measure) -> Measure:
         )
     if measure.exponential and measure.name != "nDCG":
         raise ValueError(f"measure {text!r}: only nDCG has a gain function to choose")
-    if measure.name == "Judged" and (measure.judged_only or measure.rel != 1):
-        raise ValueError(f"measure {text!r}: Judged counts judged documents of any grade and takes no option")
+    if measure.name in ("Judged", "NumRet") and options:  # in ir_measures NumRet(rel=1) is another measure
+        raise ValueError(f"measure {text!r}: {measure.name} counts documents of any grade, without options")
+    if measure.name in ("Bpref", "NumRel") and measure.judged_only:
+        raise ValueError(f"measure {text!r}: {measure.name} never looks at documents without a judgment")
     return measure
 
 

@@ -164,16 +164,31 @@ def load(
     param_dtype = dtype if param_dtype is None else param_dtype
     graphdef, params = abstract_model(config, dtype=dtype, param_dtype=param_dtype, **options)
     shardings = {} if param_shardings is None else _flat(param_shardings)
+    loaded = {
+        path: _place(array, shardings.get(path))
+        for path, array in stream(folder, config, params, param_dtype)
+    }
+    filled = jax.tree_util.tree_map_with_path(lambda path, _: loaded[_names(path)], params)
+    return nnx.merge(graphdef, filled)
+
+
+def stream(
+    folder: Path, config: DecoderConfig, params: Any, dtype: DTypeLike
+) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
+    """The parameters of a folder one after another on the host: (path, array), layers stacked.
+
+    Args:
+      folder: a local model folder.
+      config: its shape.
+      params: a tree like `nnx.state(model, nnx.Param)`; only shapes are read.
+      dtype: of the arrays.
+    """
     with Checkpoint(folder) as checkpoint:
         rows = tensors(config)
         flat = _flat(params)
         _check(checkpoint, rows, flat, config)
-        loaded = {}
         for row in rows:
-            shape = flat[row.path].shape
-            loaded[row.path] = _place(_gather(checkpoint, row, shape, param_dtype), shardings.get(row.path))
-    filled = jax.tree_util.tree_map_with_path(lambda path, _: loaded[_names(path)], params)
-    return nnx.merge(graphdef, filled)
+            yield row.path, _gather(checkpoint, row, flat[row.path].shape, dtype)
 
 
 def save(

@@ -68,8 +68,8 @@ class Filler:
         else:
             names = (*template.input_fields, template.output_field)
             values = {name: self._value(row, name) for name in names}
-        texts, documents = _fill(template.input_parts, values)
-        target = "".join(_fill(template.output_parts, values)[0])
+        texts, documents = fill(template.input_parts, values)
+        target = "".join(fill(template.output_parts, values)[0])
         stated = split_labels(target) if pair.multi_label else [target]
         if (
             self.labels
@@ -101,7 +101,7 @@ class Filler:
         return tuple(chunks)
 
 
-def _fill(parts: template_files.Parts, values: Mapping[str, Value]) -> tuple[list[str], list[int]]:
+def fill(parts: template_files.Parts, values: Mapping[str, Value]) -> tuple[list[str], list[int]]:
     """Replace the placeholders; the values are never searched for placeholders themselves."""
     texts: list[str] = []
     documents: list[int] = []

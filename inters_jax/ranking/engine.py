@@ -1,0 +1,261 @@
+r"""Many queries at once: the requests of their coroutines share batches.
+
+    query 1   yields 3 requests  \                      / answers -> query 1 goes on, yields again
+    query 2   yields 1 request    > one batch, a model <  answers -> query 2
+    query 3   yields 99 requests /                      \ answers -> query 3
+
+Sorting algorithms ask one thing at a time; alone they would run a model with batches of one. Here some dozens
+of queries take a step together. While the device works on a batch, the next one (of other queries) is
+tokenized in a thread.
+
+At most `concurrent` queries are begun and not finished, and no query is begun while a whole batch is waiting:
+memory stays bounded for any number of queries and for methods that ask 9,900 questions at once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from inters_jax.ranking.errors import RerankError
+from inters_jax.ranking.requests import Answer, Labels, Ranked, Ranking, Request
+
+
+class Usage(NamedTuple):
+    """Tokens of one request: of its prompt, and generated for its answer."""
+
+    prompt: int
+    generated: int
+
+
+@dataclass
+class Cost:
+    """What ranking one query took.
+
+    calls: requests answered, each of them one prompt; prompt_tokens and generated_tokens: their sums.
+    seconds: its share of the time that the model worked, by tokens.
+    latency: from the beginning of the query to its end, while others shared the batches.
+    """
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    generated_tokens: int = 0
+    seconds: float = 0.0
+    latency: float = 0.0
+
+
+class Backend(Protocol):
+    """What answers requests. `prepare` runs in a thread, beside the `answer` of the batch before."""
+
+    def prepare(self, requests: Sequence[Request]) -> Any: ...
+
+    def usage(self, prepared: Any) -> list[Usage]: ...
+
+    def answer(self, prepared: Any) -> list[Answer]: ...
+
+
+@dataclass
+class _Query:
+    """A query under way: what it asked last, how much of that is in a batch, and the answers that came."""
+
+    key: str
+    ranking: Ranking
+    begun: float
+    cost: Cost = field(default_factory=Cost)
+    requests: list[Request] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    sent: int = 0
+    missing: int = 0
+
+    @property
+    def waiting(self) -> int:
+        return len(self.requests) - self.sent
+
+
+class _Batch(NamedTuple):
+    parts: list[tuple[_Query, int, int]]  # query, first and end of its requests
+    requests: list[Request]
+    prepared: Future[Any]
+
+
+class Engine:
+    """Runs rankings over one backend.
+
+    Args:
+      backend: answers requests.
+      batch: requests of one batch. The backend divides them further to fit the device.
+      concurrent: queries under way at once. More fill batches better where a method asks one thing at a
+        time; fewer lose less when a run is interrupted.
+    """
+
+    def __init__(self, backend: Backend, *, batch: int = 1024, concurrent: int = 64):
+        if batch < 1 or concurrent < 1:
+            raise ValueError(f"batch and concurrent must be at least 1, got {batch} and {concurrent}")
+        self.backend, self.batch, self.concurrent = backend, batch, concurrent
+        self.batches = 0
+
+    def run(
+        self,
+        rankings: Mapping[str, Ranking] | Iterable[tuple[str, Ranking]],
+        progress: Callable[[int], None] | None = None,
+    ) -> Iterator[tuple[str, Ranked, Cost]]:
+        """(query id, its ranking, its cost) as they are finished.
+
+        `rankings` is read only as far as queries can be begun, so it may be an endless iterator. `progress`
+        is called with the number of requests answered.
+        """
+        source = iter(rankings.items() if isinstance(rankings, Mapping) else rankings)
+        active: dict[str, _Query] = {}
+        finished: list[_Finished] = []
+        with ThreadPoolExecutor(1) as pool:
+            following = self._next(source, active, pool, finished)
+            yield from _drain(finished)
+            while following is not None:
+                batch = following
+                prepared = batch.prepared.result()
+                following = self._next(source, active, pool, finished)
+                self._answer(batch, prepared, active, finished)
+                if progress:
+                    progress(len(batch.requests))
+                if following is None:
+                    following = self._next(source, active, pool, finished)
+                yield from _drain(finished)
+
+    def _next(
+        self,
+        source: Iterator[tuple[str, Ranking]],
+        active: dict[str, _Query],
+        pool: ThreadPoolExecutor,
+        finished: list[_Finished],
+    ) -> _Batch | None:
+        """The next batch, its prompts being made; None when every query waits for answers under way."""
+        waiting = sum(query.waiting for query in active.values())
+        while waiting < self.batch and len(active) < self.concurrent:
+            following = next(source, None)
+            if following is None:
+                break
+            key, ranking = following
+            if key in active:
+                raise RerankError(f"query {key!r} is ranked twice at the same time")
+            query = active[key] = _Query(key, ranking, time.perf_counter())
+            _go_on(query, None, active, finished)
+            waiting += query.waiting
+        parts: list[tuple[_Query, int, int]] = []
+        room = self.batch
+        # Half of the queries at most: the other half's prompts are made while these are answered.
+        ready = [query for query in active.values() if query.waiting]
+        for query in itertools.islice(ready, max(1, -(-self.concurrent // 2))):
+            if not room:
+                break
+            take = min(room, query.waiting)
+            parts.append((query, query.sent, query.sent + take))
+            query.sent += take
+            room -= take
+        if not parts:
+            return None
+        requests = [request for query, first, end in parts for request in query.requests[first:end]]
+        return _Batch(parts, requests, pool.submit(self.backend.prepare, requests))
+
+    def _answer(
+        self, batch: _Batch, prepared: Any, active: dict[str, _Query], finished: list[_Finished]
+    ) -> None:
+        begun = time.perf_counter()
+        answers = self.backend.answer(prepared)
+        seconds = time.perf_counter() - begun
+        self.batches += 1
+        usages = self.backend.usage(prepared)
+        if not len(answers) == len(usages) == len(batch.requests):
+            raise RuntimeError(f"{len(batch.requests)} requests have {len(answers)} answers")
+        all_tokens = sum(usage.prompt + usage.generated for usage in usages)
+        at = 0
+        for query, first, end in batch.parts:
+            own = slice(at, at + end - first)
+            at = own.stop
+            tokens = 0
+            for place, answer, usage in zip(range(first, end), answers[own], usages[own], strict=True):
+                _check(query.key, query.requests[place], answer)
+                query.answers[place] = answer
+                query.cost.prompt_tokens += usage.prompt
+                query.cost.generated_tokens += usage.generated
+                tokens += usage.prompt + usage.generated
+            count = end - first
+            share = tokens / all_tokens if all_tokens else count / len(batch.requests)
+            query.cost.calls += count
+            query.cost.seconds += seconds * share
+            query.missing -= count
+            if not query.missing:
+                _go_on(query, query.answers, active, finished)
+
+
+_Finished = tuple[str, Ranked, Cost]
+
+
+def _go_on(
+    query: _Query, answers: list[Answer] | None, active: dict[str, _Query], finished: list[_Finished]
+) -> None:
+    """Sends a coroutine its answers and takes its next requests; lists without requests are passed over."""
+    try:
+        while True:
+            requests = next(query.ranking) if answers is None else query.ranking.send(answers)
+            answers = []
+            if requests:
+                break
+    except StopIteration as end:
+        del active[query.key]
+        query.cost.latency = time.perf_counter() - query.begun
+        finished.append((query.key, end.value, query.cost))
+        return
+    query.requests, query.answers = requests, [None] * len(requests)
+    query.sent, query.missing = 0, len(requests)
+
+
+def _drain(finished: list[_Finished]) -> Iterator[_Finished]:
+    ready = list(finished)
+    finished.clear()
+    yield from ready
+
+
+def _check(key: str, request: Request, answer: Answer) -> None:
+    """An answer that is no finite number cannot rank; it is refused with its query and documents."""
+    values = np.asarray(answer)
+    bad = np.flatnonzero(~np.isfinite(values))
+    if not bad.size:
+        return
+    documents = request.question.documents
+    if isinstance(request, Labels) and len(documents) == values.size:
+        documents = (documents[int(bad[0])],)
+    names = [name for document in documents if (name := getattr(document, "doc_id", ""))]
+    where = f"query {key!r}" + (f", document {names[0]!r}" if names else "")
+    raise RerankError(
+        f"{where}: the model answers {values.reshape(-1)[bad[0]]}; a model that yields no numbers cannot "
+        "rank (was it trained to the end? is DTYPE too narrow?)"
+    )
+
+
+def run_one(backend: Backend, ranking: Ranking) -> tuple[Ranked, Cost]:
+    """Ranks one query, one request after the other: the plain reference of `Engine`."""
+    cost = Cost()
+    begun = time.perf_counter()
+    answers: list[Answer] | None = None
+    while True:
+        try:
+            requests = next(ranking) if answers is None else ranking.send(answers)
+        except StopIteration as end:
+            cost.seconds = cost.latency = time.perf_counter() - begun
+            return end.value, cost
+        answers = []
+        for request in requests:
+            prepared = backend.prepare([request])
+            [answer] = backend.answer(prepared)
+            [usage] = backend.usage(prepared)
+            _check("", request, answer)
+            answers.append(answer)
+            cost.calls += 1
+            cost.prompt_tokens += usage.prompt
+            cost.generated_tokens += usage.generated

@@ -1,0 +1,179 @@
+"""How documents are named in prompts and answers, in the tokens of one tokenizer.
+
+Training writes `[2] > [1]`, `2, 1` or `(2) > (1)`. For a model to choose by one look at its logits, the
+identifiers must differ in their first token after what they have in common:
+
+    answers       [1] [2] ... [9]        common "[", then 1, 2, ... 9             told apart
+    answers       [1] ... [10]           common "[", then 1, ..., 1 0             not, with one token per digit
+    answers       [A] ... [J]            common "[", then A, ..., J               told apart
+
+For a generated order the tokens are taken apart so that putting them together again gives just what training
+saw:  `[2] > [1]` = "[" + `2]` + ` > [` + `1]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from inters_jax.data.conversion import plain_ids
+from inters_jax.ranking.errors import RerankError
+
+KINDS = ("auto", "numbers", "letters")
+Ids = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Answers to choose from: `common` tokens that all begin with, then the first token of each."""
+
+    common: Ids
+    first: Ids
+    whole: tuple[Ids, ...]
+
+
+@dataclass(frozen=True)
+class OrderCode:
+    """A generated order: `common`, then items with `separator` between them.
+
+    exact: whether orders put together so are token for token what the tokenizer makes of their text.
+    """
+
+    common: Ids
+    items: tuple[Ids, ...]
+    separator: Ids
+    exact: bool
+
+
+class Identifiers:
+    """The markers of a backend.
+
+    Args:
+      vocabulary: a HuggingFaceVocabulary of the model's tokenizer.
+      marker: one of the trained ones, `[1]`, `(1)` or `1.`.
+      joiner: what stands between the identifiers of an order, ` > ` or `, `.
+      kind: numbers, letters, or auto: numbers where the tokenizer tells them apart.
+    """
+
+    def __init__(self, vocabulary: Any, *, marker: str = "[1]", joiner: str = " > ", kind: str = "auto"):
+        if marker.count("1") != 1:
+            raise RerankError(f"marker {marker!r} must hold the digit 1 once, as [1] does")
+        if kind not in KINDS:
+            raise RerankError(f"identifiers {kind!r} are unknown; choose one of {', '.join(KINDS)}")
+        self.vocabulary, self.marker, self.joiner, self.kind = vocabulary, marker, joiner, kind
+        self._choices: dict[tuple[str, ...], Choices | None] = {}
+        self._orders: dict[tuple[str, ...], OrderCode] = {}
+        self._styles: dict[tuple[int, bool], Any] = {}
+
+    def style(self, count: int, *, by_first_token: bool) -> Any:
+        """The numbering of a prompt that shows `count` documents."""
+        key = (count, by_first_token)
+        if key not in self._styles:
+            self._styles[key] = self._chosen_style(count, by_first_token)
+        return self._styles[key]
+
+    def names(self, count: int, *, by_first_token: bool) -> tuple[str, ...]:
+        """The identifiers themselves, as an answer writes them."""
+        style = self.style(count, by_first_token=by_first_token)
+        return tuple(style.name(number) for number in range(1, count + 1))
+
+    def choices(self, answers: Sequence[str]) -> Choices:
+        """Answers in tokens; refused where the first token cannot tell them apart."""
+        found = self._encoded(tuple(answers))
+        if found is None:
+            raise RerankError(
+                f"the answers {', '.join(answers[:12])} cannot be told apart by their first token with this "
+                "tokenizer; set IDENTIFIERS=letters, a smaller window, or compare whole answers"
+            )
+        return found
+
+    def whole(self, answers: Sequence[str]) -> tuple[Ids, ...]:
+        """Answers in tokens, whatever they begin with."""
+        return self._encode(answers)
+
+    def order(self, names: Sequence[str]) -> OrderCode:
+        """How an order of these identifiers is generated."""
+        key = tuple(names)
+        if key not in self._orders:
+            self._orders[key] = self._order_code(key)
+        return self._orders[key]
+
+    def _chosen_style(self, count: int, by_first_token: bool) -> Any:
+        from seqio_tasks.ranking_prompts import Letters
+        from seqio_tasks.ranking_values import Style
+
+        numbers, letters = Style(self.marker, self.joiner), Letters(self.marker, self.joiner)
+        if self.kind == "letters":
+            style: Any = letters
+        elif self.kind == "numbers" or not by_first_token:
+            return numbers
+        else:
+            names = tuple(numbers.name(number) for number in range(1, count + 1))
+            style = numbers if self._encoded(names) is not None else letters
+        if style is letters and count > 26:
+            raise RerankError(f"letters name at most 26 documents, the window has {count}; use a smaller one")
+        return style
+
+    def _encode(self, texts: Sequence[str]) -> tuple[Ids, ...]:
+        ids = tuple(
+            tuple(map(int, plain_ids(self.vocabulary, self.vocabulary.encode(text)))) for text in texts
+        )
+        for text, one in zip(texts, ids, strict=True):
+            if not one:
+                raise RerankError(f"the tokenizer encodes the answer {text!r} as nothing")
+        return ids
+
+    def _encoded(self, answers: tuple[str, ...]) -> Choices | None:
+        """None where two answers have the same first token behind their common beginning, or none is left."""
+        if answers not in self._choices:
+            ids = self._encode(answers)
+            size = _common(ids)
+            first = tuple(one[size] for one in ids if len(one) > size)
+            distinct = len(set(first)) == len(ids)
+            self._choices[answers] = Choices(ids[0][:size], first, ids) if distinct else None
+        return self._choices[answers]
+
+    def _order_code(self, names: tuple[str, ...]) -> OrderCode:
+        ids = self._encode(names)
+        size = _common(ids)
+        common, items = ids[0][:size], tuple(one[size:] for one in ids)
+        for one in items:
+            if any(other is not one and other[: len(one)] == one for other in items):
+                raise RerankError(
+                    f"with this tokenizer an identifier of {', '.join(names[:12])} is the beginning of another "
+                    "one; set MARKER to [1], or use letters"
+                )
+        [pair] = self._encode([names[0] + self.joiner + names[1]])
+        head, tail = common + items[0], items[1]
+        separator = pair[len(head) : len(pair) - len(tail)]
+        if pair == head + separator + tail and separator:
+            code = OrderCode(common, items, separator, True)
+            if all(self._exact(code, names, order) for order in _probes(len(names))):
+                return code
+        [joiner] = self._encode([self.joiner])
+        return OrderCode(common, items, joiner + common, False)
+
+    def _exact(self, code: OrderCode, names: Sequence[str], order: Sequence[int]) -> bool:
+        tokens = list(code.common)
+        for place, number in enumerate(order):
+            tokens += [*(code.separator if place else ()), *code.items[number]]
+        return self._encode([self.joiner.join(names[number] for number in order)]) == (tuple(tokens),)
+
+
+def _common(sequences: Sequence[Ids]) -> int:
+    """Length of the common beginning."""
+    if len(sequences) < 2:
+        return 0
+    size = 0
+    for tokens in zip(*sequences, strict=False):
+        if len(set(tokens)) > 1:
+            break
+        size += 1
+    return size
+
+
+def _probes(n: int) -> list[list[int]]:
+    """Orders in which every item stands first, last, and between others."""
+    up = list(range(n))
+    return [up, up[::-1], up[1::2] + up[::2]]

@@ -9,19 +9,23 @@ The mesh has five axes, always all of them, so that every sharding can name ever
     sequence   positions of a row are divided (activations only)
 
 One line describes it: ``"fsdp=-1"`` (all devices), ``"fsdp=4,tensor=2"``; what is not named is 1, one axis
-may be -1 for "whatever is left".
+may be -1 for "whatever is left". Slices that only a data-centre network joins are laid along the outermost
+row axes: ``"replica=2,fsdp=-1"`` on two slices keeps one copy of the model in each.
 
 Parameters and activations name their axes logically (`inters_jax.models.decoder`); `RULES` and
-`ACTIVATION_RULES` are the two tables that map these names to the mesh.
+`ACTIVATION_RULES` are the two tables that map these names to the mesh, and gin may change single entries of
+both: ``axis_rules.parameters = {"embed": ("data", "fsdp")}`` (the macros AXIS_RULES, ACTIVATION_AXIS_RULES).
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from math import prod
+import dataclasses
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import gcd, prod
 from typing import Any
 
+import gin
 import jax
 import numpy as np
 from jax.experimental import mesh_utils
@@ -32,7 +36,10 @@ AXES = ("replica", "data", "fsdp", "tensor", "sequence")
 # Rows of a batch are divided over all of these; each of their devices sees other examples.
 ROW_AXES = ("replica", "data", "fsdp")
 
-RULES: Mapping[str, str | None] = {
+# A mesh axis, several of them (the first varies slowest), or None: the dimension stays whole.
+Rule = str | tuple[str, ...] | None
+
+RULES: Mapping[str, Rule] = {
     "layers": None,
     "vocab": "tensor",
     "embed": "fsdp",
@@ -44,7 +51,7 @@ RULES: Mapping[str, str | None] = {
 }
 
 # Activations are divided by rows and positions; their embedding is whole where a parameter's is sliced.
-ACTIVATION_RULES: Mapping[str, str | tuple[str, ...] | None] = {
+ACTIVATION_RULES: Mapping[str, Rule] = {
     "batch": ROW_AXES,
     "length": "sequence",
     "embed": None,
@@ -57,7 +64,75 @@ ACTIVATION_RULES: Mapping[str, str | tuple[str, ...] | None] = {
 
 
 class MeshError(ValueError):
-    """A mesh description that does not fit the devices, or a batch that does not fit the mesh."""
+    """A mesh description that does not fit the devices, or a batch or a rule that does not fit the mesh."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AxisRules:
+    """The rules in force: logical axis -> mesh axes, of parameters and of activations."""
+
+    parameters: Mapping[str, Rule]
+    activations: Mapping[str, Rule]
+
+
+@gin.configurable(module="inters_jax")
+def axis_rules(
+    parameters: Mapping[str, Rule] | None = None, activations: Mapping[str, Rule] | None = None
+) -> AxisRules:
+    """`RULES` and `ACTIVATION_RULES` with the entries that gin changes.
+
+    The rows and positions of activations cannot be changed: the loader and the loss divide by `ROW_AXES`.
+
+    >>> axis_rules({"mlp": None, "embed": ["fsdp", "data"]}).parameters["embed"]
+    ('fsdp', 'data')
+    """
+    fixed = {"batch", "length"}
+    return AxisRules(
+        _merged("AXIS_RULES", RULES, parameters or {}),
+        _merged("ACTIVATION_AXIS_RULES", ACTIVATION_RULES, activations or {}, fixed),
+    )
+
+
+def _merged(
+    table: str, rules: Mapping[str, Rule], changes: Mapping[str, Any], fixed: Iterable[str] = ()
+) -> dict[str, Rule]:
+    merged = dict(rules)
+    for name, rule in changes.items():
+        if name not in rules or name in fixed:
+            known = [other for other in rules if other not in fixed]
+            near = difflib.get_close_matches(str(name), known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise MeshError(
+                f"{table}: no logical axis {name!r} to change; there are {', '.join(known)}{hint}"
+            )
+        axes = tuple(rule) if isinstance(rule, tuple | list) else rule
+        for axis in _axes(axes):
+            if axis not in AXES:
+                raise MeshError(f"{table}: {name!r}: no mesh axis {axis!r}; the axes are {', '.join(AXES)}")
+        if len(set(_axes(axes))) < len(_axes(axes)):
+            raise MeshError(f"{table}: {name!r} names a mesh axis twice: {rule!r}")
+        merged[name] = axes
+    return merged
+
+
+def _axes(rule: Rule) -> tuple[str, ...]:
+    """
+    >>> _axes("fsdp"), _axes(("data", "fsdp")), _axes(None)
+    (('fsdp',), ('data', 'fsdp'), ())
+    """
+    return () if rule is None else (rule,) if isinstance(rule, str) else rule
+
+
+def _divide(mesh: Mesh, rules: Sequence[Rule], shape: Sequence[int]) -> PartitionSpec:
+    """A dimension takes its rule, unless that does not divide it or uses a mesh axis that is taken."""
+    entries: list[Rule] = []
+    taken: set[str] = set()
+    for rule, size in zip(rules, shape, strict=True):
+        axes = _axes(rule)
+        fits = bool(axes) and not taken.intersection(axes) and size % prod(mesh.shape[a] for a in axes) == 0
+        entries.append(rule if fits else None)
+        taken.update(axes if fits else ())
+    return PartitionSpec(*entries)
 
 
 def parse_mesh(description: str, device_count: int) -> dict[str, int]:
@@ -96,8 +171,8 @@ def parse_mesh(description: str, device_count: int) -> dict[str, int]:
 def make_mesh(description: str = "fsdp=-1", devices: Sequence[jax.Device] | None = None) -> Mesh:
     """The mesh over the given devices, by default all of them.
 
-    TPU slices joined by a data-centre network are laid along the outermost axis that they divide, so that
-    only this axis crosses the slow network.
+    TPU slices (or hosts of GPUs) joined by a data-centre network are laid along the outermost row axes, so
+    that only these cross the slow network.
     """
     devices = jax.devices() if devices is None else list(devices)
     sizes = parse_mesh(description, len(devices))
@@ -108,31 +183,28 @@ def make_mesh(description: str = "fsdp=-1", devices: Sequence[jax.Device] | None
     elif slices == 1:
         grid = mesh_utils.create_device_mesh(shape, devices=devices)
     else:
-        across = next((name for name in ROW_AXES if sizes[name] % slices == 0), None)
-        if across is None:
-            raise MeshError(
-                f"mesh {description!r}: {slices} slices need replica, data or fsdp to be a multiple of it"
-            )
-        inside = tuple(sizes[name] // (slices if name == across else 1) for name in AXES)
-        between = tuple(slices if name == across else 1 for name in AXES)
+        between = slices_by_axis(sizes, slices, description)
+        inside = tuple(size // across for size, across in zip(shape, between, strict=True))
         grid = mesh_utils.create_hybrid_device_mesh(inside, between, devices=devices)
     return Mesh(grid, AXES)
 
 
-def initialize_hosts() -> None:
-    """Join the other hosts of the run, if the environment says that there are any; harmless to repeat.
+def slices_by_axis(sizes: Mapping[str, int], slices: int, description: str = "") -> tuple[int, ...]:
+    """How many slices lie along each axis: the row axes take them, the outermost first.
 
-    JAX finds the coordinator by itself on Cloud TPU pods, under SLURM and Open MPI; elsewhere
-    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID say it.
+    >>> slices_by_axis({"replica": 2, "data": 1, "fsdp": 8, "tensor": 4, "sequence": 1}, 4)
+    (2, 1, 2, 1, 1)
     """
-    several = (
-        "JAX_COORDINATOR_ADDRESS" in os.environ
-        or "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
-        or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
-        or int(os.environ.get("OMPI_COMM_WORLD_SIZE", "1")) > 1
-    )
-    if several and not jax.distributed.is_initialized():
-        jax.distributed.initialize()
+    left, between = slices, dict.fromkeys(AXES, 1)
+    for name in ROW_AXES:
+        between[name] = gcd(sizes[name], left)
+        left //= between[name]
+    if left > 1:
+        raise MeshError(
+            f"mesh {description!r}: {slices} slices need replica x data x fsdp to be a multiple of {slices}: "
+            f"tensor and sequence stay inside a slice; try replica={slices}"
+        )
+    return tuple(between[name] for name in AXES)
 
 
 def describe(mesh: Mesh) -> str:
@@ -159,21 +231,18 @@ def check_batch(mesh: Mesh, batch_rows: int, microbatches: int = 1) -> None:
 
 
 def partition_spec(mesh: Mesh, logical_axes: Sequence[str | None], shape: Sequence[int]) -> PartitionSpec:
-    """Where a parameter lives: its logical axes through `RULES`.
+    """Where a parameter lives: its logical axes through the rules in force.
 
     A dimension that the mesh axis does not divide (two key heads on four devices) stays whole: correct, and
     only memory is lost.
     """
     if len(logical_axes) != len(shape):
         raise MeshError(f"axes {tuple(logical_axes)} do not fit shape {tuple(shape)}")
-    entries: list[str | None] = []
-    for name, size in zip(logical_axes, shape, strict=True):
-        if name is not None and name not in RULES:
-            raise MeshError(f"unknown logical axis {name!r}; mesh.RULES knows {', '.join(RULES)}")
-        axis = None if name is None else RULES[name]
-        usable = axis is not None and axis not in entries and size % mesh.shape[axis] == 0
-        entries.append(axis if usable else None)
-    return PartitionSpec(*entries)
+    rules = axis_rules().parameters
+    for name in logical_axes:
+        if name is not None and name not in rules:
+            raise MeshError(f"unknown logical axis {name!r}; mesh.RULES knows {', '.join(rules)}")
+    return _divide(mesh, [None if name is None else rules[name] for name in logical_axes], shape)
 
 
 def parameter_shardings(mesh: Mesh, logical_axes: Any, parameters: Any) -> Any:
@@ -192,13 +261,11 @@ def activation_constraint(mesh: Mesh) -> Callable[[jax.Array, tuple[str, ...]], 
     Without it the compiler may gather the rows of a batch instead of the slices of a weight.
     """
 
+    rules = axis_rules().activations
+
     def constrain(activation: jax.Array, axes: tuple[str, ...]) -> jax.Array:
-        entries = []
-        for name, size in zip(axes, activation.shape, strict=True):
-            rule = ACTIVATION_RULES[name]
-            parts = prod(mesh.shape[axis] for axis in ((rule,) if isinstance(rule, str) else rule or ()))
-            entries.append(rule if size % parts == 0 else None)
-        return jax.lax.with_sharding_constraint(activation, NamedSharding(mesh, PartitionSpec(*entries)))
+        spec = _divide(mesh, [rules[name] for name in axes], activation.shape)
+        return jax.lax.with_sharding_constraint(activation, NamedSharding(mesh, spec))
 
     return constrain
 
@@ -217,17 +284,37 @@ def batch_sharding(mesh: Mesh, name: str) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(ROW_AXES, along))
 
 
+def host_rows(mesh: Mesh, batch_rows: int) -> list[int]:
+    """The rows of a batch that the devices of this process hold, ascending: what its loader has to make.
+
+    Processes that share rows (a tensor or sequence axis that crosses hosts) each get all of these.
+    """
+    sharding = NamedSharding(mesh, PartitionSpec(ROW_AXES))
+    held: set[int] = set()
+    for index in sharding.addressable_devices_indices_map((batch_rows,)).values():
+        held.update(range(*index[0].indices(batch_rows)) if index else ())
+    return sorted(held)
+
+
 def to_devices(mesh: Mesh, batch: Mapping[str, np.ndarray], global_rows: int) -> dict[str, jax.Array]:
     """The rows of this process as global arrays, divided over the mesh.
 
     Args:
         mesh: the mesh.
-        batch: arrays [rows of this process, ...].
+        batch: arrays [rows of this process, ...], the rows of `host_rows`.
         global_rows: rows of the batch over all processes.
     """
-    return {
-        name: jax.make_array_from_process_local_data(
-            batch_sharding(mesh, name), array, (global_rows, *array.shape[1:])
-        )
-        for name, array in batch.items()
-    }
+    rows = np.asarray(host_rows(mesh, global_rows))
+
+    def place(name: str, array: np.ndarray) -> jax.Array:
+        def piece(index: tuple[slice, ...] | None) -> np.ndarray:
+            assert index is not None  # a mesh always says which part
+            # The rows of a device lie side by side here too: every row between them is on this host.
+            first = int(np.searchsorted(rows, index[0].start or 0))
+            count = len(range(*index[0].indices(global_rows)))
+            return array[(slice(first, first + count), *index[1:])]
+
+        shape = (global_rows, *array.shape[1:])
+        return jax.make_array_from_callback(shape, batch_sharding(mesh, name), piece)
+
+    return {name: place(name, array) for name, array in batch.items()}

@@ -20,6 +20,7 @@ from typing import Any
 
 import jax
 
+from inters_jax import hosts
 from inters_jax import mesh as meshes
 from inters_jax.config import run_command
 from inters_jax.data import provenance
@@ -103,7 +104,7 @@ def train(
         tensorboard: whether to write event files.
     """
     _check_settings(model, init, epochs, train_steps)
-    meshes.initialize_hosts()
+    hosts.join_hosts()
     run, random_start, first = Path(model_dir), init == "random", jax.process_index() == 0
     device_mesh = meshes.make_mesh(mesh)
     meshes.check_batch(device_mesh, batch_size, microbatches)
@@ -139,8 +140,7 @@ def train(
         seed=seed,
         steps=train_steps,
         epochs=epochs if train_steps is None else None,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        host_rows=meshes.host_rows(device_mesh, batch_size),
     )
     total = batches.total_steps or 0
     optimizer = optimizer or AdamW()
@@ -273,4 +273,5 @@ def _farewell(run: Path, outcome: Outcome, total: int) -> str:
 
 
 if __name__ == "__main__":
-    run_command(train)
+    with hosts.one_fate():
+        run_command(train)

@@ -1,9 +1,8 @@
 """Packed batches: the arrays of a training step, a pure function of (store, seed, step).
 
-The batch of a step is global: `batch_rows` rows over all hosts. Host p of P gets the p-th of P equal
-contiguous blocks of rows, the block its devices hold when the batch axis is laid out in process order. The
-rows of the whole batch do not depend on P, so a run may resume on another number of hosts. The state of the
-data is the step.
+The batch of a step is global: `batch_rows` rows over all hosts. Each host builds the rows that its devices
+hold (`inters_jax.mesh.host_rows`) and no others. The rows of the whole batch do not depend on the hosts, so a
+run may resume on another number of them. The state of the data is the step.
 
 A row holds several sequences. A sequence of n tokens fills n - 1 positions: its inputs are ``sequence[:-1]``
 and its targets ``sequence[1:]``.
@@ -25,7 +24,7 @@ import queue
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,13 +54,12 @@ class PackedBatches:
 
     Args:
       store: a finished store.
-      batch_rows: rows of the global batch; a multiple of `process_count`.
+      batch_rows: rows of the global batch.
       max_length: positions of a row.
       seed: decides the order of examples and rows.
       epochs: length of the run in epochs, or
       steps: length of the run in steps, or neither: without end.
-      process_index: this host.
-      process_count: number of hosts.
+      host_rows: the rows of a batch that this host builds, in order; all of them when None.
       epoch_examples: size of an epoch; the one of the store when None.
       window: examples packed together (see `packing.plan`).
       max_segments: the most examples of a row (see `packing.plan`).
@@ -76,21 +74,18 @@ class PackedBatches:
         seed: int,
         epochs: int | None = None,
         steps: int | None = None,
-        process_index: int = 0,
-        process_count: int = 1,
+        host_rows: Sequence[int] | None = None,
         epoch_examples: int | None = None,
         window: int = 10_000,
         max_segments: int | None = None,
     ) -> None:
         if epochs is not None and steps is not None:
             raise ValueError(f"say epochs or steps, not both (epochs={epochs}, steps={steps})")
-        if batch_rows < 1 or batch_rows % process_count:
-            raise ValueError(
-                f"a batch of {batch_rows} rows cannot be split evenly over {process_count} hosts; "
-                "choose a multiple"
-            )
-        if not 0 <= process_index < process_count:
-            raise ValueError(f"process_index {process_index} is not one of {process_count} hosts")
+        if batch_rows < 1:
+            raise ValueError(f"a batch of {batch_rows} rows is none; choose at least 1")
+        rows = range(batch_rows) if host_rows is None else host_rows
+        if any(not 0 <= row < batch_rows for row in rows):
+            raise ValueError(f"host_rows {list(rows)} are not rows of a batch of {batch_rows}")
         if store.longest - 1 > max_length:
             raise ValueError(
                 f"the store {store.folder} holds sequences of up to {store.longest} tokens, rows have only "
@@ -102,9 +97,7 @@ class PackedBatches:
         self.seed = seed
         self.epochs = epochs
         self._steps = steps
-        self._host_rows = range(
-            process_index * batch_rows // process_count, (process_index + 1) * batch_rows // process_count
-        )
+        self._host_rows = np.asarray(rows, np.int64)
         self._epoch_examples = epoch_examples
         self._window = window
         self._max_segments = max_segments
@@ -146,9 +139,11 @@ class PackedBatches:
         slots = self._slots(int(epoch.row_targets[rows].max(initial=0)))
         inputs, targets, segments, positions = (np.zeros((count, length), np.int32) for _ in range(4))
         weights = np.zeros((count, length), np.float32)
-        for r, row in enumerate(rows[self._host_rows.start : self._host_rows.stop]):
+        for r, number in enumerate(self._host_rows.tolist()):
+            if number >= len(rows):  # the end of an epoch
+                continue
             start = 0
-            for segment, example in enumerate(epoch.rows[row].tolist(), 1):
+            for segment, example in enumerate(epoch.rows[rows[number]].tolist(), 1):
                 sequence = self.store.tokens(*epoch.draws[example].tolist())
                 end = start + len(sequence) - 1
                 inputs[r, start:end] = sequence[:-1]

@@ -2,7 +2,7 @@
 
 Preparing needs SeqIO and with it TensorFlow; training must not load either, so `python -m
 inters_jax.prepare` runs as a process of its own, with the gin arguments of this one. It returns within a
-second when the store is there and current.
+second when the store is there and current. Of several hosts the first prepares; the others wait for its word.
 """
 
 from __future__ import annotations
@@ -11,14 +11,28 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import jax
+
+from inters_jax import hosts
 from inters_jax.config import gin_arguments
-from inters_jax.data.token_store import TokenStore
+from inters_jax.data.token_store import MANIFEST, TokenStore
+
+# What the first host tells the others under this name: the fingerprint of the store, or that there is none.
+_WORD, _FAILED = "store", "failed"
 
 
 class PrepareError(RuntimeError):
     """The store could not be prepared; what went wrong was printed by the process that tried."""
+
+
+class Store(Protocol):
+    """A token store that will be there."""
+
+    def wait(self) -> TokenStore: ...
+
+    def stop(self) -> None: ...
 
 
 class Preparation:
@@ -32,17 +46,48 @@ class Preparation:
         """The finished store."""
         code = self._process.wait()
         if code != 0:
+            hosts.tell(_WORD, _FAILED)
             raise PrepareError(
                 f"no usable token store at {self.store_dir}: prepare ended with exit code {code}, "
                 "its message is above"
             )
-        return TokenStore.open(self.store_dir)
+        store = TokenStore.open(self.store_dir)
+        hosts.tell(_WORD, store.fingerprint)
+        return store
 
     def stop(self) -> None:
         """End the process if it still runs; it goes on where it was the next time."""
         if self._process.poll() is None:
             self._process.terminate()
             self._process.wait()
+
+
+class PreparedElsewhere:
+    """The store that the first host prepares; this one waits for it."""
+
+    def __init__(self, store_dir: str | Path) -> None:
+        self.store_dir = Path(store_dir)
+
+    def wait(self) -> TokenStore:
+        """The finished store, which must be the one of the first host."""
+        word = hosts.hear(_WORD)
+        if word == _FAILED:
+            raise PrepareError(f"the first host could not prepare the token store {self.store_dir}")
+        if not (self.store_dir / MANIFEST).is_file():
+            raise PrepareError(
+                f"{self.store_dir}: the first host has prepared it, this host does not see it; "
+                "STORE_DIR (and MODEL_DIR) must lie on a file system that all hosts share"
+            )
+        store = TokenStore.open(self.store_dir)
+        if store.fingerprint != word:
+            raise PrepareError(
+                f"{self.store_dir}: this host sees another token store than the first host; "
+                "remove its copy, or name a folder that all hosts share (STORE_DIR)"
+            )
+        return store
+
+    def stop(self) -> None:
+        """Nothing runs here."""
 
 
 def prepare_command(settings: Mapping[str, Any], arguments: Sequence[str]) -> list[str]:
@@ -55,13 +100,15 @@ def prepare_command(settings: Mapping[str, Any], arguments: Sequence[str]) -> li
     return [sys.executable, "-m", "inters_jax.prepare", *arguments, *overrides]
 
 
-def start_preparing(settings: Mapping[str, Any], *, rebuild: bool = False) -> Preparation:
-    """Start `prepare` for the macros in `settings`.
+def start_preparing(settings: Mapping[str, Any], *, rebuild: bool = False) -> Store:
+    """Start `prepare` for the macros in `settings`, on the first host.
 
     Args:
         settings: macros and their values; STORE_DIR names the folder.
         rebuild: replace a store that was made otherwise, which `prepare` refuses by itself.
     """
+    if jax.process_index() > 0:
+        return PreparedElsewhere(settings["STORE_DIR"])
     arguments = [*gin_arguments(), *(["--gin.prepare.rebuild=True"] if rebuild else [])]
     process = subprocess.Popen(prepare_command(settings, arguments), stdin=subprocess.DEVNULL)
     return Preparation(settings["STORE_DIR"], process)

@@ -1,0 +1,206 @@
+"""The processes of a run: how they find each other, wait for each other, and end together.
+
+Every host runs the same command. Under Cloud TPU, SLURM and Open MPI nothing has to be said; elsewhere gin
+macros (COORDINATOR_ADDRESS, NUM_PROCESSES, PROCESS_ID) or the environment (JAX_COORDINATOR_ADDRESS,
+JAX_NUM_PROCESSES, JAX_PROCESS_ID) say who is who.
+
+A run of many hosts is one program: none can go on without the others. So what ends one host ends all, at
+once and with a reason, and the same command continues from the newest checkpoint, on as many hosts as there
+are then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import gin
+import jax
+from jax._src import distributed  # the key-value store of a run has no public name
+
+# Exit codes: a host that failed, and one that was well but lost another.
+FAILED, LOST_A_HOST = 1, 75
+
+AGAIN = "Start the same command again, on as many hosts as there are: it continues from the newest checkpoint"
+
+# How long one question to the coordinator may take before a signal is looked at again.
+_PATIENCE_MS = 1000
+
+_LOST = re.compile(
+    r"gloo|connection (reset|closed|refused)|socket closed|broken pipe|heartbeat|coordination service"
+    r"|another task died|UNAVAILABLE|DEADLINE_EXCEEDED|peer|preempted|slice health|megascale",
+    re.IGNORECASE,
+)
+
+
+class HostError(RuntimeError):
+    """Hosts that cannot find each other, or whose settings contradict each other."""
+
+
+@gin.configurable(module="inters_jax")
+def join_hosts(
+    coordinator_address: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+    heartbeat_timeout: int = 100,
+    start_timeout: int = 300,
+) -> int:
+    """Join the other processes of the run, if there are any; returns their number. Harmless to repeat.
+
+    Args:
+        coordinator_address: host:port of process 0; None: from the environment.
+        num_processes: how many processes run this command; None: from the environment.
+        process_id: which of them this is, from 0; None: from the environment.
+        heartbeat_timeout: seconds after which a host that is no longer heard of counts as lost.
+        start_timeout: seconds in which all hosts must have appeared.
+    """
+    if jax.distributed.is_initialized():
+        return jax.process_count()
+    found = _settings(coordinator_address, num_processes, process_id, os.environ)
+    if found is None and not _managed(os.environ):
+        return 1
+    try:
+        jax.distributed.initialize(
+            **(found or {}),
+            initialization_timeout=start_timeout,
+            heartbeat_timeout_seconds=heartbeat_timeout,
+            shutdown_timeout_seconds=max(heartbeat_timeout, 10),
+        )
+    except Exception as error:
+        address = (found or {}).get("coordinator_address")
+        where = f" at {address}" if address else ""
+        raise HostError(
+            f"the hosts of the run did not find each other{where} within {start_timeout} s: "
+            f"{_first_line(error)}; start the same command on every host, with its own PROCESS_ID and one COORDINATOR_ADDRESS"
+        ) from error
+    return jax.process_count()
+
+
+def _settings(
+    address: str | None, count: int | None, index: int | None, environment: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """What is said outright of the arguments of `jax.distributed.initialize`; None: nothing, or one process.
+
+    >>> _settings("a:1", None, None, {"JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "1"})
+    {'num_processes': 2, 'process_id': 1, 'coordinator_address': 'a:1'}
+    """
+    said = {
+        "COORDINATOR_ADDRESS": environment.get("JAX_COORDINATOR_ADDRESS") if address is None else address,
+        "NUM_PROCESSES": environment.get("JAX_NUM_PROCESSES") if count is None else count,
+        "PROCESS_ID": environment.get("JAX_PROCESS_ID") if index is None else index,
+    }
+    missing = [name for name, value in said.items() if value in (None, "")]
+    if len(missing) == len(said) or str(said["NUM_PROCESSES"]) == "1":
+        return None
+    if missing and not _managed(environment):  # a cluster would know the rest
+        raise HostError(
+            f"{' and '.join(missing)} not set, but not all three are missing: set COORDINATOR_ADDRESS, "
+            "NUM_PROCESSES and PROCESS_ID (or JAX_COORDINATOR_ADDRESS, ... in the environment), or none"
+        )
+    settings: dict[str, Any] = {}
+    for name in ("NUM_PROCESSES", "PROCESS_ID"):
+        if name not in missing:
+            try:
+                settings[name.lower()] = int(str(said[name]))
+            except ValueError:
+                raise HostError(f"{name}={said[name]!r} is not a whole number") from None
+    if "COORDINATOR_ADDRESS" not in missing:
+        if ":" not in str(said["COORDINATOR_ADDRESS"]):
+            raise HostError(
+                f"COORDINATOR_ADDRESS={said['COORDINATOR_ADDRESS']!r} has no port; write HOST:PORT"
+            )
+        settings["coordinator_address"] = str(said["COORDINATOR_ADDRESS"])
+    if not missing and not 0 <= settings["process_id"] < settings["num_processes"]:
+        raise HostError(
+            f"PROCESS_ID={settings['process_id']} is not one of {settings['num_processes']} processes; "
+            "they are counted from 0"
+        )
+    return settings
+
+
+def _managed(environment: Mapping[str, str]) -> bool:
+    """Whether a cluster started several processes and can tell JAX about them.
+
+    >>> [_managed(e) for e in ({}, {"SLURM_STEP_NUM_TASKS": "4"}, {"OMPI_COMM_WORLD_SIZE": "1"})]
+    [False, True, False]
+    >>> [_managed({"TPU_WORKER_HOSTNAMES": names}) for names in ("10.0.0.1,10.0.0.2", "localhost")]
+    [True, False]
+    """
+    return (
+        "," in environment.get("TPU_WORKER_HOSTNAMES", "")
+        or _number(environment.get("MEGASCALE_NUM_SLICES")) > 1
+        or _number(environment.get("SLURM_STEP_NUM_TASKS")) > 1
+        or _number(environment.get("OMPI_COMM_WORLD_SIZE")) > 1
+    )
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdigit() else 1
+
+
+def tell(key: str, value: str) -> None:
+    """Leave a word for the other hosts; nothing when there are none."""
+    if (client := distributed.global_state.client) is not None:
+        client.key_value_set(f"inters/{key}", value)
+
+
+def hear(key: str, *, stopped: Callable[[], bool] = lambda: False) -> str | None:
+    """Wait for the word another host leaves; None when `stopped` says so first.
+
+    A host that dies meanwhile ends this process too (see `join_hosts`, heartbeat_timeout).
+    """
+    client = distributed.global_state.client
+    if client is None:
+        raise HostError(f"there is no other host to hear {key!r} from")
+    while not stopped():
+        try:
+            return str(client.blocking_key_value_get(f"inters/{key}", _PATIENCE_MS))
+        except jax.errors.JaxRuntimeError as error:
+            if "DEADLINE_EXCEEDED" not in str(error):
+                raise
+    return None
+
+
+@contextlib.contextmanager
+def one_fate() -> Iterator[None]:
+    """Inside the block an error of this host ends all hosts: it says why and leaves at once.
+
+    An ordinary exit would wait for hosts that wait for this one. With one process the error just passes.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not jax.distributed.is_initialized() or jax.process_count() == 1:
+            raise
+        if isinstance(error, SystemExit) and error.code in (0, None):
+            raise
+        lost = lost_a_host(error)
+        who = f"host {jax.process_index()} of {jax.process_count()}"
+        if lost:
+            text = f"{who} stops: another host of this run ended or cannot be reached ({_first_line(error)})"
+        elif isinstance(error, SystemExit):
+            text = f"{who} stops and with it the run: {error.code}"
+        else:
+            text = f"{''.join(traceback.format_exception(error))}{who} failed and ends the run"
+        print(f"{text}. {AGAIN}", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        os._exit(LOST_A_HOST if lost else FAILED)
+
+
+def lost_a_host(error: BaseException) -> bool:
+    """Whether an error (or what caused it) is that of a machine whose partner went away."""
+    while error is not None:
+        if isinstance(error, jax.errors.JaxRuntimeError) and _LOST.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    return False
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

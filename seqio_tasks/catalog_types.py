@@ -28,6 +28,8 @@ LABEL_METRICS = ("accuracy", "macro_f1", "weighted_f1")
 MULTI_LABEL_METRICS = ("precision_at_1",)
 LIST_METRICS = ("set_precision", "set_recall", "set_f1")
 ANSWER_METRICS = ("exact_match", "f1")
+TRIVIA_METRICS = ("trivia_exact_match", "trivia_f1")
+QUAC_METRICS = ("quac_f1", "quac_heq_q", "exact_match")
 TURN_METRICS = ("turn_exact_match", "turn_f1")
 RANKING_METRICS = ("nDCG@10", "RR@10", "R@10", "R@100")
 

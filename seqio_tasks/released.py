@@ -33,7 +33,13 @@ from typing import Any
 
 from seqio_tasks import catalog, settings
 from seqio_tasks.catalog import Pair, Row
-from seqio_tasks.catalog_types import ANSWER_METRICS, LIST_METRICS, TEXT_METRICS
+from seqio_tasks.catalog_types import (
+    ANSWER_METRICS,
+    LIST_METRICS,
+    QUAC_METRICS,
+    TEXT_METRICS,
+    TRIVIA_METRICS,
+)
 from seqio_tasks.errors import DataError, MissingData
 from seqio_tasks.filling import Block, numbered
 from seqio_tasks.forms import TEXT, Form
@@ -159,7 +165,7 @@ def render(row: Row, pair: Pair, *, split: str, **_ignored: Any) -> Rendered:
     target, extras = row["completion"], {}
     if SEPARATED in target and split != "train":
         items = target.split(SEPARATED)
-        if pair.metrics == ANSWER_METRICS:
+        if pair.metrics in (ANSWER_METRICS, TRIVIA_METRICS, QUAC_METRICS):
             target, extras = items[0], {"references": tuple(items)}
         elif pair.metrics == LIST_METRICS:
             target = numbered(items)

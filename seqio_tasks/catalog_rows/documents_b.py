@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from functools import partial
 
-from seqio_tasks.catalog_types import TEXT_METRICS, TURN_METRICS, OfficialFile, Pair, Source, make_pair
+from seqio_tasks.catalog_types import (
+    QUAC_METRICS,
+    TEXT_METRICS,
+    TRIVIA_METRICS,
+    TURN_METRICS,
+    OfficialFile,
+    Pair,
+    Source,
+    make_pair,
+)
 
 _HOTPOT = "http://curtis.ml.cmu.edu/datasets/hotpot/"
 _MS_MARCO = "https://msmarco.z22.web.core.windows.net/msmarco/"
@@ -109,6 +118,7 @@ PAIRS: tuple[Pair, ...] = (
         "sources.trivia_qa:trivia_qa",
         "context question answer",
         None,
+        metrics=TRIVIA_METRICS,
         document_fields=("context",),
         optional_fields=("context",),
     ),
@@ -140,6 +150,7 @@ PAIRS: tuple[Pair, ...] = (
         "sources.conversations:quac",
         "title section_title background context history question answer",
         (10_000, 200, 7_354),
+        metrics=QUAC_METRICS,
         document_fields=("context", "background"),
         optional_fields=("section_title", "background", "history"),
         indispensable_fields=("history",),

@@ -1,8 +1,15 @@
-"""Exact match and token F1 of short answers, by SQuAD's definition.
+"""Exact match and token F1 of short answers, by the definitions of the data sets' own scripts.
 
-Both sides are lower-cased, ASCII punctuation and the articles a, an, the are removed, blanks are squeezed.
-The best of the references counts. A question without an answer (SQuAD v2) has the gold text "unanswerable":
-that text stands for the empty answer, which matches only itself.
+SQuAD     Both sides are lower-cased, ASCII punctuation and the articles a, an, the are removed, blanks are
+          squeezed. The best of the references counts. A question without an answer (v2) has the gold text
+          "unanswerable": that text stands for the empty answer, which matches only itself.
+TriviaQA  The same, but punctuation (with four kinds of quotation mark beside ASCII's) becomes a blank, and
+          nothing matches an answer without words in F1.
+CoQA      SQuAD's words. Of n annotators each is left out once, the best of the others counts, and the mean
+          of these n values is the value of the turn.
+QuAC      As CoQA; where at least half of the annotators find no answer, that is the only right one, else
+          their empty answers are passed over. Questions on which the annotators themselves agree too little
+          (F1 of each against the others below 0.4 in the mean) are left out.
 """
 
 from __future__ import annotations
@@ -14,17 +21,40 @@ from collections.abc import Sequence
 
 NO_ANSWER = "unanswerable"
 
+QUAC_LEAST_AGREEMENT = 0.4
+
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
+_QUOTES = "\u2018\u2019\u00b4`"  # single ones, left and right, and accents
+_PUNCTUATION_TO_BLANKS = str.maketrans(dict.fromkeys(string.punctuation + _QUOTES, " "))
+
+
+def words(text: str) -> str:
+    """The words of a text as SQuAD's script compares them, joined by blanks.
+
+    >>> words("The  Eiffel-Tower, (Paris)!")
+    'eiffeltower paris'
+    """
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def trivia_words(text: str) -> str:
+    r"""The same by TriviaQA's script.
+
+    >>> trivia_words("The  Eiffel-Tower, \u2018Paris!\u2019")
+    'eiffel tower paris'
+    """
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION_TO_BLANKS)).split())
 
 
 def normalise(text: str) -> str:
+    """`words`, where "unanswerable" stands for no words.
+
+    >>> normalise("The Tower"), normalise("Unanswerable.")
+    ('tower', '')
     """
-    >>> normalise("The  Eiffel-Tower, (Paris)!")
-    'eiffeltower paris'
-    """
-    words = " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
-    return "" if words == NO_ANSWER else words
+    found = words(text)
+    return "" if found == NO_ANSWER else found
 
 
 def exact_match(references: Sequence[str], prediction: str) -> float:
@@ -42,6 +72,109 @@ def f1(references: Sequence[str], prediction: str) -> float:
 
 def squad(references: Sequence[Sequence[str]], predictions: Sequence[str]) -> dict[str, float]:
     """Means in 0..100 over items; references: [items][1 or more]."""
+    pairs = _pairs(references, predictions)
+    return {
+        "exact_match": 100.0 * sum(exact_match(own, text) for own, text in pairs) / len(pairs),
+        "f1": 100.0 * sum(f1(own, text) for own, text in pairs) / len(pairs),
+    }
+
+
+def trivia(references: Sequence[Sequence[str]], predictions: Sequence[str]) -> dict[str, float]:
+    """Means in 0..100 over items; references: [items][1 or more], an answer and its aliases.
+
+    >>> trivia([["Jean-Luc Picard", "Picard"]], ["jean luc picard"])
+    {'trivia_exact_match': 100.0, 'trivia_f1': 100.0}
+    """
+    exact = overlap = 0.0
+    pairs = _pairs(references, predictions)
+    for own, text in pairs:
+        given = trivia_words(text)
+        accepted = [trivia_words(reference) for reference in own]
+        exact += given in accepted
+        overlap += max(_f1(one.split(), given.split()) if given else 0.0 for one in accepted)
+    return {"trivia_exact_match": 100.0 * exact / len(pairs), "trivia_f1": 100.0 * overlap / len(pairs)}
+
+
+def coqa_turn(references: Sequence[str], prediction: str) -> tuple[float, float]:
+    """(exact match, F1) of one turn; references: one answer of each annotator, repeated ones as well.
+
+    >>> coqa_turn(["white", "a white kitten", "white"], "white")
+    (1.0, 1.0)
+    >>> coqa_turn(["white", "a white kitten"], "white")
+    (0.5, 0.8333333333333333)
+    """
+    given = words(prediction)
+    wanted = [words(reference) for reference in references]
+    exact = [float(one == given) for one in wanted]
+    overlap = [_f1(one.split(), given.split()) for one in wanted]
+    return _left_out(exact), _left_out(overlap)
+
+
+def quac(
+    references: Sequence[Sequence[str]],
+    predictions: Sequence[str],
+    dialogues: Sequence[str] = (),
+) -> dict[str, float]:
+    """quac_f1 and quac_heq_q, in 0..100, over the questions on which the annotators agree.
+
+    references: [questions][1 or more], the answers of all annotators, repeated ones as well; "unanswerable"
+        for none. dialogues: what each question belongs to; adds quac_heq_d.
+    quac_heq_q is how often a prediction is at least as good as the annotators are among themselves,
+    quac_heq_d how often it is so in all questions of a dialogue. low_agreement counts the questions left
+    out; where no other one is left the scores are 0.
+
+    >>> quac([["in May 1983", "May 1983", "1983"], ["unanswerable", "no"]], ["May 1983", "unanswerable"])
+    {'quac_f1': 96.66666666666666, 'quac_heq_q': 100.0, 'low_agreement': 0.0}
+    """
+    pairs = _pairs(references, predictions)
+    scores: list[float] = []
+    reached: list[bool] = []
+    poor: set[str] = set()
+    for index, (own, text) in enumerate(pairs):
+        spans = _quac_references(own)
+        human = 1.0
+        if len(spans) > 1:
+            others = ([*spans[:i], *spans[i + 1 :]] for i in range(len(spans)))
+            best = [max(_quac_f1(a, b) for b in rest) for a, rest in zip(spans, others, strict=True)]
+            human = sum(best) / len(best)
+        if human < QUAC_LEAST_AGREEMENT:
+            continue
+        scores.append(_left_out([_quac_f1(text, span) for span in spans]))
+        reached.append(scores[-1] >= human - 1e-9)  # sums of the same numbers in another order
+        if dialogues and not reached[-1]:
+            poor.add(dialogues[index])
+    kept = max(len(scores), 1)
+    found = {"quac_f1": 100.0 * sum(scores) / kept, "quac_heq_q": 100.0 * sum(reached) / kept}
+    if dialogues:
+        found["quac_heq_d"] = 100.0 * (1.0 - len(poor) / len(set(dialogues)))
+    return found | {"low_agreement": float(len(pairs) - len(scores))}
+
+
+def _quac_references(own: Sequence[str]) -> list[str]:
+    """The answers that count: none, if at least half say so, otherwise those that are one."""
+    spans = [text for text in own if words(text) != NO_ANSWER]
+    return spans if 2 * len(spans) > len(own) else [NO_ANSWER]
+
+
+def _quac_f1(text: str, span: str) -> float:
+    """F1 of two answers; no answer matches itself alone, and answers without words match nothing."""
+    one, other = words(text), words(span)
+    return _f1(other.split(), one.split()) if one and other else 0.0
+
+
+def _left_out(values: Sequence[float]) -> float:
+    """The mean over annotators of the greatest value that the others give; of one, its value."""
+    if len(values) == 1:
+        return values[0]
+    first, second = sorted(values, reverse=True)[:2]
+    # The greatest of the others is the greatest of all, but for the annotator who gives it.
+    return (first * (len(values) - 1) + second) / len(values)
+
+
+def _pairs(
+    references: Sequence[Sequence[str]], predictions: Sequence[str]
+) -> list[tuple[Sequence[str], str]]:
+    """(references, prediction) of every item; shapes that cannot be meant are refused."""
     if len(references) != len(predictions):
         raise ValueError(f"{len(references)} items have references but {len(predictions)} have predictions")
     if not predictions:
@@ -49,11 +182,7 @@ def squad(references: Sequence[Sequence[str]], predictions: Sequence[str]) -> di
     for index, own in enumerate(references):
         if isinstance(own, str) or not own:
             raise ValueError(f"item {index}: references must be a list with at least one text, got {own!r}")
-    pairs = list(zip(references, predictions, strict=True))
-    return {
-        "exact_match": 100.0 * sum(exact_match(own, text) for own, text in pairs) / len(pairs),
-        "f1": 100.0 * sum(f1(own, text) for own, text in pairs) / len(pairs),
-    }
+    return list(zip(references, predictions, strict=True))
 
 
 def _f1(reference: Sequence[str], prediction: Sequence[str]) -> float:

@@ -84,14 +84,14 @@ def set_scores(references: Sequence[Sequence[str]], predictions: Sequence[Sequen
 
 
 def turn_scores(references: Sequence[Sequence[str]], predictions: Sequence[str]) -> dict[str, float]:
-    """Means over all turns of exact match and F1 in 0..100, by SQuAD's comparison of answers.
+    """Means over all turns of exact match and F1 in 0..100, by CoQA's comparison of answers.
 
     references: [conversations][1 or more] numbered lists of the same length, one per annotator; predictions:
-        [conversations] numbered lists. The n-th answer is held against the n-th of every annotator, the best
-        counts. A missing answer is wrong, further ones are passed over.
+        [conversations] numbered lists. The n-th answer is held against the n-th of every annotator (see
+        `answers.coqa_turn`). A missing answer is wrong, further ones are passed over.
 
     >>> turn_scores([["1. the barn\\n2. yes", "1. a barn\\n2. it is"]], ["1. Barn\\n2. it is so\\n3. no"])
-    {'turn_exact_match': 50.0, 'turn_f1': 90.0}
+    {'turn_exact_match': 50.0, 'turn_f1': 70.0}
     """
     if len(references) != len(predictions):
         raise ValueError(f"{len(references)} items have references but {len(predictions)} have predictions")
@@ -105,9 +105,9 @@ def turn_scores(references: Sequence[Sequence[str]], predictions: Sequence[str])
         given += [""] * (len(by_turn) - len(given))
         turns += len(by_turn)
         for wanted, answer in zip(by_turn, given, strict=False):
-            # An empty answer is none; it must not pass for "unanswerable".
-            exact += answers.exact_match(wanted, answer) if answer else 0.0
-            f1 += answers.f1(wanted, answer) if answer else 0.0
+            if answer:
+                one, other = answers.coqa_turn(wanted, answer)
+                exact, f1 = exact + one, f1 + other
     if not turns:
         raise ValueError("no items to score")
     return {"turn_exact_match": 100.0 * exact / turns, "turn_f1": 100.0 * f1 / turns}

@@ -26,11 +26,15 @@ Target = Mapping[str, Any]
 _BLEU = {"bleu_1": 1, "bleu_2": 2, "bleu": 4}
 _ROUGE = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL", "rouge_lsum": "rougeLsum"}
 _ANSWERS = ("exact_match", "f1")
+_TRIVIA = ("trivia_exact_match", "trivia_f1")
+_QUAC = ("quac_f1", "quac_heq_q")
 _LABELS = ("accuracy", "macro_f1", "weighted_f1")
 _MULTI_LABEL = ("precision_at_1",)
 _LISTS = ("set_precision", "set_recall", "set_f1")
 _TURNS = ("turn_exact_match", "turn_f1")
-GENERATION = (*_BLEU, *_ROUGE, *_ANSWERS, *_LABELS, *_MULTI_LABEL, *_LISTS, *_TURNS)
+GENERATION = (
+    *_BLEU, *_ROUGE, *_ANSWERS, *_TRIVIA, *_QUAC, *_LABELS, *_MULTI_LABEL, *_LISTS, *_TURNS
+)  # fmt: skip
 
 
 def generation_metric(names: Sequence[str], label_set: Sequence[str] = ()) -> Callable[..., dict[str, float]]:
@@ -56,10 +60,11 @@ def generation_scores(
     label_set: Sequence[str] = (),
 ) -> dict[str, float]:
     """Scores of generated texts, in 0..100 and in the order of `names`; for labels also how many were
-    unparsed.
+    unparsed, for QuAC's how many questions were left out.
     """
     references = [list(target["references"]) for target in targets]
     found: dict[str, float] = {}
+    result: dict[str, float] = {}
     for name in names:
         if name in _BLEU:
             found[name] = text.bleu(references, predictions, max_order=_BLEU[name])
@@ -68,12 +73,16 @@ def generation_scores(
         found |= {name: scores[_ROUGE[name]] for name in names if name in _ROUGE}
     if any(name in _ANSWERS for name in names):
         found |= answers.squad(references, predictions)
+    if any(name in _TRIVIA for name in names):
+        found |= answers.trivia(references, predictions)
+    if any(name in _QUAC for name in names):
+        found |= answers.quac(references, predictions)
+        result["low_agreement"] = found["low_agreement"]
     if any(name in _LISTS for name in names):
         wanted_lists = [lists.parse_list(target["target"]) for target in targets]
         found |= lists.set_scores(wanted_lists, [lists.parse_list(prediction) for prediction in predictions])
     if any(name in _TURNS for name in names):
         found |= lists.turn_scores(references, predictions)
-    result = {}
     if any(name in _LABELS for name in names):
         stated = [labels.parse_label(prediction, label_set) for prediction in predictions]
         found |= labels.classification([target["target"] for target in targets], stated, label_set)

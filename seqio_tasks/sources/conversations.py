@@ -17,6 +17,9 @@ dev set has three further answers to each question: each annotator's answers mak
 A QuAC question makes one row, with all turns before it as its history. A text that holds no answer is marked
 CANNOTANSWER; here the answer is "unanswerable", as in SQuAD, and the word is taken off the text. All
 questions of a section stay in one split.
+
+References are the answers of all annotators, equal ones repeated: the metrics of both sets leave out one
+annotator at a time.
 """
 
 from __future__ import annotations
@@ -100,7 +103,7 @@ def read_coqa(path: Path, name: str, report: SourceReport | None = None) -> list
                 "history": history_text([asked[t] for t in before], [answers[t] for t in before]),
                 "questions": [asked[turn] for turn in rest],
                 "answers": lists[0],
-                "references": list(dict.fromkeys(map(numbered, lists))),
+                "references": list(map(numbered, lists)),
             }
         )
     return rows
@@ -143,7 +146,7 @@ def read_quac(path: Path, name: str) -> list[Row]:
                 answers: list[str] = []
                 for qa in sorted(paragraph["qas"], key=lambda qa: int(qa["id"].rpartition("#")[2])):
                     answer = _answer(qa["orig_answer"]["text"])
-                    references = (answer, *(_answer(entry["text"]) for entry in qa["answers"]))
+                    references = [text for entry in qa["answers"] if (text := _answer(entry["text"]))]
                     rows.append(
                         {
                             "example_id": f"quac/{name}/{qa['id']}",
@@ -152,7 +155,7 @@ def read_quac(path: Path, name: str) -> list[Row]:
                             "history": history_text(questions, answers),
                             "question": one_line(qa["question"]),
                             "answer": answer,
-                            "references": list(dict.fromkeys(filter(None, references))),
+                            "references": references if answer in references else [answer, *references],
                         }
                     )
                     questions.append(rows[-1]["question"])

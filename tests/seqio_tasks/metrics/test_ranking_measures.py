@@ -131,7 +131,7 @@ def test_reciprocal_rank_with_cutoff_follows_the_same_order(qrels: dict, run: di
 @given(_qrels, st.dictionaries(_query_ids, st.lists(_documents, unique=True, min_size=1)))
 def test_equal_to_ir_measures_without_ties(qrels: dict, lists: dict) -> None:
     run = {query: {doc: float(len(docs) - i) for i, doc in enumerate(docs)} for query, docs in lists.items()}
-    names = ["Rprec", "NumRet", "nDCG@5", "RR@3", "RR(rel=2)@3", "AP", "P@3", "R@3", "Success@3", "Judged@3",
+    names = ["Rprec", "nDCG@5", "RR@3", "RR(rel=2)@3", "AP", "P@3", "R@3", "Success@3", "Judged@3",
              "Judged@10", "nDCG(judged_only=True)@3", "AP(judged_only=True)"]  # fmt: skip
     result = evaluate_run(qrels, run, names)
     measures = [ir_measures.parse_measure(name) for name in names]

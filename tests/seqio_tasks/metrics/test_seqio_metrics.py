@@ -53,11 +53,25 @@ def test_answers_of_a_conversation_are_compared_turn_by_turn() -> None:
         {"target": references[0], "references": references},
         {"target": "1. a", "references": ["1. b c"]},
     ]
-    # Of four turns: right by the second annotator, right by the first, missing, half right.
-    assert metric(targets, ["1. May\n2. 40.", "1. b d"]) == {"turn_exact_match": 50.0, "turn_f1": 62.5}
-    assert metric(targets, ["1.\n2. 40\n3.", ""]) == {"turn_exact_match": 25.0, "turn_f1": 25.0}
+    # Of four turns: right by the second annotator, right by the first, missing, half right. An answer that
+    # one of two annotators gives is right once of two times.
+    found = metric(targets, ["1. May\n2. 40.", "1. b d"])
+    assert found == pytest.approx({"turn_exact_match": 25.0, "turn_f1": 100 * (5 / 6 + 1 / 2 + 1 / 2) / 4})
+    assert metric(targets, ["1.\n2. 40\n3.", ""]) == {"turn_exact_match": 12.5, "turn_f1": 12.5}
     # The right answers in other places are wrong.
-    assert metric(targets, ["1. 40\n2. May\n3. unanswerable", "b c"])["turn_exact_match"] == 50.0
+    assert metric(targets, ["1. 40\n2. May\n3. unanswerable", "b c"])["turn_exact_match"] == 37.5
+
+
+def test_the_metrics_of_trivia_qa_and_quac_come_by_name() -> None:
+    metric = generation_metric(("trivia_exact_match", "trivia_f1", "exact_match"))
+    assert metric([target("Jean-Luc", "Jean-Luc")], ["jean luc"]) == {
+        "trivia_exact_match": 100.0, "trivia_f1": 100.0, "exact_match": 0.0,
+    }  # fmt: skip
+    metric = generation_metric(("quac_f1", "quac_heq_q"))
+    targets = [target("in May", "in May", "May"), target("red", "red", "blue")]
+    assert metric(targets, ["May", "red"]) == pytest.approx(
+        {"quac_f1": 100 * (1 + 2 / 3) / 2, "quac_heq_q": 100.0, "low_agreement": 1.0}
+    )
 
 
 def test_unknown_metrics_are_refused_when_the_task_is_made() -> None:

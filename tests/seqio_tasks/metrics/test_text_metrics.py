@@ -83,6 +83,92 @@ def test_answers_are_averaged_over_items() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "references, prediction, exact, overlap",
+    [
+        (["Jean-Luc Picard"], "jean luc picard", 1.0, 1.0),  # punctuation parts words
+        (["The Dog's Dinner"], "dog_s dinner", 1.0, 1.0),
+        (["\u2018Quoted\u2019 name"], "quoted name", 1.0, 1.0),
+        (["Sunset Boulevard", "Sunset Blvd"], "sunset blvd.", 1.0, 1.0),
+        (["Sunset Boulevard"], "Sunset", 0.0, 2 / 3),
+        (["The"], "a", 1.0, 0.0),  # equal without words, but F1 needs a word in common
+        (["Unanswerable"], "", 0.0, 0.0),
+    ],
+)
+def test_trivia_qa_by_hand(references: list, prediction: str, exact: float, overlap: float) -> None:
+    found = answers.trivia([references], [prediction])
+    assert found == pytest.approx({"trivia_exact_match": 100 * exact, "trivia_f1": 100 * overlap})
+
+
+def bag_f1(one: str, other: str) -> float:
+    a, b = answers.words(one).split(), answers.words(other).split()
+    if not a or not b:
+        return float(a == b)
+    common = sum(min(a.count(word), b.count(word)) for word in set(a))
+    return 0.0 if common == 0 else 2 / (len(a) / common + len(b) / common)
+
+
+def without(items: list, index: int) -> list:
+    return items[:index] + items[index + 1 :]
+
+
+_answers = st.lists(st.sampled_from(["red", "kite", "the", "on", "May", "4."]), max_size=3).map(" ".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(_answers, min_size=1, max_size=5), _answers)
+def test_coqa_leaves_one_annotator_out(references: list, prediction: str) -> None:
+    """The loop of the official definition: for each annotator the best of the others, then the mean."""
+    count = len(references)
+    parts = [without(references, i) for i in range(count)] if count > 1 else [references]
+    exact, overlap = answers.coqa_turn(references, prediction)
+    same = [max(answers.words(r) == answers.words(prediction) for r in part) for part in parts]
+    assert exact == pytest.approx(sum(same) / count)
+    assert overlap == pytest.approx(sum(max(bag_f1(r, prediction) for r in part) for part in parts) / count)
+
+
+_spans = st.one_of(st.just("unanswerable"), _answers.filter(lambda text: answers.words(text) != ""))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.lists(_spans, min_size=1, max_size=5), _spans), min_size=1, max_size=4))
+def test_quac_by_the_loop_of_its_definition(items: list) -> None:
+    scores, reached, dialogues = [], [], {}
+    for index, (references, prediction) in enumerate(items):
+        empty = references.count("unanswerable")
+        spans = [text for text in references if text != "unanswerable"]
+        kept = ["unanswerable"] if empty >= len(spans) else spans
+        parts = [without(kept, i) for i in range(len(kept))] if len(kept) > 1 else [kept]
+        human = 1.0
+        if len(kept) > 1:
+            human = sum(max(bag_f1(kept[i], r) for r in parts[i]) for i in range(len(kept))) / len(kept)
+        dialogues.setdefault(index // 2, True)
+        if human < 0.4:
+            continue
+        scores.append(sum(max(bag_f1(prediction, r) for r in part) for part in parts) / len(kept))
+        reached.append(scores[-1] >= human)
+        dialogues[index // 2] &= reached[-1]
+    found = answers.quac(
+        [r for r, _ in items], [p for _, p in items], [str(i // 2) for i in range(len(items))]
+    )
+    assert found["low_agreement"] == len(items) - len(scores)
+    assert found["quac_f1"] == pytest.approx(100 * sum(scores) / max(len(scores), 1))
+    assert found["quac_heq_d"] == pytest.approx(100 * sum(dialogues.values()) / len(dialogues))
+    # Equal sums in another order may differ in the last bit, which decides `at least as good`.
+    assert found["quac_heq_q"] == pytest.approx(100 * sum(reached) / max(len(reached), 1))
+
+
+def test_quac_by_hand() -> None:
+    """Two of four annotators find no answer: then that is right. Nobody agrees on the second question."""
+    references = [["unanswerable", "unanswerable", "a kite", "red"], ["a b", "c d"]]
+    assert answers.quac(references, ["Unanswerable.", "b"]) == {
+        "quac_f1": 100.0, "quac_heq_q": 100.0, "low_agreement": 1.0,
+    }  # fmt: skip
+    assert answers.quac(references, ["a kite", "b"])["quac_f1"] == 0.0
+    assert answers.quac([["kite", "kite", "unanswerable"]], ["unanswerable"])["quac_f1"] == 0.0
+    assert answers.quac([["a b", "c d"]], ["b"])["low_agreement"] == 1.0
+
+
 _names = ("yes", "no", "maybe")
 
 

@@ -403,7 +403,7 @@ def test_real_quac_history_and_answers() -> None:
         assert row["answer"] == conversations.UNANSWERABLE or row["answer"] in row["context"]
     third = val[2]
     assert third["question"] == "did she have any other children?"
-    assert third["answer"] == "unanswerable" and third["references"] == ["unanswerable"]
+    assert third["answer"] == "unanswerable" and third["references"] == ["unanswerable"] * 4
     assert third["history"].startswith(
         "Q: what happened in 1983?\nA: In May 1983, she married Nikos Karvelas"
     )

@@ -236,6 +236,9 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]:
     """The jitted step; the state it is given is consumed.
 
+    When the loss or a gradient is not finite, parameters and moments stay as they were and the step is
+    counted: the data goes on. `loop.Reader` decides how often that may happen.
+
     A batch with another number of loss positions is another program; the loader offers few such numbers.
     """
 
@@ -251,7 +254,13 @@ def make_train_step(
         )
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        metrics = StepMetrics(loss, optax.global_norm(gradients), target_count(batch), row_losses)
+        norm = optax.global_norm(gradients)
+        # A step that is not finite teaches nothing and breaks nothing: only its number counts.
+        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+        params, opt_state = jax.tree.map(
+            lambda new, old: jnp.where(finite, new, old), (params, opt_state), (state.params, state.opt_state)
+        )
+        metrics = StepMetrics(loss, norm, target_count(batch), row_losses)
         return TrainState(state.step + 1, params, opt_state), metrics
 
     everywhere = meshes.replicated(mesh)

@@ -20,83 +20,17 @@ from jax.typing import DTypeLike
 from inters_jax.inference.cache import KVCache
 from inters_jax.models.attention import attention, cache_attention
 from inters_jax.models.config import DecoderConfig, ModelError
-from inters_jax.models.layers import (
-    Constrain,
-    GatedMLP,
-    Linear,
-    Norm,
-    param,
-    residual_scale,
-    rope_angles,
-    rope_frequencies,
-    rotate,
-)
+from inters_jax.models.layers import Block, Constrain, Linear
+from inters_jax.models.norms import Norm, param
+from inters_jax.models.rope import Angles, alibi_slopes, layer_angles
 
 REMAT = ("none", "full", "dots")
-
-Angles = tuple[jax.Array, jax.Array]
 
 
 def unconstrained(x: jax.Array, axes: tuple[str, ...]) -> jax.Array:
     """The default of `Decoder.constrain`: leaves the placement of activations to the compiler."""
     del axes
     return x
-
-
-class SelfAttention(nnx.Module):
-    """The four projections around attention; attention itself is chosen by the caller (row or cache)."""
-
-    def __init__(
-        self, config: DecoderConfig, *, rngs: nnx.Rngs, param_dtype: DTypeLike, flatten: bool
-    ) -> None:
-        d, h, g, k = config.hidden_size, config.num_heads, config.num_kv_heads, config.head_dim
-
-        def into(heads: int, axis: str) -> Linear:
-            return Linear(
-                (d,), (heads, k), ("embed", axis, "head_dim"), rngs=rngs, std=config.init_std,
-                param_dtype=param_dtype, bias=config.attention_bias, flatten=flatten,
-            )  # fmt: skip
-
-        self.query, self.key, self.value = into(h, "heads"), into(g, "kv_heads"), into(g, "kv_heads")
-        self.output = Linear(
-            (h, k), (d,), ("heads", "head_dim", "embed"), rngs=rngs, param_dtype=param_dtype,
-            std=config.init_std * residual_scale(config), bias=config.attention_output_bias, flatten=flatten,
-        )  # fmt: skip
-        self.query_norm = (
-            Norm(k, config, param_dtype=param_dtype, axis="head_dim") if config.qk_norm else None
-        )
-        self.key_norm = Norm(k, config, param_dtype=param_dtype, axis="head_dim") if config.qk_norm else None
-
-    def project(self, x: jax.Array, angles: Angles, constrain: Constrain) -> tuple[jax.Array, ...]:
-        """x: [B, L, D] -> rotated queries [B, L, H, K], rotated keys and values [B, L, G, K]."""
-        query, key, value = self.query(x), self.key(x), self.value(x)
-        if self.query_norm is not None and self.key_norm is not None:
-            query, key = self.query_norm(query), self.key_norm(key)
-        query = constrain(rotate(query, angles), ("batch", "length", "heads", "head_dim"))
-        key = constrain(rotate(key, angles), ("batch", "length", "kv_heads", "head_dim"))
-        return query, key, constrain(value, ("batch", "length", "kv_heads", "head_dim"))
-
-
-class Block(nnx.Module):
-    """Norm, attention, add; norm, MLP, add."""
-
-    def __init__(
-        self, config: DecoderConfig, *, rngs: nnx.Rngs, param_dtype: DTypeLike, flatten: bool
-    ) -> None:
-        self.attention_norm = Norm(config.hidden_size, config, param_dtype=param_dtype)
-        self.attention = SelfAttention(config, rngs=rngs, param_dtype=param_dtype, flatten=flatten)
-        self.mlp_norm = Norm(config.hidden_size, config, param_dtype=param_dtype)
-        self.mlp = GatedMLP(config, rngs=rngs, param_dtype=param_dtype, flatten=flatten)
-
-    def project(self, x: jax.Array, angles: Angles, constrain: Constrain) -> tuple[jax.Array, ...]:
-        """Queries, keys and values of the block's input [B, L, D]."""
-        return self.attention.project(self.attention_norm(x), angles, constrain)
-
-    def finish(self, x: jax.Array, attended: jax.Array, constrain: Constrain) -> jax.Array:
-        """Adds the attention output [B, L, H, K] and the MLP to the block's input [B, L, D]."""
-        x = x + self.attention.output(attended)
-        x = constrain(x, ("batch", "length", "embed"))
-        return constrain(x + self.mlp(self.mlp_norm(x), constrain), ("batch", "length", "embed"))
 
 
 class Decoder(nnx.Module):
@@ -148,7 +82,7 @@ class Decoder(nnx.Module):
             return None
         return Linear(
             (config.hidden_size,), (config.vocab_size,), ("embed", "vocab"), rngs=rngs, std=config.init_std,
-            param_dtype=param_dtype, flatten=flatten, stacked=False,
+            param_dtype=param_dtype, bias=config.head_bias, flatten=flatten, stacked=False,
         )  # fmt: skip
 
     def __call__(self, tokens: jax.Array, segment_ids: jax.Array, positions: jax.Array) -> jax.Array:
@@ -172,14 +106,15 @@ class Decoder(nnx.Module):
             prompt of their segment and themselves, and each takes its positions up where the prompt ends.
         """
         config = self.config
-        angles = self._angles(positions)
+        angles = layer_angles(config, positions, segment_ids)
 
-        def step(x: jax.Array, layer: nnx.State) -> tuple[jax.Array, None]:
+        def step(x: jax.Array, xs: tuple[nnx.State, jax.Array | None]) -> tuple[jax.Array, None]:
+            layer, sliding = xs
             block = nnx.merge(graphdef, layer)
-            query, key, value = block.project(x, angles, self.constrain)
+            query, key, value = block.project(x, self._angles(angles, sliding), self.constrain)
             attended = attention(
                 query, key, value, segment_ids=segment_ids, positions=positions,
-                branch_ids=branch_ids, window=config.sliding_window,
+                branch_ids=branch_ids, sliding=sliding, **self._scoring(),
             )  # fmt: skip
             return block.finish(x, attended, self.constrain), None
 
@@ -188,7 +123,7 @@ class Decoder(nnx.Module):
             policy = policies.dots_with_no_batch_dims_saveable if self.remat == "dots" else None
             step = jax.checkpoint(step, policy=policy, prevent_cse=False)
         graphdef, layers = nnx.split(self.layers)
-        x, _ = jax.lax.scan(step, self._embed(tokens), layers)
+        x, _ = jax.lax.scan(step, self._embed(tokens), (layers, self._sliding()))
         return self.final_norm(x)
 
     def logits(self, hidden: jax.Array) -> jax.Array:
@@ -202,6 +137,10 @@ class Decoder(nnx.Module):
             flat, kernel.astype(hidden.dtype), (((1,), (contract,)), ((), ())),
             preferred_element_type=jnp.float32,
         )  # fmt: skip
+        if self.head is not None and self.head.bias is not None:
+            out += self.head.bias[...].astype(jnp.float32)
+        if self.config.logit_softcap is not None:
+            out = self.config.logit_softcap * jnp.tanh(out / self.config.logit_softcap)
         return out.reshape(*hidden.shape[:-1], self.config.vocab_size)
 
     def decode(
@@ -221,22 +160,22 @@ class Decoder(nnx.Module):
         Returns:
           States after the final norm [B, T, D], and the cache with the new positions.
         """
-        window = self.config.sliding_window
-        angles = self._angles(positions)
+        angles = layer_angles(self.config, positions, None)
         segment_ids = (positions >= 0).astype(jnp.int32)
 
         def step(
-            carry: tuple[jax.Array, KVCache], xs: tuple[jax.Array, nnx.State]
+            carry: tuple[jax.Array, KVCache], xs: tuple[jax.Array, nnx.State, jax.Array | None]
         ) -> tuple[tuple[jax.Array, KVCache], None]:
             # The cache travels as carry, not as scanned input and output, so that it is updated in place.
-            (x, cache), (index, layer) = carry, xs
+            (x, cache), (index, layer, sliding) = carry, xs
             block = nnx.merge(graphdef, layer)
-            query, key, value = block.project(x, angles, self.constrain)
+            query, key, value = block.project(x, self._angles(angles, sliding), self.constrain)
             cache = cache.write(index, key, value, positions)
             if fresh:
                 attended = attention(
-                    query, key, value, segment_ids=segment_ids, positions=positions, window=window
-                )
+                    query, key, value, segment_ids=segment_ids, positions=positions, sliding=sliding,
+                    **self._scoring(),
+                )  # fmt: skip
             else:
                 keys, values = cache.layer(index)
                 attended = cache_attention(
@@ -244,13 +183,14 @@ class Decoder(nnx.Module):
                     keys.astype(query.dtype),
                     values.astype(query.dtype),
                     positions=positions,
-                    window=window,
+                    sliding=sliding,
+                    **self._scoring(),
                 )
             return (block.finish(x, attended, self.constrain), cache), None
 
         graphdef, layers = nnx.split(self.layers)
         indices = jnp.arange(self.config.num_layers)
-        (x, cache), _ = jax.lax.scan(step, (self._embed(tokens), cache), (indices, layers))
+        (x, cache), _ = jax.lax.scan(step, (self._embed(tokens), cache), (indices, layers, self._sliding()))
         return self.final_norm(x), cache
 
     def _embed(self, tokens: jax.Array) -> jax.Array:
@@ -260,11 +200,32 @@ class Decoder(nnx.Module):
             x = x * jnp.asarray(self.config.hidden_size**0.5, self.dtype)
         return self.constrain(x, ("batch", "length", "embed"))
 
-    def _angles(self, positions: jax.Array) -> Angles:
+    def _sliding(self) -> jax.Array | None:
+        """Which layers have the window, bool [layers]; None when all layers are alike."""
+        layers = self.config.sliding_layers
+        return jnp.asarray(layers) if layers else None
+
+    def _angles(self, angles: tuple[Angles, Angles] | None, sliding: jax.Array | None) -> Angles | None:
+        """Those of one layer. sliding: bool [], of a stack whose layers differ."""
+        if angles is None:
+            return None
+        everywhere, local = angles
+        if sliding is None:
+            return everywhere if self.config.sliding_window is None else local
+        if self.config.local_rope_theta is None:
+            return everywhere
+        return jnp.where(sliding, local[0], everywhere[0]), jnp.where(sliding, local[1], everywhere[1])
+
+    def _scoring(self) -> dict[str, Any]:
+        """What attention is told about this model."""
         config = self.config
-        return rope_angles(
-            positions, rope_frequencies(config.head_dim, config.rope_theta, config.rope_scaling)
-        )
+        scalar = config.head_dim if config.attention_scalar is None else config.attention_scalar
+        return {
+            "window": config.sliding_window,
+            "softcap": config.attention_softcap,
+            "scale": scalar**-0.5,
+            "slopes": jnp.asarray(alibi_slopes(config.num_heads)) if config.alibi else None,
+        }
 
 
 def logical_axes(model: Decoder | nnx.State) -> Any:

@@ -1,4 +1,4 @@
-"""The small parts of a decoder: linear maps, norms, the gated MLP and rotary positions.
+"""The parts of a decoder: linear maps, attention's projections, the MLP, and the block that they form.
 
 Shapes: B rows, L positions, D hidden size, F MLP size, H query heads, G key/value heads, K head size.
 Parameters are stored in `param_dtype` and used in the type of the activations; norms compute in float32.
@@ -13,18 +13,14 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
-from inters_jax.models.config import DecoderConfig, RopeScaling
+from inters_jax.models.config import DecoderConfig
+from inters_jax.models.norms import Norm, param
+from inters_jax.models.rope import Angles, rotate
 
 Constrain = Callable[[jax.Array, tuple[str, ...]], jax.Array]
-
-
-def param(value: jax.Array, axes: tuple[str, ...]) -> nnx.Param:
-    """A parameter that knows its axis names. Eager sharding is off: placement belongs to `mesh.py`."""
-    return nnx.Param(value, out_sharding=axes, eager_sharding=False)
 
 
 class Linear(nnx.Module):
@@ -55,49 +51,21 @@ class Linear(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """x: [..., *inputs] -> [..., *outputs]."""
-        kernel = self.kernel[...].astype(x.dtype)
-        if self.flatten:
-            # One plain [rows, in] x [in, out] product: XLA's CPU backend loses a third of its speed on the
-            # gradients of products that keep batch and length apart.
-            lead = x.shape[: x.ndim - self.rank]
-            size = math.prod(kernel.shape[: self.rank])
-            y = x.reshape(-1, size) @ kernel.reshape(size, -1)
-            y = y.reshape(*lead, *kernel.shape[self.rank :])
-        else:
-            # Kept apart when the length axis is split over devices: a merged axis cannot stay split.
-            y = jnp.tensordot(x, kernel, axes=self.rank)
+        y = self.multiply(x, self.kernel[...])
         return y if self.bias is None else y + self.bias[...].astype(x.dtype)
 
-
-class Norm(nnx.Module):
-    """Root-mean-square norm in float32.
-
-    "rms" rounds the normalised values to the compute type before the weight is applied, "rms_plus_one"
-    applies `1 + weight` in float32 and rounds last: the two conventions of published models, which differ in
-    bfloat16.
-    """
-
-    def __init__(
-        self,
-        size: int,
-        config: DecoderConfig,
-        *,
-        param_dtype: DTypeLike,
-        axis: str = "norm",
-        stacked: bool = True,
-    ) -> None:
-        self.plus_one = config.norm == "rms_plus_one"
-        self.eps = config.norm_eps
-        start = jnp.zeros if self.plus_one else jnp.ones
-        self.scale = param(start((size,), param_dtype), ("layers", axis) if stacked else (axis,))
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """x: [..., size] -> the same shape and dtype."""
-        y = x.astype(jnp.float32)
-        y = y * jax.lax.rsqrt(jnp.mean(jnp.square(y), axis=-1, keepdims=True) + self.eps)
-        if self.plus_one:
-            return (y * (1.0 + self.scale[...].astype(jnp.float32))).astype(x.dtype)
-        return y.astype(x.dtype) * self.scale[...].astype(x.dtype)
+    def multiply(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
+        """x: [..., *inputs], kernel: [*inputs, *outputs] -> [..., *outputs] in the dtype of x."""
+        kernel = kernel.astype(x.dtype)
+        if not self.flatten:
+            # Kept apart when the length axis is split over devices: a merged axis cannot stay split.
+            return jnp.tensordot(x, kernel, axes=self.rank)
+        # One plain [rows, in] x [in, out] product: XLA's CPU backend loses a third of its speed on the
+        # gradients of products that keep batch and length apart.
+        lead = x.shape[: x.ndim - self.rank]
+        size = math.prod(kernel.shape[: self.rank])
+        y = x.reshape(-1, size) @ kernel.reshape(size, -1)
+        return y.reshape(*lead, *kernel.shape[self.rank :])
 
 
 def activate(x: jax.Array, name: str) -> jax.Array:
@@ -105,8 +73,8 @@ def activate(x: jax.Array, name: str) -> jax.Array:
     return jax.nn.silu(x) if name == "silu" else jax.nn.gelu(x, approximate=name == "gelu_tanh")
 
 
-class GatedMLP(nnx.Module):
-    """`down(activation(gate(x)) * up(x))`."""
+class MLP(nnx.Module):
+    """`down(activation(gate(x)) * up(x))`, or without a gate `down(activation(up(x)))`."""
 
     def __init__(
         self, config: DecoderConfig, *, rngs: nnx.Rngs, param_dtype: DTypeLike, flatten: bool
@@ -119,50 +87,102 @@ class GatedMLP(nnx.Module):
                 param_dtype=param_dtype, bias=config.mlp_bias, flatten=flatten,
             )  # fmt: skip
 
-        self.gate = linear(d, f, ("embed", "mlp"))
+        self.gate = linear(d, f, ("embed", "mlp")) if config.gated_mlp else None
         self.up = linear(d, f, ("embed", "mlp"))
         self.down = linear(f, d, ("mlp", "embed"), residual_scale(config))
         self.activation = config.activation
 
     def __call__(self, x: jax.Array, constrain: Constrain) -> jax.Array:
         """x: [B, L, D] -> [B, L, D]."""
-        inner = activate(self.gate(x), self.activation) * self.up(x)
+        if self.gate is None:
+            inner = activate(self.up(x), self.activation)
+        else:
+            inner = activate(self.gate(x), self.activation) * self.up(x)
         return self.down(constrain(inner, ("batch", "length", "mlp")))
+
+
+class SelfAttention(nnx.Module):
+    """The four projections around attention; attention itself is chosen by the caller (row or cache)."""
+
+    def __init__(
+        self, config: DecoderConfig, *, rngs: nnx.Rngs, param_dtype: DTypeLike, flatten: bool
+    ) -> None:
+        d, h, g, k = config.hidden_size, config.num_heads, config.num_kv_heads, config.head_dim
+
+        def into(heads: int, axis: str) -> Linear:
+            return Linear(
+                (d,), (heads, k), ("embed", axis, "head_dim"), rngs=rngs, std=config.init_std,
+                param_dtype=param_dtype, bias=config.attention_bias, flatten=flatten,
+            )  # fmt: skip
+
+        self.query, self.key, self.value = into(h, "heads"), into(g, "kv_heads"), into(g, "kv_heads")
+        self.output = Linear(
+            (h, k), (d,), ("heads", "head_dim", "embed"), rngs=rngs, param_dtype=param_dtype,
+            std=config.init_std * residual_scale(config), bias=config.attention_output_bias, flatten=flatten,
+        )  # fmt: skip
+
+        def norm(heads: int, axis: str) -> Norm | None:
+            if not config.qk_norm:
+                return None
+            if config.qk_norm_whole:
+                return Norm((heads, k), config, param_dtype=param_dtype, axes=(axis, "head_dim"))
+            return Norm(k, config, param_dtype=param_dtype, axes=("head_dim",))
+
+        self.query_norm, self.key_norm = norm(h, "heads"), norm(g, "kv_heads")
+
+    def project(self, x: jax.Array, angles: Angles | None, constrain: Constrain) -> tuple[jax.Array, ...]:
+        """x: [B, L, D] -> rotated queries [B, L, H, K], rotated keys and values [B, L, G, K]."""
+        query, key, value = self.query(x), self.key(x), self.value(x)
+        if self.query_norm is not None and self.key_norm is not None:
+            query, key = self.query_norm(query), self.key_norm(key)
+        if angles is not None:
+            query, key = rotate(query, angles), rotate(key, angles)
+        query = constrain(query, ("batch", "length", "heads", "head_dim"))
+        key = constrain(key, ("batch", "length", "kv_heads", "head_dim"))
+        return query, key, constrain(value, ("batch", "length", "kv_heads", "head_dim"))
+
+
+class Block(nnx.Module):
+    """Attention and MLP with the norms around them; `DecoderConfig.block_norms` says which there are."""
+
+    def __init__(
+        self, config: DecoderConfig, *, rngs: nnx.Rngs, param_dtype: DTypeLike, flatten: bool
+    ) -> None:
+        def norm(name: str) -> Norm | None:
+            if name not in config.block_norms:
+                return None
+            return Norm(config.hidden_size, config, param_dtype=param_dtype)
+
+        self.attention_norm = norm("attention_norm")
+        self.attention = SelfAttention(config, rngs=rngs, param_dtype=param_dtype, flatten=flatten)
+        self.attention_post_norm = norm("attention_post_norm")
+        self.mlp_norm = norm("mlp_norm")
+        self.mlp = MLP(config, rngs=rngs, param_dtype=param_dtype, flatten=flatten)
+        self.mlp_post_norm = norm("mlp_post_norm")
+        self.residual = config.residual
+
+    def project(self, x: jax.Array, angles: Angles | None, constrain: Constrain) -> tuple[jax.Array, ...]:
+        """Queries, keys and values of the block's input [B, L, D]."""
+        return self.attention.project(through(self.attention_norm, x), angles, constrain)
+
+    def finish(self, x: jax.Array, attended: jax.Array, constrain: Constrain) -> jax.Array:
+        """Adds the attention output [B, L, H, K] and the MLP to the block's input [B, L, D]."""
+        added = through(self.attention_post_norm, self.attention.output(attended))
+        if self.residual == "sequential":
+            x = constrain(x + added, ("batch", "length", "embed"))
+            inner = through(self.mlp_norm, x)
+        else:
+            inner = through(self.attention_norm if self.residual == "parallel_shared" else self.mlp_norm, x)
+            x = x + added
+        added = through(self.mlp_post_norm, self.mlp(inner, constrain))
+        return constrain(x + added, ("batch", "length", "embed"))
+
+
+def through(norm: Norm | None, x: jax.Array) -> jax.Array:
+    """The norm, where there is one."""
+    return x if norm is None else norm(x)
 
 
 def residual_scale(config: DecoderConfig) -> float:
     """Random starts shrink each of the 2 x num_layers additions, which keeps the size of their sum."""
     return 1.0 / math.sqrt(2.0 * config.num_layers)
-
-
-def rope_frequencies(size: int, theta: float, scaling: RopeScaling | None) -> np.ndarray:
-    """Rotations per position, float32 [size / 2].
-
-    >>> rope_frequencies(4, 10000.0, None).tolist() == [1.0, np.float32(0.01)]
-    True
-    >>> rope_frequencies(4, 10000.0, RopeScaling("linear", 2.0)).tolist() == [0.5, np.float32(0.005)]
-    True
-    """
-    frequencies = theta ** -(np.arange(0, size, 2, dtype=np.float64) / size)
-    if scaling is not None and scaling.kind == "linear":
-        frequencies = frequencies / scaling.factor
-    elif scaling is not None:
-        turns = scaling.original_max_position * frequencies / (2 * np.pi)  # over the trained length
-        low, high = scaling.low_freq_factor, scaling.high_freq_factor
-        keep = np.clip((turns - low) / (high - low), 0.0, 1.0)
-        frequencies = frequencies * (keep + (1.0 - keep) / scaling.factor)
-    return frequencies.astype(np.float32)
-
-
-def rope_angles(positions: jax.Array, frequencies: np.ndarray) -> tuple[jax.Array, jax.Array]:
-    """positions: int [B, L] -> cosines and sines, float32 [B, L, 1, K / 2]."""
-    angles = positions.astype(jnp.float32)[..., None, None] * frequencies
-    return jnp.cos(angles), jnp.sin(angles)
-
-
-def rotate(x: jax.Array, angles: tuple[jax.Array, jax.Array]) -> jax.Array:
-    """Turns the pair (x[i], x[i + K/2]) by its angle. x: [B, L, heads, K]; computed in float32."""
-    cos, sin = angles
-    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
-    turned = jnp.concatenate((first * cos - second * sin, second * cos + first * sin), axis=-1)
-    return turned.astype(x.dtype)

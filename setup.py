@@ -31,6 +31,7 @@ setup(
         "seqio_tasks": ["templates/*.yaml", "sample/**/*"],
         "inters_jax": ["py.typed"],
         "inters_jax.inspection": ["page.css", "page.js"],
+        "inters_jax.evaluation": ["report.css"],
     },
     install_requires=[
         "jax>=0.10,<0.11",

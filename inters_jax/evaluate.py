@@ -3,23 +3,31 @@
 Writes, in OUTPUT_DIR:
 
     results.json                manifest (model, tokenizer, data, seed, versions), metrics and counts per task
-    results.md                  the same for reading; with COMPARE_WITH a before/after table too
+    report.html                 the same for reading, with averages and plots; before/after with COMPARE_WITH
+    results.md, .csv, .tex      its tables as Markdown, for a spreadsheet and for a paper
     <task>/predictions.jsonl    one line per row: texts, evaluation fields, prediction or score
     <task>/run.trec             for ranking tasks: the order of the documents, and qrels.txt
+
+Answers are written down while they are given: the same command after an interruption goes on where it
+stopped, and finished tasks are not asked again. A result is checked against its own files by
+
+    python -m inters_jax.evaluate --verify OUTPUT_DIR/results.json
 """
 
 from __future__ import annotations
 
 import difflib
-import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from inters_jax.config import run_command
-from inters_jax.evaluation import report
-from inters_jax.evaluation.evaluator import EvaluationError, Judge, TaskResult
+from inters_jax.evaluation import pages, report, verify
+from inters_jax.evaluation.bridge import EvaluationError
+from inters_jax.evaluation.evaluator import Judge, TaskResult
+from inters_jax.evaluation.records import PREDICTIONS
 from inters_jax.inference.placement import default_batch_tokens
 from inters_jax.mesh import make_mesh
 from inters_jax.models.loading import load_model
@@ -86,8 +94,9 @@ def evaluate(
         max_new_tokens=max_new_tokens,
         batch_tokens=max(batch_tokens or default_batch_tokens(), limit),
     )
-    result: dict[str, Any] = {
-        "manifest": report.manifest(
+    result = taken_up(
+        folder,
+        report.manifest(
             loaded,
             command="evaluate",
             split=split,
@@ -98,11 +107,7 @@ def evaluate(
             max_new_tokens=max_new_tokens,
             raw_data="packaged sample" if raw_dir is None else Path(raw_dir).name,
         ),
-        "metrics": {},
-        "counts": {},
-        "skipped": {},
-        "failed": {},
-    }
+    )
     for name in names:
         judge_task(judge, name, split, folder, result, max_examples, seed, skip=name not in explicit)
         report.write_json(folder / "results.json", result)  # what is finished survives whatever comes after
@@ -111,9 +116,8 @@ def evaluate(
         "shapes compiled for scoring": judge.scorer.compilations,
     }
     report.write_json(folder / "results.json", result)
-    text = summary(result, before)
-    report.write_text(folder / "results.md", text)
-    print(text, flush=True)
+    pages.write(folder, result, before)
+    print((folder / "results.md").read_text(encoding="utf-8"), flush=True)
     if result["failed"]:
         raise EvaluationError(
             f"{len(result['failed'])} of {len(names)} tasks failed ({', '.join(result['failed'])}); "
@@ -122,6 +126,29 @@ def evaluate(
     if not result["metrics"]:
         raise EvaluationError(f"nothing could be judged; skipped: {result['skipped']}")
     return result
+
+
+def taken_up(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """The result in a folder to be continued, or a fresh one; one of another model or settings is refused."""
+    fresh: dict[str, Any] = {
+        "manifest": manifest,
+        "metrics": {},
+        "counts": {},
+        "files": {},
+        "skipped": {},
+        "failed": {},
+    }
+    if not (folder / "results.json").is_file():
+        return fresh
+    there = report.read_result(folder)
+    for name in sorted({*there["manifest"], *manifest} - {"versions", "device", "step"}):
+        one, other = there["manifest"].get(name), manifest.get(name)
+        if one != other:
+            raise EvaluationError(
+                f"{folder / 'results.json'} is of another evaluation: {name} is {one!r:.80} there and "
+                f"{other!r:.80} here; set another OUTPUT_DIR, or remove the folder"
+            )
+    return fresh | {key: there[key] for key in ("metrics", "counts", "files") if key in there}
 
 
 def judge_task(
@@ -137,16 +164,23 @@ def judge_task(
     """Judge one task into `result`; a failure is kept there, so that the other tasks still count."""
     from tqdm.auto import tqdm
 
+    if name in result["metrics"] and _unchanged(folder / name, result["files"].get(name, {})):
+        print(f"{name}: judged before", flush=True)
+        return
     reason = missing_data(name, split)
     if reason is not None and skip:
         result["skipped"][name] = reason
         print(f"{name}: not available: {reason}", flush=True)
         return
+    manifest = result.get("manifest", {})
+    settings = {key: value for key, value in manifest.items() if key not in ("versions", "device", "step")}
     started = time.perf_counter()
     try:
         with tqdm(desc=name, unit="question", mininterval=1.0) as bar:
             judge.progress = bar.update
-            found = judge.run(name, split, questions=questions, seed=seed)
+            found = judge.run(
+                name, split, questions=questions, seed=seed, folder=folder / name, settings=settings
+            )
     except Exception as error:
         result["failed"][name] = f"{type(error).__name__}: {error}"
         print(f"{name}: failed: {error}", flush=True)
@@ -154,11 +188,19 @@ def judge_task(
     found.counts["seconds"] = round(time.perf_counter() - started, 2)
     result["metrics"][name] = found.metrics
     result["counts"][name] = found.counts
-    write_task(folder / name, found)
+    result.setdefault("files", {})[name] = write_task(folder / name, found)
     shown = ", ".join(
         f"{m} {report.number(found.metrics[m])}" for m in report.headline_first(found.metrics)[:4]
     )
     print(f"{name}: {shown} ({found.counts['items']} items, {found.counts['seconds']} s)", flush=True)
+
+
+def _unchanged(folder: Path, files: Mapping[str, str]) -> bool:
+    """Whether the files of a finished task are those that its figures were made from."""
+    return bool(files) and all(
+        (folder / name).is_file() and report.file_hash(folder / name) == digest
+        for name, digest in files.items()
+    )
 
 
 def missing_data(name: str, split: str) -> str | None:
@@ -212,43 +254,20 @@ def judged_tasks(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def write_task(folder: Path, found: TaskResult) -> None:
-    """predictions.jsonl, and for ranking tasks the TREC run with its judgments."""
-    lines = [json.dumps(record, ensure_ascii=False) for record in found.examples]
-    report.write_text(folder / "predictions.jsonl", "".join(line + "\n" for line in lines))
+def write_task(folder: Path, found: TaskResult) -> dict[str, str]:
+    """For ranking tasks the TREC run with its judgments; the sha256 of every file of the task."""
+    names = [PREDICTIONS]
     if found.run is not None and found.qrels is not None:
         from seqio_tasks.metrics.trec_files import write_run
 
-        write_run(folder / "run.trec", found.run, "inters-jax", ties="given")
+        write_run(folder / verify.RUN, found.run, "inters-jax", ties="given")
         judged = [f"{q} 0 {d} {grade}\n" for q, row in found.qrels.items() for d, grade in row.items()]
-        report.write_text(folder / "qrels.txt", "".join(judged))
-
-
-def summary(result: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
-    """results.md."""
-    manifest = result["manifest"]
-    lines = [f"# Evaluation on split {manifest['split']}", "", f"Model: {manifest['model']}"]
-    lines += [
-        f"Data: {manifest['raw_data']}",
-        "",
-        report.metrics_table(result["metrics"], result["counts"]),
-        "",
-    ]
-    if before is not None:
-        lines += [
-            f"## Before ({before['manifest']['model']}) and after",
-            "",
-            report.comparison(before, result),
-            "",
-        ]
-    for title, key in (("Not available", "skipped"), ("Failed", "failed")):
-        if result[key]:
-            lines += [f"## {title}", "", *(f"- {name}: {why}" for name, why in result[key].items()), ""]
-    lines += ["## Counts", ""]
-    for task, counts in result["counts"].items():
-        lines.append(f"- {task}: " + ", ".join(f"{name} {value}" for name, value in counts.items()))
-    return "\n".join(lines) + "\n"
+        report.write_text(folder / verify.QRELS, "".join(judged))
+        names += [verify.RUN, verify.QRELS]
+    return {name: report.file_hash(folder / name) for name in names}
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["--verify"]:
+        sys.exit(verify.main(sys.argv[2:]))
     run_command(evaluate)

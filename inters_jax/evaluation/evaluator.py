@@ -159,7 +159,7 @@ class Judge:
             async_compute_metrics=False,
         )
         future, _ = evaluator.evaluate(compute_metrics=True, predict_fn=bridge.predict, score_fn=bridge.score)
-        return {name: _value(value) for name, value in future.result()[name].items()}
+        return {name: as_number(value) for name, value in future.result()[name].items()}
 
     def _streamed(self, bridge: Bridge, split: str, rows: int | None, seed: int) -> TaskResult:
         """What seqio.Evaluator does, without its copy of the dataset in memory.
@@ -186,11 +186,12 @@ def rerank_metrics(
     task: Any, records: Iterable[Mapping[str, Any]], qrels: Mapping[str, Mapping[str, int]]
 ) -> dict[str, float]:
     """The task's own metrics of the scores in its records, against the given judgments."""
-    targets, scores = zip(*((record["target"], record["score"]) for record in records), strict=True)
+    pairs = [(record["target"], record["score"]) for record in records]
+    targets, scores = [target for target, _ in pairs], [score for _, score in pairs]
     found: dict[str, float] = {}
     for metric in task.score_metric_fns:
         found |= metric(targets, scores, qrels=lambda split: qrels)
-    return {name: _value(value) for name, value in found.items()}
+    return {name: as_number(value) for name, value in found.items()}
 
 
 def per_token(task: Any, records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
@@ -198,13 +199,12 @@ def per_token(task: Any, records: Iterable[Mapping[str, Any]]) -> dict[str, floa
 
     Sums favour short labels, means long ones; published numbers use either.
     """
-    targets, means = zip(
-        *((record["target"], record["score"] / record["answer_tokens"]) for record in records), strict=True
-    )
+    pairs = [(record["target"], record["score"] / record["answer_tokens"]) for record in records]
+    targets, means = [target for target, _ in pairs], [mean for _, mean in pairs]
     found: dict[str, float] = {}
     for metric in task.score_metric_fns:
         measured = metric(targets, means)
-        found |= {f"{name} per token": _value(measured[name]) for name in measured if name not in COUNTS}
+        found |= {f"{name} per token": as_number(measured[name]) for name in measured if name not in COUNTS}
     return found
 
 
@@ -271,7 +271,7 @@ def _numpy(dataset: Any) -> Iterator[Mapping[str, Any]]:
     yield from dataset.as_numpy_iterator()
 
 
-def _value(metric: Any) -> float:
+def as_number(metric: Any) -> float:
     """A metric as a float: metric functions may return numbers, arrays of one number or seqio metric
     values."""
     value = np.asarray(getattr(metric, "value", metric), np.float64)

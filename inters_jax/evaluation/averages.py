@@ -1,0 +1,141 @@
+"""Averages per task, group and domain, as the paper reports them, and the paper's own figures beside them.
+
+Every pair of the catalog has one headline metric; on a scale of 0 to 100 these are averaged:
+
+    pair      its headline metric                 the table of the evaluation
+    task      mean over its pairs                 (20 tasks)
+    group     mean over all its pairs             query understanding, document understanding, query-document
+    domain    mean over the pairs trained on, and over the seven datasets that the paper holds out
+
+Pairs that were not judged are left out and counted. Averages of different sets of pairs are not comparable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# The first of these that a pair is measured by is its headline.
+HEADLINES = ("nDCG@10", "accuracy", "precision_at_1", "f1", "turn_f1", "set_f1", "rouge_l", "bleu_1")
+
+GROUP_TITLES = {
+    "query_understanding": "Query understanding",
+    "document_understanding": "Document understanding",
+    "query_document": "Query-document relationship",
+}
+
+# Group averages of arXiv 2401.06532, read off a bar chart of the authors' repository
+# (img/in-domain-google.png): model -> (before, after) for query understanding, document understanding,
+# query-document.
+PUBLISHED: Mapping[str, tuple[tuple[float, float], ...]] = {
+    "Falcon-RW-1B": ((4.24, 33.95), (15.57, 33.83), (9.39, 6.83)),
+    "MiniMA-2-3B": ((6.23, 42.47), (16.07, 49.13), (8.76, 43.51)),
+    "Mistral-7B": ((10.11, 42.78), (19.58, 48.18), (7.95, 41.79)),
+    "LLaMA-2-7B": ((8.83, 44.40), (19.85, 49.89), (9.27, 45.86)),
+    "LLaMA-2-7B-Chat": ((10.68, 44.06), (20.87, 51.30), (10.30, 46.77)),
+}
+
+COMPARABLE = (
+    "The paper's figures are group averages in per cent, read off a chart; which metric of each dataset "
+    "enters them is not published, and its reading-comprehension F1 counts characters. They can be set "
+    "beside ours for the size of the change from before to after on full in-domain test sets with the "
+    "protocol `paper`, not for their absolute height."
+)
+
+
+@dataclass(frozen=True)
+class Average:
+    """A mean of headline metrics in per cent.
+
+    setting: "zero-shot" or the suffix of the judged form, such as "5shot"; level: task, group or domain.
+    """
+
+    setting: str
+    level: str
+    name: str
+    value: float
+    judged: int
+    pairs: int
+
+
+def headline(metrics: Iterable[str]) -> str | None:
+    """The headline among the names of metrics.
+
+    >>> headline(("exact_match", "f1")), headline(("R@100", "nDCG@10")), headline(("other",))
+    ('f1', 'nDCG@10', None)
+    """
+    found = set(metrics)
+    return next((name for name in HEADLINES if name in found), None)
+
+
+def per_cent(metric: str, value: float) -> float:
+    """Ranking measures are kept in 0..1, all others in 0..100.
+
+    >>> per_cent("nDCG@10", 0.5), per_cent("f1", 50.0)
+    (50.0, 50.0)
+    """
+    return 100.0 * value if "@" in metric else value
+
+
+def pair_of(task: str, pairs: Mapping[str, Any]) -> tuple[Any, str] | None:
+    """The pair of the catalog that a task is a form of, and the setting; None for a stranger's task.
+
+    >>> pair_of("inters_a_b_5shot", {"inters_a_b": "pair"}), pair_of("inters_a_b_choices", {"inters_a_b": 1})
+    (('pair', '5shot'), (1, 'zero-shot'))
+    """
+    for name, pair in pairs.items():
+        if task == name or task.startswith(name + "_"):
+            suffix = task[len(name) + 1 :]
+            known = ("", "choices", "rerank", "0shot")
+            return pair, "zero-shot" if suffix in known else suffix
+    return None
+
+
+def averages(metrics: Mapping[str, Mapping[str, float]]) -> list[Average]:
+    """Averages over the judged tasks of the catalog.
+
+    Args:
+      metrics: task -> metric -> value, as in results.json. Of several forms of a pair in one setting (label
+        scoring and generation, say) the judged form counts, else the first.
+    """
+    from seqio_tasks import catalog
+
+    pairs = {pair.name: pair for pair in sorted(catalog.PAIRS, key=lambda pair: -len(pair.name))}
+    values: dict[str, dict[str, float]] = {}
+    for task in sorted(metrics, key=lambda name: not name.endswith(("_choices", "_rerank"))):
+        found = pair_of(task, pairs)
+        main = headline(metrics[task]) if found else None
+        if found is None or main is None:
+            continue
+        pair, setting = found
+        values.setdefault(setting, {}).setdefault(pair.name, per_cent(main, metrics[task][main]))
+    means: list[Average] = []
+    for setting, own in values.items():
+        for level, key in (
+            ("task", lambda pair: pair.task),
+            ("group", lambda pair: pair.group),
+            ("domain", lambda pair: "in domain" if pair.in_domain else "out of domain"),
+        ):
+            for name in dict.fromkeys(key(pair) for pair in catalog.PAIRS):
+                members = [pair.name for pair in catalog.PAIRS if key(pair) == name]
+                judged = [own[pair] for pair in members if pair in own]
+                if judged:
+                    mean = sum(judged) / len(judged)
+                    means.append(Average(setting, level, name, mean, len(judged), len(members)))
+    return means
+
+
+def domain_of_groups(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Group averages over the in-domain pairs only: what the paper's chart shows."""
+    from seqio_tasks import catalog
+
+    outside = [pair.name for pair in catalog.PAIRS if not pair.in_domain]
+    inside = {
+        task: found
+        for task, found in metrics.items()
+        if not any(task == name or task.startswith(name + "_") for name in outside)
+    }
+    return {
+        row.name: row.value for row in averages(inside) if row.level == "group" and row.setting == "zero-shot"
+    }

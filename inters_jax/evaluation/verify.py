@@ -1,0 +1,135 @@
+"""Rescoring a result from its saved files: `python -m inters_jax.evaluate --verify RESULTS.json`
+
+Nothing is asked of a model and no raw data is read. The files must be the ones that the result was made from
+(sha256), every metric is computed again from `predictions.jsonl` (and, where documents are ranked, `run.trec`
+and `qrels.txt`), and the first difference ends in a message that names it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from inters_jax.evaluation import report
+from inters_jax.evaluation.records import PREDICTIONS, read
+
+RUN, QRELS = "run.trec", "qrels.txt"
+
+
+class VerificationError(ValueError):
+    """A result that its own files do not give."""
+
+
+def verify(path: str | Path) -> dict[str, int]:
+    """Checks a results.json of evaluate or rerank; returns how many files and figures were checked.
+
+    Raises:
+      VerificationError: a file is missing or was changed, or a figure comes out differently.
+    """
+    result = report.read_result(path)
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    if not result.get("files"):
+        raise VerificationError(f"{path}: the result lists no files; it was made by an older version")
+    counts = {"files": 0, "figures": 0}
+    for owner, files in result["files"].items():
+        for name, digest in files.items():
+            _check_file(folder / owner / name, digest)
+            counts["files"] += 1
+    command = result["manifest"].get("command")
+    if command == "rerank":
+        found = {"": _ranked(folder, result)}
+        recorded: Mapping[str, Any] = {"": result["metrics"]}
+        for run, measures in found[""].items():
+            counts["figures"] += _compare(str(path), run, recorded[""].get(run, {}), measures)
+        return counts
+    for task, metrics in result["metrics"].items():
+        again = _judged(folder / task, task)
+        counts["figures"] += _compare(str(path), task, metrics, again)
+    return counts
+
+
+def _check_file(path: Path, digest: str) -> None:
+    if not path.is_file():
+        raise VerificationError(f"{path}: missing; the result cannot be verified without it")
+    if report.file_hash(path) != digest:
+        raise VerificationError(
+            f"{path}: not the file that this result was made from (its sha256 is another one)"
+        )
+
+
+def _judged(folder: Path, name: str) -> dict[str, float]:
+    """The metrics of a task from its files."""
+    import seqio
+
+    import seqio_tasks  # noqa: F401 (registers the tasks)
+    from inters_jax.evaluation import evaluator
+    from seqio_tasks.metrics.trec_files import read_qrels, read_run
+
+    task = seqio.get_mixture_or_task(name)
+    records = list(read(folder / PREDICTIONS))
+    result = evaluator.TaskResult(name, {}, {})
+    form = getattr(task, "form", None)
+    if getattr(form, "rerank", False):
+        run = evaluator.ranking(records)
+        saved = read_run(folder / RUN)
+        for query, scores in run.items():
+            if list(saved.get(query, {})) != list(scores):
+                raise VerificationError(
+                    f"{folder / RUN}: query {query!r} is not in the order of the scores in {PREDICTIONS}"
+                )
+        result.metrics = evaluator.rerank_metrics(task, records, read_qrels(folder / QRELS))
+    else:
+        targets = [record["target"] for record in records]
+        for metric in task.predict_metric_fns:
+            result.metrics |= metric(targets, [record["prediction"] for record in records])
+        for metric in task.score_metric_fns:
+            result.metrics |= metric(targets, [record["score"] for record in records])
+        if getattr(form, "choices", False):
+            result.metrics |= evaluator.per_token(task, records)
+    result.metrics = {name: evaluator.as_number(value) for name, value in result.metrics.items()}
+    result.split_counts()
+    return result.metrics
+
+
+def _ranked(folder: Path, result: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """The measures of the runs that rerank wrote."""
+    from seqio_tasks.metrics.ranking import evaluate_run
+    from seqio_tasks.metrics.trec_files import read_qrels, read_run
+
+    if not result["metrics"]:
+        return {}
+    qrels = read_qrels(folder / QRELS)
+    found = {}
+    for name, file in (("first stage", "first_stage.trec"), ("reranked", "reranked.trec")):
+        measures = list(result["metrics"][name])
+        found[name] = evaluate_run(qrels, read_run(folder / file), measures).means
+    return found
+
+
+def _compare(path: str, owner: str, recorded: Mapping[str, float], again: Mapping[str, float]) -> int:
+    """The figures must be the same ones and agree to 1e-9 relative; returns their number."""
+    if missing := sorted(recorded.keys() ^ again.keys()):
+        raise VerificationError(f"{path}: {owner} has not the same figures: {', '.join(missing)}")
+    for name, value in recorded.items():
+        if not math.isclose(value, again[name], rel_tol=1e-9, abs_tol=1e-12):
+            raise VerificationError(
+                f"{path}: {owner} {name} is {value!r} in the result, but its files give {again[name]!r}"
+            )
+    return len(recorded)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`evaluate --verify RESULTS.json [...]`: prints what was checked, or what differs."""
+    if not arguments or arguments[0].startswith("-"):
+        print("usage: python -m inters_jax.evaluate --verify RESULTS.json [RESULTS.json ...]")
+        return 2
+    for path in arguments:
+        try:
+            counts = verify(path)
+        except ValueError as error:
+            print(f"verify: {error}")
+            return 1
+        print(f"{path}: {counts['files']} files unchanged, {counts['figures']} figures come out the same")
+    return 0

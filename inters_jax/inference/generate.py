@@ -1,12 +1,17 @@
-"""Greedy generation in few compilations: prefill once, then decode token by token with a key-value cache.
+"""Generation in few compilations: prefill once, then decode token by token with a key-value cache.
 
-Prompts of similar length share a batch; the rows of a batch are independent (each has its own positions and
-its own cache slots), so an answer does not depend on what it was batched with. A batch of R prompts of at
-most P tokens:
+Prompts of similar length share a batch; the rows of a batch are independent (each has its own positions, its
+own cache slots and, when sampling, its own random numbers), so an answer does not depend on what it was
+batched with. A batch of R prompts of at most P tokens:
 
     prefill   tokens [R, P], positions 0..n-1 (-1 behind the prompt)   -> the first new token of every row
     decode    tokens [R, 1], position n, n+1, ...                      -> lax.while_loop until every row has
-    ended cache     P + max_new_tokens slots per row, slot = position
+                                                                          ended, or for `STOP_CHUNK` tokens
+    cache     P + max_new_tokens slots per row, slot = position
+
+With stop strings the loop comes back to the host every `STOP_CHUNK` tokens, which looks for them in the
+decoded text and ends the rows that hold one. Beam search is in `beam`, answers from a given set (a
+permutation of identifiers, one of several labels) in `constrained`.
 
 P follows the ladder of lengths in `bucketing`, R is a power of two, so the number of compilations is
 bounded and reported (`Generator.compilations`).
@@ -14,6 +19,7 @@ bounded and reported (`Generator.compilations`).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,28 +29,39 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from inters_jax.inference.bucketing import LengthBatch, length_batches
-from inters_jax.inference.cache import KVCache
+from inters_jax.inference import beam, constrained
+from inters_jax.inference.bucketing import LengthBatch, length_batches, power_of_two
 from inters_jax.inference.placement import row_placement
+from inters_jax.inference.prefill import padded, prefill
+from inters_jax.inference.sampling import Sampling, draw, prompt_keys
+from inters_jax.inference.stops import StopStrings
+
+STOP_CHUNK = 16  # tokens between two looks at the text for stop strings
+Tokens = Sequence[int]
+Progress = Callable[[int], None]  # called with the number of finished prompts of a batch
 
 
 @dataclass
 class GenerationCounts:
-    """What happened to the prompts of all calls so far."""
+    """What happened to the prompts of all calls of `generate` so far."""
 
     prompts: int = 0
     generated_tokens: int = 0
-    truncated: int = 0  # no end-of-sequence token within the limit
+    truncated: int = 0  # neither an end-of-sequence token nor a stop string within the limit
 
 
 class Generator:
-    """Greedy decoding with one decoder.
+    """Answers of one decoder.
 
     Args:
       loaded: a LoadedModel (`.model`, `.config`, `.eos_id`), see inters_jax.models.loading.
-      max_new_tokens: an answer ends here when no EOS ended it before; such answers are counted as truncated.
+      max_new_tokens: an answer ends here when nothing ended it before; such answers are counted as truncated.
       batch_tokens: cache slots of one batch, the memory knob.
       eos_ids: tokens that end an answer; default the tokenizer's EOS and the model's own stop tokens.
+      sampling: how tokens are chosen; default greedy.
+      stop_strings: texts that end an answer; neither they nor what follows them is part of it.
+      vocabulary: decodes for the stop strings (a HuggingFaceVocabulary or a tokenizers.Tokenizer); default
+        the tokenizer of `loaded`.
     """
 
     def __init__(
@@ -54,81 +71,54 @@ class Generator:
         max_new_tokens: int = 256,
         batch_tokens: int = 16384,
         eos_ids: Sequence[int] | None = None,
+        sampling: Sampling | None = None,
+        stop_strings: Sequence[str] = (),
+        vocabulary: Any = None,
     ):
         if max_new_tokens < 1:
             raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
         ends = [loaded.eos_id, *loaded.config.stop_ids] if eos_ids is None else list(eos_ids)
-        ends = list(dict.fromkeys(end for end in ends if end is not None))
+        ends = list(dict.fromkeys(int(end) for end in ends if end is not None))
         if not ends:
             raise ValueError("the tokenizer names no end-of-sequence token: pass eos_ids")
         self.config, self.max_new_tokens, self.batch_tokens = loaded.config, max_new_tokens, batch_tokens
+        self.sampling = sampling or Sampling()
+        self.stops: StopStrings | None = None
+        if stop_strings:
+            tokenizer = getattr(loaded, "tokenizer", None) if vocabulary is None else vocabulary
+            given = stop_strings if isinstance(stop_strings, str) else tuple(stop_strings)
+            self.stops = StopStrings(tokenizer, given)  # type: ignore[arg-type]  # a bare text is refused
         self.counts = GenerationCounts()
-        self.shapes: set[tuple[int, int]] = set()
-        stop = np.asarray(ends, np.int32)
-        graph, self._params = nnx.split(loaded.model, nnx.Param)
+        self.shapes: set[tuple[Any, ...]] = set()
+        self._graph, self._params = nnx.split(loaded.model, nnx.Param)
         self._parts, self._place = row_placement(self._params)
-        config, steps, eos = loaded.config, max_new_tokens, int(stop[0])
-        cache_dtype = loaded.model.dtype
-
-        @jax.jit
-        def answer(
-            params: Any, tokens: jax.Array, lengths: jax.Array, limits: jax.Array
-        ) -> tuple[jax.Array, ...]:
-            """tokens [R, P], lengths [R], limits [R] -> new tokens [R, max_new_tokens], their number [R]."""
-            model = nnx.merge(graph, params)
-            rows, width = tokens.shape
-            places = jnp.arange(width)[None, :]
-            positions = jnp.where(places < lengths[:, None], places, -1)
-            cache = KVCache.empty(config, rows, width + steps, cache_dtype)
-            hidden, cache = model.decode(tokens, positions, cache, fresh=True)
-            last = jnp.take_along_axis(hidden, jnp.maximum(lengths - 1, 0)[:, None, None], axis=1)[:, 0]
-            first = jnp.argmax(model.logits(last), axis=-1).astype(jnp.int32)
-
-            def ended(token: jax.Array, count: jax.Array) -> jax.Array:
-                return jnp.isin(token, stop) | (count >= limits)
-
-            out = jnp.full((rows, steps), eos, jnp.int32).at[:, 0].set(first)
-            count = jnp.minimum(1, limits)  # empty rows have the limit 0
-
-            def unfinished(state: tuple[Any, ...]) -> jax.Array:
-                step, _, _, done, _, _ = state
-                return (step < steps) & ~jnp.all(done)
-
-            def advance(state: tuple[Any, ...]) -> tuple[Any, ...]:
-                step, token, out, done, count, cache = state
-                at = jnp.where(done, -1, lengths + step - 1)[:, None]
-                hidden, cache = model.decode(token[:, None], at, cache)
-                token = jnp.argmax(model.logits(hidden[:, 0]), axis=-1).astype(jnp.int32)
-                token = jnp.where(done, eos, token)
-                out = jax.lax.dynamic_update_slice(out, token[:, None], (0, step))
-                count = count + ~done
-                return step + 1, token, out, done | ended(token, count), count, cache
-
-            state = (jnp.int32(1), first, out, ended(first, count), count, cache)
-            _, _, out, _, count, _ = jax.lax.while_loop(unfinished, advance, state)
-            return out, count
-
-        self._answer = answer
-        self._stop = set(stop.tolist())
+        self._dtype = loaded.model.dtype
+        self._ends = tuple(ends)
+        self._begin, self._advance = _decoding(
+            self._graph, self._dtype, max_new_tokens, self._ends, self.sampling
+        )
+        self._search = beam.program(self._graph, self._dtype, max_new_tokens, self._ends, self.sampling)
+        self._choose = constrained.program(self._graph, self._dtype)
 
     @property
     def compilations(self) -> int:
-        """Array shapes compiled so far: at most three row counts per prompt length of the ladder."""
+        """Array shapes compiled so far: at most three row counts per prompt length of the ladder, and per
+        kind of call and size class of the candidates."""
         return len(self.shapes)
 
-    def generate(
-        self, prompts: Sequence[Sequence[int]], progress: Callable[[int], None] | None = None
-    ) -> list[list[int]]:
+    def generate(self, prompts: Sequence[Tokens], progress: Progress | None = None) -> list[list[int]]:
         """New tokens of each prompt, in the order of the prompts, with the EOS that ended them (if one
         did)."""
         for number, prompt in enumerate(prompts):
             self._check(number, prompt)
         answers: list[list[int]] = [[] for _ in prompts]
         sizes = [len(prompt) for prompt in prompts]
-        batches = length_batches(sizes, self.batch_tokens, extra=self.max_new_tokens, parts=self._parts)
-        waiting: tuple[LengthBatch, tuple[jax.Array, ...]] | None = None
+        keys = prompt_keys(prompts, self.sampling.seed)
+        tokens = self.batch_tokens // self.sampling.beams
+        batches = length_batches(sizes, tokens, extra=self.max_new_tokens, parts=self._parts)
+        waiting: tuple[LengthBatch, tuple[jax.Array, jax.Array]] | None = None
         for batch in [*batches, None]:  # one batch is computed while the one before it is read
-            running = None if batch is None else (batch, self._run(batch, prompts))
+            running = None if batch is None else (batch, self._run(batch, prompts, keys))
             if waiting is not None:
                 self._collect(*waiting, answers)
                 if progress:
@@ -136,40 +126,203 @@ class Generator:
             waiting = running
         return answers
 
-    def _run(self, batch: LengthBatch, prompts: Sequence[Sequence[int]]) -> tuple[jax.Array, ...]:
-        tokens = np.zeros((batch.rows, batch.length), np.int32)
-        lengths, limits = np.zeros(batch.rows, np.int32), np.zeros(batch.rows, np.int32)
-        for row, index in enumerate(batch.indices):
-            prompt = prompts[index]
-            tokens[row, : len(prompt)] = prompt
-            lengths[row] = len(prompt)
-            limits[row] = self._limit(len(prompt))
-        self.shapes.add((batch.rows, batch.length))
-        return self._answer(self._params, *map(self._place, (tokens, lengths, limits)))
+    def permutations(
+        self,
+        prompts: Sequence[Tokens],
+        items: Sequence[Tokens] | Sequence[Sequence[Tokens]],
+        separator: Tokens,
+        progress: Progress | None = None,
+    ) -> list[list[int]]:
+        """The order in which the model names the items of each prompt: always a permutation.
 
-    def _collect(self, batch: LengthBatch, arrays: tuple[jax.Array, ...], answers: list[list[int]]) -> None:
+        Every token is the most probable one among those that continue an item not yet named; the separator
+        between two items is given. Equal to restricting a greedy generation token by token.
+
+        Args:
+          prompts: token sequences.
+          items: the identifiers as tokens, such as those of "[1]" and "[2]": one list of items for all
+            prompts, or one list per prompt. No item may be the beginning of another one.
+          separator: the tokens between two items; may be empty.
+
+        Returns:
+          For each prompt the numbers of its items, the one named first at the front.
+        """
+        given = constrained.per_prompt(items, len(prompts))
+        tables = constrained.tables(given, self.config.vocab_size)
+        return self._constrained(prompts, tables, separator, None, progress)
+
+    def choose(
+        self,
+        prompts: Sequence[Tokens],
+        continuations: Sequence[Tokens] | Sequence[Sequence[Tokens]],
+        progress: Progress | None = None,
+    ) -> list[int]:
+        """The number of the continuation that a greedy generation allowed to say nothing else arrives at.
+
+        Args:
+          prompts: token sequences.
+          continuations: one list for all prompts, or one list per prompt. None may be the beginning of
+            another one; where one is, end each with the EOS.
+        """
+        given = constrained.per_prompt(continuations, len(prompts))
+        tables = constrained.tables(given, self.config.vocab_size)
+        return [order[0] for order in self._constrained(prompts, tables, (), 1, progress)]
+
+    def _run(
+        self, batch: LengthBatch, prompts: Sequence[Tokens], keys: np.ndarray
+    ) -> tuple[jax.Array, jax.Array]:
+        """New tokens [R, max_new_tokens] of one batch and their number [R], still on the device."""
+        tokens, lengths = padded(batch, prompts)
+        limits, own = np.zeros(batch.rows, np.int32), np.zeros((batch.rows, 2), np.uint32)
+        limits[: len(batch.indices)] = [self._limit(len(prompts[index])) for index in batch.indices]
+        own[: len(batch.indices)] = keys[list(batch.indices)]
+        self.shapes.add((batch.rows, batch.length))
+        tokens, lengths, limits, own = map(self._place, (tokens, lengths, limits, own))
+        if self.sampling.beams > 1:
+            return self._search(self._params, tokens, lengths, limits)
+        state = self._begin(self._params, tokens, lengths, limits, own)
+        chunk = self.max_new_tokens if self.stops is None else STOP_CHUNK
+        until = 1
+        while until < self.max_new_tokens:
+            until = min(until + chunk, self.max_new_tokens)
+            state = self._advance(self._params, state, lengths, limits, own, jnp.int32(until))
+            if self.stops is None:
+                continue
+            out, count, done = (np.asarray(state[name]) for name in ("out", "count", "done"))
+            found = [
+                done[row] or (row < len(batch.indices) and self.stops.found(out[row, : count[row]]))
+                for row in range(batch.rows)
+            ]
+            if all(found):
+                break
+            state |= {"done": self._place(np.asarray(found))}
+        return state["out"], state["count"]
+
+    def _collect(
+        self, batch: LengthBatch, arrays: tuple[jax.Array, jax.Array], answers: list[list[int]]
+    ) -> None:
         out, counts = (np.asarray(array) for array in arrays)
         for row, index in enumerate(batch.indices):
-            answers[index] = out[row, : counts[row]].tolist()
+            answer: list[int] = out[row, : counts[row]].tolist()
+            ended = answer[-1] in self._ends
+            cut = None if self.stops is None else self.stops.cut(answer)
+            answers[index] = answer if cut is None else cut
             self.counts.prompts += 1
-            self.counts.generated_tokens += int(counts[row])
-            self.counts.truncated += answers[index][-1] not in self._stop
+            self.counts.generated_tokens += len(answers[index])
+            self.counts.truncated += not ended and cut is None
+
+    def _constrained(
+        self,
+        prompts: Sequence[Tokens],
+        tables: Sequence[constrained.Table],
+        separator: Tokens,
+        named: int | None,
+        progress: Progress | None,
+    ) -> list[list[int]]:
+        """The first `named` items (None: all) of each prompt in the order of the model."""
+        orders: list[list[int]] = [[] for _ in prompts]
+        if not prompts:
+            return orders
+        for number, (prompt, table) in enumerate(zip(prompts, tables, strict=True)):
+            self._check(number, prompt, table.fed(len(separator), named))
+        shape = constrained.common_shape(tables)
+        extra = power_of_two(max(table.fed(len(separator), named) for table in tables), smallest=8)
+        sizes = [len(prompt) for prompt in prompts]
+        for batch in length_batches(sizes, self.batch_tokens, extra=extra, parts=self._parts):
+            tokens, lengths = padded(batch, prompts)
+            own = [tables[index] for index in batch.indices]
+            arrays = constrained.arrays(own, batch.rows, shape, named)
+            self.shapes.add(("constrained", batch.rows, batch.length, extra, *shape, len(separator)))
+            found = self._choose(
+                self._params,
+                *map(self._place, (tokens, lengths, *arrays)),
+                np.asarray(separator, np.int32),
+                extra=extra,
+            )
+            for row, index in enumerate(batch.indices):
+                orders[index] = constrained.completed(np.asarray(found)[row], tables[index], named)
+            if progress:
+                progress(len(batch.indices))
+        return orders
 
     def _limit(self, length: int) -> int:
         """New tokens that a prompt of this length may get: the model knows no position beyond
         max_position."""
         return min(self.max_new_tokens, self.config.max_position - length)
 
-    def _check(self, number: int, prompt: Sequence[int]) -> None:
+    def _check(self, number: int, prompt: Tokens, needed: int = 1) -> None:
         if len(prompt) == 0:
             raise ValueError(f"prompt {number} is empty")
-        if self._limit(len(prompt)) < 1:
+        if len(prompt) + needed > self.config.max_position:
+            what = "nothing can be generated" if needed == 1 else f"its answer may take {needed} more"
             raise ValueError(
                 f"prompt {number} has {len(prompt)} tokens, the model knows {self.config.max_position} "
-                "positions: nothing can be generated; shorten it as seqio_tasks.encoding does"
+                f"positions: {what}; shorten it as seqio_tasks.encoding does"
             )
         if min(prompt) < 0 or max(prompt) >= self.config.vocab_size:
             raise ValueError(
                 f"prompt {number} holds tokens {min(prompt)}..{max(prompt)}, the model knows "
                 f"0..{self.config.vocab_size - 1}; is this the tokenizer that the model was trained with?"
             )
+
+
+def _decoding(
+    graph: Any, dtype: Any, steps: int, ends: tuple[int, ...], sampling: Sampling
+) -> tuple[Callable[..., dict[str, Any]], Callable[..., dict[str, Any]]]:
+    """The two programs of a generation: the prompts with their first new tokens, and the tokens after."""
+    stop, eos = np.asarray(ends, np.int32), ends[0]
+
+    def ended(token: jax.Array, count: jax.Array, limits: jax.Array) -> jax.Array:
+        return jnp.isin(token, stop) | (count >= limits)
+
+    @jax.jit
+    def begin(
+        params: Any, tokens: jax.Array, lengths: jax.Array, limits: jax.Array, keys: jax.Array
+    ) -> dict[str, Any]:
+        """tokens [R, P], lengths [R], limits [R] (0: an empty row), keys [R, 2]."""
+        logits, cache = prefill(nnx.merge(graph, params), tokens, lengths, steps, dtype)
+        first = draw(logits, keys, 0, sampling)
+        count = jnp.minimum(1, limits)
+        return {
+            "step": jnp.int32(1),
+            "token": first,
+            "out": jnp.full((tokens.shape[0], steps), eos, jnp.int32).at[:, 0].set(first),
+            "done": ended(first, count, limits),
+            "count": count,
+            "cache": cache,
+        }
+
+    @functools.partial(jax.jit, donate_argnums=1)
+    def advance(
+        params: Any,
+        state: dict[str, Any],
+        lengths: jax.Array,
+        limits: jax.Array,
+        keys: jax.Array,
+        until: jax.Array,
+    ) -> dict[str, Any]:
+        """Goes on until step `until`, or until every row has ended."""
+        model = nnx.merge(graph, params)
+
+        def unfinished(state: dict[str, Any]) -> jax.Array:
+            return (state["step"] < until) & ~jnp.all(state["done"])
+
+        def one(state: dict[str, Any]) -> dict[str, Any]:
+            step, done = state["step"], state["done"]
+            at = jnp.where(done, -1, lengths + step - 1)[:, None]
+            hidden, cache = model.decode(state["token"][:, None], at, state["cache"])
+            token = draw(model.logits(hidden[:, 0]), keys, step, sampling)
+            token = jnp.where(done, eos, token)
+            count = state["count"] + ~done
+            return {
+                "step": step + 1,
+                "token": token,
+                "out": jax.lax.dynamic_update_slice(state["out"], token[:, None], (0, step)),
+                "done": done | ended(token, count, limits),
+                "count": count,
+                "cache": cache,
+            }
+
+        return jax.lax.while_loop(unfinished, one, state)
+
+    return begin, advance

@@ -33,15 +33,28 @@ def parse_items(text: str) -> list[str]:
     >>> parse_items("1. Ann\\n2.\\n3. in May")
     ['Ann', '', 'in May']
     """
-    found = list(_MARKER.finditer(text + "\n"))
-    markers = _chain([match for match in found if not text[: match.start()].rpartition("\n")[2].strip()])
-    if len(markers) < 2:
-        markers = _chain(found)
+    markers = _markers(text)
     if not markers:
         lines = (line.strip().lstrip("-*•").strip() for line in text.splitlines())
         return [line for line in lines if line]
     ends = [match.start() for match in markers[1:]] + [len(text)]
     return [text[match.end() : end].strip() for match, end in zip(markers, ends, strict=True)]
+
+
+def has_markers(text: str) -> bool:
+    """Whether any numbered item begins in a text.
+
+    >>> has_markers("(1) red"), has_markers("red\\nblue")
+    (True, False)
+    """
+    return bool(_markers(text))
+
+
+def _markers(text: str) -> list[re.Match[str]]:
+    """The markers 1, 2, 3 ... of a text: those that begin lines, if there are two, else those anywhere."""
+    found = list(_MARKER.finditer(text + "\n"))
+    markers = _chain([match for match in found if not text[: match.start()].rpartition("\n")[2].strip()])
+    return markers if len(markers) > 1 else _chain(found)
 
 
 def _chain(matches: Iterable[re.Match[str]]) -> list[re.Match[str]]:

@@ -23,8 +23,8 @@ from seqio_tasks.metrics.ranking import Qrels, evaluate_run
 
 Target = Mapping[str, Any]
 
-_BLEU = {"bleu_1": 1, "bleu_2": 2, "bleu": 4}
-_ROUGE = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL", "rouge_lsum": "rougeLsum"}
+BLEU = {"bleu_1": 1, "bleu_2": 2, "bleu": 4}
+ROUGE = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL", "rouge_lsum": "rougeLsum"}
 _ANSWERS = ("exact_match", "f1")
 _TRIVIA = ("trivia_exact_match", "trivia_f1")
 _QUAC = ("quac_f1", "quac_heq_q")
@@ -33,7 +33,7 @@ _MULTI_LABEL = ("precision_at_1",)
 _LISTS = ("set_precision", "set_recall", "set_f1")
 _TURNS = ("turn_exact_match", "turn_f1")
 GENERATION = (
-    *_BLEU, *_ROUGE, *_ANSWERS, *_TRIVIA, *_QUAC, *_LABELS, *_MULTI_LABEL, *_LISTS, *_TURNS
+    *BLEU, *ROUGE, *_ANSWERS, *_TRIVIA, *_QUAC, *_LABELS, *_MULTI_LABEL, *_LISTS, *_TURNS
 )  # fmt: skip
 
 
@@ -66,11 +66,11 @@ def generation_scores(
     found: dict[str, float] = {}
     result: dict[str, float] = {}
     for name in names:
-        if name in _BLEU:
-            found[name] = text.bleu(references, predictions, max_order=_BLEU[name])
-    if wanted := [_ROUGE[name] for name in names if name in _ROUGE]:
+        if name in BLEU:
+            found[name] = text.bleu(references, predictions, max_order=BLEU[name])
+    if wanted := [ROUGE[name] for name in names if name in ROUGE]:
         scores = text.rouge(references, predictions, wanted)
-        found |= {name: scores[_ROUGE[name]] for name in names if name in _ROUGE}
+        found |= {name: scores[ROUGE[name]] for name in names if name in ROUGE}
     if any(name in _ANSWERS for name in names):
         found |= answers.squad(references, predictions)
     if any(name in _TRIVIA for name in names):

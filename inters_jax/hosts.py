@@ -76,7 +76,8 @@ def join_hosts(
         where = f" at {address}" if address else ""
         raise HostError(
             f"the hosts of the run did not find each other{where} within {start_timeout} s: "
-            f"{_first_line(error)}; start the same command on every host, with its own PROCESS_ID and one COORDINATOR_ADDRESS"
+            f"{_first_line(error)}; start the same command on every host, with its own PROCESS_ID and one "
+            "COORDINATOR_ADDRESS"
         ) from error
     return jax.process_count()
 

@@ -72,6 +72,9 @@ def train(
     max_logits: int = loss.MAX_LOGITS,
     checkpoint_every: int = 500,
     keep_checkpoints: int = 2,
+    keep_every: int | None = None,
+    keep_best: str | None = None,
+    skip_non_finite: int = 5,
     log_every: int = 10,
     tensorboard: bool = True,
 ) -> dict[str, Any]:
@@ -100,6 +103,11 @@ def train(
         max_logits: logits that may exist at once on a device; more are computed in chunks.
         checkpoint_every: steps between checkpoints.
         keep_checkpoints: how many of the newest stay (step 0 of a random start stays as well).
+        keep_every: checkpoints of multiples of this many steps stay for good; None: no such rule.
+        keep_best: "min:METRIC" or "max:METRIC", such as "min:loss": the best checkpoint stays; None: no such
+            rule.
+        skip_non_finite: steps whose loss or gradient is not finite are skipped; so many in a row end the run
+            (0: already the first).
         log_every: steps between records.
         tensorboard: whether to write event files.
     """
@@ -178,7 +186,14 @@ def train(
         "dtype": dtype,
         "microbatches": microbatches,
     }
-    checkpoints = Checkpoints(run, identity, keep=keep_checkpoints, keep_first=random_start)
+    checkpoints = Checkpoints(
+        run,
+        identity,
+        keep=keep_checkpoints,
+        keep_first=random_start,
+        keep_every=keep_every,
+        keep_best=keep_best,
+    )
     writer = None
     try:
         state = checkpoints.restore(program.like) if found else None
@@ -215,6 +230,7 @@ def train(
             total_steps=total,
             checkpoint_every=checkpoint_every,
             log_every=log_every,
+            skip_non_finite=skip_non_finite,
             look_ahead=compile_for,
         )
     finally:

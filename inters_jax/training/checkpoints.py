@@ -4,19 +4,20 @@ data.
     <model_dir>/checkpoints/<step>/
         params/      parameters, float32
         opt_state/   moments and counters of the optimiser
-        run/         a small JSON: model, store, seed, batch shape, step
+        run/         a small JSON: model, store, seed, batch shape, step, metrics
 
 A checkpoint is written beside its place and renamed at the end. What a killed process leaves behind is
 reported and skipped; a checkpoint that cannot be read is moved to ``<model_dir>/damaged_checkpoints`` and
-the one before it is used.
+the one before it is used. `inters_jax.training.keeping` says which checkpoints stay.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 from jax.experimental import multihost_utils
-from orbax.checkpoint import checkpoint_managers
 
+from inters_jax.training import faults
+from inters_jax.training.keeping import Best, Keep
+from inters_jax.training.metrics import jsonable
 from inters_jax.training.step import Parameters, TrainState, path_name
 
 FOLDER = "checkpoints"
@@ -81,22 +84,32 @@ class Checkpoints:
         identity: what the state belongs to; the keys of `MUST_AGREE` and anything else worth recording.
         keep: how many of the newest checkpoints stay.
         keep_first: whether step 0 stays as well, which a random start cannot get back from anywhere else.
+        keep_every: checkpoints of multiples of this many steps stay for good.
+        keep_best: ``min:METRIC`` or ``max:METRIC``: the best by a metric that was given to `save` stays.
     """
 
     def __init__(
-        self, model_dir: str | Path, identity: Mapping[str, Any], *, keep: int = 2, keep_first: bool = False
+        self,
+        model_dir: str | Path,
+        identity: Mapping[str, Any],
+        *,
+        keep: int = 2,
+        keep_first: bool = False,
+        keep_every: int | None = None,
+        keep_best: str | None = None,
     ) -> None:
+        best = Best.parse(keep_best) if keep_best else None
+        self.keep = Keep(keep, keep_every, best, keep_first, self.metrics)
+        self._metrics: dict[int, Mapping[str, Any]] = {}
+        self._failed = False
         self.model_dir = Path(model_dir).absolute()
         self.identity = dict(identity)
         self.folder = self.model_dir / FOLDER
         self._report_unfinished()
-        policies: list[Any] = [checkpoint_managers.LatestN(n=keep)]
-        if keep_first:
-            policies.append(checkpoint_managers.CustomSteps([0]))
         self._manager = ocp.CheckpointManager(
             self.folder,
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+                preservation_policy=self.keep,
                 cleanup_tmp_directories=True,
                 enable_async_checkpointing=True,
             ),
@@ -109,34 +122,86 @@ class Checkpoints:
             if not path.name.isdigit() and path.is_dir():
                 log.warning("skipping the half-written checkpoint %s: its run was stopped while saving", path)
 
-    def save(self, state: TrainState, *, wait: bool = False) -> int:
+    def save(self, state: TrainState, *, metrics: Mapping[str, Any] | None = None, wait: bool = False) -> int:
         """Save the state under its own step; returns the step.
 
         The arrays are copied before this returns, so the next step may overwrite them; writing goes on
         behind.
+
+        Args:
+            state: what to save.
+            metrics: figures of this state, for `keep_best` and the record; the same on all hosts.
+            wait: whether to return only when the checkpoint is on disk.
         """
         step = int(state.step)
         if step in self._manager.all_steps():
             return step
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                params=ocp.args.StandardSave(_owned(state.params)),
-                opt_state=ocp.args.StandardSave(_owned(_as_dict(state.opt_state))),
-                run=ocp.args.JsonSave(self.identity | {"step": step}),
-            ),
-        )
+        self._metrics[step] = jsonable(dict(metrics or {}))
+        record = self.identity | {"step": step} | ({"metrics": self._metrics[step]} if metrics else {})
+        with self._writing():
+            saved = self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    params=ocp.args.StandardSave(_owned(state.params)),
+                    opt_state=ocp.args.StandardSave(_owned(_as_dict(state.opt_state))),
+                    run=ocp.args.JsonSave(record),
+                ),
+            )
+        if not saved:
+            raise CheckpointError(
+                f"{self.folder}: Orbax refused to save step {step}; it holds {self._manager.all_steps()}"
+            )
         if wait:
             self.wait()
         return step
 
+    def metrics(self, step: int) -> Mapping[str, Any]:
+        """The metrics saved with a checkpoint; none when there are none."""
+        if step not in self._metrics:
+            try:
+                self._metrics[step] = run_record(self.model_dir, step).get("metrics", {})
+            except CheckpointError:  # restore() says so where it matters
+                self._metrics[step] = {}
+        return self._metrics[step]
+
+    def best(self) -> tuple[int, float] | None:
+        """(step, metric) of the best checkpoint by `keep_best`; None without one."""
+        return self.keep.best_of(checkpoint_steps(self.model_dir))
+
+    def check(self) -> None:
+        """Raise what went wrong while writing behind, if anything did."""
+        with self._writing():
+            self._manager.check_for_errors()
+
     def wait(self) -> None:
         """Return when everything saved is on disk under its final name."""
-        self._manager.wait_until_finished()
+        with self._writing():
+            self._manager.wait_until_finished()
 
     def close(self) -> None:
         """Finish writing and release the threads."""
-        self._manager.close()
+        try:
+            self._manager.close()
+        except Exception as error:
+            if not self._failed:  # else it has been raised before
+                raise self._explained(error) from error
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._failed = True
+            raise self._explained(error) from error
+
+    def _explained(self, error: Exception) -> Exception:
+        if faults.is_disk_full(error):
+            return faults.disk_full("a checkpoint", self.folder)
+        reason = str(error).strip() or type(error).__name__
+        return CheckpointError(
+            f"{self.folder}: a checkpoint could not be written: {reason[:500]}. The ones before it are "
+            "whole: the same command continues from the newest"
+        )
 
     def restore(self, like: TrainState) -> TrainState | None:
         """The newest readable state, or None when the run has none.

@@ -2,7 +2,10 @@
 
 Steps are dispatched ahead of their results: the figures of a step are read when the next ones are already
 queued, so the devices never wait for the host. Before anything is saved, logged or ended, everything queued
-is read and checked, so no checkpoint holds a state whose loss was not finite.
+is read and checked.
+
+A step whose loss or gradient is not finite changes no parameter (`inters_jax.training.step`). Such steps are
+told, counted and their examples saved; so many in a row as `skip_non_finite` says end the run.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import os
 import signal
 import threading
 from collections import deque
@@ -67,7 +71,7 @@ class StopSignals:
     """Inside the block SIGTERM and SIGINT ask for an orderly stop; a second SIGINT interrupts at once.
 
     With several hosts SIGTERM is left to JAX, whose preemption service agrees with all hosts on the step at
-    which to stop.
+    which to stop; SIGINT is handed on to it.
     """
 
     def __init__(self) -> None:
@@ -89,20 +93,38 @@ class StopSignals:
         if self._received and number == signal.SIGINT:
             raise KeyboardInterrupt
         self._received = signal.Signals(number).name
+        if jax.process_count() > 1:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def received(self, step: int) -> str | None:
         """The signal that asks this step to be the last, the same on every host."""
-        if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step):
-            return "SIGTERM"
+        if jax.process_count() > 1:
+            return "SIGTERM" if multihost_utils.reached_preemption_sync_point(step) else None
         return self._received
 
 
 class Reader:
-    """Reads the figures of finished steps in order, checks them, and sums up a window."""
+    """Reads the figures of finished steps in order, checks them, and sums up a window.
 
-    def __init__(self, batches: Batches, model_dir: Path) -> None:
+    Args:
+        batches: the data.
+        model_dir: where the reports on steps that are not finite go.
+        skip_non_finite: so many of them in a row are one too many; 0: already the first.
+        tell: called with a line of text on every skipped step.
+    """
+
+    def __init__(
+        self,
+        batches: Batches,
+        model_dir: Path,
+        skip_non_finite: int = 0,
+        tell: Callable[[str], None] = lambda line: None,
+    ) -> None:
         self._batches = batches
         self._model_dir = model_dir
+        self._limit = max(skip_non_finite, 1)
+        self._tell = tell
+        self._in_a_row = self._skipped = 0
         self._queued: deque[tuple[int, StepMetrics]] = deque()
         self.window = Window()
         self._loss = self._targets = self._norm = 0.0
@@ -117,25 +139,44 @@ class Reader:
         while len(self._queued) > leave:
             number, metrics = self._queued.popleft()
             loss, norm, targets = map(float, jax.device_get(metrics[:3]))
-            if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise NonFiniteLoss(self._explain(number, loss, norm, metrics))
             statistics = self._batches.statistics(number)
             self.window.add(statistics)
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                self._skip(self._explain(number, loss, norm, metrics))
+                continue
+            self._in_a_row = 0
             self._loss += loss * targets
             self._targets += targets
             self._norm += norm
             self._steps += 1
 
     def close(self) -> dict[str, Any]:
-        """Mean loss per target token, mean gradient norm and the rates since the last call."""
+        """Mean loss per target token, mean gradient norm and the rates since the last call.
+
+        Skipped steps are in no mean; when there is nothing else, the means are not a number.
+        """
+        learned = self._steps > 0
         record = {
-            "loss": self._loss / max(self._targets, 1.0),
-            "grad_norm": self._norm / max(self._steps, 1),
+            "loss": self._loss / max(self._targets, 1.0) if learned else math.nan,
+            "grad_norm": self._norm / self._steps if learned else math.nan,
+            "skipped_steps": self._skipped,
             **self.window.close(),
         }
         self._loss = self._targets = self._norm = 0.0
-        self._steps = 0
+        self._steps = self._skipped = 0
         return record
+
+    def _skip(self, explanation: str) -> None:
+        self._in_a_row += 1
+        self._skipped += 1
+        if self._in_a_row < self._limit:
+            self._tell(f"skipped {explanation}")
+            return
+        many = f"{self._in_a_row} steps in a row were not finite; the last: " if self._limit > 1 else ""
+        raise NonFiniteLoss(
+            f"{many}{explanation}. No checkpoint holds anything of it; look at these examples, or lower "
+            "LEARNING_RATE"
+        )
 
     def _explain(self, number: int, loss: float, norm: float, metrics: StepMetrics) -> str:
         """Write the examples of the batch to a file and say what happened."""
@@ -163,8 +204,7 @@ class Reader:
         more = f" and {len(suspects) - 10} more" if len(suspects) > 10 else ""
         return (
             f"step {number + 1}: loss {loss}, gradient norm {norm}; {where}. "
-            f"Examples: {', '.join(suspects[:10])}{more} (all in {file}). "
-            "The newest checkpoint is from before this step; look at these examples, or lower LEARNING_RATE"
+            f"Examples: {', '.join(suspects[:10])}{more} (all in {file})"
         )
 
 
@@ -182,6 +222,7 @@ def run_training(
     total_steps: int,
     checkpoint_every: int,
     log_every: int,
+    skip_non_finite: int = 0,
     look_ahead: Callable[[int], object] = lambda number: None,
 ) -> Outcome:
     """Train from the step of `state` to `total_steps`, or until a signal asks to stop.
@@ -199,10 +240,12 @@ def run_training(
         total_steps: length of the whole run.
         checkpoint_every: steps between checkpoints.
         log_every: steps between records.
+        skip_non_finite: so many steps in a row that are not finite end the run; 0: already the first.
         look_ahead: called with the number of a batch `LOOK_AHEAD` steps before its turn, to compile for it.
     """
     start = int(state.step)
-    reader = Reader(batches, model_dir)
+    reader = Reader(batches, model_dir, skip_non_finite, progress.line)
+    keep = checkpoints.keep
     record: dict[str, Any] = {}
     extra: dict[str, float] = {}  # what only the first record says
     step, stopped_by = start, None
@@ -215,8 +258,9 @@ def run_training(
             step += 1
             stopped_by = signals.received(step)
             last = step >= total_steps or stopped_by is not None
-            saves = last or step % checkpoint_every == 0
-            logs = last or step % log_every == 0
+            saves = last or step % checkpoint_every == 0 or bool(keep.every and step % keep.every == 0)
+            # A checkpoint that is to be compared needs figures of its own.
+            logs = last or step % log_every == 0 or (saves and keep.best is not None)
             reader.read(leave=0 if saves or logs or step == start + 1 else AHEAD)
             progress.step()
             if step == start + 1:
@@ -231,10 +275,11 @@ def run_training(
                 if writer is not None:
                     writer.write(step, record | extra)
                 extra.clear()
+                checkpoints.check()
             elif step == start + 1:
                 reader.window.restart_clock()  # compilation is no part of the pace of the steps that follow
             if saves:
-                checkpoints.save(state)
+                checkpoints.save(state, metrics=record if logs else None)
             if last:
                 break
     checkpoints.wait()

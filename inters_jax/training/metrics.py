@@ -7,12 +7,15 @@ work for the machine and nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from inters_jax.training import faults
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -90,6 +93,7 @@ class MetricWriter:
         self._resume_step = resume_step
         self._tensorboard = tensorboard
         self._events: Any = None
+        self._failed = False  # then what could not be written has been told
 
     def _forget_after(self, step: int) -> None:
         if not self.file.exists():
@@ -104,12 +108,18 @@ class MetricWriter:
     def write(self, step: int, record: Mapping[str, Any]) -> None:
         """One line, on disk when this returns; nested numbers get slash-joined names in TensorBoard."""
         line = {"step": step, **{name: jsonable(value) for name, value in record.items()}}
-        self._stream.write(json.dumps(line, allow_nan=False) + "\n")
-        self._stream.flush()
-        if self._tensorboard:
-            self._events = self._events or self._open_events()
-            for name, value in _scalars(record):
-                self._events.add_scalar(name, value, step)
+        try:
+            self._stream.write(json.dumps(line, allow_nan=False) + "\n")
+            self._stream.flush()
+            if self._tensorboard:
+                self._events = self._events or self._open_events()
+                for name, value in _scalars(record):
+                    self._events.add_scalar(name, value, step)
+        except OSError as error:
+            self._failed = True
+            if faults.is_disk_full(error):
+                raise faults.disk_full(str(self.file.name), self.file.parent) from error
+            raise
 
     def _open_events(self) -> Any:
         # Not before the first record: tensorboardX imports torch where it finds it, which takes a second.
@@ -120,9 +130,10 @@ class MetricWriter:
 
     def close(self) -> None:
         """Flush and close the files."""
-        self._stream.close()
-        if self._events is not None:
-            self._events.close()
+        with contextlib.suppress(OSError) if self._failed else contextlib.nullcontext():
+            self._stream.close()
+            if self._events is not None:
+                self._events.close()
 
 
 def _step_of(line: str) -> float:

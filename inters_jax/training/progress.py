@@ -94,6 +94,8 @@ class Progress:
             "tok/s": short_number(record["tokens_per_second"]),
             "density": f"{record['density']:.1%}",
         }
+        if record.get("skipped_steps"):
+            figures["skipped"] = str(record["skipped_steps"])
         self._bar.set_postfix(figures, refresh=False)
         told = "  ".join(f"{name} {value}" for name, value in figures.items())
         pace = f"{record['seconds_per_step']:.3g} s/step"

@@ -33,7 +33,9 @@ from inters_jax.inference.generate import Generator
 from inters_jax.inference.score import Scorer
 
 # What metric functions return beside measures.
-COUNTS = frozenset({"examples", "tied", "unparsed", "queries", "queries_missing", "documents"})
+COUNTS = frozenset(
+    {"examples", "tied", "unparsed", "low_agreement", "queries", "queries_missing", "documents"}
+)
 
 
 @dataclass

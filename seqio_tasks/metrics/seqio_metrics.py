@@ -107,6 +107,8 @@ def choice_scores(
 
     scores: float [rows]. Among equal scores the first label of the set is taken; such examples are counted.
     multi_label: "gold" lists every label that holds; precision_at_1 is computed instead.
+    accuracy_norm and precision_at_1_norm are those of the greatest log-likelihood per byte of the label: a
+    sum is the smaller the longer the label is.
     """
     values = _scores(targets, scores)
     by_example: dict[str, dict[str, float]] = {}
@@ -117,7 +119,8 @@ def choice_scores(
             raise ValueError(f"{target['example_id']}: label {target['choice']!r} is scored twice")
         own[target["choice"]] = value
         gold[target["example_id"]] = target["gold"]
-    predicted = []
+    predicted, by_length = [], []
+    lengths = {label: len(label.encode()) for label in label_set}
     tied = 0
     for example_id, own in by_example.items():
         if missing := [label for label in label_set if label not in own]:
@@ -126,13 +129,17 @@ def choice_scores(
         leaders = [label for label in label_set if own[label] == best]
         tied += len(leaders) > 1
         predicted.append(leaders[0])
+        per_byte = {label: own[label] / lengths[label] for label in label_set}
+        by_length.append(max(per_byte, key=per_byte.__getitem__))
     counts = {"examples": float(len(gold)), "tied": float(tied)}
     if multi_label:
         holding = [labels.split_labels(text) for text in gold.values()]
         found = labels.precision_at_1(holding, predicted, label_set)
-        return {name: found[name] for name in _MULTI_LABEL} | counts
+        normed = labels.precision_at_1(holding, by_length, label_set)["precision_at_1"]
+        return {name: found[name] for name in _MULTI_LABEL} | {"precision_at_1_norm": normed} | counts
     found = labels.classification(list(gold.values()), predicted, label_set)
-    return {name: found[name] for name in _LABELS} | counts
+    normed = labels.classification(list(gold.values()), by_length, label_set)["accuracy"]
+    return {name: found[name] for name in _LABELS} | {"accuracy_norm": normed} | counts
 
 
 def rerank_metric(

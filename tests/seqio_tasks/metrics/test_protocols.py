@@ -1,4 +1,4 @@
-"""Both protocols from saved records: the page's examples, the tasks' own metrics, the released definitions."""
+"""Both protocols from saved records: the page's examples, the tasks' own metrics, the released rules."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_protocols_by_name() -> None:
 _tokens = st.lists(st.sampled_from(["a", "b", "c", "d", "e"]), max_size=7)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     st.lists(st.tuples(st.lists(_tokens, min_size=1, max_size=3), _tokens), min_size=1, max_size=4),
     st.sampled_from([1, 2]),
@@ -84,7 +84,7 @@ _text = st.lists(st.sampled_from(["The", "cat", "1.", "(2)", "3.", "mat.", "\n",
 _texts = _text.map(" ".join)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(st.tuples(st.lists(_texts, min_size=1, max_size=3), _texts), min_size=1, max_size=4))
 def test_without_switches_text_scores_are_the_standard_ones(items: list) -> None:
     """Every function of the protocol by its own code, not by the short way that `score` takes."""
@@ -118,7 +118,7 @@ _runs = st.dictionaries(
 _MEASURES = (*paper_ranking.MEASURES, "AP", "nDCG", "Judged@3")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(_qrels, _runs)
 def test_without_switches_ranking_scores_are_the_standard_ones(qrels: dict, run: dict) -> None:
     expected = evaluate_run(qrels, run, _MEASURES).means
@@ -148,7 +148,7 @@ def released(qrels: dict, run: dict, cutoff: int) -> dict[str, float]:
     return {"RR": np.mean(mrr or [0.0]), "R": np.mean(recall or [0.0]), "nDCG": np.mean(ndcg or [np.nan])}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(_qrels, _runs)
 def test_the_paper_protocol_of_rankings_by_its_definition(qrels: dict, run: dict) -> None:
     if not set(qrels) & set(run):

@@ -68,7 +68,7 @@ def test_equal_to_trec_eval_on_tied_missing_graded_and_negative(qrels: dict, run
         assert result.means[ours] == pytest.approx(total(list(result.per_query[ours].values())), abs=1e-12)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(_qrels, _runs, st.integers(1, 3))
 def test_bpref_equals_trec_eval(qrels: dict, run: dict, level: int) -> None:
     """Negative grades are no judgments for bpref: the reference does not get them."""

@@ -97,9 +97,11 @@ def test_the_label_with_the_greatest_score_is_the_prediction() -> None:
         choice("2", "no", "yes"),
         choice("2", "yes", "yes"),
     ]
-    assert metric(rows, [-1.0, -0.5, -2.0, -2.0]) == {
-        "accuracy": 100.0, "macro_f1": 100.0, "weighted_f1": 100.0, "examples": 2.0, "tied": 1.0,
+    assert metric(rows, [-1.1, -1.0, -2.0, -2.0]) == {
+        "accuracy": 100.0, "macro_f1": 100.0, "weighted_f1": 100.0, "accuracy_norm": 50.0, "examples": 2.0,
+        "tied": 1.0,
     }  # fmt: skip
+    # Per byte of the label: -1.1 / 3 against -1.0 / 2, yes is wrong; -2.0 / 3 against -2.0 / 2, yes is right.
     assert metric(rows, (np.asarray([0.0, -1.0, 0.0, -1.0]), {"aux": 1}))["accuracy"] == 0.0
 
 
@@ -107,7 +109,7 @@ def test_one_of_several_right_labels_is_enough() -> None:
     metric = choice_metric(("ask", "thank", "other"), multi_label=True)
     rows = [choice(f"{i}", label, "ask, thank") for i in range(2) for label in ("ask", "thank", "other")]
     assert metric(rows, [-2.0, -1.0, -3.0, -2.0, -2.0, -1.0]) == {
-        "precision_at_1": 50.0, "examples": 2.0, "tied": 0.0,
+        "precision_at_1": 50.0, "precision_at_1_norm": 50.0, "examples": 2.0, "tied": 0.0,
     }  # fmt: skip
     generated = generation_metric(("precision_at_1",), ("ask", "thank", "other"))
     targets = [target("ask, thank"), target("ask, thank"), target("other"), target("other")]

@@ -115,7 +115,7 @@ def without(items: list, index: int) -> list:
 _answers = st.lists(st.sampled_from(["red", "kite", "the", "on", "May", "4."]), max_size=3).map(" ".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(_answers, min_size=1, max_size=5), _answers)
 def test_coqa_leaves_one_annotator_out(references: list, prediction: str) -> None:
     """The loop of the official definition: for each annotator the best of the others, then the mean."""
@@ -130,7 +130,7 @@ def test_coqa_leaves_one_annotator_out(references: list, prediction: str) -> Non
 _spans = st.one_of(st.just("unanswerable"), _answers.filter(lambda text: answers.words(text) != ""))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(st.tuples(st.lists(_spans, min_size=1, max_size=5), _spans), min_size=1, max_size=4))
 def test_quac_by_the_loop_of_its_definition(items: list) -> None:
     scores, reached, dialogues = [], [], {}

@@ -15,10 +15,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
 from inters_jax.inference.cache import KVCache
-from inters_jax.models.attention import attention, cache_attention
+from inters_jax.models.attention import cache_attention
+from inters_jax.models.attention_backends import Attention, choose
 from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.layers import Block, Constrain, Linear
 from inters_jax.models.norms import Norm, param
@@ -46,6 +48,8 @@ class Decoder(nnx.Module):
       constrain: called as `constrain(activation, axis_names)` with names from batch, length, embed, heads,
         kv_heads, head_dim, mlp, vocab; may pin how activations lie on a mesh.
       flatten: multiply activations as [B * L, D]; turn off when the length axis is split over devices.
+      attention: which implementation rows use, a name of `attention_backends.BACKENDS` or what `choose` made.
+      mesh: the devices over which activations are divided, for kernels that the compiler cannot divide.
     """
 
     def __init__(
@@ -58,6 +62,8 @@ class Decoder(nnx.Module):
         remat: str = "none",
         constrain: Constrain | None = None,
         flatten: bool = True,
+        attention: str | Attention = "xla",
+        mesh: Mesh | None = None,
     ) -> None:
         if remat not in REMAT:
             raise ModelError(f"remat {remat!r} is not known; choose one of {', '.join(REMAT)}")
@@ -65,6 +71,7 @@ class Decoder(nnx.Module):
         self.dtype = jnp.dtype(dtype)
         self.remat = remat
         self.constrain = constrain or unconstrained
+        self.attend = choose(attention, mesh=mesh) if isinstance(attention, str) else attention
         shape = (config.vocab_size, config.hidden_size)
         embedding = config.init_std * jax.random.normal(rngs.params(), shape, jnp.float32)
         self.embedding = param(embedding.astype(param_dtype), ("vocab", "embed"))
@@ -112,7 +119,7 @@ class Decoder(nnx.Module):
             layer, sliding = xs
             block = nnx.merge(graphdef, layer)
             query, key, value = block.project(x, self._angles(angles, sliding), self.constrain)
-            attended = attention(
+            attended = self.attend(
                 query, key, value, segment_ids=segment_ids, positions=positions,
                 branch_ids=branch_ids, sliding=sliding, **self._scoring(),
             )  # fmt: skip
@@ -172,7 +179,7 @@ class Decoder(nnx.Module):
             query, key, value = block.project(x, self._angles(angles, sliding), self.constrain)
             cache = cache.write(index, key, value, positions)
             if fresh:
-                attended = attention(
+                attended = self.attend(
                     query, key, value, segment_ids=segment_ids, positions=positions, sliding=sliding,
                     **self._scoring(),
                 )  # fmt: skip

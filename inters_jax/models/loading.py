@@ -81,9 +81,10 @@ def load_model(
       step: the checkpoint of a run; None: the newest.
       seed: of random weights.
       tokenizer: a tokenizer.json or its folder, instead of the model's own.
-      options: further options of `Decoder` (remat, constrain, flatten).
+      options: further options of `Decoder` (remat, constrain, flatten, attention).
     """
-    kinds = {"dtype": jnp.dtype(dtype), "param_dtype": jnp.dtype(param_dtype or dtype), **options}
+    kinds = {"dtype": jnp.dtype(dtype), "param_dtype": jnp.dtype(param_dtype or dtype)}
+    kinds |= {"attention": "auto", "mesh": mesh} | options
     run: Path | None = None
     folder: Path | None = None
     if isinstance(source, DecoderConfig):

@@ -1,0 +1,208 @@
+"""evaluate as people run it: interrupted and continued, streamed, verified, and its page in a browser."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import gin
+import pytest
+import seqio
+
+import seqio_tasks
+from inters_jax import config, evaluate
+from inters_jax.evaluation import verify
+from inters_jax.evaluation.evaluator import Judge, plain_converter
+from inters_jax.evaluation.records import JOURNAL
+from inters_jax.models import huggingface
+from inters_jax.models.config import DecoderConfig
+from inters_jax.models.loading import load_model
+from seqio_tasks.vocabularies import HuggingFaceVocabulary
+
+SAMPLE = Path(seqio_tasks.__file__).parent / "sample"
+RERANK = "inters_fact_retrieval_scifact_rerank"
+CHOICES = "inters_reading_comprehension_boolq_choices"
+TEXT = "inters_query_expansion_gov2"
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    shape = DecoderConfig(
+        vocab_size=4096, hidden_size=32, intermediate_size=48, num_layers=2, num_heads=4, num_kv_heads=2,
+        max_position=2048, init_std=0.2,
+    )  # fmt: skip
+    loaded = load_model(shape, tokenizer=SAMPLE / "tokenizer", seed=3)
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    return huggingface.save(loaded.model, folder, tokenizer=SAMPLE / "tokenizer")
+
+
+@pytest.fixture(autouse=True)
+def restore_settings():
+    with seqio_tasks.settings.override():
+        yield
+
+
+def run(model, out, *arguments):
+    gin.clear_config()
+    options = [f"--gin.MODEL_DIR={model}", f"--gin.OUTPUT_DIR={out}", "--gin.MAX_NEW_TOKENS=4"]
+    config.run_command(evaluate.evaluate, [*options, *arguments])
+    return json.loads((out / "results.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def finished(model, tmp_path_factory):
+    """A finished evaluation of one task of each kind."""
+    with seqio_tasks.settings.override():
+        out = tmp_path_factory.mktemp("finished")
+        result = run(model, out, f"--gin.TASKS={TEXT},{CHOICES},{RERANK}", "--gin.MAX_EXAMPLES=6")
+        return out, result
+
+
+@pytest.fixture(scope="module")
+def shared_judge(model):
+    return Judge(load_model(model), HuggingFaceVocabulary(str(model)), max_new_tokens=4)
+
+
+@pytest.fixture
+def judge(shared_judge, model, monkeypatch):
+    """One judge for all tests, so that its programs are compiled once."""
+    monkeypatch.setattr(shared_judge, "chunk_rows", 16)
+    seqio_tasks.settings.configure(tokenizer=str(model))
+    return shared_judge
+
+
+def test_an_evaluation_killed_between_two_chunks_ends_in_the_same_figures(judge, tmp_path, monkeypatch):
+    whole = judge.run(RERANK, "test", questions=6, folder=tmp_path / "whole")
+    scorer, calls = judge.scorer.label_logits, []
+
+    def dies(prompts, labels, **options):
+        calls.append(len(prompts))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return scorer(prompts, labels, **options)
+
+    monkeypatch.setattr(judge.scorer, "label_logits", dies)
+    with pytest.raises(KeyboardInterrupt):
+        judge.run(RERANK, "test", questions=6, folder=tmp_path / "cut")
+    assert (tmp_path / "cut" / JOURNAL).is_file()
+    again = judge.run(RERANK, "test", questions=6, folder=tmp_path / "cut")
+    assert again.counts["rows taken up"] == 32  # two chunks of sixteen
+    assert again.metrics == whole.metrics and again.run == whole.run
+    assert sum(calls[3:]) == whole.counts["questions"] - 16  # nothing was asked twice
+
+
+def test_a_generation_task_goes_on_behind_its_journal(judge, tmp_path, monkeypatch):
+    judge.chunk_rows = 2
+    whole = judge.run(TEXT, "test", questions=6)
+    generate, calls = judge.generator.generate, []
+
+    def dies(prompts, **options):
+        calls.append(len(prompts))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return generate(prompts, **options)
+
+    monkeypatch.setattr(judge.generator, "generate", dies)
+    with pytest.raises(KeyboardInterrupt):
+        judge.run(TEXT, "test", questions=6, folder=tmp_path)
+    again = judge.run(TEXT, "test", questions=6, folder=tmp_path)
+    assert again.metrics == whole.metrics
+    assert {k: v for k, v in again.counts.items() if k != "rows taken up"} == whole.counts
+
+
+def test_streamed_reranking_gives_what_seqio_evaluator_gives(judge):
+    result = judge.run(RERANK, "test")
+    evaluator = seqio.Evaluator(
+        RERANK, feature_converter=plain_converter(), eval_split="test", async_compute_metrics=False
+    )
+    scores = [record["score"] for record in result.examples]
+    future, _ = evaluator.evaluate(
+        compute_metrics=True, predict_fn=None, score_fn=lambda dataset: list(enumerate(scores))
+    )
+    theirs = future.result()[RERANK]
+    for name, value in result.metrics.items():
+        assert theirs[name] == value
+
+
+def test_chunks_and_batches_change_no_figure(judge, model):
+    other = Judge(load_model(model), HuggingFaceVocabulary(str(model)), max_new_tokens=4, batch_tokens=2048)
+    for task in (TEXT, CHOICES, RERANK):
+        one, two = (j.run(task, "test", questions=6) for j in (judge, other))
+        assert one.metrics == pytest.approx(two.metrics, abs=1e-9)
+        for a, b in zip(one.examples, two.examples, strict=True):
+            assert a.get("prediction") == b.get("prediction")
+            assert a.get("score") == pytest.approx(b.get("score"), abs=1e-4)
+
+
+def test_eight_devices_give_the_figures_of_one(model, tmp_path, finished):
+    """In a process of its own, which has eight simulated devices."""
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "inters_jax.evaluate", f"--gin.MODEL_DIR={model}"]
+    command += [
+        f"--gin.OUTPUT_DIR={tmp_path}",
+        f"--gin.TASKS={TEXT},{CHOICES},{RERANK}",
+        "--gin.MESH=fsdp=-1",
+    ]
+    command += ["--gin.MAX_EXAMPLES=6", "--gin.MAX_NEW_TOKENS=4"]
+    subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300)
+    result = json.loads((tmp_path / "results.json").read_text())
+    assert result["manifest"]["device"].startswith("8 x ")
+    for task, metrics in finished[1]["metrics"].items():
+        assert result["metrics"][task] == pytest.approx(metrics, abs=1e-9)
+
+
+def test_finished_tasks_are_not_judged_again(model, finished, tmp_path, capsys):
+    out = tmp_path / "copy"
+    shutil.copytree(finished[0], out)
+    again = run(model, out, f"--gin.TASKS={TEXT},{CHOICES},{RERANK}", "--gin.MAX_EXAMPLES=6")
+    assert capsys.readouterr().out.count("judged before") == 3
+    assert again["metrics"] == finished[1]["metrics"]
+    with pytest.raises(SystemExit, match="is of another evaluation: max_examples is 6 there and 7 here"):
+        run(model, out, f"--gin.TASKS={TEXT}", "--gin.MAX_EXAMPLES=7")
+
+
+def test_a_result_is_verified_and_every_tampering_refused(finished, tmp_path, capsys):
+    assert verify.verify(finished[0])["figures"] == sum(map(len, finished[1]["metrics"].values()))
+
+    def tampered(file, change):
+        out = tmp_path / file.replace("/", "_")
+        shutil.copytree(finished[0], out)
+        text = (out / file).read_text()
+        assert change(text) != text
+        (out / file).write_text(change(text))
+        with pytest.raises(verify.VerificationError) as caught:
+            verify.verify(out / "results.json")
+        return str(caught.value)
+
+    figure = repr(finished[1]["metrics"][RERANK]["nDCG@10"])
+    assert "nDCG@10 is 0.123" in tampered("results.json", lambda text: text.replace(figure, "0.123"))
+    said = tampered(f"{CHOICES}/predictions.jsonl", lambda text: text.replace('"score": -', '"score": -9'))
+    assert "not the file that this result was made from" in said
+    shutil.copytree(finished[0], tmp_path / "gone")
+    (tmp_path / "gone" / RERANK / "qrels.txt").unlink()
+    assert verify.main([str(tmp_path / "gone" / "results.json")]) == 1
+    assert "qrels.txt: missing" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no browser: chromium or google-chrome is not installed")
+def test_the_page_opens_in_a_browser(finished, tmp_path):
+    page = finished[0] / "report.html"
+    command = [
+        BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+        "--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=3000",
+        f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri(),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    for expected in ("Movement per query", "Worst questions", "Mistral-7B (paper)", "95 % interval", "<svg"):
+        assert expected in done.stdout
+    figure = f"{finished[1]['metrics'][RERANK]['nDCG@10']:.4f}"
+    assert figure in done.stdout
+    for name in ("results.md", "results.csv", "results.tex"):
+        assert figure in (finished[0] / name).read_text()

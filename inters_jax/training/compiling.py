@@ -43,6 +43,7 @@ class CompiledStep:
         rows: rows of the global batch.
         length: positions of a row.
         announce: called with a line of text when a program is being compiled.
+        frozen: shapes of the parameters that are not trained, if there are any; `hold` gives the arrays.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class CompiledStep:
         rows: int,
         length: int,
         announce: Callable[[str], None] = lambda line: None,
+        frozen: Any = None,
     ) -> None:
         self._jitted = jitted
         self._like = like
@@ -61,6 +63,8 @@ class CompiledStep:
         self._rows = rows
         self._length = length
         self._announce = announce
+        self._frozen_like = frozen
+        self._frozen: tuple[Any, ...] = ()
         self._programs: dict[int, Future[Any]] = {}
 
     def start(self, slots: int) -> Future[Any]:
@@ -73,14 +77,19 @@ class CompiledStep:
             def compile_program() -> None:
                 try:
                     batch = abstract_batch(self._mesh, rows=self._rows, length=self._length, slots=slots)
-                    future.set_result(self._jitted.lower(self._like, batch).compile())
+                    frozen = () if self._frozen_like is None else (self._frozen_like,)
+                    future.set_result(self._jitted.lower(self._like, batch, *frozen).compile())
                 except BaseException as error:  # handed to the caller of result()
                     future.set_exception(error)
 
             threading.Thread(target=compile_program, name=f"compile-{slots}", daemon=True).start()
         return self._programs[slots]
 
+    def hold(self, frozen: Any) -> None:
+        """The parameters that every step reads and none changes."""
+        self._frozen = (frozen,)
+
     def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
         """One step; waits for its program when that is not ready."""
         program = self.start(batch[POSITIONS].shape[1]).result()
-        return program(state, {name: batch[name] for name in BATCH_KEYS})
+        return program(state, {name: batch[name] for name in BATCH_KEYS}, *self._frozen)

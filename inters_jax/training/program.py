@@ -16,9 +16,11 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from inters_jax import mesh as meshes
+from inters_jax.models import lora as adapters
+from inters_jax.models.attention_backends import Attention
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import abstract_model, logical_axes
-from inters_jax.training import loss
+from inters_jax.training import loss, trainable
 from inters_jax.training import step as steps
 from inters_jax.training.compiling import CompiledStep, abstract_batch
 from inters_jax.training.optimizer import AdamW, Schedule
@@ -40,6 +42,7 @@ class Program:
     rows: int  # of the global batch
     length: int  # positions of a row
     microbatches: int
+    frozen: Any = None  # shapes, dtypes and shardings of parameters that are not trained; None: all are
 
     def lower(
         self, rows: int | None = None, length: int | None = None, loss_positions: int | None = None
@@ -58,12 +61,18 @@ class Program:
             length=length,
             slots=length if loss_positions is None else loss_positions,
         )
-        return self.step.lower(self.like, batch)
+        return self.step.lower(self.like, batch, *(() if self.frozen is None else (self.frozen,)))
 
     def compiled_step(self, announce: Callable[[str], None] = lambda line: None) -> CompiledStep:
         """The step as the loop calls it: compiled in the background, once per number of loss positions."""
         return CompiledStep(
-            self.step, self.like, self.mesh, rows=self.rows, length=self.length, announce=announce
+            self.step,
+            self.like,
+            self.mesh,
+            rows=self.rows,
+            length=self.length,
+            announce=announce,
+            frozen=self.frozen,
         )
 
 
@@ -79,6 +88,9 @@ def build_program(
     remat: str = "full",
     microbatches: int = 1,
     max_logits: int = loss.MAX_LOGITS,
+    attention: str | Attention = "auto",
+    lora: adapters.LoRA | None = None,
+    noise_seed: int = 0,
     **options: Any,
 ) -> Program:
     """The program of a run on a mesh.
@@ -94,22 +106,35 @@ def build_program(
         remat: what the backward pass computes again: "none", "dots" or "full".
         microbatches: parts into which a batch is cut; the result is the same.
         max_logits: logits that may exist at once on a device.
+        attention: a name of `attention_backends.BACKENDS`, or what `attention_backends.choose` made.
+        lora: train low-rank updates of a frozen base; None: train every parameter.
+        noise_seed: of the dropout of `lora`.
         options: further options of `Decoder`.
     """
+    options |= {
+        "dtype": jnp.dtype(dtype),
+        "param_dtype": jnp.dtype("float32"),
+        "remat": remat,
+        "constrain": meshes.activation_constraint(device_mesh),
+        "flatten": device_mesh.shape["sequence"] == 1,
+        "attention": attention,
+        "mesh": device_mesh,
+    }
     structure = steps.Structure(
-        *abstract_model(
-            config,
-            dtype=jnp.dtype(dtype),
-            param_dtype=jnp.dtype("float32"),
-            remat=remat,
-            constrain=meshes.activation_constraint(device_mesh),
-            flatten=device_mesh.shape["sequence"] == 1,
-            **options,
-        )
+        *(abstract_model(config, **options) if lora is None else adapters.abstract_model(config, lora, **options))
     )
     axes = steps.pure(logical_axes(structure.template))
+    trained, frozen = structure.abstract(), None
+    if lora is not None:
+        trained, shapes = trainable.split(trained)
+        axes, frozen_axes = trainable.split(axes)
+        frozen = jax.tree.map(
+            lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+            shapes,
+            meshes.parameter_shardings(device_mesh, frozen_axes, shapes),
+        )
     transformation, schedule = optimizer.build(total_steps, axes)
-    shardings = steps.state_shardings(device_mesh, axes, structure.abstract(), transformation)
+    shardings = steps.state_shardings(device_mesh, axes, trained, transformation)
     return Program(
         config=config,
         mesh=device_mesh,
@@ -118,7 +143,7 @@ def build_program(
         transformation=transformation,
         schedule=schedule,
         shardings=shardings,
-        like=steps.abstract_state(structure.abstract(), transformation, shardings),
+        like=steps.abstract_state(trained, transformation, shardings),
         step=steps.make_train_step(
             structure,
             transformation,
@@ -127,8 +152,11 @@ def build_program(
             vocabulary=config.vocab_size,
             microbatches=microbatches,
             max_logits=max_logits,
+            frozen=None if frozen is None else jax.tree.map(lambda leaf: leaf.sharding, frozen),
+            noise_seed=noise_seed if lora is not None and lora.dropout > 0 else None,
         ),
         rows=batch_size,
         length=max_length,
         microbatches=microbatches,
+        frozen=frozen,
     )

@@ -19,6 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from inters_jax import mesh as meshes
 from inters_jax.training import loss as losses
+from inters_jax.training import trainable
 
 Parameters = dict[str, Any]
 Batch = Mapping[str, jax.Array]
@@ -192,35 +193,45 @@ def loss_and_gradients(
     vocabulary: int,
     microbatches: int = 1,
     max_logits: int = losses.MAX_LOGITS,
+    frozen: Parameters | None = None,
+    key: jax.Array | None = None,
 ) -> tuple[jax.Array, Parameters, jax.Array]:
     """Mean loss over the global number of target tokens, its gradients, and the summed loss of every row.
 
     With microbatches the gradients of each are added; all are divided by the target tokens of the whole
-    batch, so the result is that of one large batch whatever the number.
+    batch, so the result is that of one large batch whatever the number. `frozen` holds the parameters that
+    have no gradients, `key` is the randomness of dropout.
     """
     total = target_count(batch)
 
-    def scaled(params: Parameters, part: Batch) -> tuple[jax.Array, jax.Array]:
+    def scaled(params: Parameters, part: Batch, number: Any) -> tuple[jax.Array, jax.Array]:
+        if frozen is not None:
+            params = trainable.join(params, frozen)
+        if key is not None:
+            noise = trainable.noise(structure.abstract(), jax.random.fold_in(key, number))
+            params = trainable.join(params, noise)
         row_losses, _ = batch_loss(structure, params, part, mesh, vocabulary, max_logits)
         return jnp.sum(row_losses) / total, row_losses
 
     value_and_grad = jax.value_and_grad(scaled, has_aux=True)
     if microbatches == 1:
-        (loss, row_losses), gradients = value_and_grad(params, batch)
+        (loss, row_losses), gradients = value_and_grad(params, batch, 0)
         return loss, gradients, row_losses
 
     def add(
-        carry: tuple[jax.Array, Parameters], part: Batch
+        carry: tuple[jax.Array, Parameters], numbered: tuple[jax.Array, Batch]
     ) -> tuple[tuple[jax.Array, Parameters], jax.Array]:
+        number, part = numbered
         part = {
             name: jax.lax.with_sharding_constraint(array, meshes.batch_sharding(mesh, name))
             for name, array in part.items()
         }
-        (loss, row_losses), gradients = value_and_grad(params, part)
+        (loss, row_losses), gradients = value_and_grad(params, part, number)
         return (carry[0] + loss, jax.tree.map(jnp.add, carry[1], gradients)), row_losses
 
     start = (jnp.zeros((), jnp.float32), jax.tree.map(jnp.zeros_like, params))
-    (loss, gradients), by_part = jax.lax.scan(add, start, split_microbatches(batch, microbatches))
+    parts = (jnp.arange(microbatches), split_microbatches(batch, microbatches))
+    (loss, gradients), by_part = jax.lax.scan(add, start, parts)
     return loss, gradients, jnp.swapaxes(by_part, 0, 1).reshape(-1)
 
 
@@ -233,16 +244,23 @@ def make_train_step(
     vocabulary: int,
     microbatches: int = 1,
     max_logits: int = losses.MAX_LOGITS,
-) -> Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]:
-    """The jitted step; the state it is given is consumed.
+    frozen: Any = None,
+    noise_seed: int | None = None,
+) -> Callable[..., tuple[TrainState, StepMetrics]]:
+    """The jitted `step(state, batch)`; the state it is given is consumed.
 
     When the loss or a gradient is not finite, parameters and moments stay as they were and the step is
     counted: the data goes on. `loop.Reader` decides how often that may happen.
 
     A batch with another number of loss positions is another program; the loader offers few such numbers.
+
+    With `frozen`, the shardings of parameters that are not trained, it is `step(state, batch, parameters)`.
+    `noise_seed` is that of dropout, which depends on it and on the number of the step alone.
     """
 
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
+    def train_step(
+        state: TrainState, batch: Batch, parameters: Parameters | None = None
+    ) -> tuple[TrainState, StepMetrics]:
         loss, gradients, row_losses = loss_and_gradients(
             structure,
             state.params,
@@ -251,6 +269,8 @@ def make_train_step(
             vocabulary=vocabulary,
             microbatches=microbatches,
             max_logits=max_logits,
+            frozen=parameters,
+            key=None if noise_seed is None else jax.random.fold_in(jax.random.key(noise_seed), state.step),
         )
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -266,7 +286,11 @@ def make_train_step(
     everywhere = meshes.replicated(mesh)
     return jax.jit(
         train_step,
-        in_shardings=(shardings, {name: meshes.batch_sharding(mesh, name) for name in BATCH_KEYS}),
+        in_shardings=(
+            shardings,
+            {name: meshes.batch_sharding(mesh, name) for name in BATCH_KEYS},
+            *(() if frozen is None else (frozen,)),
+        ),
         out_shardings=(shardings, StepMetrics(everywhere, everywhere, everywhere, everywhere)),
         donate_argnums=0,
     )

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from seqio_tasks import prompts
+from seqio_tasks import chat, prompts
 from seqio_tasks.prompts import Demonstrations, Example, Rendered, Row, Variant
 
 if TYPE_CHECKING:
@@ -80,15 +80,27 @@ class Encoded:
 
 
 class Encoder:
-    """A vocabulary, a length limit, and a memory of document lengths (documents recur in ranking data)."""
+    """A vocabulary, a length limit, and a memory of document lengths (documents recur in ranking data).
+
+    chat_template: as in the settings; None: that of the settings in force. With a template the separator at
+        the end of a prompt gives way to the template's own end of the user's turn.
+    """
 
     def __init__(
-        self, vocabulary: BatchVocabulary, max_length: int, *, report: Counter[str] | None = None
+        self,
+        vocabulary: BatchVocabulary,
+        max_length: int,
+        *,
+        report: Counter[str] | None = None,
+        chat_template: str | None = None,
     ) -> None:
         self.vocabulary = vocabulary
         self.max_length = max_length
         self.report: Counter[str] = Counter() if report is None else report
-        self._bos = int(vocabulary.bos_id is not None)
+        # A vocabulary without a name (of another project) knows no template.
+        name = getattr(vocabulary, "name", None)
+        self.chat = None if name is None else chat.in_force(name, chat_template)
+        self._bos = int(vocabulary.bos_id is not None if self.chat is None else self.chat.begins_with_bos)
         self._eos = [] if vocabulary.eos_id is None else [vocabulary.eos_id]
         self._ends: OrderedDict[str, np.ndarray] = OrderedDict()
 
@@ -103,8 +115,8 @@ class Encoder:
         answers = [[r.targets] for r in rendered] if targets is None else [list(t) for t in targets]
         # Labels repeat: each different answer is encoded once.
         distinct = list(dict.fromkeys(itertools.chain.from_iterable(answers)))
-        ids = dict(zip(distinct, self.vocabulary.encode_batch(distinct), strict=True)) if distinct else {}
-        answer_ids = {text: np.asarray(ids[text] + self._eos, np.int32) for text in distinct}
+        ids = dict(zip(distinct, self._targets(distinct), strict=True)) if distinct else {}
+        answer_ids = {text: np.asarray(ids[text], np.int32) for text in distinct}
         room = [
             self.max_length - self._bos - max((len(answer_ids[text]) for text in texts), default=0)
             for texts in answers
@@ -112,7 +124,8 @@ class Encoder:
         texts = [r.inputs() for r in rendered]
         # The others go the slow way, which gives the same result for a prompt that does fit.
         likely = [i for i, text in enumerate(texts) if len(text) <= LIKELY_CHARACTERS * self.max_length]
-        whole = dict(zip(likely, self.vocabulary.encode_batch([texts[i] for i in likely]), strict=True))
+        separators = [rendered[i].separator for i in likely]
+        whole = dict(zip(likely, self._inputs([texts[i] for i in likely], separators), strict=True))
         results: list[list[Encoded]] = []
         for i, item in enumerate(rendered):
             fitted: tuple[list[int], Example, int] | None
@@ -122,6 +135,27 @@ class Encoder:
                 fitted = self._fit(item, room[i])
             results.append([] if fitted is None else self._answers(fitted, answers[i], answer_ids))
         return results
+
+    def choice_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Answers as they begin after a prompt, for scoring: without the token that ends them."""
+        return [ids[: len(ids) - self._ending] for ids in self._targets(texts)]
+
+    @property
+    def _ending(self) -> int:
+        return len(self._eos) if self.chat is None else 1
+
+    def _inputs(self, texts: Sequence[str], separators: Sequence[str]) -> list[list[int]]:
+        """The ids of prompts, without BOS."""
+        if self.chat is None:
+            return self.vocabulary.encode_batch(list(texts))
+        bare = [text.removesuffix(end) for text, end in zip(texts, separators, strict=True)]
+        return self.chat.encode_prompts(bare)
+
+    def _targets(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of answers, with the token that ends them."""
+        if self.chat is None:
+            return [ids + self._eos for ids in self.vocabulary.encode_batch(list(texts))]
+        return self.chat.encode_answers(texts)
 
     def _answers(
         self, fitted: tuple[list[int], Example, int], answers: list[str], answer_ids: dict[str, np.ndarray]
@@ -150,7 +184,7 @@ class Encoder:
         lengths = [len(e) for e in ends]
         if common_level(lengths, room) is None:
             return None  # the documents alone are too much: no need to encode the rest
-        fixed = self.vocabulary.encode_batch([item.inputs(shots, [""] * len(documents))])[0]
+        fixed = self._inputs([item.inputs(shots, [""] * len(documents))], [item.separator])[0]
         available = room - len(fixed)
         while True:
             level = common_level(lengths, available)
@@ -161,7 +195,7 @@ class Encoder:
                 for text, e in zip(documents, ends, strict=True)
             ]
             example = item.example(shots, cut)
-            ids = self.vocabulary.encode_batch([example.inputs])[0]
+            ids = self._inputs([example.inputs], [item.separator])[0]
             if len(ids) <= room:
                 break
             # The seams between pieces cost a few tokens more than counted: take them off and try again.
@@ -245,6 +279,7 @@ def encode_rows(
     chunk: int = CHUNK,
     templates: Sequence[str] | None = None,
     render: Callable[..., Rendered] = prompts.render,
+    chat_template: str | None = None,
 ) -> Iterator[Encoded]:
     """Render and encode rows, in their order.
 
@@ -253,9 +288,10 @@ def encode_rows(
     report: counts rows, examples, cuts and drops under the names at the top of this module.
     templates: own template files; None: those of the settings in force.
     render: makes the prompt of a row, called as `prompts.render`.
+    chat_template: as in the settings; None: that of the settings in force.
     """
     variant = variant or Variant()
-    encoder = Encoder(vocabulary, max_length, report=report)
+    encoder = Encoder(vocabulary, max_length, report=report, chat_template=chat_template)
     counts = encoder.report
     iterator = iter(rows)
     while batch := list(itertools.islice(iterator, chunk)):

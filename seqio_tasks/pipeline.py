@@ -226,6 +226,7 @@ class _BatchEncoder:
             choices=self._form.choices,
             templates=self._config.templates,
             render=self._form.render,
+            chat_template=self._config.chat_template,
         )
         by_id = {row["example_id"]: row for row in rows}
         found = []

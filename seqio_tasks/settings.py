@@ -7,7 +7,7 @@ installation.
 
 Environment variables (read once, at the first `current()`): INTERS_RAW_DIR, INTERS_TOKENIZER,
 INTERS_CACHE_DIR, INTERS_TEMPLATES (paths, separated as in PATH), INTERS_MAX_LENGTH, INTERS_MAX_SHOTS,
-INTERS_SEED.
+INTERS_SEED, INTERS_CHAT_TEMPLATE.
 
 >>> with override(max_length=256):
 ...     current().max_length
@@ -47,9 +47,11 @@ class Settings:
     seed: int = 0
     separator: str = "\n"  # the last characters of every prompt, before the answer
     cache_dir: str = dataclasses.field(default_factory=_default_cache_dir)
+    chat_template: str = "none"  # "none": plain text, as in the paper; "tokenizer", or a file (see `chat`)
     templates: tuple[str, ...] = ()  # own template files or folders; they replace the packaged templates
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "chat_template", str(self.chat_template or "none"))
         given = self.templates
         paths = (given,) if isinstance(given, str | Path) else given
         object.__setattr__(self, "templates", tuple(str(path) for path in paths))  # frozen for all others
@@ -66,7 +68,7 @@ class Settings:
 def from_environment() -> Settings:
     """Settings from the INTERS_* environment variables; what is not set keeps its default."""
     changes: dict[str, Any] = {}
-    for name in ("raw_dir", "tokenizer", "cache_dir", "templates", *_INTEGERS):
+    for name in ("raw_dir", "tokenizer", "cache_dir", "chat_template", "templates", *_INTEGERS):
         variable = f"INTERS_{name.upper()}"
         text = os.environ.get(variable, "").strip()
         if not text:

@@ -107,6 +107,7 @@ class InstructionTask(seqio.Task):
             choices=self.form.choices,
             templates=config.templates,
             render=self.form.render,
+            chat_template=config.chat_template,
         )
 
     def get_dataset(

@@ -15,6 +15,7 @@ from typing import Any
 from seqio_tasks.errors import DataError, MissingData
 
 TOKENIZER_FILE = "tokenizer.json"
+CHAT_TEMPLATE_FILE = "chat_template.jinja"  # read by `chat`; older folders keep it in tokenizer_config.json
 # What is read beside it, to know the control tokens by name; later files go before earlier ones.
 _NAME_FILES = ("special_tokens_map.json", "tokenizer_config.json")
 # Where ids are looked up when no name is given.
@@ -72,7 +73,7 @@ def _from_hub(name: str) -> Path:
 
     try:
         tokenizer = download(TOKENIZER_FILE)
-        for file in (*_NAME_FILES, *_ID_FILES):  # they land beside it
+        for file in (*_NAME_FILES, *_ID_FILES, CHAT_TEMPLATE_FILE):  # they land beside it
             download(file)
     except (
         HFValidationError,
@@ -97,7 +98,7 @@ def load(path: str, modified: int, size: int) -> LoadedTokenizer:
 
     file = Path(path)
     content = file.read_bytes()
-    names, ids = _special_tokens(file.parent)
+    names, ids = special_tokens(file.parent)
     tokenizer = _open(content, {name for name in names.values() if name}, file)
     bos, eos = (_control_id(kind, names, ids, tokenizer, file) for kind in ("bos", "eos"))
     model = json.loads(content)["model"]
@@ -145,7 +146,7 @@ def _open(content: bytes, control: set[str], file: Path) -> Any:
     return tokenizer
 
 
-def _special_tokens(folder: Path) -> tuple[dict[str, str | None], dict[str, int]]:
+def special_tokens(folder: Path) -> tuple[dict[str, str | None], dict[str, int]]:
     """({"bos": "<s>", ...} as named by the tokenizer's files, {"bos": 1, ...} from the model's files).
 
     A name given as null means that there is none; only what is not mentioned at all is taken from the ids.

@@ -25,7 +25,7 @@ import numpy.typing as npt
 import seqio
 import tensorflow as tf
 
-from seqio_tasks import settings
+from seqio_tasks import chat, settings
 from seqio_tasks.tokenizer_files import LoadedTokenizer, find_tokenizer, load, spelled
 
 
@@ -73,7 +73,24 @@ class HuggingFaceVocabulary(seqio.Vocabulary):
 
     @property
     def bos_id(self) -> int | None:
+        """What begins a sequence; None as well where the chat template in force begins with something
+        else."""
+        chat_format = self.chat_format
+        if chat_format is not None and not chat_format.begins_with_bos:
+            return None
         return self._shifted(self._loaded.bos)
+
+    @property
+    def chat_format(self) -> chat.ChatFormat | None:
+        """The chat template in force on this tokenizer; None: prompts are plain text."""
+        return chat.in_force(self.name)
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        """The tokens that may end an answer: EOS, and the end of the assistant's turn in a chat."""
+        chat_format = self.chat_format
+        ends = (self.eos_id, None if chat_format is None else chat_format.end_id)
+        return tuple(dict.fromkeys(end for end in ends if end is not None))
 
     @property
     def eos_id(self) -> int | None:

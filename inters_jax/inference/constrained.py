@@ -17,6 +17,7 @@ permutation whatever the model says.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -85,7 +86,7 @@ def _check(items: tuple[tuple[int, ...], ...], number: int, vocab_size: int) -> 
             )
     # In sorted order a beginning stands right before one of those that it begins.
     ordered = sorted(range(len(items)), key=lambda index: items[index])
-    for one, other in zip(ordered, ordered[1:], strict=False):
+    for one, other in itertools.pairwise(ordered):
         if items[other][: len(items[one])] == items[one]:
             what = "equals" if items[one] == items[other] else "is the beginning of"
             raise ValueError(

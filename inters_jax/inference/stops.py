@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class StopStrings:
@@ -29,7 +31,7 @@ class StopStrings:
         if self.tokenizer is None:
             raise ValueError("stop strings are found in decoded text: the model came without a tokenizer")
 
-    def found(self, ids: Sequence[int]) -> bool:
+    def found(self, ids: Sequence[int] | np.ndarray) -> bool:
         """Whether the text of these tokens holds a stop string."""
         text = self._text(ids)
         return any(stop in text for stop in self.strings)
@@ -61,7 +63,7 @@ class StopStrings:
         ids: list[int] = self._inner.encode(text, add_special_tokens=False).ids
         return ids
 
-    def _text(self, ids: Sequence[int]) -> str:
+    def _text(self, ids: Sequence[int] | np.ndarray) -> str:
         text: str = self._inner.decode(list(map(int, ids)), skip_special_tokens=True)
         return text
 

@@ -1,0 +1,1 @@
+"""Planning a run without its hardware: devices, compiled programs, memory, time, advice."""

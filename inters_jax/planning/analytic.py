@@ -1,0 +1,202 @@
+"""Arithmetic of a training step from shapes alone: operations, memory, traffic, time.
+
+Every figure is an estimate by counting; where a program can be compiled, the planner shows both.
+
+Operations of a step (2 for a multiply and an add; a backward pass costs twice its forward pass):
+
+    blocks     6 x parameters of the blocks x positions
+    head       6 x hidden x vocabulary x loss positions        (the head runs at these only)
+    attention  12 x layers x heads x head size x pairs         (pairs: positions that see each other, causal,
+               within the window, one document a row: packed documents see less)
+
+This is what the model needs (``model_flops``), and model-FLOPs utilisation counts it alone. Recomputation
+(remat) adds a forward pass of the blocks to what the hardware does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from inters_jax.models.config import DecoderConfig
+from inters_jax.planning.settings import Settings
+from inters_jax.planning.topologies import Topology
+
+# Share of the peak that an attention kernel is taken to reach: the compiler estimates nothing for kernels.
+KERNEL_EFFICIENCY = 0.5
+# Products of a kernel per pair, in units of 2 x head size: forward twice (remat) 2 + 2, backward 3 for the
+# queries and 4 for keys and values.
+KERNEL_PRODUCTS = 11
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """How many values a model holds, by the axes over which a mesh divides them."""
+
+    blocks: int
+    embeddings: int  # table and head
+
+    @property
+    def total(self) -> int:
+        """All trained values."""
+        return self.blocks + self.embeddings
+
+
+def parameters(config: DecoderConfig) -> Parameters:
+    """Values of the blocks, and of the embedding table with the head."""
+    embeddings = config.vocab_size * config.hidden_size * (1 if config.tie_embeddings else 2)
+    return Parameters(config.parameter_count - embeddings, embeddings)
+
+
+def seen_pairs(length: int, window: int | None = None) -> int:
+    """Pairs (query, key) of a causal row.
+
+    >>> seen_pairs(4), seen_pairs(4, window=2), seen_pairs(4, window=9)
+    (10, 7, 10)
+    """
+    reach = np.arange(1, length + 1, dtype=np.int64)
+    return int(np.minimum(reach, window).sum() if window else reach.sum())
+
+
+def model_flops(settings: Settings) -> float:
+    """Operations that a step of the model needs, over all devices."""
+    config = settings.config
+    blocks = 6.0 * parameters(config).blocks * settings.tokens
+    head = 6.0 * config.hidden_size * config.vocab_size * settings.batch_size * settings.loss_positions
+    return blocks + head + 3 * attention_forward_flops(settings)
+
+
+def attention_forward_flops(settings: Settings) -> float:
+    """Scores and weighted values of one forward pass, over all devices."""
+    config = settings.config
+    pairs = seen_pairs(settings.max_length, config.sliding_window) * settings.batch_size
+    return 4.0 * config.num_layers * config.num_heads * config.head_dim * pairs
+
+
+def hardware_flops(settings: Settings) -> float:
+    """Operations that are carried out: the model's, and what the backward pass computes again."""
+    again = 0.0
+    if settings.remat == "full":
+        again = 2.0 * parameters(settings.config).blocks * settings.tokens
+    return model_flops(settings) + again + attention_forward_flops(settings)  # scores are always recomputed
+
+
+def kernel_seconds(settings: Settings, topology: Topology, block: int = 512) -> float:
+    """Time of attention kernels on one device at `KERNEL_EFFICIENCY`; blocks on the edge count whole."""
+    config, length = settings.config, settings.max_length
+    edge = block / 2 * length * (2 if config.sliding_window and config.sliding_window < length else 1)
+    pairs = (seen_pairs(length, config.sliding_window) + edge) * settings.batch_size
+    flops = KERNEL_PRODUCTS * 2.0 * config.num_layers * config.num_heads * config.head_dim * pairs
+    return flops / topology.count / (KERNEL_EFFICIENCY * topology.device.peak_flops)
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Bytes per device, by what they hold."""
+
+    parameters: float
+    optimizer: float
+    gradients: float
+    activations: float  # everything temporary but the gradients
+    code: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """Their sum."""
+        return self.parameters + self.optimizer + self.gradients + self.activations + self.code
+
+
+def memory(settings: Settings, topology: Topology) -> Memory:
+    """Bytes per device.
+
+    Parameters and gradients are float32, divided over fsdp and tensor. Temporaries: a bfloat16 copy of the
+    blocks' weights (the compiler makes it once, before the loop over the layers), the input of every block
+    (and its matrix products with remat "dots", everything with "none"), the largest set of arrays alive in
+    one block with its gathered weights, and the logits.
+    """
+    config, axes = settings.config, settings.axes(topology)
+    values = parameters(config)
+    shards = axes["fsdp"] * axes["tensor"]
+    compute = 2 if settings.dtype == "bfloat16" else 4
+    positions = settings.rows(topology) * settings.max_length / axes["sequence"]
+    d, f, tensor = config.hidden_size, config.intermediate_size, axes["tensor"]
+    heads = (config.num_heads + 2 * config.num_kv_heads) * config.head_dim
+
+    copy = compute * values.blocks / shards if compute < 4 else 0.0
+    kept_inputs = config.num_layers * positions * d * compute
+    block_products = (
+        positions * (heads + config.num_heads * config.head_dim + 2 * d + 3 * f) / tensor * compute
+    )
+    kept = {
+        "full": 0.0,
+        "dots": config.num_layers * block_products,
+        "none": 1.6 * config.num_layers * block_products,
+    }
+    layer_weights = values.blocks / config.num_layers / tensor * compute
+    working = 2 * block_products + (2 * layer_weights if axes["fsdp"] > 1 else 0.0)
+    logits = min(
+        settings.max_logits, settings.rows(topology) * settings.loss_positions * config.vocab_size / tensor
+    )
+    head = config.vocab_size * d / tensor * (compute + 4)
+    activations = copy + kept_inputs + kept.get(settings.remat, 0.0) + max(working, 12 * logits + head)
+    return Memory(
+        parameters=4 * values.total / shards,
+        optimizer=2 * settings.moment_bytes * values.total / shards,
+        gradients=4 * values.total / shards * (2 if settings.microbatches > 1 else 1),
+        activations=activations,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Time:
+    """Seconds of a step on one device, by what is waited for."""
+
+    compute: float
+    memory: float
+    network: float
+
+    @property
+    def overlapped(self) -> float:
+        """If all three go on at once: the roofline, which nothing can beat."""
+        return max(self.compute, self.memory, self.network)
+
+    @property
+    def serial(self) -> float:
+        """If the network waits for the cores and the cores for the network."""
+        return max(self.compute, self.memory) + self.network
+
+
+def sent(settings: Settings, topology: Topology) -> float:
+    """Bytes that a device sends in a step: gathered weights, scattered gradients, shared activations."""
+    config, axes = settings.config, settings.axes(topology)
+    compute = 2 if settings.dtype == "bfloat16" else 4
+    fsdp, tensor, copies = axes["fsdp"], axes["tensor"], axes["data"] * axes["replica"]
+    weights = parameters(config).total / tensor * compute
+    gather = 3 * settings.microbatches * weights * (fsdp - 1) / fsdp
+    share = parameters(config).total / (tensor * fsdp) * compute
+    reduce = 2 * share * (copies - 1) / copies
+    positions = settings.rows(topology) * settings.microbatches * settings.max_length
+    passes = 6 if settings.remat == "full" else 4
+    shared = passes * config.num_layers * positions * config.hidden_size * compute * 2 * (tensor - 1) / tensor
+    return gather + reduce + shared
+
+
+def time(settings: Settings, topology: Topology) -> Time:
+    """Roofline of a step from counted operations, traffic of weights and activations, and network."""
+    device, axes = topology.device, settings.axes(topology)
+    shards = axes["fsdp"] * axes["tensor"]
+    values = parameters(settings.config)
+    compute = 2 if settings.dtype == "bfloat16" else 4
+    passes = 3 if settings.remat == "none" else 4
+    weights = passes * settings.microbatches * values.total / axes["tensor"] * compute
+    optimizer = values.total / shards * (4 * 4 + 4 * settings.moment_bytes)
+    positions = settings.rows(topology) * settings.microbatches * settings.max_length / axes["sequence"]
+    width = 12 * settings.config.hidden_size + 6 * settings.config.intermediate_size / axes["tensor"]
+    activations = passes * settings.config.num_layers * positions * width * compute
+    network = sent(settings, topology)
+    return Time(
+        compute=hardware_flops(settings) / topology.count / device.peak_flops if device.peak_flops else 0.0,
+        memory=(weights + optimizer + activations) / device.bandwidth if device.bandwidth else 0.0,
+        network=network / topology.links if topology.links and network else 0.0,
+    )

@@ -1,0 +1,77 @@
+"""What a plan is made for: a model, a mesh, a batch, and how the step is computed."""
+
+from __future__ import annotations
+
+import dataclasses
+from math import prod
+from typing import Any
+
+from inters_jax import mesh as meshes
+from inters_jax.models.config import DecoderConfig
+from inters_jax.planning.topologies import Topology
+from inters_jax.training.loss import MAX_LOGITS
+from inters_jax.training.optimizer import AdamW
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The settings of a run that decide over its memory and time."""
+
+    config: DecoderConfig
+    mesh: str = "fsdp=-1"
+    batch_size: int = 8
+    max_length: int = 2048
+    loss_positions: int = 512  # slots a row; packed INTERS rows of 2048 need at most about this many
+    microbatches: int = 1
+    dtype: str = "bfloat16"
+    remat: str = "full"
+    max_logits: int = MAX_LOGITS
+    optimizer: Any = dataclasses.field(default_factory=AdamW)
+    options: tuple[tuple[str, Any], ...] = ()  # further arguments of `build_program`
+
+    def axes(self, topology: Topology) -> dict[str, int]:
+        """Sizes of the five mesh axes on a topology."""
+        return meshes.parse_mesh(self.mesh, topology.count)
+
+    def rows(self, topology: Topology) -> int:
+        """Rows that a device computes at once, after the batch is divided over devices and microbatches."""
+        axes = self.axes(topology)
+        shards = prod(axes[name] for name in meshes.ROW_AXES)
+        return -(-self.batch_size // (shards * self.microbatches))
+
+    def check(self, topology: Topology) -> None:
+        """Refuse what train would refuse."""
+        axes = self.axes(topology)
+        shards = prod(axes[name] for name in meshes.ROW_AXES)
+        if self.batch_size % (shards * self.microbatches):
+            up = -(-self.batch_size // (shards * self.microbatches)) * shards * self.microbatches
+            raise meshes.MeshError(
+                f"BATCH_SIZE={self.batch_size} rows cannot be divided over {shards} devices x"
+                f" {self.microbatches} microbatches; use {up}, or another MESH"
+            )
+
+    @property
+    def tokens(self) -> int:
+        """Positions of a step."""
+        return self.batch_size * self.max_length
+
+    @property
+    def moment_bytes(self) -> int:
+        """Bytes of a moment's value."""
+        return 2 if getattr(self.optimizer, "moment_dtype", "float32") == "bfloat16" else 4
+
+    def changed(self, **values: Any) -> Settings:
+        """A copy with other values; ``moment_dtype`` is the optimiser's."""
+        moments = values.pop("moment_dtype", None)
+        if moments is not None:
+            values["optimizer"] = dataclasses.replace(self.optimizer, moment_dtype=moments)
+        return dataclasses.replace(self, **values)
+
+    def line(self) -> str:
+        """One line that names the settings a search varies."""
+        moments = "float32" if self.moment_bytes == 4 else "bfloat16"
+        extra = "".join(f", {name} {value}" for name, value in self.options)
+        return (
+            f"{self.mesh}, batch {self.batch_size} x {self.max_length}, microbatches {self.microbatches},"
+            f" remat {self.remat}, moments {moments}{extra}"
+        )

@@ -28,6 +28,7 @@ from inters_jax.data.loader import PackedBatches
 from inters_jax.data.token_store import TokenStore
 from inters_jax.models import huggingface, loading
 from inters_jax.models.config import DecoderConfig
+from inters_jax.models.lora import LoRA
 from inters_jax.training import loss, stores
 from inters_jax.training import step as steps
 from inters_jax.training.checkpoints import Checkpoints, checkpoint_steps, config_hash
@@ -37,7 +38,10 @@ from inters_jax.training.optimizer import AdamW
 from inters_jax.training.program import build_program
 from inters_jax.training.progress import Progress
 from inters_jax.training.start import (
+    adapter_parameters,
+    describe_lora,
     random_parameters,
+    read_base,
     read_parameters,
     write_model_folder,
     write_operative_config,
@@ -65,11 +69,14 @@ def train(
     microbatches: int = 1,
     max_length: int = 2048,
     optimizer: AdamW | None = None,
+    lora: LoRA | None = None,
     seed: int = 0,
     dtype: str = "bfloat16",
     remat: str = "full",
     mesh: str = "fsdp=-1",
     max_logits: int = loss.MAX_LOGITS,
+    attention: str = "auto",
+    attention: str = "auto",
     checkpoint_every: int = 500,
     keep_checkpoints: int = 2,
     keep_every: int | None = None,
@@ -96,11 +103,14 @@ def train(
         microbatches: parts into which a batch is cut to save memory; the result is the same.
         max_length: positions of a row, and the longest sequence.
         optimizer: None: `AdamW` with the settings of the recipe.
+        lora: train low-rank updates beside a frozen, perhaps quantised base; None: train every parameter.
         seed: of data order, templates and random starts.
         dtype: what activations and matrix products are computed in; parameters and moments are float32.
         remat: what the backward pass computes again: "none", "dots" or "full".
         mesh: devices by axis, such as "fsdp=-1" or "fsdp=4,tensor=2".
         max_logits: logits that may exist at once on a device; more are computed in chunks.
+        attention: "auto" (by hardware), "xla", "splash" (TPU), "cudnn" (GPU) or "reference".
+        attention: "auto" (by hardware), "xla", "splash" (TPU), "cudnn" (GPU) or "reference".
         checkpoint_every: steps between checkpoints.
         keep_checkpoints: how many of the newest stay (step 0 of a random start stays as well).
         keep_every: checkpoints of multiples of this many steps stay for good; None: no such rule.
@@ -163,6 +173,10 @@ def train(
         remat=remat,
         microbatches=microbatches,
         max_logits=max_logits,
+        attention=attention,
+        attention=attention,
+        lora=lora,
+        noise_seed=seed,
     )
     shardings = program.shardings
     progress = Progress(total, found[-1] if found else 0, visible=first)
@@ -175,6 +189,11 @@ def train(
             train_step.start(batches.statistics(number)["loss_positions"])
 
     compile_for(found[-1] if found else 0)  # while the parameters are read
+    record = None
+    if lora is not None:
+        record, frozen = read_base(run, source, config, lora, program.frozen, random_start=random_start, seed=seed)
+        train_step.hold(frozen)
+        progress.line(describe_lora(record, program.like.params, frozen))
     identity = {
         "model": config_hash(config.to_hf()),
         "store": store.fingerprint,
@@ -185,6 +204,7 @@ def train(
         "optimizer": dataclasses.asdict(optimizer),
         "dtype": dtype,
         "microbatches": microbatches,
+        **({} if record is None else {"base": record.fingerprint, "lora": record.to_json()["lora"]}),
     }
     checkpoints = Checkpoints(
         run,
@@ -201,7 +221,9 @@ def train(
             progress.line(f"continuing from the checkpoint of step {int(state.step)}")
         else:
             params = (
-                random_parameters(config, seed, shardings.params)
+                adapter_parameters(program.like.params, seed, shardings.params)
+                if lora is not None
+                else random_parameters(config, seed, shardings.params)
                 if random_start or isinstance(source, DecoderConfig)
                 else read_parameters(source, program.structure.abstract(), shardings.params)
             )
@@ -211,7 +233,7 @@ def train(
                 checkpoints.save(state)
         step = int(state.step)
         if first:
-            write_model_folder(run, config, tokenizer)
+            write_model_folder(run, config, tokenizer, record)
             write_operative_config(run, step)
             writer = MetricWriter(run, resume_step=step, tensorboard=tensorboard)
         if step >= total:

@@ -76,7 +76,6 @@ def train(
     mesh: str = "fsdp=-1",
     max_logits: int = loss.MAX_LOGITS,
     attention: str = "auto",
-    attention: str = "auto",
     checkpoint_every: int = 500,
     keep_checkpoints: int = 2,
     keep_every: int | None = None,
@@ -84,6 +83,7 @@ def train(
     skip_non_finite: int = 5,
     log_every: int = 10,
     tensorboard: bool = True,
+    chat_template: str | None = None,
 ) -> dict[str, Any]:
     """Tune a model and return the last record of its metrics.
 
@@ -110,7 +110,6 @@ def train(
         mesh: devices by axis, such as "fsdp=-1" or "fsdp=4,tensor=2".
         max_logits: logits that may exist at once on a device; more are computed in chunks.
         attention: "auto" (by hardware), "xla", "splash" (TPU), "cudnn" (GPU) or "reference".
-        attention: "auto" (by hardware), "xla", "splash" (TPU), "cudnn" (GPU) or "reference".
         checkpoint_every: steps between checkpoints.
         keep_checkpoints: how many of the newest stay (step 0 of a random start stays as well).
         keep_every: checkpoints of multiples of this many steps stay for good; None: no such rule.
@@ -120,6 +119,7 @@ def train(
             (0: already the first).
         log_every: steps between records.
         tensorboard: whether to write event files.
+        chat_template: None for plain prompts, "tokenizer" or a file, as for `prepare`.
     """
     _check_settings(model, init, epochs, train_steps)
     hosts.join_hosts()
@@ -138,6 +138,7 @@ def train(
             "MAX_LENGTH": max_length,
             "SEED": seed,
             "PASSES": passes,
+            "CHAT_TEMPLATE": chat_template,
         },
         # A store inside a run that has no checkpoint yet belongs to nothing else: it may be made anew.
         rebuild=store_dir is None and not found,
@@ -173,7 +174,6 @@ def train(
         remat=remat,
         microbatches=microbatches,
         max_logits=max_logits,
-        attention=attention,
         attention=attention,
         lora=lora,
         noise_seed=seed,

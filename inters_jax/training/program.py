@@ -18,7 +18,6 @@ from jax.sharding import Mesh
 from inters_jax import mesh as meshes
 from inters_jax.models import lora as adapters
 from inters_jax.models.attention_backends import Attention
-from inters_jax.models.attention_backends import Attention
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import abstract_model, logical_axes
 from inters_jax.training import loss, trainable
@@ -90,7 +89,6 @@ def build_program(
     microbatches: int = 1,
     max_logits: int = loss.MAX_LOGITS,
     attention: str | Attention = "auto",
-    attention: str | Attention = "auto",
     lora: adapters.LoRA | None = None,
     noise_seed: int = 0,
     **options: Any,
@@ -109,7 +107,6 @@ def build_program(
         microbatches: parts into which a batch is cut; the result is the same.
         max_logits: logits that may exist at once on a device.
         attention: a name of `attention_backends.BACKENDS`, or what `attention_backends.choose` made.
-        attention: a name of `attention_backends.BACKENDS`, or what `attention_backends.choose` made.
         lora: train low-rank updates of a frozen base; None: train every parameter.
         noise_seed: of the dropout of `lora`.
         options: further options of `Decoder`.
@@ -120,8 +117,6 @@ def build_program(
         "remat": remat,
         "constrain": meshes.activation_constraint(device_mesh),
         "flatten": device_mesh.shape["sequence"] == 1,
-        "attention": attention,
-        "mesh": device_mesh,
         "attention": attention,
         "mesh": device_mesh,
     }

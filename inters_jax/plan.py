@@ -16,6 +16,7 @@ from typing import Any
 
 from inters_jax.config import run_command
 from inters_jax.models.config import DecoderConfig
+from inters_jax.models.lora import LoRA
 from inters_jax.planning import advice, analytic, report
 from inters_jax.planning.compile import compile_step
 from inters_jax.planning.devices import GIB, PlanError
@@ -40,6 +41,8 @@ def plan(
     remat: str = "full",
     mesh: str = "fsdp=-1",
     max_logits: int = MAX_LOGITS,
+    attention: str = "auto",
+    lora: LoRA | None = None,
     device_memory: float | None = None,
     method: str = "auto",
     tries: int = 3,
@@ -60,6 +63,8 @@ def plan(
         remat: what the backward pass computes again: "none", "dots" or "full".
         mesh: devices by axis.
         max_logits: logits that may exist at once on a device.
+        attention: "auto" (by hardware), "xla", "splash" (TPU), "cudnn" (GPU) or "reference".
+        lora: train low-rank updates of a frozen base; None: train every parameter.
         device_memory: GiB per device, instead of what the table of devices says.
         method: "compile", "estimate", or "auto" for whatever the topology allows.
         tries: changes that may be compiled when the step does not fit.
@@ -79,6 +84,8 @@ def plan(
         remat=remat,
         max_logits=max_logits,
         optimizer=optimizer or AdamW(),
+        attention=attention,
+        lora=lora,
     )
     found = make_plan(
         settings, where, compiles=method == "compile" or (method == "auto" and where.compiles), tries=tries

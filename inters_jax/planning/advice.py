@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from inters_jax.models.lora import LoRA
 from inters_jax.planning import analytic
 from inters_jax.planning.compile import Compiled
 from inters_jax.planning.settings import Settings
@@ -55,6 +56,9 @@ def changes(settings: Settings, topology: Topology) -> Iterator[tuple[str, dict[
                     f"--gin.MESH={mesh} --gin.MICROBATCHES={batch // fsdp}",
                     {"mesh": mesh, "microbatches": batch // fsdp},
                 )
+    if settings.lora is None:
+        for base in ("bfloat16", "nf4"):
+            yield f"--gin.LORA=@LoRA() --gin.LoRA.base_dtype={base}", {"lora": LoRA(base_dtype=base)}
     if settings.max_length > 1024:
         shorter = settings.max_length // 2
         yield (
@@ -71,7 +75,7 @@ def candidates(settings: Settings, topology: Topology) -> Iterator[tuple[str, Se
     words: list[str] = []
     together = settings
     for text, change in single:
-        if "MAX_LENGTH" in text or any(word.split("=")[0] in text for word in words):
+        if "MAX_LENGTH" in text or "LORA" in text or any(word.split("=")[0] in text for word in words):
             continue
         words.append(text)
         together = together.changed(**change)

@@ -6,6 +6,7 @@ Operations of a step (2 for a multiply and an add; a backward pass costs twice i
 
     blocks     6 x parameters of the blocks x positions
     head       6 x hidden x vocabulary x loss positions        (the head runs at these only)
+    LoRA       4 in place of 6 for the frozen base, and 6 x trained parameters x positions
     attention  12 x layers x heads x head size x pairs         (pairs: positions that see each other, causal,
                within the window, one document a row: packed documents see less)
 
@@ -20,6 +21,7 @@ import dataclasses
 import numpy as np
 
 from inters_jax.models.config import DecoderConfig
+from inters_jax.models.lora import ALL_LINEAR, BLOCK, NAMES
 from inters_jax.planning.settings import Settings
 from inters_jax.planning.topologies import Topology
 
@@ -49,6 +51,34 @@ def parameters(config: DecoderConfig) -> Parameters:
     return Parameters(config.parameter_count - embeddings, embeddings)
 
 
+def trained_values(settings: Settings) -> int:
+    """How many values are trained: all, or with LoRA rank x (inputs + outputs) of each adapted map."""
+    config, lora = settings.config, settings.lora
+    if lora is None:
+        return config.parameter_count
+    d, f = config.hidden_size, config.intermediate_size
+    heads, groups = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
+    maps = {
+        "query": d + heads, "key": d + groups, "value": d + groups, "output": heads + d,
+        "gate": d + f, "up": d + f, "down": f + d,
+    }  # fmt: skip
+    wanted = maps if lora.targets == ALL_LINEAR else {
+        name: size for name, size in maps.items() if name in lora.targets or NAMES[name] in lora.targets
+    }  # fmt: skip
+    return lora.rank * config.num_layers * sum(wanted.values())
+
+
+def parameter_bytes(settings: Settings) -> float:
+    """Bytes of all parameters: float32, or a base as LoRA keeps it with float32 updates."""
+    values, lora = parameters(settings.config), settings.lora
+    if lora is None:
+        return 4.0 * values.total
+    # nf4: half a byte, and a float32 scale for every 64 inputs.
+    width = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "nf4": 0.5 + 4 / BLOCK}[lora.base_dtype]
+    rest = 4.0 if lora.base_dtype == "float32" else 2.0
+    return width * values.blocks + rest * values.embeddings + 4.0 * trained_values(settings)
+
+
 def seen_pairs(length: int, window: int | None = None) -> int:
     """Pairs (query, key) of a causal row.
 
@@ -62,8 +92,17 @@ def seen_pairs(length: int, window: int | None = None) -> int:
 def model_flops(settings: Settings) -> float:
     """Operations that a step of the model needs, over all devices."""
     config = settings.config
-    blocks = 6.0 * parameters(config).blocks * settings.tokens
-    head = 6.0 * config.hidden_size * config.vocab_size * settings.batch_size * settings.loss_positions
+    # Through a frozen base gradients pass (4), but none are made for its weights.
+    frozen = settings.lora is not None
+    blocks = (4.0 if frozen else 6.0) * parameters(config).blocks * settings.tokens
+    blocks += 6.0 * trained_values(settings) * settings.tokens if frozen else 0.0
+    head = (
+        (4.0 if frozen else 6.0)
+        * config.hidden_size
+        * config.vocab_size
+        * settings.batch_size
+        * settings.loss_positions
+    )
     return blocks + head + 3 * attention_forward_flops(settings)
 
 
@@ -123,7 +162,9 @@ def memory(settings: Settings, topology: Topology) -> Memory:
     d, f, tensor = config.hidden_size, config.intermediate_size, axes["tensor"]
     heads = (config.num_heads + 2 * config.num_kv_heads) * config.head_dim
 
-    copy = compute * values.blocks / shards if compute < 4 else 0.0
+    quantised = settings.lora is not None and settings.lora.quantised
+    same = settings.lora is not None and settings.lora.base_dtype == settings.dtype
+    copy = 0.0 if compute == 4 or same or quantised else compute * values.blocks / shards
     kept_inputs = config.num_layers * positions * d * compute
     block_products = (
         positions * (heads + config.num_heads * config.head_dim + 2 * d + 3 * f) / tensor * compute
@@ -140,10 +181,11 @@ def memory(settings: Settings, topology: Topology) -> Memory:
     )
     head = config.vocab_size * d / tensor * (compute + 4)
     activations = copy + kept_inputs + kept.get(settings.remat, 0.0) + max(working, 12 * logits + head)
+    trained = trained_values(settings) / shards
     return Memory(
-        parameters=4 * values.total / shards,
-        optimizer=2 * settings.moment_bytes * values.total / shards,
-        gradients=4 * values.total / shards * (2 if settings.microbatches > 1 else 1),
+        parameters=parameter_bytes(settings) / shards,
+        optimizer=2 * settings.moment_bytes * trained,
+        gradients=4 * trained * (2 if settings.microbatches > 1 else 1),
         activations=activations,
     )
 
@@ -173,8 +215,9 @@ def sent(settings: Settings, topology: Topology) -> float:
     compute = 2 if settings.dtype == "bfloat16" else 4
     fsdp, tensor, copies = axes["fsdp"], axes["tensor"], axes["data"] * axes["replica"]
     weights = parameters(config).total / tensor * compute
-    gather = 3 * settings.microbatches * weights * (fsdp - 1) / fsdp
-    share = parameters(config).total / (tensor * fsdp) * compute
+    trained = trained_values(settings) / tensor * compute
+    gather = settings.microbatches * (2 * weights + trained) * (fsdp - 1) / fsdp
+    share = trained / fsdp
     reduce = 2 * share * (copies - 1) / copies
     positions = settings.rows(topology) * settings.microbatches * settings.max_length
     passes = 6 if settings.remat == "full" else 4
@@ -190,7 +233,7 @@ def time(settings: Settings, topology: Topology) -> Time:
     compute = 2 if settings.dtype == "bfloat16" else 4
     passes = 3 if settings.remat == "none" else 4
     weights = passes * settings.microbatches * values.total / axes["tensor"] * compute
-    optimizer = values.total / shards * (4 * 4 + 4 * settings.moment_bytes)
+    optimizer = trained_values(settings) / shards * (4 * 4 + 4 * settings.moment_bytes)
     positions = settings.rows(topology) * settings.microbatches * settings.max_length / axes["sequence"]
     width = 12 * settings.config.hidden_size + 6 * settings.config.intermediate_size / axes["tensor"]
     activations = passes * settings.config.num_layers * positions * width * compute

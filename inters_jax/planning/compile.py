@@ -56,7 +56,8 @@ def make_program(settings: Settings, topology: Topology) -> Program:
         remat=settings.remat,
         microbatches=settings.microbatches,
         max_logits=settings.max_logits,
-        **dict(settings.options),
+        attention=settings.attention,
+        lora=settings.lora,
     )
 
 
@@ -96,7 +97,7 @@ def read(settings: Settings, topology: Topology, program: Program, compiled: Any
     text = hlo.Program(compiled.as_text())
     costs = compiled.cost_analysis() or {}
     device = topology.device
-    parameters = _bytes_per_device(program.like.params)
+    parameters = _bytes_per_device(program.like.params) + _bytes_per_device(program.frozen)
     gradients = sum(
         prod(leaf.sharding.shard_shape(leaf.shape)) * 4 for leaf in jax.tree.leaves(program.like.params)
     ) * (2 if settings.microbatches > 1 else 1)

@@ -7,7 +7,9 @@ from math import prod
 from typing import Any
 
 from inters_jax import mesh as meshes
+from inters_jax.models.attention_backends import Attention
 from inters_jax.models.config import DecoderConfig
+from inters_jax.models.lora import LoRA
 from inters_jax.planning.topologies import Topology
 from inters_jax.training.loss import MAX_LOGITS
 from inters_jax.training.optimizer import AdamW
@@ -27,7 +29,8 @@ class Settings:
     remat: str = "full"
     max_logits: int = MAX_LOGITS
     optimizer: Any = dataclasses.field(default_factory=AdamW)
-    options: tuple[tuple[str, Any], ...] = ()  # further arguments of `build_program`
+    attention: str | Attention = "auto"
+    lora: LoRA | None = None  # None: every parameter is trained
 
     def axes(self, topology: Topology) -> dict[str, int]:
         """Sizes of the five mesh axes on a topology."""
@@ -70,8 +73,8 @@ class Settings:
     def line(self) -> str:
         """One line that names the settings a search varies."""
         moments = "float32" if self.moment_bytes == 4 else "bfloat16"
-        extra = "".join(f", {name} {value}" for name, value in self.options)
+        trained = "" if self.lora is None else f", LoRA {self.lora.rank} on {self.lora.base_dtype}"
         return (
             f"{self.mesh}, batch {self.batch_size} x {self.max_length}, microbatches {self.microbatches},"
-            f" remat {self.remat}, moments {moments}{extra}"
+            f" remat {self.remat}, moments {moments}{trained}"
         )

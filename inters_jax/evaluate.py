@@ -16,6 +16,7 @@ stopped, and finished tasks are not asked again. A result is checked against its
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import sys
 import time
@@ -29,6 +30,7 @@ from inters_jax.evaluation.bridge import EvaluationError
 from inters_jax.evaluation.evaluator import Judge, TaskResult
 from inters_jax.evaluation.records import PREDICTIONS
 from inters_jax.inference.placement import default_batch_tokens
+from inters_jax.inference.sampling import Sampling
 from inters_jax.mesh import make_mesh
 from inters_jax.models.loading import load_model
 
@@ -49,6 +51,13 @@ def evaluate(
     mesh: str | None = None,
     seed: int = 0,
     compare_with: str | None = None,
+    chat_template: str | None = None,
+    temperature: float = 0.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    beams: int = 1,
+    length_penalty: float = 1.0,
+    stop_strings: str | Sequence[str] = (),
 ) -> dict[str, Any]:
     """Judge a model on SeqIO tasks by their own metrics.
 
@@ -70,6 +79,13 @@ def evaluate(
       mesh: devices, such as "fsdp=-1"; None: the first one.
       seed: draws demonstrations of few-shot tasks.
       compare_with: a results.json (or its folder) of another evaluation: a before/after table is made.
+      chat_template: as in training: None for plain prompts, "tokenizer", or a file (see `seqio_tasks.chat`).
+      temperature: of generated answers; 0 takes the most probable token.
+      top_k: sample among the k most probable tokens only.
+      top_p: sample among the most probable tokens that make up this probability only.
+      beams: width of the beam search.
+      length_penalty: an answer of a beam search is worth its log-probability / length ** length_penalty.
+      stop_strings: texts that end an answer; they are not part of it.
     """
     before = None if compare_with is None else report.read_result(compare_with)
     folder = report.output_folder(output_dir, model_dir, "evaluation")
@@ -84,6 +100,10 @@ def evaluate(
     loaded = load_model(model_dir, dtype=dtype, step=step, mesh=placed, tokenizer=tokenizer)
     limit = min(2048 if max_length is None else max_length, loaded.config.max_position)
     changes: dict[str, Any] = {"tokenizer": report.tokenizer_of(loaded), "max_length": limit, "seed": seed}
+    if chat_template is not None:
+        changes["chat_template"] = chat_template
+    stops = (stop_strings,) if isinstance(stop_strings, str) else tuple(stop_strings)
+    sampling = Sampling(temperature, top_k, top_p, beams, length_penalty, seed)
     if raw_dir is not None:
         changes["raw_dir"] = raw_dir
     settings = configure(**changes)
@@ -93,6 +113,7 @@ def evaluate(
         vocabulary,
         max_new_tokens=max_new_tokens,
         batch_tokens=max(batch_tokens or default_batch_tokens(), limit),
+        decoding={"sampling": sampling, "stop_strings": stops},
     )
     result = taken_up(
         folder,
@@ -105,6 +126,8 @@ def evaluate(
             max_examples=max_examples,
             max_length=limit,
             max_new_tokens=max_new_tokens,
+            decoding=dataclasses.asdict(sampling) | {"stop_strings": list(stops)},
+            chat_template=settings.chat_template,
             raw_data="packaged sample" if raw_dir is None else Path(raw_dir).name,
         ),
     )
@@ -133,6 +156,7 @@ def taken_up(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     fresh: dict[str, Any] = {
         "manifest": manifest,
         "metrics": {},
+        "paper_metrics": {},
         "counts": {},
         "files": {},
         "skipped": {},
@@ -148,7 +172,9 @@ def taken_up(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
                 f"{folder / 'results.json'} is of another evaluation: {name} is {one!r:.80} there and "
                 f"{other!r:.80} here; set another OUTPUT_DIR, or remove the folder"
             )
-    return fresh | {key: there[key] for key in ("metrics", "counts", "files") if key in there}
+    return fresh | {
+        key: there[key] for key in ("metrics", "paper_metrics", "counts", "files") if key in there
+    }
 
 
 def judge_task(
@@ -188,6 +214,8 @@ def judge_task(
     found.counts["seconds"] = round(time.perf_counter() - started, 2)
     result["metrics"][name] = found.metrics
     result["counts"][name] = found.counts
+    if found.paper_metrics:
+        result.setdefault("paper_metrics", {})[name] = found.paper_metrics
     result.setdefault("files", {})[name] = write_task(folder / name, found)
     shown = ", ".join(
         f"{m} {report.number(found.metrics[m])}" for m in report.headline_first(found.metrics)[:4]

@@ -39,6 +39,7 @@ def prepare(
     cache_dirs: str | Sequence[str] = (),
     rebuild: bool = False,
     check_sources: bool = True,
+    chat_template: str | None = None,
 ) -> TokenStore:
     """Write the token store of a SeqIO task or mixture, or return at once when it is already there.
 
@@ -61,6 +62,9 @@ def prepare(
       rebuild: replace a store that was made otherwise.
       check_sources: False accepts an existing store although code, templates or raw files have changed since,
         to finish a run on the data it began with.
+      chat_template: None or "none" writes plain prompts, as the paper does; "tokenizer" wraps them in the
+        tokenizer's own chat template, a path in the one of that file (see `seqio_tasks.chat`); only our own
+        tasks know it.
     """
     store = Path(store_dir)
     tokenizer = provenance.tokenizer_source(tokenizer)
@@ -81,6 +85,9 @@ def prepare(
         settings["templates"] = provenance.digests(named)
     if caches:
         settings["cache_dirs"] = provenance.digests(caches)
+    chat = chat_template or os.environ.get("INTERS_CHAT_TEMPLATE", "").strip() or "none"
+    if chat != "none":
+        settings["chat_template"] = provenance.chat_template_identity(chat, tokenizer)
     asked: dict[str, Any] = {
         "settings": settings,
         "tokenizer": tokenizer,
@@ -98,7 +105,7 @@ def prepare(
         from inters_jax.data.building import build  # needs SeqIO, hence TensorFlow: seconds to import
 
         begin = time.monotonic()
-        build(store, **asked, templates=named, cache_dirs=caches)
+        build(store, **asked, templates=named, cache_dirs=caches, chat_template=chat)
         found = TokenStore.open(store)
         print(report(found.manifest))
         print(f"{store}: written in {time.monotonic() - begin:.0f} s")

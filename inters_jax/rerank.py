@@ -72,6 +72,7 @@ def rerank(
     chunk_documents: int = 1024,
     max_queries: int | None = None,
     drop_identical_ids: bool = False,
+    chat_template: str | None = None,
 ) -> dict[str, Any]:
     """Rerank first-stage candidates by the trained relevance question (Yes minus No, float32 logits).
 
@@ -95,6 +96,7 @@ def rerank(
       max_queries: only the first so many queries, for a trial.
       drop_identical_ids: leave out a candidate that has the id of its query (ArguAna, Quora), before the
         depth cut.
+      chat_template: as in training: None for plain prompts, "tokenizer", or a file (see `seqio_tasks.chat`).
     """
     data = load_collection(collection, split, max_queries)
     if run is None:
@@ -109,9 +111,11 @@ def rerank(
         flush=True,
     )
 
-    from seqio_tasks.settings import current
+    from seqio_tasks.settings import configure, current
     from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
+    if chat_template is not None:
+        configure(chat_template=chat_template)
     placed = None if mesh is None else make_mesh(mesh)
     loaded = load_model(model_dir, dtype=dtype, step=step, mesh=placed, tokenizer=tokenizer)
     limit = min(2048 if max_length is None else max_length, loaded.config.max_position)
@@ -131,6 +135,7 @@ def rerank(
         step=step,
         collection=data.name,
         split=split,
+        chat_template=current().chat_template,
         first_stage=candidates.source,
         first_stage_sha256=candidates.fingerprint,
         depth=candidates.depth,

@@ -132,6 +132,17 @@ class ChatFormat:
             found.append(self._shifted(ids))
         return found
 
+    def encode_choices(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids with which answers begin: without the end of the turn, for scoring."""
+        end = self._parse(self.turns.end) if self._ends else [int(self._loaded.eos or 0)]
+        while end[-1] not in self._loaded.control:
+            end = end[:-1]
+        shifted = self._shifted(end)
+        return [
+            ids[: len(ids) - (len(end) if ids[-len(end) :] == shifted else 1)]
+            for ids in self.encode_answers(texts)
+        ]
+
     def _pieces(self, before: str, text: str, after: str) -> list[int]:
         """Ids where control strings count in the template's text only: its neighbouring plain text is
         encoded with the data, as one text."""

@@ -136,14 +136,6 @@ class Encoder:
             results.append([] if fitted is None else self._answers(fitted, answers[i], answer_ids))
         return results
 
-    def choice_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Answers as they begin after a prompt, for scoring: without the token that ends them."""
-        return [ids[: len(ids) - self._ending] for ids in self._targets(texts)]
-
-    @property
-    def _ending(self) -> int:
-        return len(self._eos) if self.chat is None else 1
-
     def _inputs(self, texts: Sequence[str], separators: Sequence[str]) -> list[list[int]]:
         """The ids of prompts, without BOS."""
         if self.chat is None:

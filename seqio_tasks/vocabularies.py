@@ -118,6 +118,11 @@ class HuggingFaceVocabulary(seqio.Vocabulary):
             self.id_offset
         )
 
+    def encode_answer(self, text: str) -> list[int]:
+        """The ids with which an answer begins after a prompt, chat template in force or not; no end."""
+        chat_format = self.chat_format
+        return self._encode(text) if chat_format is None else chat_format.encode_choices([text])[0]
+
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of many texts at once (several times faster than one by one)."""
         loaded = self._loaded

@@ -45,6 +45,7 @@ def build(
     modules: Sequence[str],
     templates: Sequence[str] = (),
     cache_dirs: Sequence[str] = (),
+    chat_template: str = "none",
 ) -> None:
     """Writes the store of a task or mixture into a folder beside it and renames that when all is there.
 
@@ -56,12 +57,14 @@ def build(
       modules: imported to register the tasks.
       templates: own template files, for our tasks.
       cache_dirs: of SeqIO's caching.
+      chat_template: for our tasks, as in `seqio_tasks.settings`.
     """
     # The accelerator belongs to training, which may be waiting for this process.
     with contextlib.suppress(RuntimeError):
         tf.config.set_visible_devices([], "GPU")
     shaping = {name: settings[name] for name in ("max_length", "max_shots", "seed")}
-    here = {"raw_dir": str(raw_dir), "tokenizer": tokenizer, "templates": tuple(templates)}
+    here: dict[str, Any] = {"raw_dir": str(raw_dir), "tokenizer": tokenizer, "templates": tuple(templates)}
+    here["chat_template"] = chat_template
     with task_settings.override(**here, **shaping), _cached_in(cache_dirs):
         _build(store, settings, tokenizer, raw_dir, modules)
 

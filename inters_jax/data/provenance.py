@@ -79,6 +79,31 @@ def tokenizer_identity(tokenizer: str) -> dict[str, Any] | None:
     return {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "special": special}
 
 
+def chat_template_identity(chat_template: str, tokenizer: str) -> str:
+    """What a store says about its chat template: where it came from and the digest of its text.
+
+    The same places in the same order as `seqio_tasks.chat.template_text`, which cannot be imported here
+    without SeqIO.
+    """
+    path = Path(chat_template).expanduser()
+    if chat_template == "tokenizer":
+        own = Path(tokenizer)
+        if not own.exists():
+            own = _downloaded(tokenizer, "tokenizer.json") or own
+        folder = own if own.is_dir() else own.parent
+        path = folder / "chat_template.jinja"
+        path = path if path.is_file() else folder / "tokenizer_config.json"
+    if not path.is_file():
+        raise StoreError(
+            f"chat template {chat_template!r}: there is no {path}; it is 'none', 'tokenizer' (whose folder "
+            "must hold one) or a file with Jinja text"
+        )
+    content = path.read_bytes()
+    if path.suffix == ".json":
+        content = json.dumps(json.loads(content).get("chat_template"), sort_keys=True).encode()
+    return f"{path.name} {hashlib.sha256(content).hexdigest()[:16]}"
+
+
 def _downloaded(hub_name: str, file: str) -> Path | None:
     try:
         from huggingface_hub import try_to_load_from_cache

@@ -113,7 +113,9 @@ class Bridge:
         for row, example in enumerate(examples):
             groups.setdefault(np.asarray(example["inputs"]).tobytes(), []).append(row)
         prompts = [self._prompt(examples[rows[0]]) for rows in groups.values()]
-        end = None if self.vocabulary.eos_id is None else int(self.vocabulary.eos_id)
+        # What ends an answer in the data: EOS, or the end of the assistant's turn in a chat.
+        ends = getattr(self.vocabulary, "end_ids", (self.vocabulary.eos_id,))
+        end = None if not ends or ends[-1] is None else int(ends[-1])
         answers = []
         for rows in groups.values():
             targets = [np.asarray(examples[row]["targets"]).tolist() for row in rows]

@@ -42,6 +42,7 @@ COUNTS = frozenset(
 class TaskResult:
     """What judging one task gave.
 
+    metrics, paper_metrics: by the protocols `standard` (the task's own metric functions) and `paper`.
     counts: items (rows), questions (rows that share a prompt are one), truncated answers and so on.
     examples: one record per row of the task: texts, evaluation fields, `target` (what the metric functions
       get), `prediction` and/or `score`.
@@ -54,6 +55,7 @@ class TaskResult:
     examples: Records = field(default_factory=Records)
     run: dict[str, dict[str, float]] | None = None
     qrels: Mapping[str, Mapping[str, int]] | None = None
+    paper_metrics: dict[str, float] = field(default_factory=dict)
 
     def split_counts(self) -> None:
         """Moves what metric functions count (unparsed answers, ties, ...) from the metrics to the counts."""
@@ -87,14 +89,20 @@ class Judge:
             raise EvaluationError(
                 "evaluation runs in one process; start it on one host (its devices are all used)"
             )
+        # The model's own ends, and that of the assistant's turn where a chat template is in force.
+        known = plain_ids(vocabulary, vocabulary.end_ids).tolist()
+        ends = [loaded.eos_id, *loaded.config.stop_ids, *known]
+        self.ends = {int(end) for end in ends if end is not None}
         self.generator = Generator(
-            loaded, max_new_tokens=max_new_tokens, batch_tokens=batch_tokens, **(decoding or {})
+            loaded,
+            max_new_tokens=max_new_tokens,
+            batch_tokens=batch_tokens,
+            **({"eos_ids": ends} | dict(decoding or {})),
         )
         self.scorer = Scorer(loaded, batch_tokens=batch_tokens)
         self.start = [] if vocabulary.bos_id is None else plain_ids(vocabulary, [vocabulary.bos_id]).tolist()
         self.chunk_rows, self.max_new_tokens = chunk_rows, max_new_tokens
         self.max_position = loaded.config.max_position
-        self.ends = {end for end in (loaded.eos_id, *loaded.config.stop_ids) if end is not None}
         self.progress: Any = None  # a callable that gets a number of finished prompts
 
     def is_cut(self, prompt: int, answer: Sequence[int]) -> bool:
@@ -142,10 +150,9 @@ class Judge:
         else:
             metrics = self._by_evaluator(bridge, split, rows, seed)
             result = TaskResult(task_name, metrics, bridge.counts, bridge.records)
-            if getattr(form, "choices", False):
-                result.metrics |= per_token(task, bridge.records)
         bridge.records.finish()
         result.split_counts()
+        result.paper_metrics = paper_metrics(task_name, result.examples, result.qrels)
         return result
 
     def _by_evaluator(self, bridge: Bridge, split: str, rows: int | None, seed: int) -> dict[str, float]:
@@ -196,17 +203,24 @@ def rerank_metrics(
     return {name: as_number(value) for name, value in found.items()}
 
 
-def per_token(task: Any, records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """The metrics of label scoring again, with every score divided by the tokens of its label.
+def paper_metrics(
+    task: str, records: Iterable[Mapping[str, Any]], qrels: Mapping[str, Mapping[str, int]] | None
+) -> dict[str, float]:
+    """The same answers by the protocol `paper`; nothing for tasks that are not of the catalog."""
+    from seqio_tasks.metrics import protocols
 
-    Sums favour short labels, means long ones; published numbers use either.
-    """
-    pairs = [(record["target"], record["score"] / record["answer_tokens"]) for record in records]
-    targets, means = [target for target, _ in pairs], [mean for _, mean in pairs]
-    found: dict[str, float] = {}
-    for metric in task.score_metric_fns:
-        measured = metric(targets, means)
-        found |= {f"{name} per token": as_number(measured[name]) for name in measured if name not in COUNTS}
+    try:
+        protocols.pair_of(task)
+    except ValueError:
+        return {}
+    # Large tasks are rerank tasks, whose texts no metric looks at.
+    kept = [
+        record
+        if "query_id" not in record
+        else {name: value for name, value in record.items() if not name.endswith("_pretokenized")}
+        for record in records
+    ]
+    found: dict[str, float] = protocols.score(task, kept, "paper", qrels=qrels)
     return found
 
 

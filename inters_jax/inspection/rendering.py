@@ -57,6 +57,9 @@ def render(
     found: dict[Pick, Rendering] = {}
     reasons: dict[str, str] = {}
     asked = store.manifest["settings"]
+    if "chat_template" in asked:
+        why = "prompts inside a chat template are not taken apart"
+        return {}, dict.fromkeys((pick.task for pick in picks), why)
     shaping = {name: asked[name] for name in ("max_length", "max_shots", "seed") if name in asked}
     by_task: dict[str, list[Pick]] = defaultdict(list)
     for pick in picks:

@@ -64,7 +64,7 @@ class PointwiseRanker:
         self.choices: tuple[str, ...] = probe.choices
         if len(self.choices) != 2:
             raise RerankError(f"template {template} of {pair.name} has no yes-or-no question: {self.choices}")
-        ids = [vocabulary.encode(choice) for choice in self.choices]
+        ids = [vocabulary.encode_answer(choice) for choice in self.choices]
         self.label_ids = tuple(tuple(plain_ids(vocabulary, one).tolist()) for one in ids)
         check_labels(self.choices, self.label_ids)
         self.example_prompt = probe.inputs() + self.choices[0]

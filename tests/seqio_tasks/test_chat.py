@@ -157,12 +157,21 @@ def test_the_encoder_wraps_prompts_and_the_length_rule_counts_the_template(llama
         assert limit - 8 < 1 + len(short.input_ids) + len(short.target_ids) <= limit
         head = whole.input_ids[:8].tolist()
         assert short.input_ids[:8].tolist() == head and short.input_ids[-4:].tolist() == expected[-4:]
-        encoder = Encoder(vocabulary, 4096)
-        assert encoder.choice_ids(["Yes", "No"]) == [vocabulary.encode("Yes"), vocabulary.encode("No")]
+        assert vocabulary.encode_answer("No") == vocabulary.encode("No")
         assert vocabulary.end_ids == (2, SPECIALS.index("<|eot_id|>"))
     plain = Encoder(vocabulary, 4096).encode([row])[0][0]
     assert plain.input_ids.tolist() == vocabulary.encode(row.inputs())  # the default: the paper's
     assert vocabulary.end_ids == (2,)
+
+
+def test_choices_are_answers_without_their_end(tmp_path: Path) -> None:
+    for name, template in {"a": MISTRAL, "b": CHATML.replace("'<|im_end|>'", "'\\n<|im_end|>'")}.items():
+        ours = chat.in_force(str(make(tmp_path / name, "bytes", template)), "tokenizer")
+        assert ours is not None
+        (answer,), (choice,) = ours.encode_answers(["Yes"]), ours.encode_choices(["Yes"])
+        assert answer[: len(choice)] == choice and len(answer) - len(choice) == (1 if name == "a" else 2)
+        tokenizer = Tokenizer.from_file(str(tmp_path / name / "tokenizer.json"))
+        assert tokenizer.decode(choice) == (" Yes" if name == "a" else "Yes")
 
 
 def test_bos_is_neither_doubled_nor_added_where_the_template_has_none(tmp_path: Path) -> None:

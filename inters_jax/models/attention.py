@@ -148,13 +148,13 @@ def alibi(slopes: jax.Array, positions: jax.Array, scale: float, groups: int) ->
     """What ALiBi adds to the scaled scores of a key: float32 [B, G, R, 1, S] (R = H / G).
 
     slopes: float32 [H]; positions: int [B, S], of the keys. A softmax does not see what all its scores share,
-    so the position of the key stands for its distance. Slope, position, product and scaled product are each
-    rounded to bfloat16, because the published models (Falcon-RW) are run so.
+    so the position of the key stands for its distance. Slope, position and product are each rounded to
+    bfloat16, because the published models (Falcon-RW) are run so.
     """
     rounded = lambda x: jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)  # noqa: E731
     slopes = rounded(slopes.astype(jnp.float32)).reshape(groups, -1, 1, 1)
     keys = rounded(positions.astype(jnp.float32))[:, None, None, None]
-    return rounded(rounded(slopes * keys) * scale)
+    return rounded(slopes * keys) * scale
 
 
 def _grouped(q: jax.Array, groups: int) -> jax.Array:

@@ -1,19 +1,17 @@
 """Model folders in the Hugging Face layout: `config.json`, safetensors files, tokenizer files.
 
-Reading streams: one parameter is on the host at a time (a stacked parameter: all its layers), then on its
-devices. Nothing is unpickled, no code from a folder is run, and writing keeps every bit if the dtype is kept.
+Reading streams (`streaming.py`): one piece of a parameter is on the host at a time, then on its devices.
+Nothing is unpickled, no code from a folder is run, and writing keeps every bit if the dtype is kept.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import jax
@@ -21,15 +19,15 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from inters_jax.models import streaming
+from inters_jax.models.checkpoint_files import INDEX, SINGLE, Checkpoint
 from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.decoder import Decoder, abstract_model
-from inters_jax.models.families import Tensor, tensors
+from inters_jax.models.families import tensors, text_prefix
+from inters_jax.models.tensors import Tensor
 
-INDEX = "model.safetensors.index.json"
-SINGLE = "model.safetensors"
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -43,8 +41,6 @@ TOKENIZER_FILES = (
 HUB_PATTERNS = ("*.safetensors", "*.json", "*.model", "*.jinja", "merges.txt")
 # Some hub folders hold the weights a second time: in one more file, or in another layout in a subfolder.
 HUB_DUPLICATES = ("consolidated*", "*/*")
-# Buffers that older files carry; they follow from the config.
-IGNORED_SUFFIXES = (".rotary_emb.inv_freq", ".attn.masked_bias", ".attn.bias")
 MAX_SHARD_BYTES = 5_000_000_000
 
 
@@ -70,77 +66,6 @@ def folder_of(source: str | Path) -> Path:
         ) from error
 
 
-class Checkpoint:
-    """The tensors of a folder by name, read from memory-mapped files when asked for."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._stack = contextlib.ExitStack()
-        self._open: dict[str, Any] = {}
-        self.files = self._locate()
-
-    def _locate(self) -> dict[str, str]:
-        """Tensor name -> file name."""
-        index = self.folder / INDEX
-        if index.is_file():
-            listed: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-            for file in sorted(set(listed.values())):
-                if Path(file).name != file:
-                    raise ModelError(f"{index}: {file!r} lies outside the folder; weights must lie beside it")
-                if not (self.folder / file).is_file():
-                    raise ModelError(
-                        f"{self.folder / file}: missing, but {INDEX} names it; download the folder again"
-                    )
-                held = set(self._handle(file).keys())
-                absent = sorted(name for name, where in listed.items() if where == file and name not in held)
-                if absent:
-                    raise ModelError(
-                        f"{self.folder / file}: {INDEX} puts {_some(absent)} here, but it is not"
-                    )
-            return listed
-        if (self.folder / SINGLE).is_file():
-            return dict.fromkeys(self._handle(SINGLE).keys(), SINGLE)
-        pickled = [path.name for path in self.folder.glob("*.bin")]
-        hint = "convert it with transformers' save_pretrained" if pickled else "is the download complete?"
-        found = (
-            f"only pickled weights ({_some(pickled)}), which are never opened" if pickled else "no weights"
-        )
-        raise ModelError(f"{self.folder}: {found}; {SINGLE} or {INDEX} is needed, {hint}")
-
-    def _handle(self, file: str) -> Any:
-        if file not in self._open:
-            try:
-                handle = safe_open(self.folder / file, framework="numpy")
-            except (SafetensorError, OSError) as error:
-                raise ModelError(
-                    f"{self.folder / file}: not a whole safetensors file ({error}); download it again"
-                ) from error
-            self._open[file] = self._stack.enter_context(handle)
-        return self._open[file]
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of a tensor, from the header of its file."""
-        return tuple(self._handle(self.files[name]).get_slice(name).get_shape())
-
-    def read(self, name: str) -> np.ndarray:
-        """One tensor, in the dtype of the file."""
-        array: np.ndarray = self._handle(self.files[name]).get_tensor(name)
-        if array.dtype.kind not in "fV":
-            raise ModelError(
-                f"{self.folder / self.files[name]}: {name} holds {array.dtype}, not floating-point numbers;"
-                " quantised weights are not supported"
-            )
-        return array
-
-    def __enter__(self) -> Checkpoint:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
-
-
 def load(
     source: str | Path,
     *,
@@ -164,10 +89,9 @@ def load(
     param_dtype = dtype if param_dtype is None else param_dtype
     graphdef, params = abstract_model(config, dtype=dtype, param_dtype=param_dtype, **options)
     shardings = {} if param_shardings is None else _flat(param_shardings)
-    loaded = {
-        path: _place(array, shardings.get(path))
-        for path, array in stream(folder, config, params, param_dtype)
-    }
+    flat = _flat(params)
+    rows, checkpoint = _checked(folder, config, flat)
+    loaded = streaming.fill(checkpoint, rows, flat, shardings, config.num_layers)
     filled = jax.tree_util.tree_map_with_path(lambda path, _: loaded[_names(path)], params)
     return nnx.merge(graphdef, filled)
 
@@ -183,12 +107,24 @@ def stream(
       params: a tree like `nnx.state(model, nnx.Param)`; only shapes are read.
       dtype: of the arrays.
     """
-    with Checkpoint(folder) as checkpoint:
-        rows = tensors(config)
-        flat = _flat(params)
-        _check(checkpoint, rows, flat, config)
-        for row in rows:
-            yield row.path, _gather(checkpoint, row, flat[row.path].shape, dtype)
+    flat = _flat(params)
+    rows, checkpoint = _checked(folder, config, flat)
+    for row in rows:
+        arrays = streaming.gather(checkpoint, row, flat, dtype, config.num_layers)
+        yield from zip(row.paths, arrays, strict=True)
+
+
+def _checked(
+    folder: Path, config: DecoderConfig, flat: Mapping[tuple[str, ...], Any]
+) -> tuple[list[Tensor], Checkpoint]:
+    """The tensors of a folder, all of which are there and fit. flat: our parameters by path."""
+    described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    checkpoint = Checkpoint(folder, nested=text_prefix(described))
+    rows = tensors(config)
+    checkpoint.check(
+        rows, {path: tuple(leaf.shape) for path, leaf in flat.items()}, config.num_layers, config.family
+    )
+    return rows, checkpoint
 
 
 def save(
@@ -245,68 +181,12 @@ def copy_tokenizer(source: str | Path, folder: Path) -> None:
         shutil.copyfile(source / name, folder / name)
 
 
-def _check(
-    checkpoint: Checkpoint, rows: list[Tensor], flat: Mapping[tuple[str, ...], Any], config: DecoderConfig
-) -> None:
-    """Every tensor is there, in its shape, and nothing is left over."""
-    expected = {}
-    for row in rows:
-        shape = tuple(flat[row.path].shape)
-        for name in _files_names(row, config):
-            expected[name] = row.file_shape(shape[1:] if row.stacked else shape)
-    missing = [name for name in expected if name not in checkpoint.files]
-    if missing:
-        raise ModelError(f"{checkpoint.folder}: {len(missing)} tensors missing: {_some(missing)}")
-    extra = [
-        name for name in checkpoint.files if name not in expected and not name.endswith(IGNORED_SUFFIXES)
-    ]
-    if config.tie_embeddings and "lm_head.weight" in extra:
-        extra.remove("lm_head.weight")
-        if not np.array_equal(
-            checkpoint.read("lm_head.weight"), checkpoint.read("model.embed_tokens.weight")
-        ):
-            raise ModelError(
-                f"{checkpoint.folder}: config.json ties the head to the embedding, but lm_head.weight differs"
-                " from it; set tie_word_embeddings to false"
-            )
-    if extra:
-        raise ModelError(
-            f"{checkpoint.folder}: {len(extra)} tensors without a place in the {config.family} model of this"
-            f" config.json: {_some(extra)}"
-        )
-    wrong = [
-        f"{name} is {list(checkpoint.shape(name))}, expected {list(shape)}"
-        for name, shape in expected.items()
-        if checkpoint.shape(name) != shape
-    ]
-    if wrong:
-        raise ModelError(
-            f"{checkpoint.folder}: {len(wrong)} tensors do not fit config.json: {_some(wrong, '; ')}"
-        )
-
-
-def _gather(checkpoint: Checkpoint, row: Tensor, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
-    """One parameter on the host, filled tensor by tensor. shape: that of the parameter, layers included."""
-    out = np.empty(shape, dtype)
-    slots = out if row.stacked else out[None]
-    for layer, slot in enumerate(slots):
-        array = checkpoint.read(row.name.format(layer=layer))
-        slot[...] = (array if row.inputs is None else array.T).reshape(slot.shape)
-    return out
-
-
-def _place(array: np.ndarray, sharding: jax.sharding.Sharding | None) -> jax.Array:
-    if sharding is None:
-        return jnp.asarray(array)
-    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
-
-
 def _write_weights(
     folder: Path, config: DecoderConfig, flat: Mapping[tuple[str, ...], Any], dtype: np.dtype, limit: int
 ) -> None:
     """One file, or numbered files and an index; the host holds one file's tensors at a time."""
     planned = [
-        (name, row, layer, row.file_shape(tuple(flat[row.path].shape[1 if row.stacked else 0 :])))
+        (name, row, layer, row.file_shape(_shapes(row, flat)))
         for row in tensors(config)
         for layer, name in enumerate(_files_names(row, config))
     ]
@@ -322,9 +202,7 @@ def _write_weights(
     places: dict[str, str] = {}
     for number, items in enumerate(files, start=1):
         file = SINGLE if len(files) == 1 else f"model-{number:05d}-of-{len(files):05d}.safetensors"
-        arrays = {
-            name: _to_file(flat[row.path], row, layer, shape, dtype) for name, row, layer, shape in items
-        }
+        arrays = {name: _to_file(flat, row, layer, dtype) for name, row, layer, _ in items}
         save_file(arrays, folder / file, metadata={"format": "pt"})
         places |= dict.fromkeys(arrays, file)
     if len(files) > 1:
@@ -332,14 +210,22 @@ def _write_weights(
         _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": places})
 
 
+def _shapes(row: Tensor, flat: Mapping[tuple[str, ...], Any]) -> list[tuple[int, ...]]:
+    """The shapes of a row's parameters, of one layer."""
+    return [tuple(flat[path].shape[1 if row.stacked else 0 :]) for path in row.paths]
+
+
 def _to_file(
-    value: jax.Array, row: Tensor, layer: int, shape: tuple[int, ...], dtype: np.dtype
+    flat: Mapping[tuple[str, ...], jax.Array], row: Tensor, layer: int, dtype: np.dtype
 ) -> np.ndarray:
-    array = np.asarray(value[layer] if row.stacked else value).astype(dtype, copy=False)
+    parts = []
+    for path, shape in zip(row.paths, _shapes(row, flat), strict=True):
+        value = flat[path]
+        array = np.asarray(value[layer] if row.stacked else value).astype(dtype, copy=False)
+        kept = row.part_shape(shape)
+        parts.append(array.reshape(kept[::-1]).T if row.inputs is not None else array.reshape(kept))
     # The writer stores memory as it lies, so the transposed matrix must really be laid out that way.
-    return np.ascontiguousarray(
-        array.reshape(shape[::-1]).T if row.inputs is not None else array.reshape(shape)
-    )
+    return np.ascontiguousarray(row.join(parts))
 
 
 def _files_names(row: Tensor, config: DecoderConfig) -> Iterator[str]:
@@ -355,11 +241,6 @@ def _flat(tree: Any) -> dict[tuple[str, ...], Any]:
 def _names(path: tuple[Any, ...]) -> tuple[str, ...]:
     """Dict keys along a tree path; the wrapper of an nnx variable adds nothing."""
     return tuple(str(key.key) for key in path if hasattr(key, "key") and isinstance(key.key, str))
-
-
-def _some(names: list[str], separator: str = ", ", limit: int = 5) -> str:
-    more = f"{separator}and {len(names) - limit} more" if len(names) > limit else ""
-    return separator.join(names[:limit]) + more
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -184,7 +184,11 @@ def test_unknown_architectures_are_refused_with_the_list(folder: Path) -> None:
     ("values", "message"),
     [
         ({"hidden_act": "relu"}, "activation 'relu'"),
-        ({"rope_scaling": {"type": "yarn", "factor": 2.0}}, "rope scaling 'yarn'"),
+        ({"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "rope scaling 'dynamic'"),
+        ({"rope_scaling": {"type": "yarn", "factor": 2.0, "mscale": 0.7}}, "'yarn' with mscale"),
+        ({"rope_scaling": {"type": "longrope", "short_factor": [1.0]}}, "without long_factor"),
+        ({"layer_types": ["full_attention", "sliding_attention"]}, "every layer of a LlamaForCausalLM"),
+        ({"clip_qkv": 8.0}, "clip_qkv is 8.0"),
         ({"rope_scaling": {"type": "linear"}}, "without a factor"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
         ({"num_hidden_layers": None}, "num_hidden_layers missing"),
@@ -199,7 +203,7 @@ def test_configs_that_would_compute_something_else_are_refused(
         DecoderConfig.from_hf(folder)
 
 
-def test_alternating_windows_are_refused(folder: Path) -> None:
+def test_windows_of_some_layers_are_read(folder: Path) -> None:
     change_config(
         folder,
         architectures=["Qwen2ForCausalLM"],
@@ -207,7 +211,13 @@ def test_alternating_windows_are_refused(folder: Path) -> None:
         sliding_window=8,
         max_window_layers=1,
     )
-    with pytest.raises(ModelError, match="differ in their attention window"):
+    config = DecoderConfig.from_hf(folder)
+    assert (config.sliding_window, config.sliding_layers) == (8, (False, True))
+    assert config.to_hf()["layer_types"] == ["full_attention", "sliding_attention"]
+    change_config(folder, max_window_layers=0)
+    assert DecoderConfig.from_hf(folder).sliding_layers == ()  # all alike
+    change_config(folder, layer_types=["chunked_attention"] * 2)
+    with pytest.raises(ModelError, match="found 2: chunked_attention"):
         DecoderConfig.from_hf(folder)
 
 

@@ -1,9 +1,11 @@
 """A run of ours as a Hugging Face model folder.
 
     python -m inters_jax.export --gin.MODEL_DIR=runs/mistral --gin.OUTPUT_DIR=exported/mistral
+    python -m inters_jax.export --gin.MODEL_DIR=runs/lora --gin.OUTPUT_DIR=exported/adapter --gin.FORMAT=peft
 
 The folder holds config.json, safetensors weights, the tokenizer and a model card; `transformers` opens it
-with `AutoModelForCausalLM.from_pretrained`.
+with `AutoModelForCausalLM.from_pretrained`. A LoRA run is merged, or written as an adapter alone, which
+`peft.PeftModel.from_pretrained` opens on its base.
 """
 
 from __future__ import annotations
@@ -14,9 +16,9 @@ import jax
 
 from inters_jax import __version__
 from inters_jax.mesh import make_mesh
-from inters_jax.models import huggingface
+from inters_jax.models import adapters, bases, huggingface
 from inters_jax.models.config import ModelError
-from inters_jax.models.loading import RUN_MODEL, LoadedModel, is_run, load_model
+from inters_jax.models.loading import RUN_MODEL, LoadedModel, config_of, is_run, load_model
 
 CARD = """---
 library_name: transformers
@@ -46,7 +48,36 @@ A prompt ends with one line break, which separates it from the answer, as in tra
 """
 
 
-def export(model_dir: str, output_dir: str, step: int | None = None, dtype: str = "float32") -> Path:
+FORMATS = ("merged", "peft")
+
+ADAPTER_CARD = """---
+library_name: peft
+base_model: {base}
+tags:
+- inters-jax
+- lora
+---
+
+# {name}
+
+A LoRA adapter of rank {rank}, tuned on instructions for search with inters-jax {version}.
+
+| | |
+|---|---|
+| base | {base} |
+| kept in training as | {base_dtype} |
+| fingerprint of the base | `{fingerprint}` |
+| step | {step} |
+
+A prompt ends with one line break, which separates it from the answer, as in training. An adapter that was
+trained on a quantised base gives slightly other logits on the base in full precision; the merged export keeps
+them.
+"""
+
+
+def export(
+    model_dir: str, output_dir: str, step: int | None = None, dtype: str = "float32", format: str = "merged"
+) -> Path:
     """Writes a run folder as a Hugging Face folder; `output_dir` must be new or empty.
 
     Args:
@@ -54,9 +85,14 @@ def export(model_dir: str, output_dir: str, step: int | None = None, dtype: str 
       output_dir: the folder to write.
       step: which checkpoint; None for the newest.
       dtype: of the written weights; "float32" keeps every bit of the run, "bfloat16" halves the size.
+      format: "merged" for a whole model; "peft" for the adapter of a LoRA run alone, in float32.
     """
+    if format not in FORMATS:
+        raise ModelError(f"FORMAT={format!r} is not known; choose {' or '.join(FORMATS)}")
     if not is_run(model_dir):
         raise ModelError(f"{model_dir}: no run folder of ours ({RUN_MODEL}/config.json is not there)")
+    if format == "peft":
+        return export_adapter(Path(model_dir), Path(output_dir), step)
     # The host's memory holds the weights, whatever accelerator is there.
     host = make_mesh("fsdp=1", jax.local_devices(backend="cpu")[:1])
     loaded = load_model(model_dir, step=step, mesh=host)
@@ -68,6 +104,32 @@ def export(model_dir: str, output_dir: str, step: int | None = None, dtype: str 
         extra={"README.md": card(loaded, Path(model_dir), Path(output_dir).name, dtype)},
     )
     print(f"{loaded.description} -> {target}")
+    return target
+
+
+def export_adapter(run: Path, target: Path, step: int | None) -> Path:
+    """Writes the trained part of a LoRA run as a PEFT folder."""
+    from inters_jax.training.checkpoints import checkpoint_steps
+
+    record = bases.record_of(run)
+    if record is None:
+        raise ModelError(f"{run}: trains every parameter, it has no adapter; export it with FORMAT='merged'")
+    config = config_of(run)
+    chosen = (checkpoint_steps(run) or [None])[-1] if step is None else step
+    factors = bases.factors_of(run, config, chosen)
+    # Only a Hugging Face base has a name that peft can open by itself.
+    base = record.base.source if record.base.seed is None and record.base.step is None else None
+    text = ADAPTER_CARD.format(
+        name=target.name,
+        base=base or record.base.name,
+        rank=record.settings.rank,
+        version=__version__,
+        base_dtype=record.settings.base_dtype,
+        fingerprint=record.fingerprint,
+        step=chosen,
+    )
+    adapters.write(target, factors, config, record.settings, base_name=base, extra={"README.md": text})
+    print(f"{run.resolve().name}, step {chosen} -> {target}, an adapter of {base or record.base.name}")
     return target
 
 

@@ -191,7 +191,9 @@ def train(
     compile_for(found[-1] if found else 0)  # while the parameters are read
     record = None
     if lora is not None:
-        record, frozen = read_base(run, source, config, lora, program.frozen, random_start=random_start, seed=seed)
+        record, frozen = read_base(
+            run, source, config, lora, program.frozen, random_start=random_start, seed=seed
+        )
         train_step.hold(frozen)
         progress.line(describe_lora(record, program.like.params, frozen))
     identity = {

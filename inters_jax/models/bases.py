@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from inters_jax.models import families, huggingface, lora
-from inters_jax.models.adapters import Factors, parameter_shapes
-from inters_jax.models.checkpoint_files import Checkpoint
+from inters_jax.models import huggingface, lora
+from inters_jax.models.adapters import Factors
 from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.decoder import Decoder, abstract_model
 
@@ -57,7 +56,10 @@ class LoraRecord:
     def to_json(self) -> dict[str, Any]:
         """The content of `model/lora.json`."""
         return {
-            "lora": dataclasses.asdict(self.settings),
+            "lora": {
+                name: list(value) if isinstance(value, tuple) else value
+                for name, value in dataclasses.asdict(self.settings).items()
+            },
             "base": dataclasses.asdict(self.base),
             "fingerprint": self.fingerprint,
         }
@@ -75,8 +77,10 @@ def record_of(run: str | Path) -> LoraRecord | None:
         raise ModelError(f"{file}: not the record of a LoRA run ({error})") from error
 
 
-def base_of(source: str | Path | DecoderConfig, *, random: bool = False, seed: int = 0) -> Base:
-    """The base that a model source of `train` means; folders are recorded in full."""
+def base_of(
+    source: str | Path | DecoderConfig, *, random: bool = False, seed: int = 0, step: int | None = None
+) -> Base:
+    """The base that a model source of `train` means; folders are recorded in full. step: None for the newest."""
     from inters_jax.training.checkpoints import checkpoint_steps
 
     if random or isinstance(source, DecoderConfig):
@@ -84,33 +88,21 @@ def base_of(source: str | Path | DecoderConfig, *, random: bool = False, seed: i
     path = Path(source)
     if (path / "model" / "config.json").is_file():
         steps = checkpoint_steps(path)
-        return Base(str(path.resolve()), step=steps[-1] if steps else None)
+        if not steps:
+            raise ModelError(f"{path}: a run without a finished checkpoint cannot be a base")
+        return Base(str(path.resolve()), step=steps[-1] if step is None else step)
     return Base(str(path.resolve()) if path.is_dir() else str(source))
 
 
 def stream(base: Base, config: DecoderConfig) -> Iterator[Parameter]:
     """The parameters of a base one after another on the host, float32, layers stacked."""
     if base.seed is None and base.step is None:
-        yield from _stream_folder(huggingface.folder_of(base.source), config)
+        _, params = abstract_model(config)
+        yield from huggingface.stream(huggingface.folder_of(base.source), config, params, jnp.float32)
     elif base.seed is None and record_of(base.source) is not None:
         yield from stream_run(base.source, config, base.step)
     else:
         yield from _flat(_on_host(base, config))
-
-
-def _stream_folder(folder: Path, config: DecoderConfig) -> Iterator[Parameter]:
-    shapes, rows = parameter_shapes(config), families.tensors(config)
-    checkpoint = Checkpoint(folder)
-    checkpoint.check(rows, shapes, config.num_layers, config.family)
-    for row in rows:
-        arrays = [np.empty(shapes[path], np.float32) for path in row.paths]
-        slots = [array if row.stacked else array[None] for array in arrays]
-        for layer in range(len(slots[0])):
-            read = checkpoint.read(checkpoint.name_of(row, layer))
-            parts = row.split(read, [slot.shape[1:] for slot in slots])
-            for slot, part in zip(slots, parts, strict=True):
-                slot[layer] = (part if row.inputs is None else part.T).reshape(slot.shape[1:])
-        yield from zip(row.paths, arrays, strict=True)
 
 
 def _on_host(base: Base, config: DecoderConfig) -> dict[str, Any]:
@@ -120,7 +112,7 @@ def _on_host(base: Base, config: DecoderConfig) -> dict[str, Any]:
     _, params = abstract_model(config)
     shapes = nnx.to_pure_dict(params)
     if base.seed is not None:
-        # As `training.start.random_parameters`, on the host whatever the accelerator: the same on every machine.
+        # As `training.start.random_parameters`, but on the host: the same whatever the accelerator is.
         def start() -> dict[str, Any]:
             return nnx.to_pure_dict(nnx.state(Decoder(config, rngs=nnx.Rngs(params=base.seed)), nnx.Param))
 
@@ -244,21 +236,40 @@ def read_frozen(
         like: nested dict of shapes with shardings (`Program.frozen`).
     """
     seen = Fingerprint(config)
-    frozen: dict[str, Any] = {}
-    for path, array in stream(base, config):
-        seen.add(path, array)
-        for place, value in keep(path, array, config, settings):
-            target: Any = like
-            node = frozen
-            for name in place[:-1]:
-                target, node = target[name], node.setdefault(name, {})
-            sharding = target[place[-1]].sharding
-            node[place[-1]] = jax.make_array_from_callback(
-                value.shape, sharding, lambda index, value=value: value[index]
-            )
-    if jax.tree.structure(frozen) != jax.tree.structure(like):
-        raise ModelError(f"{base.name}: does not hold the parameters of a {config.family} model")
+
+    def kept() -> Iterator[Parameter]:
+        for path, array in stream(base, config):
+            seen.add(path, array)
+            yield from keep(path, array, config, settings)
+
+    frozen = place(kept(), like, jax.tree.map(lambda leaf: leaf.sharding, like))
     return frozen, seen.digest()
+
+
+def place(parameters: Iterable[Parameter], like: dict[str, Any], shardings: Any) -> dict[str, Any]:
+    """Streamed parameters on their devices, each in its dtype.
+
+    Args:
+        parameters: (path, array on the host).
+        like: nested dict of shapes and dtypes.
+        shardings: tree like it; None: the default device.
+    """
+    placed: dict[str, Any] = {}
+    for path, array in parameters:
+        target, sharding, node = like, shardings, placed
+        for name in path[:-1]:
+            target, node = target[name], node.setdefault(name, {})
+            sharding = None if sharding is None else sharding[name]
+        value = array.astype(target[path[-1]].dtype)
+        where = None if sharding is None else sharding[path[-1]]
+        node[path[-1]] = _put(value, where)
+    return placed
+
+
+def _put(value: np.ndarray, sharding: jax.sharding.Sharding | None) -> jax.Array:
+    if sharding is None:
+        return jnp.asarray(value)
+    return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
 
 
 def _flat(tree: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[Parameter]:

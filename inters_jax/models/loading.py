@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
 from inters_jax import mesh as meshes
-from inters_jax.models import huggingface
+from inters_jax.models import adapters, bases, huggingface
 from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.decoder import Decoder, abstract_model, logical_axes
 
@@ -69,9 +70,13 @@ def load_model(
     step: int | None = None,
     seed: int = 0,
     tokenizer: str | Path | None = None,
+    adapter: str | Path | None = None,
     **options: Any,
 ) -> LoadedModel:
     """A decoder ready for use.
+
+    A LoRA run is merged: its update is added to the weights of its base as they were in training (rounded, or
+    quantised and dequantised), in float32 and one parameter at a time. The result is a plain decoder.
 
     Args:
       source: a Hugging Face folder, a hub name, a run folder of ours, or a `DecoderConfig` (random weights).
@@ -81,6 +86,7 @@ def load_model(
       step: the checkpoint of a run; None: the newest.
       seed: of random weights.
       tokenizer: a tokenizer.json or its folder, instead of the model's own.
+      adapter: a PEFT folder (adapter_config.json, adapter_model.safetensors) whose update is added.
       options: further options of `Decoder` (remat, constrain, flatten, attention).
     """
     kinds = {"dtype": jnp.dtype(dtype), "param_dtype": jnp.dtype(param_dtype or dtype)}
@@ -102,7 +108,13 @@ def load_model(
     found = folder if tokenizer is None else Path(tokenizer)
     opened, path, special = _tokenizer(found, config, required=tokenizer is not None)
 
-    if folder is None:
+    if adapter is not None:
+        base = bases.base_of(source, seed=seed, step=step)
+        factors = adapters.read(adapter, config)
+        merged = ((path, factors.merge(path, array)) for path, array in bases.stream(base, config))
+        model = _streamed(merged, config, mesh, kinds)
+        name = f"{name} with the adapter {Path(adapter).resolve().name}"
+    elif folder is None:
         model = _random(config, seed, mesh, kinds)
     elif run is not None:
         model, at = _from_run(run, config, step, mesh, kinds)
@@ -175,11 +187,26 @@ def _random(config: DecoderConfig, seed: int, mesh: Mesh | None, kinds: dict[str
     return nnx.merge(graphdef, jax.jit(start, out_shardings=_shardings(mesh, params))())
 
 
+def _streamed(
+    parameters: Iterable[bases.Parameter], config: DecoderConfig, mesh: Mesh | None, kinds: dict[str, Any]
+) -> Decoder:
+    graphdef, params = abstract_model(config, **kinds)
+    shardings = _shardings(mesh, params)
+    like = nnx.to_pure_dict(params)
+    placed = bases.place(parameters, like, None if shardings is None else nnx.to_pure_dict(shardings))
+    nnx.replace_by_pure_dict(params, placed)
+    return nnx.merge(graphdef, params)
+
+
 def _from_run(
     run: Path, config: DecoderConfig, step: int | None, mesh: Mesh | None, kinds: dict[str, Any]
 ) -> tuple[Decoder, int]:
     from inters_jax.training import checkpoints
 
+    steps = checkpoints.checkpoint_steps(run)
+    chosen = steps[-1] if step is None and steps else step
+    if bases.record_of(run) is not None:
+        return _streamed(bases.stream_run(run, config, chosen), config, mesh, kinds), int(chosen or 0)
     graphdef, params = abstract_model(config, **kinds)
     shardings = _shardings(mesh, params)
     if shardings is not None:
@@ -189,8 +216,6 @@ def _from_run(
             for leaf, sharding in zip(leaves, jax.tree.leaves(shardings), strict=True)
         ]
         params = jax.tree.unflatten(structure, placed)
-    steps = checkpoints.checkpoint_steps(run)
-    chosen = steps[-1] if step is None and steps else step
     restored = checkpoints.restore_params(run, chosen, params)  # says what is there when `chosen` is not
     return nnx.merge(graphdef, restored), int(chosen or 0)
 

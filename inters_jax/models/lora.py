@@ -5,12 +5,12 @@ The base is kept in float32, bfloat16, or quantised: int8 with one scale per out
 their place and the names of their parameters, so the decoder itself knows nothing of this.
 
 qwix quantises and dequantises (`qwix.quantize`, `qwix.dequantize`, its nf4 table); its LoRA provider is not
-used. It finds weights by intercepting matrix products and comparing operands with the attributes of the module
-on the call stack, and creates the new parameters there and then. Our blocks live inside `jax.lax.scan`, where
-such a module is a copy made of tracers and thrown away after one layer; and qwix 0.1.8 fails on it
-(IndexError). Written out, the update has its own parameters with a "layers" axis, axis names for the mesh,
-PEFT's starting values, and a dropout that a resumed run repeats to the bit. nf4 values are packed in pairs into
-uint8: arrays of uint4 from the host lie in another layout than a program compiled ahead of time asks for.
+used. It finds weights by intercepting matrix products and comparing operands with the attributes of the
+module on the call stack, and creates the new parameters there and then. Our blocks live inside
+`jax.lax.scan`, where such a module is a copy made of tracers that is thrown away after one layer; qwix 0.1.8
+fails on it (IndexError). Written out, the update has its own parameters with a "layers" axis, axis names for
+the mesh, PEFT's starting values, and a dropout that a resumed run repeats to the bit. nf4 values are packed in
+pairs into uint8: uint4 arrays from the host lie in another layout than a program compiled ahead of time wants.
 
 An adapted decoder exists only as a structure and shapes (`abstract_model`); arrays come from
 `inters_jax.models.bases` (the frozen part) and from `start` (the trained part).
@@ -94,7 +94,7 @@ class LoRA:
 
 
 def linear_maps(config: DecoderConfig) -> dict[Path, Tensor]:
-    """The linear maps of the blocks: path of the module -> the tensor of a checkpoint that holds its kernel."""
+    """The linear maps of the blocks: path of the module -> the checkpoint tensor that holds its kernel."""
     return {
         path[:-1]: row
         for row in families.tensors(config)
@@ -237,9 +237,7 @@ def _convert(linear: Any, lora: LoRA, adapted: bool, recompute: bool) -> None:
         )
         linear.scale, linear.dropout = lora.scale, lora.dropout
         drops = lora.dropout > 0
-        linear.dropout_key = (
-            param(nnx.Param, (layers, 2), jnp.uint32, (axes[0], None)) if drops else None
-        )
+        linear.dropout_key = param(nnx.Param, (layers, 2), jnp.uint32, (axes[0], None)) if drops else None
 
 
 def start(abstract: Mapping[str, Any], seed: int, shardings: Any) -> dict[str, Any]:

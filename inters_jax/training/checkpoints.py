@@ -42,6 +42,8 @@ MUST_AGREE: Mapping[str, str] = {
     "seed": "its data order has another SEED",
     "batch_rows": "its steps have another BATCH_SIZE",
     "max_length": "its rows have another MAX_LENGTH",
+    "base": "its adapter was trained on another base (MODEL, or the weights in it have changed)",
+    "lora": "its adapter has other settings (LORA)",
 }
 
 log = logging.getLogger(__name__)

@@ -120,9 +120,10 @@ def build_program(
         "attention": attention,
         "mesh": device_mesh,
     }
-    structure = steps.Structure(
-        *(abstract_model(config, **options) if lora is None else adapters.abstract_model(config, lora, **options))
-    )
+    if lora is None:
+        structure = steps.Structure(*abstract_model(config, **options))
+    else:
+        structure = steps.Structure(*adapters.abstract_model(config, lora, **options))
     axes = steps.pure(logical_axes(structure.template))
     trained, frozen = structure.abstract(), None
     if lora is not None:

@@ -13,10 +13,11 @@ from flax import nnx
 
 from inters_jax.config import operative_config
 from inters_jax.data.token_store import write_json
-from inters_jax.models import huggingface, loading
+from inters_jax.models import bases, huggingface, loading, lora
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import Decoder
 from inters_jax.training import step as steps
+from inters_jax.training import trainable
 from inters_jax.training.checkpoints import restore_params
 
 
@@ -36,6 +37,8 @@ def read_parameters(source: str | Path, abstract: steps.Parameters, shardings: A
     if not loading.is_run(source):
         model = huggingface.load(source, param_dtype=jnp.float32, param_shardings=shardings)
         return steps.parameters_of(model)
+    if bases.record_of(source) is not None:  # a LoRA run: its update becomes part of the weights
+        return bases.place(bases.stream_run(source, loading.config_of(source), None), abstract, shardings)
     placed = jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, jnp.float32, sharding=sharding),
         abstract,
@@ -44,8 +47,49 @@ def read_parameters(source: str | Path, abstract: steps.Parameters, shardings: A
     return restore_params(source, None, placed)
 
 
-def write_model_folder(run: Path, config: DecoderConfig, tokenizer: str) -> None:
-    """``model/`` of the run folder: config.json and tokenizer, what a checkpoint needs to be a model."""
+def adapter_parameters(abstract: steps.Parameters, seed: int, shardings: Any) -> steps.Parameters:
+    """The trained part of a fresh LoRA run."""
+    return lora.start(abstract, seed, shardings)
+
+
+def read_base(
+    run: Path,
+    source: str | Path | DecoderConfig,
+    config: DecoderConfig,
+    settings: lora.LoRA,
+    like: steps.Parameters,
+    *,
+    random_start: bool,
+    seed: int,
+) -> tuple[bases.LoraRecord, steps.Parameters]:
+    """The frozen part of a LoRA run on its devices, and the record that names it.
+
+    A run that is continued keeps the step of its base, when that is a run which has gone on since.
+    """
+    base, before = bases.base_of(source, random=random_start, seed=seed), bases.record_of(run)
+    if before is not None and before.base.source == base.source:
+        base = before.base
+    frozen, fingerprint = bases.read_frozen(base, config, settings, like)
+    return bases.LoraRecord(settings, base, fingerprint), frozen
+
+
+def describe_lora(record: bases.LoraRecord, trained: steps.Parameters, frozen: steps.Parameters) -> str:
+    """One line: what is trained, beside which base, and the bytes of both."""
+    settings, count = record.settings, sum(leaf.size for leaf in jax.tree.leaves(trained))
+    megabytes = [trainable.size_in_bytes(tree) / 1e6 for tree in (trained, frozen)]
+    return (
+        f"LoRA of rank {settings.rank}: {count:,} trained values ({megabytes[0]:.1f} MB) beside a frozen base "
+        f"in {settings.base_dtype} ({megabytes[1]:.1f} MB): {record.base.name}"
+    )
+
+
+def write_model_folder(
+    run: Path, config: DecoderConfig, tokenizer: str, record: bases.LoraRecord | None = None
+) -> None:
+    """``model/`` of the run folder: config.json and tokenizer, what a checkpoint needs to be a model.
+
+    A LoRA run also keeps what it is made of.
+    """
     folder = run / loading.RUN_MODEL
     if folder.exists():
         return
@@ -54,6 +98,8 @@ def write_model_folder(run: Path, config: DecoderConfig, tokenizer: str) -> None
         made = Path(work) / loading.RUN_MODEL
         made.mkdir()
         write_json(made / "config.json", config.to_hf())
+        if record is not None:
+            write_json(made / bases.RECORD, record.to_json())
         path = Path(tokenizer)
         huggingface.copy_tokenizer(path if path.exists() else huggingface.folder_of(tokenizer), made)
         shutil.move(str(made), folder)

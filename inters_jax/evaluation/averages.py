@@ -12,12 +12,9 @@ Pairs that were not judged are left out and counted. Averages of different sets 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-# The first of these that a pair is measured by is its headline.
-HEADLINES = ("nDCG@10", "accuracy", "precision_at_1", "f1", "turn_f1", "set_f1", "rouge_l", "bleu_1")
 
 GROUP_TITLES = {
     "query_understanding": "Query understanding",
@@ -59,16 +56,6 @@ class Average:
     pairs: int
 
 
-def headline(metrics: Iterable[str]) -> str | None:
-    """The headline among the names of metrics.
-
-    >>> headline(("exact_match", "f1")), headline(("R@100", "nDCG@10")), headline(("other",))
-    ('f1', 'nDCG@10', None)
-    """
-    found = set(metrics)
-    return next((name for name in HEADLINES if name in found), None)
-
-
 def per_cent(metric: str, value: float) -> float:
     """Ranking measures are kept in 0..1, all others in 0..100.
 
@@ -78,37 +65,42 @@ def per_cent(metric: str, value: float) -> float:
     return 100.0 * value if "@" in metric else value
 
 
-def pair_of(task: str, pairs: Mapping[str, Any]) -> tuple[Any, str] | None:
-    """The pair of the catalog that a task is a form of, and the setting; None for a stranger's task.
+def form_of(task: str) -> tuple[Any, str] | None:
+    """The pair of the catalog that a task is a form of, and how it was prompted; None for a stranger's task.
 
-    >>> pair_of("inters_a_b_5shot", {"inters_a_b": "pair"}), pair_of("inters_a_b_choices", {"inters_a_b": 1})
-    (('pair', '5shot'), (1, 'zero-shot'))
+    >>> pair, setting = form_of("inters_query_matching_msrp_5shot")
+    >>> pair.dataset, setting, form_of("inters_query_matching_msrp_choices")[1], form_of("glue_mrpc")
+    ('msrp', '5shot', 'zero-shot', None)
     """
-    for name, pair in pairs.items():
-        if task == name or task.startswith(name + "_"):
-            suffix = task[len(name) + 1 :]
-            known = ("", "choices", "rerank", "0shot")
-            return pair, "zero-shot" if suffix in known else suffix
-    return None
+    from seqio_tasks.metrics import protocols
+
+    try:
+        pair = protocols.pair_of(task)
+    except ValueError:
+        return None
+    suffix = task.removeprefix(pair.name).removeprefix("_")
+    return pair, "zero-shot" if suffix in ("", "choices", "rerank", "0shot") else suffix
 
 
-def averages(metrics: Mapping[str, Mapping[str, float]]) -> list[Average]:
+def averages(metrics: Mapping[str, Mapping[str, float]], protocol: str = "standard") -> list[Average]:
     """Averages over the judged tasks of the catalog.
 
     Args:
       metrics: task -> metric -> value, as in results.json. Of several forms of a pair in one setting (label
         scoring and generation, say) the judged form counts, else the first.
+      protocol: whose metrics these are, "standard" or "paper".
     """
     from seqio_tasks import catalog
+    from seqio_tasks.metrics import protocols
 
-    pairs = {pair.name: pair for pair in sorted(catalog.PAIRS, key=lambda pair: -len(pair.name))}
     values: dict[str, dict[str, float]] = {}
     for task in sorted(metrics, key=lambda name: not name.endswith(("_choices", "_rerank"))):
-        found = pair_of(task, pairs)
-        main = headline(metrics[task]) if found else None
-        if found is None or main is None:
+        found = form_of(task)
+        if found is None:
             continue
-        pair, setting = found
+        (pair, setting), main = found, protocols.headline(task, protocol)
+        if main not in metrics[task]:
+            continue
         values.setdefault(setting, {}).setdefault(pair.name, per_cent(main, metrics[task][main]))
     means: list[Average] = []
     for setting, own in values.items():
@@ -126,16 +118,14 @@ def averages(metrics: Mapping[str, Mapping[str, float]]) -> list[Average]:
     return means
 
 
-def domain_of_groups(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+def in_domain_groups(
+    metrics: Mapping[str, Mapping[str, float]], protocol: str = "standard"
+) -> dict[str, float]:
     """Group averages over the in-domain pairs only: what the paper's chart shows."""
-    from seqio_tasks import catalog
-
-    outside = [pair.name for pair in catalog.PAIRS if not pair.in_domain]
-    inside = {
-        task: found
-        for task, found in metrics.items()
-        if not any(task == name or task.startswith(name + "_") for name in outside)
-    }
+    found = ((task, form_of(task)) for task in metrics)
+    inside = {task: metrics[task] for task, form in found if form is not None and form[0].in_domain}
     return {
-        row.name: row.value for row in averages(inside) if row.level == "group" and row.setting == "zero-shot"
+        row.name: row.value
+        for row in averages(inside, protocol)
+        if row.level == "group" and row.setting == "zero-shot"
     }

@@ -97,20 +97,22 @@ def average_table(result: Result, before: Result | None) -> Table | None:
     header = ["average", "over", "prompts", "per cent", "datasets"]
     header += ["before", "change"] if before is not None else []
     notes = [
-        "The mean of one headline metric per dataset: "
-        + ", ".join(averages.HEADLINES)
-        + " (the first that a dataset has)."
+        "The mean of one metric per dataset: nDCG@10 of rankings, accuracy of labels, F1 of answers and "
+        "lists, ROUGE-L of other texts."
     ]
     return Table("Averages", header, rows, notes)
 
 
 def group_table(result: Result, before: Result | None) -> Table | None:
-    """Our in-domain group averages beside those of the paper."""
-    ours = averages.domain_of_groups(result["metrics"])
-    if not ours:
+    """Our in-domain group averages, by both protocols, beside those of the paper."""
+    rows = []
+    for protocol, key in (("standard", "metrics"), ("paper", "paper_metrics")):
+        ours = averages.in_domain_groups(result.get(key, {}), protocol)
+        old = averages.in_domain_groups(before.get(key, {}), protocol) if before is not None else {}
+        if ours:
+            rows.append([f"this model, protocol {protocol}", *_before_after(old, ours)])
+    if not rows:
         return None
-    old = averages.domain_of_groups(before["metrics"]) if before is not None else {}
-    rows = [["this model", *_before_after(old, ours)]]
     for model, figures in averages.PUBLISHED.items():
         rows.append([f"{model} (paper)", *(f"{a:.2f} → {b:.2f}" for a, b in figures)])
     header = ["in-domain average", *averages.GROUP_TITLES.values()]
@@ -126,8 +128,8 @@ def page(
 ) -> str:
     """report.html."""
     manifest = result["manifest"]
-    ours = averages.domain_of_groups(result["metrics"])
-    old = averages.domain_of_groups(before["metrics"]) if before is not None else {}
+    ours = averages.in_domain_groups(result["metrics"])
+    old = averages.in_domain_groups(before["metrics"]) if before is not None else {}
     items = sum(counts.get("items", 0) for counts in result["counts"].values())
     tiles = [(str(len(result["metrics"])), "tasks judged", f"{len(result['skipped'])} without data")]
     tiles += [(f"{items:,}", "rows", "questions and their candidate answers")]
@@ -272,8 +274,8 @@ def _movement_section(folder: Path, result: Result) -> list[Section]:
 def _worst_section(result: Result, taken: Mapping[str, questions.Items]) -> list[Section]:
     body = []
     for task, found in taken.items():
-        main = averages.headline(result["metrics"][task])
-        if main is None or main not in found.values:
+        main = _headline(task, found)
+        if main is None:
             continue
         values = found.values[main]
         order = values.argsort(kind="stable")[:WORST]
@@ -282,6 +284,16 @@ def _worst_section(result: Result, taken: Mapping[str, questions.Items]) -> list
     if not body:
         return []
     return [Section("worst", "Worst questions", "Where to look first.", "".join(body))]
+
+
+def _headline(task: str, found: questions.Items) -> str | None:
+    """The metric by which questions are the worst: the task's headline, or a stranger's first metric."""
+    from seqio_tasks.metrics import protocols
+
+    if averages.form_of(task) is None:
+        return next(iter(found.values), None)
+    main = protocols.headline(task)
+    return main if main in found.values else None
 
 
 def _case(found: questions.Items, metric: str, number: int) -> str:

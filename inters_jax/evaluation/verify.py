@@ -45,8 +45,10 @@ def verify(path: str | Path) -> dict[str, int]:
             counts["figures"] += _compare(str(path), run, recorded[""].get(run, {}), measures)
         return counts
     for task, metrics in result["metrics"].items():
-        again = _judged(folder / task, task)
+        again, paper = _judged(folder / task, task)
         counts["figures"] += _compare(str(path), task, metrics, again)
+        theirs = result["paper_metrics"].get(task, {})
+        counts["figures"] += _compare(str(path), f"{task} (protocol paper)", theirs, paper)
     return counts
 
 
@@ -59,8 +61,8 @@ def _check_file(path: Path, digest: str) -> None:
         )
 
 
-def _judged(folder: Path, name: str) -> dict[str, float]:
-    """The metrics of a task from its files."""
+def _judged(folder: Path, name: str) -> tuple[dict[str, float], dict[str, float]]:
+    """The metrics of a task from its files, by the protocols `standard` and `paper`."""
     import seqio
 
     import seqio_tasks  # noqa: F401 (registers the tasks)
@@ -86,11 +88,10 @@ def _judged(folder: Path, name: str) -> dict[str, float]:
             result.metrics |= metric(targets, [record["prediction"] for record in records])
         for metric in task.score_metric_fns:
             result.metrics |= metric(targets, [record["score"] for record in records])
-        if getattr(form, "choices", False):
-            result.metrics |= evaluator.per_token(task, records)
     result.metrics = {name: evaluator.as_number(value) for name, value in result.metrics.items()}
     result.split_counts()
-    return result.metrics
+    qrels = read_qrels(folder / QRELS) if (folder / QRELS).is_file() else None
+    return result.metrics, evaluator.paper_metrics(name, records, qrels)
 
 
 def _ranked(folder: Path, result: Mapping[str, Any]) -> dict[str, dict[str, float]]:

@@ -29,7 +29,7 @@ def test_the_group_averages_beside_the_paper_leave_held_out_datasets_out():
         "inters_fact_retrieval_climate_fever_rerank": {"nDCG@10": 0.1},
         "inters_fact_retrieval_scifact_rerank": {"nDCG@10": 0.7},
     }
-    assert averages.domain_of_groups(metrics) == {"query_document": pytest.approx(70.0)}
+    assert averages.in_domain_groups(metrics) == {"query_document": pytest.approx(70.0)}
 
 
 def test_the_figures_of_the_paper_have_all_three_groups():

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from inters_jax.evaluation.evaluator import COUNTS, as_number, ranking
+from inters_jax.evaluation.significance import bootstrap_intervals
 
 Record = Mapping[str, Any]
 MAX_ROWS = 200_000  # questions of larger tasks are not taken apart
@@ -62,15 +63,11 @@ def items(
     return _generated(task, kept)
 
 
-def interval(
-    values: np.ndarray, *, level: float = 0.95, samples: int = 2000, seed: int = 0
-) -> tuple[float, float] | None:
-    """Percentile bootstrap interval of the mean; None for fewer than two questions."""
+def interval(values: np.ndarray, *, samples: int = 2000) -> tuple[float, float] | None:
+    """95 % percentile bootstrap interval of the mean; None for fewer than two questions."""
     if len(values) < 2:
         return None
-    rng = np.random.default_rng(seed)
-    means = [values[rng.integers(0, len(values), len(values))].mean() for _ in range(samples)]
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    low, high = bootstrap_intervals(values, samples=samples)[0]
     return float(low), float(high)
 
 

@@ -149,6 +149,7 @@ def _describe(topology: Topology) -> Sequence[Any]:
     # Without these libtpu asks the metadata server of a cloud machine, and waits.
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
     os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # compiling takes no TPU from another process
     from jax.experimental import topologies
 
     options: dict[str, Any] = {"chip_config_name": "megacore" if len(topology.grid) == 3 else "default"}

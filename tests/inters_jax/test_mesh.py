@@ -75,3 +75,68 @@ def test_batches_that_do_not_divide_are_refused_with_the_next_size():
 def test_this_machine_gives_a_mesh():
     mesh = meshes.make_mesh("fsdp=-1")
     assert mesh.size == jax.device_count() and mesh.axis_names == meshes.AXES
+
+
+@pytest.fixture
+def rules():
+    """Change the rules as gin would; they are back afterwards."""
+    import gin
+
+    def change(**tables):
+        with gin.unlock_config():
+            for name, table in tables.items():
+                gin.bind_parameter(f"axis_rules.{name}", table)
+
+    with gin.unlock_config():
+        gin.clear_config()
+    yield change
+    with gin.unlock_config():
+        gin.clear_config()
+
+
+def test_gin_changes_single_rules(rules):
+    mesh = abstract(data=2, fsdp=4, tensor=2)
+    rules(parameters={"embed": ["data", "fsdp"], "mlp": None})
+    spec = meshes.partition_spec(mesh, ("layers", "embed", "mlp"), (2, 16, 64))
+    assert spec == PartitionSpec(None, ("data", "fsdp"), None)
+    assert meshes.partition_spec(mesh, ("embed", "heads"), (12, 4)) == PartitionSpec(None, "tensor")
+    rules(parameters={"mlp": "fsdp"})  # a mesh axis divides one dimension of an array
+    assert meshes.partition_spec(mesh, ("embed", "mlp"), (16, 64)) == PartitionSpec("fsdp", None)
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ({"parameters": {"embd": "fsdp"}}, "AXIS_RULES: no logical axis 'embd'.*did you mean embed"),
+        ({"parameters": {"embed": "fspd"}}, "'embed': no mesh axis 'fspd'; the axes are replica, data"),
+        ({"parameters": {"embed": ("fsdp", "fsdp")}}, "twice"),
+        ({"activations": {"batch": None}}, "ACTIVATION_AXIS_RULES: no logical axis 'batch' to change"),
+    ],
+)
+def test_rules_that_name_nothing_are_refused(rules, tables, message):
+    rules(**tables)
+    with pytest.raises(meshes.MeshError, match=message):
+        meshes.partition_spec(abstract(), ("embed",), (4,))
+
+
+@pytest.mark.parametrize(
+    ("line", "slices", "between"),
+    [
+        ("replica=2,fsdp=-1", 2, (2, 1, 1, 1, 1)),
+        ("data=2,fsdp=4", 2, (1, 2, 1, 1, 1)),
+        ("fsdp=-1", 4, (1, 1, 4, 1, 1)),
+        ("replica=2,fsdp=2,tensor=2", 4, (2, 1, 2, 1, 1)),
+    ],
+)
+def test_slices_lie_along_the_outermost_row_axes(line, slices, between):
+    assert meshes.slices_by_axis(meshes.parse_mesh(line, 8), slices) == between
+
+
+def test_tensor_does_not_cross_slices():
+    with pytest.raises(meshes.MeshError, match="stay inside a slice; try replica=2"):
+        meshes.slices_by_axis(meshes.parse_mesh("tensor=8", 8), 2, "tensor=8")
+
+
+def test_a_host_makes_the_rows_of_its_devices():
+    mesh = meshes.make_mesh("fsdp=-1")
+    assert meshes.host_rows(mesh, 2 * mesh.size) == list(range(2 * mesh.size))

@@ -20,6 +20,10 @@ _EXACT_ITEMS = 20  # at most 2**20 assignments are enumerated, whatever number o
 _EQUAL = 1e-12  # relative; sums of the same numbers in another order
 
 
+class SignificanceError(ValueError):
+    """Values that cannot be tested as asked."""
+
+
 @dataclass(frozen=True)
 class Permutation:
     """p_values: float64 [columns]; samples: assignments of signs looked at; exact: these are all."""
@@ -105,9 +109,9 @@ def bootstrap_intervals(
     [[1.0, 1.0], [5.0, 5.0]]
     """
     if method not in ("percentile", "bca"):
-        raise ValueError(f"interval method {method!r} is unknown; there are 'percentile' and 'bca'")
+        raise SignificanceError(f"interval method {method!r} is unknown; there are 'percentile' and 'bca'")
     if not 0 < level < 1:
-        raise ValueError(f"level {level} must lie between 0 and 1, for instance 0.95")
+        raise SignificanceError(f"level {level} must lie between 0 and 1, for instance 0.95")
     data = _columns(values)
     means = _resampled_means(data, samples, seed)
     tails = np.asarray([(1 - level) / 2, (1 + level) / 2])
@@ -165,8 +169,10 @@ def _columns(values: npt.ArrayLike) -> Floats:
     found = np.asarray(values, np.float64)
     found = found[:, None] if found.ndim == 1 else found
     if found.ndim != 2 or not found.size:
-        raise ValueError(f"values of shape {np.shape(values)}: one row per item is needed, and at least one")
+        raise SignificanceError(
+            f"values of shape {np.shape(values)}: one row per item is needed, and at least one"
+        )
     if not np.isfinite(found).all():
         row, column = np.argwhere(~np.isfinite(found))[0]
-        raise ValueError(f"item {row}, column {column}: {found[row, column]} is not a number to test")
+        raise SignificanceError(f"item {row}, column {column}: {found[row, column]} is not a number to test")
     return found

@@ -19,7 +19,7 @@ from seqio_tasks.catalog import Pair
 from seqio_tasks.metrics import paper_ranking, paper_text, seqio_metrics
 from seqio_tasks.metrics.measures import Measure
 from seqio_tasks.metrics.paper import STANDARD, PaperProtocol, protocol_of
-from seqio_tasks.metrics.ranking import Qrels, Run, float32_scores
+from seqio_tasks.metrics.ranking import Qrels, Run, evaluate_run, float32_scores
 from seqio_tasks.sources.retrieval_sets import collection
 
 Record = Mapping[str, Any]
@@ -31,6 +31,16 @@ COUNTS = (
 )  # fmt: skip
 # What the released code reports of labels.
 _LABELS = ("accuracy", "weighted_f1", "precision_at_1")
+# Measures that are means over items, and how the means are called where they are not the metric's own.
+_PER_ITEM = {
+    name: name
+    for name in (
+        "rouge_1", "rouge_2", "rouge_l", "exact_match", "f1", "trivia_exact_match", "trivia_f1", "quac_f1",
+        "quac_heq_q", "set_precision", "set_recall", "set_f1", "accuracy", "accuracy_norm", "precision_at_1",
+        "precision_at_1_norm",
+    )
+}  # fmt: skip
+_PER_ITEM |= {name: f"{name} per conversation" for name in ("turn_exact_match", "turn_f1")}
 _HEADLINES = ("rouge_l", "set_f1", "turn_f1", "quac_f1", "trivia_f1", "f1")
 # Their released files hold the items of a list, not its text.
 _ITEMS_RELEASED = ("mimics", "mimics_duo")
@@ -103,6 +113,42 @@ def score(
     return {name: value for name, value in found.items() if name not in COUNTS}
 
 
+def per_item(
+    task: str, records: Sequence[Record], *, qrels: Qrels | None = None
+) -> dict[str, dict[str, float]]:
+    """measure -> item -> value in the standard protocol, for the measures that are means over items.
+
+    The items are queries where documents are ranked, examples elsewhere, conversations for the measures of
+    turns (whose mean gives every conversation the same weight). Corpus measures (BLEU, macro and weighted F1)
+    have no value per item; questions that QuAC's measures leave out have none either.
+    """
+    pair = pair_of(task)
+    found: dict[str, dict[str, float]] = {}
+    if records and "query_id" in records[0] and "score" in records[0]:
+        if qrels is None:
+            raise ValueError(f"{task} ranks documents: give its judgments, qrels=read_qrels('.../qrels.txt')")
+        run, first_stage = _candidates(records)
+        ranks = {
+            query: paper_ranking.places(query, {document: run[query][document] for document in own})
+            for query, own in first_stage.items()
+        }
+        return evaluate_run(qrels, ranks, pair.metrics).per_query
+    groups: dict[str, list[Record]] = {}
+    scored = bool(records) and "gold" in records[0]
+    for record in records:
+        groups.setdefault(record["example_id"], []).append(record)
+    names = [name for name in _names(pair) if name in _PER_ITEM]
+    for item, own in groups.items():
+        if len(own) > 1 and not scored:
+            raise ValueError(f"{task}: {len(own)} records have the example_id {item!r}; one is expected")
+        values = _chosen(pair, own, STANDARD) if scored else _standard(pair, own, names)
+        for name, value in values.items():
+            shown = _PER_ITEM.get(name, "")
+            if shown and not (name in seqio_metrics.QUAC and values["low_agreement"]):
+                found.setdefault(shown, {})[item] = value
+    return found
+
+
 def score_run(
     qrels: Qrels,
     run: Run,
@@ -140,15 +186,28 @@ def score_run(
     )
 
 
+def _standard(pair: Pair, records: Sequence[Record], names: Sequence[str]) -> dict[str, float]:
+    targets = [
+        {"target": str(record["targets_pretokenized"]).strip(), "references": list(record["references"])}
+        for record in records
+    ]
+    predictions = [str(record["prediction"]).strip() for record in records]
+    return seqio_metrics.generation_scores(targets, predictions, names=names, label_set=pair.labels)
+
+
+def _names(pair: Pair) -> tuple[str, ...]:
+    """Metrics of generated answers; those of a ranking question are short: Yes, a number, an order."""
+    return pair.metrics if pair.kind != "rank" else ("exact_match",)
+
+
 def _generated(pair: Pair, records: Sequence[Record], switches: PaperProtocol) -> dict[str, float]:
+    names = _names(pair)
+    if switches == STANDARD or pair.kind != "generate":
+        found = _standard(pair, records, names)
+        return found if switches == STANDARD else _as_released(pair, found)
     predictions = [str(record["prediction"]).strip() for record in records]
     targets = [str(record["targets_pretokenized"]).strip() for record in records]
     references = [list(record["references"]) for record in records]
-    names = pair.metrics if pair.kind != "rank" else ("exact_match",)
-    given = [{"target": t, "references": r} for t, r in zip(targets, references, strict=True)]
-    if switches == STANDARD or pair.kind != "generate":
-        found = seqio_metrics.generation_scores(given, predictions, names=names, label_set=pair.labels)
-        return found if switches == STANDARD else _as_released(pair, found)
     if pair.task == "conversational_qa" and switches.literal_turns:
         return paper_text.turn_accuracy(targets, predictions)
     first = [[target] for target in targets] if switches.first_reference else references
@@ -168,7 +227,7 @@ def _generated(pair: Pair, records: Sequence[Record], switches: PaperProtocol) -
     if "set_f1" in names:
         released = pair.dataset in _ITEMS_RELEASED
         return paper_text.list_scores(targets, predictions, switches, gold_is_list=released)
-    return seqio_metrics.generation_scores(given, predictions, names=names, label_set=pair.labels)
+    return _standard(pair, records, names)
 
 
 def _chosen(pair: Pair, records: Sequence[Record], switches: PaperProtocol) -> dict[str, float]:
@@ -215,6 +274,17 @@ def _reranked(
             choices=YES_NO,
             prefixes=prefixes,
         )
+    if prefixes and switches.ten_candidates:
+        few = paper_ranking.FEW_CANDIDATES
+        records = [record for record in records if record["first_stage_rank"] <= few]
+    run, first_stage = _candidates(records)
+    return score_run(qrels, run, switches, first_stage=first_stage, differences=True, prefixes=prefixes)
+
+
+def _candidates(
+    records: Sequence[Record],
+) -> tuple[dict[str, dict[str, float]], dict[str, list[str]]]:
+    """(query -> document -> log p(Yes) - log p(No), query -> documents in the order of the first stage)."""
     run: dict[str, dict[str, float]] = {}
     ranks: dict[str, dict[str, int]] = {}
     for record in records:
@@ -223,9 +293,4 @@ def _reranked(
         sign = 1.0 if int(record["choice"]) == 0 else -1.0
         scores[document] = scores.get(document, 0.0) + sign * record["score"]
         ranks.setdefault(query, {})[document] = record["first_stage_rank"]
-    if prefixes and switches.ten_candidates:
-        few = paper_ranking.FEW_CANDIDATES
-        ranks = {query: {d: rank for d, rank in own.items() if rank <= few} for query, own in ranks.items()}
-        run = {query: {document: run[query][document] for document in own} for query, own in ranks.items()}
-    first_stage = {query: sorted(own, key=own.__getitem__) for query, own in ranks.items()}
-    return score_run(qrels, run, switches, first_stage=first_stage, differences=True, prefixes=prefixes)
+    return run, {query: sorted(own, key=own.__getitem__) for query, own in ranks.items()}

@@ -27,13 +27,13 @@ BLEU = {"bleu_1": 1, "bleu_2": 2, "bleu": 4}
 ROUGE = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL", "rouge_lsum": "rougeLsum"}
 _ANSWERS = ("exact_match", "f1")
 _TRIVIA = ("trivia_exact_match", "trivia_f1")
-_QUAC = ("quac_f1", "quac_heq_q")
+QUAC = ("quac_f1", "quac_heq_q")
 _LABELS = ("accuracy", "macro_f1", "weighted_f1")
 _MULTI_LABEL = ("precision_at_1",)
 _LISTS = ("set_precision", "set_recall", "set_f1")
 _TURNS = ("turn_exact_match", "turn_f1")
 GENERATION = (
-    *BLEU, *ROUGE, *_ANSWERS, *_TRIVIA, *_QUAC, *_LABELS, *_MULTI_LABEL, *_LISTS, *_TURNS
+    *BLEU, *ROUGE, *_ANSWERS, *_TRIVIA, *QUAC, *_LABELS, *_MULTI_LABEL, *_LISTS, *_TURNS
 )  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def generation_scores(
         found |= answers.squad(references, predictions)
     if any(name in _TRIVIA for name in names):
         found |= answers.trivia(references, predictions)
-    if any(name in _QUAC for name in names):
+    if any(name in QUAC for name in names):
         found |= answers.quac(references, predictions)
         result["low_agreement"] = found["low_agreement"]
     if any(name in _LISTS for name in names):

@@ -13,7 +13,7 @@ from inters_jax.training.optimizer import AdamW
 
 FOLDER = Path(config.__file__).parents[1] / "gin"
 FILES = sorted(str(file.relative_to(FOLDER)) for file in FOLDER.rglob("*.gin"))
-COMMANDS = ("train", "prepare", "evaluate", "rerank", "export")
+COMMANDS = ("train", "prepare", "evaluate", "rerank", "export", "compare")
 RECIPES = [name for name in FILES if not name.startswith("runs/")]
 
 
@@ -27,6 +27,7 @@ def load(command, *arguments):
         "evaluate": {"MODEL_DIR": "r"},
         "rerank": {"MODEL_DIR": "r", "COLLECTION": "c"},
         "export": {"MODEL_DIR": "r", "OUTPUT_DIR": "o"},
+        "compare": {"RUNS": "a,b"},
     }[command]
     given = [
         f"--gin.{macro}={value}" for macro, value in required.items() if macro != "MODEL" or not arguments

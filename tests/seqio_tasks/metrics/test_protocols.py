@@ -257,6 +257,13 @@ def test_the_standard_protocol_gives_the_metrics_of_the_task(name: str) -> None:
     found = protocols.score(name, records, qrels=qrels)
     assert found and found == {key: expected[key] for key in expected if key not in protocols.COUNTS}
     assert protocols.score(name, records, "paper", qrels=qrels)
+    by_item = protocols.per_item(name, records, qrels=qrels)
+    means = {measure: sum(values.values()) / len(values) for measure, values in by_item.items()}
+    if not task.form.rerank or task.pair.dataset != "cqadupstack":  # forums weigh alike in the metric
+        assert {key: found[key] for key in means if key in found} == pytest.approx(
+            {key: value for key, value in means.items() if key in found}
+        )
+    assert means and len(means) >= len(found) - 2
 
 
 def plain(field: Any) -> Any:

@@ -141,6 +141,11 @@ class ModelBackend:
             self._generator = Generator(self.loaded, batch_tokens=self._batch_tokens)
         return self._generator
 
+    @property
+    def compilations(self) -> int:
+        """Array shapes compiled so far."""
+        return self.scorer.compilations + (self._generator.compilations if self._generator else 0)
+
     def prompt(self, question: Question, *, by_first_token: bool = True) -> Any:
         """The Rendered prompt of a question."""
         from seqio_tasks.ranking_prompts import question as rendered

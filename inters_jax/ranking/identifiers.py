@@ -4,7 +4,7 @@ Training writes `[2] > [1]`, `2, 1` or `(2) > (1)`. For a model to choose by one
 identifiers must differ in their first token after what they have in common:
 
     answers       [1] [2] ... [9]        common "[", then 1, 2, ... 9             told apart
-    answers       [1] ... [10]           common "[", then 1, ..., 1 0             not, with one token per digit
+    answers       [1] ... [10]           common "[", then 1, ..., 1 0             not: one token per digit
     answers       [A] ... [J]            common "[", then A, ..., J               told apart
 
 For a generated order the tokens are taken apart so that putting them together again gives just what training
@@ -116,9 +116,9 @@ class Identifiers:
         return style
 
     def _encode(self, texts: Sequence[str]) -> tuple[Ids, ...]:
-        ids = tuple(
-            tuple(map(int, plain_ids(self.vocabulary, self.vocabulary.encode(text)))) for text in texts
-        )
+        # An answer as it begins after the prompt: a chat template may put a blank before it.
+        encode = getattr(self.vocabulary, "encode_answer", self.vocabulary.encode)
+        ids = tuple(tuple(map(int, plain_ids(self.vocabulary, encode(text)))) for text in texts)
         for text, one in zip(texts, ids, strict=True):
             if not one:
                 raise RerankError(f"the tokenizer encodes the answer {text!r} as nothing")
@@ -141,8 +141,8 @@ class Identifiers:
         for one in items:
             if any(other is not one and other[: len(one)] == one for other in items):
                 raise RerankError(
-                    f"with this tokenizer an identifier of {', '.join(names[:12])} is the beginning of another "
-                    "one; set MARKER to [1], or use letters"
+                    f"with this tokenizer an identifier of {', '.join(names[:12])} is the beginning of "
+                    "another; set MARKER to [1], or use letters"
                 )
         [pair] = self._encode([names[0] + self.joiner + names[1]])
         head, tail = common + items[0], items[1]

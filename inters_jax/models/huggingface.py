@@ -238,6 +238,11 @@ def _flat(tree: Any) -> dict[tuple[str, ...], Any]:
     return {_names(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
 
 
+def shapes_by_path(params: Any) -> dict[tuple[str, ...], tuple[int, ...]]:
+    """{path: shape} of a tree like `nnx.state(model, nnx.Param)`."""
+    return {path: tuple(leaf.shape) for path, leaf in _flat(params).items()}
+
+
 def _names(path: tuple[Any, ...]) -> tuple[str, ...]:
     """Dict keys along a tree path; the wrapper of an nnx variable adds nothing."""
     return tuple(str(key.key) for key in path if hasattr(key, "key") and isinstance(key.key, str))

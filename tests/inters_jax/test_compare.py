@@ -1,4 +1,4 @@
-"""Comparisons of runs and of evaluations, in Python and from the command line, by values worked out by hand."""
+"""Comparisons of runs and evaluations, in Python and from the command line, by values worked out by hand."""
 
 from __future__ import annotations
 

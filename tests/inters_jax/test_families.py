@@ -40,7 +40,7 @@ class Pair:
         self.decode = jax.jit(self._decode)
         self._row = jax.jit(self.logits)
 
-    def _logits(
+    def logits(
         self, params: nnx.State, tokens: Any, segments: Any, positions: Any, branches: Any
     ) -> jax.Array:
         model = nnx.merge(self.graphdef, params)
@@ -245,3 +245,31 @@ def test_a_text_decoder_is_read_out_of_a_model_of_text_and_images(pair: Pair, tm
         ):
             np.testing.assert_array_equal(ours, theirs)
     assert model.config.to_hf()["architectures"] == ["Gemma3ForCausalLM"]
+
+
+@pytest.mark.parametrize(
+    ("described", "billions"),
+    [
+        ({"architectures": ["PhiForCausalLM"], "vocab_size": 51200, "hidden_size": 2560,
+          "intermediate_size": 10240, "num_hidden_layers": 32, "num_attention_heads": 32,
+          "partial_rotary_factor": 0.4}, 2.780),
+        ({"architectures": ["FalconForCausalLM"], "vocab_size": 50304, "hidden_size": 2048,
+          "num_hidden_layers": 24, "num_attention_heads": 32, "alibi": True, "multi_query": False,
+          "parallel_attn": False, "bias": True}, 1.312),
+        ({"architectures": ["FalconForCausalLM"], "vocab_size": 65024, "hidden_size": 4544,
+          "num_hidden_layers": 32, "num_attention_heads": 71}, 6.922),
+        ({"architectures": ["Gemma3ForConditionalGeneration"], "text_config": {
+            "hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 34,
+            "sliding_window": 1024, "rope_scaling": {"factor": 8.0, "rope_type": "linear"}}}, 3.880),
+        ({"architectures": ["Qwen3ForCausalLM"], "vocab_size": 151936, "hidden_size": 2560,
+          "intermediate_size": 9728, "num_hidden_layers": 36, "num_attention_heads": 32,
+          "num_key_value_heads": 8, "head_dim": 128, "tie_word_embeddings": True}, 4.022),
+        ({"architectures": ["GPTNeoXForCausalLM"], "vocab_size": 50304, "hidden_size": 2048,
+          "intermediate_size": 8192, "num_hidden_layers": 16, "num_attention_heads": 8}, 1.012),
+    ],
+    ids=["phi-2", "falcon-rw-1b", "falcon-7b", "gemma-3-4b", "qwen3-4b", "pythia-1b"],
+)  # fmt: skip
+def test_published_shapes_have_their_published_size(described: dict[str, Any], billions: float) -> None:
+    config = DecoderConfig.from_hf(described)
+    assert round(config.parameter_count / 1e9, 3) == billions
+    assert DecoderConfig.from_hf(config.to_hf()) == config

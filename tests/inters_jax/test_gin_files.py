@@ -76,7 +76,7 @@ def test_a_recipe_can_be_given_to_every_command(name, command):
     assert load(command, f"--gin_file={name}")
 
 
-@pytest.mark.parametrize("name", ["mistral.gin", "llama2.gin"])
+@pytest.mark.parametrize("name", ["mistral.gin", "llama2.gin", "falcon_rw.gin", "minima.gin", "phi2.gin"])
 def test_the_recipe_of_the_paper(name):
     values = load("train", f"--gin_file={name}")
     assert values["epochs"] == 3 and values["train_steps"] is None and values["init"] == "pretrained"

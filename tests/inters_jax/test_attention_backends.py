@@ -66,7 +66,7 @@ def test_kernels_divided_over_devices_equal_the_definition() -> None:
 
 @pytest.mark.parametrize(
     ("options", "groups"),
-    [({}, 2), ({"window": 37, "scale": 0.3}, 4), ({"window": 37, "sliding": jnp.array(False)}, 1)],
+    [({"window": 11, "scale": 0.3}, 2), ({"window": 11, "sliding": jnp.array(False)}, 1)],
 )
 def test_cudnn_is_given_every_segment_as_a_sequence(
     options: dict[str, Any], groups: int, monkeypatch: pytest.MonkeyPatch
@@ -126,7 +126,9 @@ def test_no_array_of_length_by_length_in_the_compiled_program() -> None:
         array = jax.ShapeDtypeStruct((1, length, 2, 16), jnp.float32)
         ids = jax.ShapeDtypeStruct((1, length), jnp.int32)
         step = jax.jit(jax.grad(loss, argnums=(0, 1, 2)))
-        text = step.lower(array, array, array, ids, jax.ShapeDtypeStruct((), bool)).compile().as_text()
+        lowered = step.lower(array, array, array, ids, jax.ShapeDtypeStruct((), bool))
+        # The machine code is not optimised, which takes long; the arrays are those of the optimised program.
+        text = lowered.compile({"xla_backend_optimization_level": 0}).as_text()
         sizes = [[int(n) for n in shape.split(",")] for shape in re.findall(r"\b[a-z]\w*\[([\d,]+)\]", text)]
         assert any(length in shape for shape in sizes)
         # Dimensions may be merged: count every dimension that holds at least one row's worth of positions.

@@ -33,7 +33,7 @@ from inters_jax.ranking.backend import ModelBackend
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.inputs import candidates_of, dataset_of, open_collection
 from inters_jax.ranking.outcome import MEASURES, rerank_candidates, write_results
-from inters_jax.ranking.requests import JUDGMENT, ORDER, Document, Method, Question
+from inters_jax.ranking.requests import CHOICE, GENERATION, JUDGMENT, ORDER, Document, Method, Question
 
 # METHOD=@Setwise() with Setwise.num_child=2 is the same as METHOD=setwise with NUM_CHILD=2.
 for _method in (
@@ -159,6 +159,7 @@ def rerank(
         marker=marker,
         joiner=joiner,
     )
+    question, labels = backend.example(_question(name))
     manifest = report.manifest(
         loaded,
         command="rerank",
@@ -173,7 +174,8 @@ def rerank(
         pair=wording.name,
         template=template,
         description=description,
-        question=_example(backend, name),
+        question=question,
+        labels=labels,
         identifiers=identifiers,
         marker=marker,
         joiner=joiner,
@@ -237,16 +239,11 @@ def _measures(measures: Sequence[str] | str) -> tuple[str, ...]:
     return tuple(str(parse_measure(part.strip())) for part in parts)
 
 
-def _example(backend: ModelBackend, method: str) -> str:
-    """A prompt of the kind that the method asks, for the manifest."""
-    document = Document("", "document")
-    if method == "pointwise":
-        return backend.example(Question(JUDGMENT, "query", (document,)))
-    if method == "query_likelihood":
-        return backend.example(Question("query_generation", "query", (document,)))
-    if method == "pairwise":
-        return backend.example(Question("pairwise_choice", "query", (document, document)))
-    return backend.example(Question(ORDER, "query", (document, document)))
+def _question(method: str) -> Question:
+    """A question of the kind that the method asks."""
+    families = {"pointwise": (JUDGMENT, 1), "query_likelihood": (GENERATION, 1), "pairwise": (CHOICE, 2)}
+    family, count = families.get(method, (ORDER, 2))
+    return Question(family, "query", (Document("", "document"),) * count)
 
 
 if __name__ == "__main__":

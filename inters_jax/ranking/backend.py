@@ -30,6 +30,7 @@ from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.identifiers import Identifiers, OrderCode
 from inters_jax.ranking.requests import (
     CHECK,
+    GENERATION,
     JUDGMENT,
     Answer,
     Labels,
@@ -217,9 +218,13 @@ class ModelBackend:
                 answers[number] = _finished(prepared.requests[number], answer, prepared.asked[number])
         return answers
 
-    def example(self, method_question: Question) -> str:
-        """The text of a prompt, for the manifest."""
-        return str(self.prompt(method_question).inputs())
+    def example(self, question: Question) -> tuple[str, dict[str, list[int]]]:
+        """The text of a prompt and its possible answers in tokens, for the manifest."""
+        prompt = self.prompt(question)
+        if question.family == GENERATION:
+            return prompt.inputs(), {}
+        names = prompt.choices or self.identifiers.names(len(question.documents), by_first_token=True)
+        return prompt.inputs(), dict(zip(names, map(list, self.identifiers.whole(names)), strict=True))
 
     def _answers(self, request: Request, prompt: Any, first: bool) -> tuple[str, Any]:
         """The longest text that an answer may need room for, and the answers in tokens."""

@@ -74,7 +74,7 @@ def test_distinct_scores_give_one_and_the_same_top_ten(method):
     assert ranked(method, grades)[0][:10] == ideal(grades)[:10]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_windows_of_any_size_skip_nothing_and_place_the_best(data):
     n = data.draw(st.integers(1, 60), "n")
@@ -92,7 +92,7 @@ def test_windows_of_any_size_skip_nothing_and_place_the_best(data):
         assert end - later >= min(window - stride, n)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_sorting_of_any_size_places_the_best(data):
     n = data.draw(st.integers(1, 40), "n")
@@ -105,7 +105,7 @@ def test_sorting_of_any_size_places_the_best(data):
     assert ranked(methods.Pairwise(sort, top_k), grades)[0][:top_k] == ideal(grades)[:top_k]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(n=st.integers(1, 30), seed=st.integers(0, 1000), window=st.integers(2, 12), passes=st.integers(1, 3))
 def test_a_contradictory_scorer_still_gives_a_permutation(n, seed, window, passes):
     class Fickle(FunctionBackend):
@@ -173,7 +173,7 @@ def test_a_repeater_of_orders_has_no_say_in_self_consistency():
         assert ranked(method, [0] * 17, Repeats(None))[0] == list(range(17))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(n=st.integers(1, 5), seed=st.integers(0, 10_000), count=st.integers(1, 6))
 def test_kemeny_is_the_least_disagreement_of_small_lists(n, seed, count):
     random = np.random.default_rng(seed)

@@ -1,0 +1,281 @@
+"""Collections in every known form give the same candidates; broken ones are refused by file and line."""
+
+import gzip
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from inters_jax.ranking import formats
+from inters_jax.ranking.errors import RerankError
+from inters_jax.ranking.inputs import candidates_of, open_collection
+from seqio_tasks import settings
+from seqio_tasks.errors import DataError
+
+TEXTS = {"d1": "a red mill", "d2": "the blue river", "d3": "a mill on the river", "d4": "bread"}
+QUERIES = {"1": "red mill", "2": "river"}
+QRELS = {"1": {"d1": 2, "d3": 1}, "2": {"d2": 1}}
+RUN = {"1": {"d3": 2.0, "d1": 1.5}, "2": {"d2": 3.0, "d3": 1.0, "d4": 0.5}}
+ORDER = {"1": ("d3", "d1"), "2": ("d2", "d3", "d4")}
+
+
+def write(path, rows):
+    text = "".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(text.encode()))
+    else:
+        path.write_text(text)
+    return path
+
+
+def beir(base):
+    write(base / "corpus.jsonl", [{"_id": d, "title": "", "text": t} for d, t in TEXTS.items()])
+    write(base / "queries.jsonl", [{"_id": q, "text": t} for q, t in QUERIES.items()])
+    judged = [f"{q}\t{d}\t{g}" for q, row in QRELS.items() for d, g in row.items()]
+    write(base / "qrels" / "test.tsv", ["query-id\tcorpus-id\tscore", *judged])
+    return base
+
+
+def trec(base):
+    return {
+        "run": write(
+            base / "r.trec", [f"{q} Q0 {d} 1 {s} x" for q, row in RUN.items() for d, s in row.items()]
+        ),
+        "qrels": write(
+            base / "q.txt", [f"{q} 0 {d} {g}" for q, row in QRELS.items() for d, g in row.items()]
+        ),
+    }
+
+
+def forms(base):
+    """Every form as arguments of open_collection, and the run."""
+    files = trec(base)
+    folder = beir(base / "tiny")
+    yield "BEIR and a run", {"collection": folder, "run": files["run"]}
+    write(folder / "runs" / "stored.txt", files["run"].read_text().splitlines())
+    yield "BEIR with a stored run", {"collection": folder}
+    marco = base / "marco"
+    write(marco / "collection.tsv", [f"{d}\t{t}" for d, t in TEXTS.items()])
+    write(marco / "queries.dev.tsv", [f"{q}\t{t}" for q, t in QUERIES.items()])
+    write(marco / "qrels.dev.tsv", [f"{q} 0 {d} {g}" for q, row in QRELS.items() for d, g in row.items()])
+    yield "MS MARCO", {"collection": marco, "split": None, **files}
+    top = base / "top"
+    rows = [f"{q}\t{d}\t{QUERIES[q]}\t{TEXTS[d]}" for q, row in RUN.items() for d in row]
+    write(top / "top1000.dev.tsv", rows)
+    yield "top1000", {"collection": top, "split": None, "qrels": files["qrels"]}
+    topics = write(base / "topics.tsv", [f"{q}\t{t}" for q, t in QUERIES.items()])
+    documents = write(base / "docs.tsv.gz", [f"{d}\t\t{t}" for d, t in TEXTS.items()])
+    yield "files", {"collection": None, "topics": topics, "documents": documents, **files}
+    top_lines = write(base / "topics.jsonl", [{"qid": int(q), "query": t} for q, t in QUERIES.items()])
+    doc_lines = write(base / "docs.jsonl", [{"id": d, "contents": t} for d, t in TEXTS.items()])
+    yield "JSON lines", {"collection": None, "topics": top_lines, "documents": doc_lines, **files}
+    sgml = write(
+        base / "topics.txt",
+        [
+            f"<top>\n<num> Number: {q}\n<title> {t}\n<desc> Description:\nx\n</top>"
+            for q, t in QUERIES.items()
+        ],
+    )
+    yield "TREC topics", {"collection": None, "topics": sgml, "documents": doc_lines, **files}
+    hits = [
+        {
+            "query": QUERIES[q],
+            "hits": [{"qid": int(q), "docid": d, "score": s, "content": TEXTS[d]} for d, s in row.items()],
+        }
+        for q, row in RUN.items()
+    ]
+    (base / "hits.json").write_text(json.dumps(hits, indent=1))
+    yield "rank_llm hits", {"collection": base / "hits.json", "qrels": files["qrels"]}
+    yield "RankGPT lines", {"collection": write(base / "hits.jsonl.gz", hits), "qrels": files["qrels"]}
+    requests = [
+        {
+            "query": {"qid": q, "text": QUERIES[q]},
+            "candidates": [{"docid": d, "score": s, "doc": {"contents": TEXTS[d]}} for d, s in row.items()],
+        }
+        for q, row in RUN.items()
+    ]
+    yield "rank_llm requests", {"collection": write(base / "req.jsonl", requests), "qrels": files["qrels"]}
+
+
+def test_every_form_gives_the_same_candidates(tmp_path):
+    prints = {}
+    for name, arguments in forms(tmp_path):
+        data = open_collection(**arguments)
+        found = candidates_of(data, arguments.get("run"), 10)
+        assert dict(found.documents) == ORDER, name
+        assert {q: data.queries[q] for q in data.wanted} == QUERIES and data.qrels == QRELS, name
+        for documents in found.documents.values():
+            assert [data.documents[d].text for d in documents] == [TEXTS[d] for d in documents], name
+        prints[name] = found.fingerprint
+    assert len(prints) == 10 and len(set(prints.values())) == 1
+
+
+def test_the_lines_of_the_authors_bring_their_judgments(tmp_path):
+    line = {
+        "query": "red mill", "key": ["a red mill", "bread", "pad"], "key_index": [7, 9, -1],
+        "pos": ["a red mill"], "pos_index": [7], "pos_score": [2],
+    }  # fmt: skip
+    path = write(tmp_path / "scifact.bm25.100.jsonl", [line, {**line, "query": "loaf"}])
+    data = open_collection(path)
+    assert data.qrels == {"0": {"7": 2}, "1": {"7": 2}}
+    assert candidates_of(data, None, 10).documents == {"0": ("7", "9"), "1": ("7", "9")}
+    assert data.documents["9"].text == "bread"
+    with pytest.raises(ValueError, match=r"jsonl:1: 1 texts under 'key', 3 numbers"):
+        open_collection(write(tmp_path / "bad.jsonl", [{**line, "key": ["a"]}]))
+
+
+def test_bm25_is_run_when_nothing_else_is_given(tmp_path):
+    data = open_collection(beir(tmp_path / "tiny"))
+    with settings.override(cache_dir=str(tmp_path / "cache")):
+        found = candidates_of(data, None, 2)
+        assert found.documents["2"] == ("d3", "d2") and found.source.startswith("BM25")
+        assert found.fingerprint == candidates_of(data, None, 2).fingerprint
+    with pytest.raises(RerankError, match="DEPTH must be at least 1"):
+        candidates_of(data, None, 0)
+    files = {"topics": write(tmp_path / "t.tsv", ["1\tred mill"]), "run": trec(tmp_path)["run"]}
+    part = open_collection(
+        None, documents=write(tmp_path / "d.tsv", [f"{d}\t{t}" for d, t in TEXTS.items()]), **files
+    )
+    with pytest.raises(RerankError, match="no corpus to search; set RUN"):
+        candidates_of(part, None, 10)
+
+
+def test_of_a_document_file_only_the_candidates_are_kept(tmp_path):
+    files = trec(tmp_path)
+    many = [f"x{n}\ttext" for n in range(50)] + [f"{d}\t{t}" for d, t in TEXTS.items()]
+    topics = write(tmp_path / "t.tsv", [f"{q}\t{t}" for q, t in QUERIES.items()])
+    data = open_collection(None, topics=topics, documents=write(tmp_path / "d.tsv", many), **files)
+    assert data.documents.keys() == TEXTS.keys()
+
+
+def test_a_query_that_is_a_document_is_left_out_where_the_catalog_says_so(tmp_path):
+    lines = [f"1 Q0 {d} 1 {s} x" for d, s in (("1", 9), ("d3", 2), ("d1", 1))]
+    run = write(tmp_path / "r.trec", lines)
+    for name, default in (
+        ("arguana", True),
+        ("beir_quora/quora", True),
+        ("tiny", False),
+        ("beir_scifact", False),
+    ):
+        folder = beir(tmp_path / name)
+        with (folder / "corpus.jsonl").open("a") as file:
+            file.write(json.dumps({"_id": "1", "title": "", "text": "red mill"}) + "\n")
+        data = open_collection(folder, run=run, split=None)
+        assert data.own_document is default
+        kept, dropped = ("1", "d3"), ("d3", "d1")
+        assert candidates_of(data, run, 2).documents["1"] == (dropped if default else kept)
+        assert candidates_of(data, run, 2, drop_identical_ids=True).documents["1"] == dropped
+        assert candidates_of(data, run, 2, drop_identical_ids=False).documents["1"] == kept
+
+
+def test_the_depth_cuts_by_score_not_by_the_rank_column(tmp_path):
+    run = write(
+        tmp_path / "r.trec", ["1 Q0 d1 1 0.5 x", "1 Q0 d2 2 0.7 x", "1 Q0 d3 3 0.7 x", "2 Q0 d1 1 1 x"]
+    )
+    found = candidates_of(open_collection(beir(tmp_path / "tiny"), run=run), run, 2)
+    assert found.documents["1"] == ("d3", "d2")
+    assert found.counts["candidates below the depth left out"] == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("1 Q0 d77 1 3.0 x", r"r\.trec:6: document 'd77' is not in"),
+        ("7 Q0 d1 1 3.0 x", r"r\.trec:6: query '7' is not in"),
+        ("2 Q0 d1 1 nan x", r"r\.trec:6: 'nan' is not a finite number"),
+        ("2 Q0 d1 1 3.0", r"r\.trec:6: 5 fields"),
+        ("2 Q0 d2 1 3.0 x", r"r\.trec:6: document 'd2' appears twice"),
+    ],
+)
+def test_a_run_that_does_not_fit_is_refused_with_file_and_line(tmp_path, line, message):
+    run = trec(tmp_path)["run"]
+    with run.open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(ValueError, match=message):
+        candidates_of(open_collection(beir(tmp_path / "tiny"), run=run), run, 100)
+
+
+@pytest.mark.parametrize(
+    ("read", "name", "rows", "message"),
+    [
+        ("topics", "t.tsv", ["1\ta", "2 b"], r"t\.tsv:2: expected qid<TAB>text"),
+        ("topics", "t.tsv", ["1\ta", "1\tb"], r"t\.tsv:2: query '1' appears twice"),
+        ("topics", "t.tsv", ["1\t "], r"t\.tsv:1: the query has no text"),
+        ("topics", "t.jsonl", [{"qid": 1}], r"t\.jsonl:1: no text under text or query"),
+        ("topics", "t.jsonl", [{"qid": 1, "text": "a"}, "{"], r"t\.jsonl:2: not JSON"),
+        ("topics", "t.txt", [], "the topic file is empty"),
+        ("documents", "d.tsv", ["d1\ta", "d1\tb"], r"d\.tsv:2: document 'd1' appears twice"),
+        ("documents", "d.tsv", ["d1\ta\tb\tc"], r"d\.tsv:1: 4 columns"),
+        ("documents", "d.jsonl", [{"text": "a"}], r"d\.jsonl:1: no id under _id"),
+        ("documents", "d.jsonl", [{"id": "a", "title": 3, "text": ""}], r"d\.jsonl:1: the title is 3"),
+        ("top1000", "top1000.tsv", ["1\t2\tq"], r"top1000\.tsv:1: 3 columns"),
+        ("top1000", "top1000.tsv", ["1\t2\tq\tp", "1\t2\tq\tp"], "tsv:2: document '2' stands twice"),
+        ("top1000", "top1000.tsv", ["1\t2\tq\tp", "3\t2\tq\tr"], "tsv:2: document '2' has another text"),
+        ("lists", "l.jsonl", [{"a": 1}], r"l\.jsonl:1: the fields are a; expected hits or candidates"),
+        ("lists", "l.jsonl", [{"query": "q", "hits": [{"docid": 1}]}], r"l\.jsonl:1, hit 1: no qid"),
+        ("lists", "l.json", ["[3]"], "record 1 is not an object"),
+        (
+            "lists", "l.jsonl",
+            [{"query": {"qid": 1, "text": "q"},
+              "candidates": [{"docid": 1, "score": "", "doc": {"text": ""}}]}],
+            "candidate 1: the score is ''",
+        ),
+    ],
+)  # fmt: skip
+def test_broken_files_are_refused_with_their_line(tmp_path, read, name, rows, message):
+    path = write(tmp_path / name, rows)
+    with pytest.raises((RerankError, DataError), match=message):
+        getattr(formats, read)(path)
+
+
+def test_what_is_missing_is_said(tmp_path):
+    with pytest.raises(RerankError, match="set COLLECTION, or TOPICS and DOCUMENTS"):
+        open_collection(None)
+    with pytest.raises(RerankError, match=r"no corpus\.jsonl here; COLLECTION must be"):
+        open_collection(tmp_path)
+    folder = beir(tmp_path / "tiny")
+    strange = write(tmp_path / "q.txt", ["88 0 d1 1"])
+    with pytest.raises(RerankError, match="1 judged queries have no text, the first is '88'"):
+        open_collection(folder, qrels=strange)
+    with pytest.raises(RerankError, match="topic field 'name' is unknown"):
+        formats.topics(write(tmp_path / "t.txt", ["<top>\n<num> 1\n<title> a\n</top>"]), "name")
+
+
+def test_an_id_of_ir_datasets_becomes_a_folder_in_the_cache(tmp_path, monkeypatch):
+    from seqio_tasks import ir_datasets_source
+    from seqio_tasks.download_report import FAILED, FETCHED, Outcome
+
+    def bring(dataset_id, base):
+        if dataset_id == "none":
+            yield Outcome("irds:none", FAILED, "see below", "there is no such id")
+            return
+        beir(base / ir_datasets_source.folder_name(dataset_id))
+        yield Outcome("corpus.jsonl", FETCHED)
+
+    monkeypatch.setattr(ir_datasets_source, "bring", bring)
+    with settings.override(cache_dir=str(tmp_path / "cache")):
+        data = open_collection("irds:beir/scifact/test")
+        assert data.name == "beir_scifact" and data.qrels == QRELS
+        with pytest.raises(RerankError, match="irds:none: there is no such id"):
+            open_collection("irds:none")
+
+
+def test_trec_deep_learning_2019_from_its_stored_list():
+    from seqio_tasks.metrics.ranking import evaluate_run
+
+    raw = Path(os.environ.get("INTERS_REAL_DATA", Path(__file__).parents[3].parent / "shared" / "raw"))
+    base = raw / "msmarco_trec_dl"
+    if not base.is_dir():
+        pytest.skip("no msmarco_trec_dl in INTERS_REAL_DATA or ../shared/raw")
+    qrels = base / "qrels" / "qrels.dl19-passage.txt"
+    stored = open_collection(base / "BM25" / "retrieve_results_dl19.json", qrels=qrels)
+    found = candidates_of(stored, None, 100)
+    assert found.counts["candidates"] == 4300 and len(found.documents) == 43
+    means = evaluate_run(stored.qrels, found.run(), ["nDCG@10"]).means
+    assert means["nDCG@10"] == pytest.approx(0.5058, abs=5e-5)
+    # The same as a TREC run with its topics.
+    run = base / "BM25" / "trec_results_dl19.txt"
+    again = candidates_of(stored, run, 100)
+    assert again.fingerprint == found.fingerprint

@@ -1,0 +1,85 @@
+"""`python -m inters_jax.rerank` with every method, on a tiny random model and the packaged sample."""
+
+import json
+from pathlib import Path
+
+import gin
+import pytest
+
+import seqio_tasks
+from inters_jax import config, rerank
+from inters_jax.models import huggingface
+from inters_jax.models.config import DecoderConfig
+from inters_jax.models.loading import load_model
+from seqio_tasks.metrics.trec_files import read_run
+
+SAMPLE = Path(seqio_tasks.__file__).parent / "sample"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    shape = DecoderConfig(
+        vocab_size=4096, hidden_size=16, intermediate_size=24, num_layers=1, num_heads=2, num_kv_heads=1,
+        max_position=2048, init_std=0.2,
+    )  # fmt: skip
+    tokenizer = SAMPLE / "tokenizer"
+    loaded = load_model(shape, tokenizer=tokenizer, seed=3)
+    return huggingface.save(loaded.model, tmp_path_factory.mktemp("models") / "tiny", tokenizer=tokenizer)
+
+
+def run(model, out, *arguments):
+    gin.clear_config()  # a process runs one command; here the lock of the one before is opened
+    fixed = [f"--gin.MODEL_DIR={model}", f"--gin.OUTPUT_DIR={out}", "--gin.DEPTH=7"]
+    folder = f"--gin.COLLECTION={SAMPLE / 'beir_scifact'}"
+    config.run_command(rerank.rerank, [*fixed, folder, "--gin.rerank.max_queries=2", *arguments])
+    return json.loads((out / "results.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "calls"),
+    [
+        ("query_likelihood", [], lambda n: n),
+        ("pairwise", ["--gin.SORT=allpairs"], lambda n: n * (n - 1)),
+        ("setwise", ["--gin.NUM_CHILD=2", "--gin.TOP_K=2"], None),
+        (
+            "listwise",
+            ["--gin.WINDOW=4", "--gin.STRIDE=2", "--gin.PASSES=1"],
+            lambda n: 1 + max(0, -(-(n - 4) // 2)),
+        ),
+        ("first_token", ["--gin.WINDOW=7"], lambda n: 1),
+        ("self_consistency", ["--gin.WINDOW=7", "--gin.SHUFFLES=2"], lambda n: 2),
+    ],
+)
+def test_every_method_runs_from_the_command_line(model, tmp_path, method, options, calls):
+    result = run(model, tmp_path, f"--gin.METHOD={method}", "--gin.MEASURES=nDCG@5,P@1", *options)
+    assert result["manifest"]["method"] == method and result["manifest"]["options"]
+    assert set(result["metrics"]["reranked"]) == {"nDCG@5", "P@1"}
+    first, reranked = (read_run(tmp_path / f"{name}.trec") for name in ("first_stage", "reranked"))
+    assert {q: set(d) for q, d in first.items()} == {q: set(d) for q, d in reranked.items()}
+    assert calls is None or result["cost"]["model calls"] == sum(
+        calls(len(found)) for found in first.values()
+    )
+    assert result["cost"]["prompt tokens"] > 0 and result["documents per second"] > 0
+    generated = result["cost"]["generated tokens"]
+    assert generated > 0 if method in ("listwise", "self_consistency") else generated == 0
+
+
+def test_a_method_may_be_bound_as_a_class(model, tmp_path):
+    result = run(
+        model, tmp_path, "--gin.METHOD=@Setwise()", "--gin.Setwise.num_child=6", "--gin.Setwise.top_k=1"
+    )
+    assert result["manifest"]["method"] == "setwise" and result["manifest"]["options"]["num_child"] == 6
+    assert result["cost"]["model calls"] == 2
+
+
+def test_wrong_options_end_with_one_line(model, tmp_path):
+    for arguments, message in (
+        (["--gin.METHOD=setwise", "--gin.WINDOW=4"], "METHOD setwise has no option 'window'"),
+        (["--gin.METHOD=listwise", "--gin.WINDOW=4", "--gin.STRIDE=5"], "STRIDE 5 is larger than WINDOW 4"),
+        (["--gin.METHOD=bm25"], "METHOD 'bm25' is unknown"),
+        (["--gin.MEASURES=nDGC@10"], "nDGC@10"),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            run(model, tmp_path, *arguments)

@@ -32,6 +32,7 @@ setup(
         "inters_jax": ["py.typed"],
         "inters_jax.inspection": ["page.css", "page.js"],
         "inters_jax.evaluation": ["report.css"],
+        "inters_jax.serving": ["form.html", "form.css", "form.js"],
     },
     install_requires=[
         "jax>=0.10,<0.11",
@@ -69,7 +70,15 @@ setup(
         ],
         # Collections of ir_datasets as BEIR folders: python -m seqio_tasks.download irds:ID
         "irds": ["ir-datasets>=0.5.9"],
+        # python -m inters_jax.serve
+        "serve": ["fastapi>=0.115", "uvicorn>=0.30"],
+        # inters_jax.ranking.pyterrier: our rerankers in PyTerrier pipelines
+        "pyterrier": ["python-terrier>=1.0"],
         "test": [
+            "fastapi>=0.115",
+            "uvicorn>=0.30",
+            "httpx>=0.27",
+            "python-terrier>=1.0",
             "pytest>=8",
             "pytest-xdist>=3",
             "hypothesis>=6",

@@ -1,7 +1,7 @@
 """Our rerankers in PyTerrier pipelines: `bm25 % 100 >> InstructionReranker(ranker)`.
 
-A transformer in the sense of PyTerrier: a frame with a row for every candidate goes in, the same rows come out
-with new scores and ranks.
+A transformer in the sense of PyTerrier: a frame with a row for every candidate goes in, the same rows come
+out with new scores and ranks.
 
     in     qid, query, docno, text (and title, score, rank: in this order of score)
     out    the same columns, score and rank replaced; rank from 0
@@ -22,7 +22,7 @@ from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.reranker import Reranker
 
 
-class InstructionReranker(pyterrier.Transformer):  # type: ignore[misc]
+class InstructionReranker(pyterrier.Transformer):
     """Reorders the candidates of every query.
 
     Args:

@@ -20,6 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from inters_jax.evaluation.report import tokenizer_of
+from inters_jax.mesh import make_mesh
+from inters_jax.models.loading import load_model
+from inters_jax.ranking.backend import ModelBackend
 from inters_jax.ranking.engine import Backend, Cost, Engine
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.methods import create
@@ -141,10 +145,6 @@ class Reranker:
           description: begin prompts with the task description, as in training.
           options: of the method, such as window=10 for listwise.
         """
-        from inters_jax.evaluation.report import tokenizer_of
-        from inters_jax.mesh import make_mesh
-        from inters_jax.models.loading import load_model
-        from inters_jax.ranking.backend import ModelBackend
         from seqio_tasks import settings
         from seqio_tasks.vocabularies import HuggingFaceVocabulary
 

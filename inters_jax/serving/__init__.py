@@ -1,0 +1,1 @@
+"""A reranker behind HTTP: requests of many clients share the batches of one model."""

@@ -1,0 +1,136 @@
+"""Requests that arrive together are ranked together.
+
+    clients ── submit ──▶ queue (bounded) ──▶ one worker thread ──▶ Reranker.rank_batch ──▶ futures
+
+The worker takes what waits, up to `max_batch` requests, and ranks it in one go; while it works the next ones
+gather. Nothing waits on a timer: a lone request starts at once. A full queue refuses (`Busy`), so that memory
+and waiting times stay bounded. One request that cannot be ranked fails alone.
+"""
+
+from __future__ import annotations
+
+import collections
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from inters_jax.ranking.reranker import RankedResults
+
+
+class Busy(RuntimeError):
+    """More requests are waiting than the queue holds."""
+
+
+class Ranker(Protocol):
+    """What the batcher needs of a Reranker."""
+
+    def rank_batch(
+        self, queries: Sequence[str], docs: Sequence[Sequence[Any]]
+    ) -> Sequence[RankedResults]: ...
+
+
+@dataclass
+class Statistics:
+    """Counters since the start, for /metrics; seconds are of the worker's clock."""
+
+    requests: int = 0
+    documents: int = 0
+    prompt_tokens: int = 0
+    failures: int = 0
+    refused: int = 0
+    batches: int = 0
+    busy_seconds: float = 0.0
+    latencies: collections.deque[float] = field(default_factory=lambda: collections.deque(maxlen=2048))
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    query: str
+    documents: Sequence[Any]
+    arrived: float
+    future: Future[RankedResults]
+
+
+class Batcher:
+    """One worker in front of a model.
+
+    Args:
+      ranker: ranks several queries at once.
+      max_batch: requests ranked together.
+      max_waiting: requests that may wait; more are refused.
+    """
+
+    def __init__(self, ranker: Ranker, *, max_batch: int = 32, max_waiting: int = 256) -> None:
+        if max_batch < 1 or max_waiting < 1:
+            raise ValueError(f"max_batch and max_waiting must be at least 1, got {max_batch}, {max_waiting}")
+        self.ranker, self.max_batch, self.max_waiting = ranker, max_batch, max_waiting
+        self.statistics = Statistics()
+        self._waiting: collections.deque[_Waiting] = collections.deque()
+        self._change = threading.Condition()
+        self._closed = False
+        self._worker = threading.Thread(target=self._work, name="reranker", daemon=True)
+        self._worker.start()
+
+    def submit(self, query: str, documents: Sequence[Any]) -> Future[RankedResults]:
+        """The future ranking of one query; raises Busy when the queue is full."""
+        with self._change:
+            if self._closed:
+                raise RuntimeError("the reranker is being shut down")
+            if len(self._waiting) >= self.max_waiting:
+                self.statistics.refused += 1
+                raise Busy(f"{self.max_waiting} requests are waiting already; try again in a moment")
+            made = _Waiting(query, documents, time.perf_counter(), Future())
+            self._waiting.append(made)
+            self._change.notify()
+        return made.future
+
+    @property
+    def waiting(self) -> int:
+        """Requests that are not being ranked yet."""
+        return len(self._waiting)
+
+    def close(self) -> None:
+        """Ranks what waits, then ends the worker."""
+        with self._change:
+            self._closed = True
+            self._change.notify()
+        self._worker.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._change:
+                while not self._waiting and not self._closed:
+                    self._change.wait()
+                count = min(self.max_batch, len(self._waiting))
+                batch = [self._waiting.popleft() for _ in range(count)]
+            if not batch:
+                return
+            # A client that has gone away costs nothing more.
+            batch = [one for one in batch if one.future.set_running_or_notify_cancel()]
+            if batch:
+                self._rank(batch)
+
+    def _rank(self, batch: Sequence[_Waiting]) -> None:
+        started = time.perf_counter()
+        try:
+            found = self.ranker.rank_batch([one.query for one in batch], [one.documents for one in batch])
+        except Exception as error:
+            if len(batch) > 1:  # one of them cannot be ranked: each alone shows which
+                for one in batch:
+                    self._rank([one])
+                return
+            self.statistics.failures += 1
+            batch[0].future.set_exception(error)
+            return
+        ended = time.perf_counter()
+        self.statistics.batches += 1
+        self.statistics.busy_seconds += ended - started
+        for one, results in zip(batch, found, strict=True):
+            self.statistics.requests += 1
+            self.statistics.documents += len(results)
+            self.statistics.prompt_tokens += results.cost.prompt_tokens
+            self.statistics.latencies.append(ended - one.arrived)
+            one.future.set_result(results)

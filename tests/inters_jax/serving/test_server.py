@@ -1,0 +1,192 @@
+"""The HTTP server: the shapes clients know, limits, clear refusals, batches shared, and load on loopback."""
+
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+fastapi = pytest.importorskip("fastapi", reason="fastapi is not installed: pip install inters-jax[serve]")
+from fastapi.testclient import TestClient  # noqa: E402
+
+from inters_jax.ranking.backend import FunctionBackend  # noqa: E402
+from inters_jax.ranking.errors import RerankError  # noqa: E402
+from inters_jax.ranking.methods import create  # noqa: E402
+from inters_jax.ranking.reranker import Reranker  # noqa: E402
+from inters_jax.serving.app import make_app  # noqa: E402
+from inters_jax.serving.batcher import Batcher, Busy  # noqa: E402
+from inters_jax.serving.messages import Limits  # noqa: E402
+
+DOCUMENTS = ["a page on pears", "apples and more apples", "one apples page"]
+
+
+def by_words(query, document):
+    return float(sum(document.text.split().count(word) for word in query.split()))
+
+
+def ranker(method="pointwise"):
+    return Reranker(FunctionBackend(by_words), create(method), name="words", method_name=method)
+
+
+@pytest.fixture
+def client():
+    limits = Limits(body_bytes=20_000, documents=5, query_characters=50, document_characters=200)
+    with TestClient(make_app(ranker(), model="words", limits=limits)) as found:
+        yield found
+
+
+def post(client, **body):
+    return client.post("/v1/rerank", json=body)
+
+
+def test_an_answer_has_the_fields_that_clients_read(client):
+    response = post(client, model="any", query="apples", documents=DOCUMENTS, top_n=2, return_documents=True)
+    assert response.status_code == 200
+    body = response.json()
+    assert [result["index"] for result in body["results"]] == [1, 2]
+    assert body["results"][0]["document"] == {"text": DOCUMENTS[1]}
+    assert body["results"][0]["relevance_score"] == pytest.approx(1 / (1 + 2.718281828**-2))
+    assert {"id", "model", "usage", "meta"} <= body.keys() and body["usage"]["total_tokens"] == 0
+
+
+def test_documents_may_be_objects_and_keep_their_fields(client):
+    documents = [{"text": "pears", "id": 7}, {"text": "apples", "title": "t", "url": "u"}]
+    body = post(client, query="apples", documents=documents, return_documents=True).json()
+    assert body["results"][0] == body["results"][0] | {"index": 1}
+    assert body["results"][0]["document"] == {"text": "apples", "title": "t", "url": "u"}
+    assert "document" not in post(client, query="apples", documents=documents).json()["results"][0]
+
+
+@pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank", "/rerank"])
+def test_every_known_path_answers(client, path):
+    body = client.post(path, json={"query": "apples", "documents": DOCUMENTS}).json()
+    assert [result["index"] for result in body["results"]] == [1, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"documents": DOCUMENTS}, "query: Field required"),
+        ({"query": "  ", "documents": DOCUMENTS}, "the query is blank"),
+        ({"query": "q", "documents": []}, "documents: List should have at least 1 item"),
+        ({"query": "q", "documents": [3]}, "documents.0"),
+        ({"query": "q", "documents": DOCUMENTS, "top_n": 0}, "top_n"),
+        ({"query": "q", "documents": ["d"] * 6}, "6 documents; one request may hold 5"),
+        ({"query": "q" * 51, "documents": ["d"]}, "the query has 51 characters; 50 are allowed"),
+        ({"query": "q", "documents": ["d", "x" * 201]}, "document 1 has 201 characters"),
+    ],
+)
+def test_bad_requests_are_refused_with_words(client, body, message):
+    response = client.post("/v1/rerank", json=body)
+    assert response.status_code == 422
+    assert message in response.json()["message"] and response.json()["detail"] == response.json()["message"]
+
+
+def test_what_is_no_json_or_too_large_is_refused(client):
+    broken = client.post("/v1/rerank", content=b"{", headers={"content-type": "application/json"})
+    assert broken.status_code == 422 and "JSON" in broken.json()["message"]
+    stated = client.post("/v1/rerank", content=b"x" * 20_001)
+    assert stated.status_code == 413 and "larger than 20000 bytes" in stated.json()["message"]
+    unstated = client.post("/v1/rerank", content=(b"x" * 9000 for _ in range(3)))
+    assert unstated.status_code == 413
+    assert client.get("/v1/rerank").status_code == 405
+    assert client.get("/nothing").json()["message"] == "Not Found"
+    assert post(client, query="apples", documents=DOCUMENTS).status_code == 200  # and the server lives on
+
+
+def test_health_models_and_metrics(client):
+    post(client, query="apples", documents=DOCUMENTS)
+    assert client.get("/health").json() == {
+        "status": "ok", "model": "words", "method": "pointwise", "waiting": 0,
+    }  # fmt: skip
+    assert client.get("/v1/models").json()["data"][0]["id"] == "words"
+    lines = client.get("/metrics").text.splitlines()
+    assert "inters_requests_total 1" in lines and "inters_documents_total 3" in lines
+    assert "inters_latency_seconds_count 1" in lines
+
+
+def test_the_page_allows_only_its_own_script(client):
+    response = client.get("/")
+    assert response.headers["content-security-policy"].startswith("default-src 'none'; script-src 'sha256-")
+    assert "words" in response.text and "{{" not in response.text
+
+
+def test_methods_without_probabilities_answer_by_rank():
+    with TestClient(make_app(ranker("listwise"), model="words", method="listwise")) as client:
+        body = post(client, query="apples", documents=DOCUMENTS).json()
+        scores = [result["relevance_score"] for result in body["results"]]
+        assert scores == pytest.approx([1.0, 2 / 3, 1 / 3])
+
+
+class Slow:
+    """Holds the first batch until it is let go; says how large batches are."""
+
+    def __init__(self):
+        self.go, self.sizes, self.inner = threading.Event(), [], ranker()
+
+    def rank_batch(self, queries, docs):
+        self.sizes.append(len(queries))
+        assert self.go.wait(10)
+        if any(query == "bad" for query in queries):
+            raise RerankError("this query cannot be ranked")
+        return self.inner.rank_batch(queries, docs)
+
+
+def test_requests_that_wait_are_ranked_together_and_a_bad_one_fails_alone():
+    slow = Slow()
+    batcher = Batcher(slow, max_batch=8)
+    futures = [batcher.submit(query, ["apples", "pears"]) for query in ("first", "pears", "bad", "apples")]
+    slow.go.set()
+    assert futures[1].result(10)[0].text == "pears" and futures[3].result(10)[0].text == "apples"
+    with pytest.raises(RerankError, match="cannot be ranked"):
+        futures[2].result(10)
+    # The first went alone or with the others; the batch with the bad one was tried again one by one.
+    assert max(slow.sizes) >= 3 and batcher.statistics.failures == 1 and batcher.statistics.requests == 3
+    batcher.close()
+
+
+def test_a_full_queue_refuses_and_the_client_is_told_to_come_back():
+    slow = Slow()
+    batcher = Batcher(slow, max_batch=1, max_waiting=2)
+    batcher.submit("first", ["d"])
+    deadline = time.monotonic() + 10
+    while batcher.waiting and time.monotonic() < deadline:
+        time.sleep(0.001)
+    batcher.submit("second", ["d"])
+    batcher.submit("third", ["d"])
+    with pytest.raises(Busy, match="2 requests are waiting already"):
+        batcher.submit("fourth", ["d"])
+    slow.go.set()
+    batcher.close()
+    with pytest.raises(RuntimeError, match="shut down"):
+        batcher.submit("fifth", ["d"])
+
+
+def test_a_busy_server_answers_503():
+    slow = Slow()
+    app = make_app(slow, model="slow", max_batch=1, max_waiting=1)
+    with TestClient(app) as client, ThreadPoolExecutor(8) as pool:
+        calls = [pool.submit(post, client, query="q", documents=["d"]) for _ in range(8)]
+        deadline = time.monotonic() + 10
+        while app.state.batcher.statistics.refused < 6 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        slow.go.set()
+        responses = [call.result() for call in calls]
+    codes = sorted(response.status_code for response in responses)
+    assert codes == [200, 200] + [503] * 6
+    refused = next(response for response in responses if response.status_code == 503)
+    assert refused.headers["retry-after"] == "1" and "waiting already" in json.loads(refused.text)["message"]
+
+
+def test_many_clients_at_once_each_get_their_own_answer():
+    with TestClient(make_app(ranker(), model="words")) as client, ThreadPoolExecutor(16) as pool:
+
+        def ask(number):
+            documents = [f"word{other}" for other in range(40)]
+            body = post(client, query=f"word{number}", documents=documents, top_n=1).json()
+            return body["results"][0]["index"]
+
+        assert list(pool.map(ask, [n % 40 for n in range(120)])) == [n % 40 for n in range(120)]
+        statistics = client.app.state.batcher.statistics
+        assert statistics.requests == 120 and statistics.failures == 0

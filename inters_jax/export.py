@@ -115,7 +115,8 @@ def export_adapter(run: Path, target: Path, step: int | None) -> Path:
     if record is None:
         raise ModelError(f"{run}: trains every parameter, it has no adapter; export it with FORMAT='merged'")
     config = config_of(run)
-    chosen = (checkpoint_steps(run) or [None])[-1] if step is None else step
+    found = checkpoint_steps(run)
+    chosen = found[-1] if step is None and found else step  # factors_of says what is there when it is not
     factors = bases.factors_of(run, config, chosen)
     # Only a Hugging Face base has a name that peft can open by itself.
     base = record.base.source if record.base.seed is None and record.base.step is None else None

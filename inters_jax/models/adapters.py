@@ -52,6 +52,7 @@ class Factor:
     a: np.ndarray  # float32 [layers, inputs, rank]
     b: np.ndarray  # float32 [layers, rank, outputs]
     scale: np.ndarray  # float32 [layers]; 0 where a layer has no update
+    base: np.ndarray | None = None  # [inputs, outputs] from the file, in place of the own of the base (head)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Factors:
         factor = self.by_path.get(path[:-1]) if path[-1] == "kernel" else None
         if factor is None:
             return array
-        merged = np.array(array, np.float32)
+        merged = np.array(array if factor.base is None else factor.base, np.float32).reshape(array.shape)
         layers = merged.reshape(len(factor.scale), -1)
         for layer, (a, b, scale) in enumerate(zip(factor.a, factor.b, factor.scale, strict=True)):
             layers[layer] += scale * (a @ b).reshape(-1)
@@ -251,6 +252,8 @@ def _factors(
                 np.zeros((layers, inputs, rank), "f4"),
                 np.zeros((layers, rank, outputs), "f4"),
                 np.zeros(layers, "f4"),
+                # peft writes the weights of an adapted head beside its update and reads them back.
+                None if row.stacked else _transposed(left.pop(f"{PREFIX}{module}.base_layer.weight", None)),
             )
             for layer, (a, b, scale) in read.items():
                 _expect(folder, row.name.format(layer=layer), a, b, inputs, row.file_shape(inner)[0])
@@ -266,6 +269,10 @@ def _factors(
     if not found:
         raise ModelError(f"{folder / WEIGHTS}: holds no update of any linear map")
     return found
+
+
+def _transposed(array: np.ndarray | None) -> np.ndarray | None:
+    return None if array is None else array.astype("f4").T
 
 
 def _expect(folder: Path, name: str, a: np.ndarray, b: np.ndarray, inputs: int, outputs: int) -> None:

@@ -80,7 +80,7 @@ def record_of(run: str | Path) -> LoraRecord | None:
 def base_of(
     source: str | Path | DecoderConfig, *, random: bool = False, seed: int = 0, step: int | None = None
 ) -> Base:
-    """The base that a model source of `train` means; folders are recorded in full. step: None for the newest."""
+    """The base that a model source of `train` means, folders in full. step: of a run; None for the newest."""
     from inters_jax.training.checkpoints import checkpoint_steps
 
     if random or isinstance(source, DecoderConfig):
@@ -111,10 +111,11 @@ def _on_host(base: Base, config: DecoderConfig) -> dict[str, Any]:
     host = jax.sharding.SingleDeviceSharding(jax.local_devices(backend="cpu")[0])
     _, params = abstract_model(config)
     shapes = nnx.to_pure_dict(params)
-    if base.seed is not None:
+    seed = base.seed
+    if seed is not None:
         # As `training.start.random_parameters`, but on the host: the same whatever the accelerator is.
         def start() -> dict[str, Any]:
-            return nnx.to_pure_dict(nnx.state(Decoder(config, rngs=nnx.Rngs(params=base.seed)), nnx.Param))
+            return nnx.to_pure_dict(nnx.state(Decoder(config, rngs=nnx.Rngs(params=seed)), nnx.Param))
 
         options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
         return jax.jit(start, out_shardings=jax.tree.map(lambda _: host, shapes), compiler_options=options)()

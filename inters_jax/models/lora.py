@@ -5,12 +5,13 @@ The base is kept in float32, bfloat16, or quantised: int8 with one scale per out
 their place and the names of their parameters, so the decoder itself knows nothing of this.
 
 qwix quantises and dequantises (`qwix.quantize`, `qwix.dequantize`, its nf4 table); its LoRA provider is not
-used. It finds weights by intercepting matrix products and comparing operands with the attributes of the
-module on the call stack, and creates the new parameters there and then. Our blocks live inside
-`jax.lax.scan`, where such a module is a copy made of tracers that is thrown away after one layer; qwix 0.1.8
-fails on it (IndexError). Written out, the update has its own parameters with a "layers" axis, axis names for
-the mesh, PEFT's starting values, and a dropout that a resumed run repeats to the bit. nf4 values are packed in
-pairs into uint8: uint4 arrays from the host lie in another layout than a program compiled ahead of time wants.
+used. It intercepts matrix products, compares operands with the attributes of the module on the call stack,
+and creates the new parameters there and then. Our blocks live inside `jax.lax.scan`, where such a module is
+a copy made of tracers that is thrown away after one layer; and qwix 0.1.8 hangs its random state on every
+module, which the scan refuses because it has no axis of layers (IndexError). Written out, the update has its
+own parameters with that axis, axis names for the mesh, PEFT's starting values, and a dropout that a resumed
+run repeats to the bit. nf4 values are packed in pairs into uint8: uint4 arrays from the host lie in another
+layout than a program compiled ahead of time asks for.
 
 An adapted decoder exists only as a structure and shapes (`abstract_model`); arrays come from
 `inters_jax.models.bases` (the frozen part) and from `start` (the trained part).

@@ -78,8 +78,8 @@ def describe_lora(record: bases.LoraRecord, trained: steps.Parameters, frozen: s
     settings, count = record.settings, sum(leaf.size for leaf in jax.tree.leaves(trained))
     megabytes = [trainable.size_in_bytes(tree) / 1e6 for tree in (trained, frozen)]
     return (
-        f"LoRA of rank {settings.rank}: {count:,} trained values ({megabytes[0]:.1f} MB) beside a frozen base "
-        f"in {settings.base_dtype} ({megabytes[1]:.1f} MB): {record.base.name}"
+        f"LoRA of rank {settings.rank}: {count:,} trained values ({megabytes[0]:.1f} MB) beside a frozen "
+        f"base in {settings.base_dtype} ({megabytes[1]:.1f} MB): {record.base.name}"
     )
 
 

@@ -11,7 +11,7 @@ is present (``--topology=local``); elsewhere their figures are analytic estimate
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inters_jax.config import run_command
@@ -43,6 +43,7 @@ def plan(
     max_logits: int = MAX_LOGITS,
     attention: str = "auto",
     lora: LoRA | None = None,
+    compiler_options: Mapping[str, str] | None = None,
     device_memory: float | None = None,
     method: str = "auto",
     tries: int = 3,
@@ -64,6 +65,8 @@ def plan(
         mesh: devices by axis.
         max_logits: logits that may exist at once on a device.
         attention: "auto" (by hardware), "xla", "splash" (TPU), "cudnn" (GPU) or "reference".
+        compiler_options: XLA flags, such as {'xla_tpu_scoped_vmem_limit_kib': '65536'}; train takes them from
+            the environment (LIBTPU_INIT_ARGS on TPU, XLA_FLAGS elsewhere).
         lora: train low-rank updates of a frozen base; None: train every parameter.
         device_memory: GiB per device, instead of what the table of devices says.
         method: "compile", "estimate", or "auto" for whatever the topology allows.
@@ -86,6 +89,7 @@ def plan(
         optimizer=optimizer or AdamW(),
         attention=attention,
         lora=lora,
+        compiler_options=tuple((compiler_options or {}).items()),
     )
     found = make_plan(
         settings, where, compiles=method == "compile" or (method == "auto" and where.compiles), tries=tries

@@ -8,9 +8,9 @@ Candidates are ordered by the analytic estimate, or are the lines of a file such
     v5e-8 {"moment_dtype": "bfloat16", "batch_size": 16, "microbatches": 2}
     v5e-1 {"lora": {"base_dtype": "nf4"}, "batch_size": 4, "microbatches": 4}
 
-They are compiled one at a time. Each trial is a line of a JSON-lines file; trials that are there already are
-not repeated, so the search can be stopped and started again. The last lines printed are the best trial of each
-topology and length by its estimated utilisation.
+They are compiled one at a time. Each trial is a line of a JSON-lines file; trials that are there already
+are not repeated, so the search can be stopped and started again. The last lines printed are the best trial
+of each topology and length by its estimated utilisation.
 """
 
 from __future__ import annotations
@@ -103,6 +103,7 @@ def listed(options: argparse.Namespace) -> Iterator[tuple[Topology, Settings]]:
         values = json.loads(changes or "{}")
         if "lora" in values:
             values["lora"] = LoRA(**values["lora"])
+        values["compiler_options"] = tuple(values.get("compiler_options", {}).items())
         length = values.get("max_length", 2048)
         base = Settings(shape_of(options.model), loss_positions=length // 4)
         yield resolve(name), base.changed(**values)

@@ -67,7 +67,7 @@ def compile_step(settings: Settings, topology: Topology) -> Compiled:
     lowered = program.lower(loss_positions=settings.loss_positions)
     start = clocks.monotonic()
     try:
-        compiled = lowered.compile()
+        compiled = lowered.compile(compiler_options=dict(settings.compiler_options) or None)
     except jax.errors.JaxRuntimeError as error:
         needed = refused(str(error))
         if needed is None:

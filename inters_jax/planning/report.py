@@ -208,6 +208,7 @@ def record(plan: Plan) -> dict[str, Any]:
             "max_logits": settings.max_logits,
             "optimizer": dataclasses.asdict(settings.optimizer),
             "attention": getattr(settings.attention, "backend", settings.attention),
+            "compiler_options": dict(settings.compiler_options),
             "lora": None if settings.lora is None else dataclasses.asdict(settings.lora),
         },
         "parameters": settings.config.parameter_count,

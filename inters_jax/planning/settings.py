@@ -31,6 +31,7 @@ class Settings:
     optimizer: Any = dataclasses.field(default_factory=AdamW)
     attention: str | Attention = "auto"
     lora: LoRA | None = None  # None: every parameter is trained
+    compiler_options: tuple[tuple[str, str], ...] = ()  # XLA flags; train takes them from LIBTPU_INIT_ARGS
 
     def axes(self, topology: Topology) -> dict[str, int]:
         """Sizes of the five mesh axes on a topology."""
@@ -74,7 +75,8 @@ class Settings:
         """One line that names the settings a search varies."""
         moments = "float32" if self.moment_bytes == 4 else "bfloat16"
         trained = "" if self.lora is None else f", LoRA {self.lora.rank} on {self.lora.base_dtype}"
+        flags = "".join(f", {name}={value}" for name, value in self.compiler_options)
         return (
             f"{self.mesh}, batch {self.batch_size} x {self.max_length}, microbatches {self.microbatches},"
-            f" remat {self.remat}, moments {moments}{trained}"
+            f" remat {self.remat}, moments {moments}{trained}{flags}"
         )

@@ -305,7 +305,12 @@ def test_11_13_14_the_evaluator_gives_full_marks_to_an_oracle(tmp_path: Path) ->
                 assert value == 0, (name, metric)
             elif metric in ("nDCG@10", "RR@10", "R@10", "R@100"):
                 assert 0 < value <= 1, (name, metric)
-            elif metric not in ("examples", "queries", "queries_missing", "documents", "parts"):
+            elif metric in ("turn_exact_match", "turn_f1", "quac_f1"):
+                # One annotator at a time is left out: an answer that only one gives does not reach 100.
+                assert 50 < value <= 100, (name, metric, value)
+            elif metric not in (
+                "examples", "queries", "queries_missing", "documents", "parts", "low_agreement",
+            ):  # fmt: skip
                 # BLEU-2 has nothing to count where every text is one word
                 assert value == pytest.approx(100.0), (name, metric, value)
 

@@ -129,6 +129,7 @@ class Scorer:
         # Every compiled (rows, length), and (rows, length, slots, width) of the head.
         self.shapes: set[tuple[int, ...]] = set()
         self.real_tokens = self.padded_tokens = 0
+        self._even = even_length(loaded.config)
         graph, self._params = nnx.split(loaded.model, nnx.Param)
         self._parts_of_rows, self._place = row_placement(self._params)
 
@@ -220,7 +221,7 @@ class Scorer:
         for number, prompt in enumerate(prompts):
             _check_tokens(prompt, f"prompt {number}", self.config.vocab_size)
         alone = [[number] for number in range(len(prompts))]
-        groups = list(_alike(prompts, self.max_row)) if share_beginnings else alone
+        groups = list(_alike(prompts, self.max_row, self._even)) if share_beginnings else alone
         pieces = [_leaves([prompts[n] for n in group], labels) for group in groups]
         out = np.full((len(prompts), len(labels)), np.nan, np.float32)
         for index, question, picked, total in self._answers(pieces):
@@ -313,23 +314,41 @@ def _leaves(prompts: Sequence[Tokens], labels: tuple[int, ...]) -> Piece:
     return Piece(prompts[0][:shared], branches, tuple((int(end), labels) for end in ends))
 
 
-def _alike(prompts: Sequence[Tokens], max_row: int, least: float = 0.05) -> Iterator[list[int]]:
+def even_length(config: Any) -> float:
+    """The length of a prompt at which attention costs as much as everything else in a layer.
+
+    Per pair of positions and head: the two products (4 K operations) and the softmax, which was measured to
+    cost about as much as 60.
+    """
+    width = config.vocab_size * config.hidden_size * (1 if config.tie_embeddings else 2)
+    others = 2 * (config.parameter_count - width) / config.num_layers
+    return float(others / (config.num_heads * (4 * config.head_dim + 60)))
+
+
+def _alike(prompts: Sequence[Tokens], max_row: int, even: float, least: float = 0.05) -> Iterator[list[int]]:
     """Runs of neighbouring prompts whose common beginning is at least `least` of each.
 
-    A run is kept short (at most about four of its longest prompt): longer rows save little more of the
-    beginning and cost attention over positions that are masked anyway.
+    A prompt joins the run where that saves more than it costs: its beginning is encoded once less, but every
+    position of the longer row is compared with more positions that are masked anyway. A piece of p tokens
+    is taken to cost p * (1 + max(p, 128) / even); see `even_length`.
 
-    >>> list(_alike([[1, 2, 3, 4], [1, 2, 3, 5], [9, 9]], 100))
+    >>> list(_alike([[1, 2, 3, 4], [1, 2, 3, 5], [9, 9]], 100, even=1000.0))
     [[0, 1], [2]]
     """
+
+    def cost(tokens: int) -> float:
+        return tokens * (1 + max(tokens, 128) / even)
+
     group: list[int] = []
     shared = longest = own = 0
     for number, prompt in enumerate(prompts):
         if group:
             common = min(shared, _common(prompts[group[0]], prompt), len(prompt) - 1)
             peak = max(longest, len(prompt))
-            grown = own + len(prompt) - (len(group) + 1) * common  # tokens behind the beginning, all branches
-            if common >= max(1, least * peak) and common + grown <= min(max_row, 4 * peak):
+            now = own - (len(group) - 1) * shared  # tokens of the run, its beginning once
+            grown = own + len(prompt) - len(group) * common
+            worth = cost(grown) < cost(now) + cost(len(prompt))
+            if common >= max(1, least * peak) and grown <= max_row and worth:
                 group.append(number)
                 shared, longest, own = common, peak, own + len(prompt)
                 continue

@@ -99,8 +99,12 @@ def _memory(plan: Plan) -> tuple[str, Rows]:
     available = plan.topology.device.memory
     rows.append(("together", gib(plan.needed), plan.source))
     rows.append(("available", gib(available), f"{plan.topology.device.name}"))
-    over = gib(abs(available - plan.needed))
-    rows.append(("fits" if plan.fits else "does NOT fit", over, "free" if plan.fits else "too much"))
+    free = available - plan.needed
+    if plan.fits and free < 0:
+        rows.append(("fits", gib(0), "the compiler placed it all: some of the parts above share memory"))
+    else:
+        word = "fits" if plan.fits else "does NOT fit"
+        rows.append((word, gib(abs(free)), "free" if plan.fits else "too much"))
     return "Memory per device", rows
 
 

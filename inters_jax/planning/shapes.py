@@ -27,6 +27,36 @@ _LLAMA2 = {
     "max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu",
     "tie_word_embeddings": False,
 }  # fmt: skip
+_LLAMA31 = _LLAMA2 | {
+    "vocab_size": 128256, "intermediate_size": 14336, "num_key_value_heads": 8,
+    "max_position_embeddings": 131072, "rope_theta": 500000.0,
+    "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                     "original_max_position_embeddings": 8192},
+}  # fmt: skip
+_QWEN3_4B = {
+    "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "vocab_size": 151936, "hidden_size": 2560,
+    "intermediate_size": 9728, "num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8,
+    "head_dim": 128, "max_position_embeddings": 32768, "rms_norm_eps": 1e-6, "rope_theta": 1000000.0,
+    "hidden_act": "silu", "tie_word_embeddings": True,
+}  # fmt: skip
+_QWEN3_8B = _QWEN3_4B | {
+    "hidden_size": 4096, "intermediate_size": 12288, "tie_word_embeddings": False,
+}  # fmt: skip
+_GEMMA3_4B = {
+    "architectures": ["Gemma3ForConditionalGeneration"],
+    "text_config": {
+        "hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 34, "sliding_window": 1024,
+        "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
+    },
+}  # fmt: skip
+_PHI2 = {
+    "architectures": ["PhiForCausalLM"], "vocab_size": 51200, "hidden_size": 2560, "intermediate_size": 10240,
+    "num_hidden_layers": 32, "num_attention_heads": 32, "partial_rotary_factor": 0.4,
+}  # fmt: skip
+_FALCON_RW = {
+    "architectures": ["FalconForCausalLM"], "vocab_size": 50304, "hidden_size": 2048, "num_hidden_layers": 24,
+    "num_attention_heads": 32, "alibi": True, "multi_query": False, "parallel_attn": False, "bias": True,
+}  # fmt: skip
 
 SHAPES: Mapping[str, Mapping[str, Any]] = {
     "mistralai/Mistral-7B-v0.1": _MISTRAL,
@@ -36,6 +66,16 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
     "meta-llama/Llama-2-13b-hf": _LLAMA2
     | {"hidden_size": 5120, "intermediate_size": 13824, "num_hidden_layers": 40, "num_attention_heads": 40,
        "num_key_value_heads": 40},
+    "meta-llama/Llama-3.1-8B": _LLAMA31,
+    "meta-llama/Llama-3.1-8B-Instruct": _LLAMA31,
+    "Qwen/Qwen3-4B-Base": _QWEN3_4B,
+    "Qwen/Qwen3-4B": _QWEN3_4B,
+    "Qwen/Qwen3-8B-Base": _QWEN3_8B,
+    "Qwen/Qwen3-8B": _QWEN3_8B,
+    "google/gemma-3-4b-pt": _GEMMA3_4B,
+    "google/gemma-3-4b-it": _GEMMA3_4B,
+    "microsoft/phi-2": _PHI2,
+    "tiiuae/falcon-rw-1b": _FALCON_RW,
 }  # fmt: skip
 
 

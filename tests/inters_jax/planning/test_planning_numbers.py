@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
+from inters_jax import config
 from inters_jax.mesh import MeshError
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.lora import LoRA
@@ -114,3 +118,22 @@ def test_a_batch_that_train_would_refuse_is_refused():
 def test_what_a_refusing_compiler_says_is_understood():
     assert refused("Used 17.25G of 15.75G hbm. Exceeded hbm capacity by 1.50G.") == 17.25 * GIB
     assert refused("INTERNAL: something else") is None
+
+
+def test_every_model_that_ships_a_gin_file_can_be_planned_offline_or_says_what_it_needs(monkeypatch):
+    def offline(*arguments, **options):
+        raise OSError("no network")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", offline)
+    names = [
+        match[1]
+        for file in (Path(config.__file__).parents[1] / "gin" / "models").glob("*.gin")
+        if (match := re.search(r"^MODEL = '([^']+)'", file.read_text(encoding="utf-8"), re.MULTILINE))
+    ]
+    assert "mistralai/Mistral-7B-v0.1" in names
+    for name in names:
+        if name in shapes.SHAPES:
+            assert shapes.shape_of(name).parameter_count > 1e9
+        else:
+            with pytest.raises(devices.PlanError, match=r"name a folder with a config\.json"):
+                shapes.shape_of(name)

@@ -133,7 +133,7 @@ def rerank(
         topic_field=topic_field, max_queries=max_queries,
     )  # fmt: skip
     candidates = candidates_of(data, run, depth, drop_identical_ids=drop_identical_ids)
-    wording = choose_pair(pair, data.name)
+    wording = choose_pair(pair, data.source)
     folder = report.output_folder(output_dir, model_dir, "rerank", data.name, name)
     print(
         f"{data.name}: {candidates.counts['candidates']} candidates of {len(candidates.documents)} queries "
@@ -212,7 +212,11 @@ def choose_method(method: str | Method, options: dict[str, Any]) -> tuple[Method
 
 
 def choose_pair(name: str | None, collection: str) -> Any:
-    """The ranking pair of the catalog that gives the wording: by its name, or by the collection's."""
+    """The ranking pair of the catalog that gives the wording: by its name, or by the collection's.
+
+    >>> choose_pair(None, "data/beir_cqadupstack/android").dataset
+    'cqadupstack'
+    """
     from seqio_tasks import catalog
 
     ranking = [pair for pair in catalog.PAIRS if pair.kind == "rank"]
@@ -227,7 +231,7 @@ def choose_pair(name: str | None, collection: str) -> Any:
         if entry is not None and pair.dataset == entry.dataset:
             return pair
     raise RerankError(
-        f"no ranking task is named after the collection {collection!r}; set PAIR to one of {known}"
+        f"no ranking task is named after the collection {Path(collection).name!r}; set PAIR to one of {known}"
     )
 
 
@@ -236,7 +240,10 @@ def _measures(measures: Sequence[str] | str) -> tuple[str, ...]:
     from seqio_tasks.metrics.measures import parse_measure
 
     parts = measures.split(",") if isinstance(measures, str) else measures
-    return tuple(str(parse_measure(part.strip())) for part in parts)
+    try:
+        return tuple(str(parse_measure(part.strip())) for part in parts)
+    except ValueError as error:
+        raise RerankError(f"MEASURES: {error}") from None
 
 
 def _question(method: str) -> Question:

@@ -257,10 +257,14 @@ def _brought(name: str) -> Path:
 
 
 def dataset_of(folder: Path) -> Any:
-    """The RetrievalSet of the catalog that a folder belongs to, by its name or its parent's; else None."""
+    """The RetrievalSet of the catalog that a folder or file belongs to, by its name or its parent's, or None.
+
+    >>> dataset_of(Path("data/beir_quora/quora")).dataset, dataset_of(Path("scifact.bm25.100.jsonl")).dataset
+    ('quora', 'scifact')
+    """
     from seqio_tasks.sources import retrieval_sets
 
-    for name in (folder.name, folder.parent.name):
+    for name in (folder.name, folder.name.split(".")[0], folder.parent.name):
         folded = name.lower().replace("-", "_").removeprefix("beir_")
         for entry in retrieval_sets.SETS.values():
             # The folder has our name or, as the official zip makes it, the name of the zip.

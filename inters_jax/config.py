@@ -21,6 +21,8 @@ The files of a run set macros, and every command reads the ones it knows: one ``
 prepare and evaluate. A binding that names another command (``train.log_every`` while preparing) is that
 command's business and is passed over; every other unknown name stops the command.
 
+An argument that is a URL (``gs://bucket/run``) reaches the command as a local folder: `inters_jax.paths`.
+
 Nothing here imports TensorFlow or JAX.
 """
 
@@ -38,6 +40,8 @@ from pathlib import Path
 from typing import Any
 
 import gin
+
+from inters_jax.paths import at_urls
 
 _MACRO_LINE = re.compile(r"^(?P<name>[A-Za-z_]\w*)\s*=\s*(?P<value>[^#]*?)\s*(?:#\s*(?P<comment>.*))?$")
 _UNKNOWN_CONFIGURABLE = re.compile(r"No configurable matching (?:reference )?'?@?([\w./]+)")
@@ -293,12 +297,12 @@ def _make_configurable(function: Callable[..., Any]) -> tuple[str, Callable[...,
     registered = gin.config._REGISTRY.matching_selectors(name)
     for selector in registered:
         configurable = gin.config._REGISTRY[selector]
-        if function in (configurable.wrapped, configurable.wrapper):
+        if function in (inspect.unwrap(configurable.wrapped), configurable.wrapper):
             return name, configurable.wrapper
     if registered and function.__module__ == "__main__":
         # `python -m inters_jax.x` runs x as __main__; if x was imported under its own name too, use that one.
         return name, gin.config._REGISTRY[registered[0]].wrapper
-    return name, gin.external_configurable(function, name=name, module="inters_jax")
+    return name, gin.external_configurable(at_urls(function), name=name, module="inters_jax")
 
 
 def run_command(function: Callable[..., Any], argv: Sequence[str] | None = None) -> Any:

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from inters_jax import paths
 from inters_jax.data import provenance
 from inters_jax.data.token_store import MANIFEST, StoreError, TokenStore
 
@@ -66,7 +67,7 @@ def prepare(
         tokenizer's own chat template, a path in the one of that file (see `seqio_tasks.chat`); only our own
         tasks know it.
     """
-    store = Path(store_dir)
+    store = paths.local(store_dir)
     tokenizer = provenance.tokenizer_source(tokenizer)
     raw = provenance.raw_folder(raw_dir)
     settings = {
@@ -107,6 +108,7 @@ def prepare(
         begin = time.monotonic()
         build(store, **asked, templates=named, cache_dirs=caches, chat_template=chat)
         found = TokenStore.open(store)
+        paths.push(store)
         print(report(found.manifest))
         print(f"{store}: written in {time.monotonic() - begin:.0f} s")
         return found

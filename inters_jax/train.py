@@ -20,7 +20,7 @@ from typing import Any
 
 import jax
 
-from inters_jax import hosts
+from inters_jax import hosts, paths
 from inters_jax import mesh as meshes
 from inters_jax.config import run_command
 from inters_jax.data import provenance
@@ -123,15 +123,16 @@ def train(
     """
     _check_settings(model, init, epochs, train_steps)
     hosts.join_hosts()
-    run, random_start, first = Path(model_dir), init == "random", jax.process_index() == 0
+    run, random_start, first = paths.local(model_dir), init == "random", jax.process_index() == 0
+    store_folder = paths.local(store_dir or paths.join(paths.origin(run), "store"))
     device_mesh = meshes.make_mesh(mesh)
     meshes.check_batch(device_mesh, batch_size, microbatches)
-    source = model if isinstance(model, DecoderConfig) else _local(model)
+    source = model if isinstance(model, DecoderConfig) else _local(paths.localized(model))
     tokenizer = str(_tokenizer_of(source)) if tokenizer is None else tokenizer
     found = checkpoint_steps(run)
     preparation = stores.start_preparing(
         {
-            "STORE_DIR": str(store_dir or run / "store"),
+            "STORE_DIR": str(store_folder),
             "TOKENIZER": tokenizer,
             "RAW_DIR": raw_dir,
             "MIXTURE_OR_TASK_NAME": mixture_or_task_name,
@@ -239,7 +240,7 @@ def train(
             write_operative_config(run, step)
             writer = MetricWriter(run, resume_step=step, tensorboard=tensorboard)
         if step >= total:
-            progress.line(f"{run} has all its {total} steps; nothing to do")
+            progress.line(f"{paths.origin(run)} has all its {total} steps; nothing to do")
             return {"step": step}
         outcome = run_training(
             state,
@@ -262,7 +263,8 @@ def train(
         if writer is not None:
             writer.close()
         checkpoints.close()
-    progress.line(_farewell(run, outcome, total))
+        paths.push(run)
+    progress.line(_farewell(paths.origin(run), outcome, total))
     return {"step": outcome.step, **outcome.record}
 
 

@@ -42,6 +42,8 @@ from typing import Any
 
 import numpy as np
 
+from inters_jax import paths
+
 FORMAT = 1
 MANIFEST = "manifest.json"
 
@@ -141,8 +143,11 @@ class TokenStore:
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> TokenStore:
-        """Opens a finished store and checks that its files have the sizes the manifest states."""
-        path = Path(folder)
+        """Opens a finished store and checks that its files have the sizes the manifest states.
+
+        A store at a URL is copied to this machine first, as far as it is not there yet.
+        """
+        path = paths.local(folder)
         if not (path / MANIFEST).is_file():
             raise StoreError(
                 f"{path} holds no {MANIFEST}: no finished store. Run `python -m inters_jax.prepare`."

@@ -21,6 +21,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from safetensors.numpy import save_file
 
+from inters_jax import paths
 from inters_jax.models import streaming
 from inters_jax.models.checkpoint_files import INDEX, SINGLE, Checkpoint
 from inters_jax.models.config import DecoderConfig, ModelError
@@ -46,7 +47,7 @@ MAX_SHARD_BYTES = 5_000_000_000
 
 def folder_of(source: str | Path) -> Path:
     """The local folder of a model: `source` itself, or the download of that hub name."""
-    path = Path(source).expanduser()
+    path = paths.local(source).expanduser()
     if path.is_dir():
         return path
     if path.exists() or str(source).count("/") > 1 or str(source).startswith((".", "~", "/")):

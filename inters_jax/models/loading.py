@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
 from inters_jax import mesh as meshes
+from inters_jax import paths
 from inters_jax.models import adapters, bases, huggingface
 from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.decoder import Decoder, abstract_model, logical_axes
@@ -54,6 +55,7 @@ def is_run(folder: str | Path) -> bool:
 
 def config_of(source: str | Path | DecoderConfig) -> DecoderConfig:
     """The shape of a model, without its weights."""
+    source = paths.localized(source)
     if isinstance(source, DecoderConfig):
         return source
     if is_run(source):
@@ -91,13 +93,14 @@ def load_model(
     """
     kinds = {"dtype": jnp.dtype(dtype), "param_dtype": jnp.dtype(param_dtype or dtype)}
     kinds |= {"attention": "auto", "mesh": mesh} | options
+    source = paths.localized(source)
     run: Path | None = None
     folder: Path | None = None
     if isinstance(source, DecoderConfig):
         config, name = source, f"random weights, seed {seed}"
     elif is_run(source):
         run, folder = Path(source), Path(source) / RUN_MODEL
-        config, name = DecoderConfig.from_hf(folder), run.resolve().name
+        config, name = DecoderConfig.from_hf(folder), paths.origin(run.resolve()).name
     else:
         folder = huggingface.folder_of(source)
         name = Path(source).resolve().name if Path(source).is_dir() else str(source)

@@ -27,6 +27,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 from jax.experimental import multihost_utils
 
+from inters_jax import paths
 from inters_jax.training import faults
 from inters_jax.training.keeping import Best, Keep
 from inters_jax.training.metrics import jsonable
@@ -34,6 +35,7 @@ from inters_jax.training.step import Parameters, TrainState, path_name
 
 FOLDER = "checkpoints"
 DAMAGED_FOLDER = "damaged_checkpoints"
+COMMITTED = "commit_success.txt"  # Orbax writes it last where it cannot rename
 
 # What must be the same for a checkpoint to be continued, and what to say when it is not.
 MUST_AGREE: Mapping[str, str] = {
@@ -61,17 +63,21 @@ def config_hash(config: Mapping[str, Any]) -> str:
 def checkpoint_steps(model_dir: str | Path) -> list[int]:
     """The steps of the finished checkpoints of a run, ascending.
 
-    Only whole numbers are finished checkpoints: Orbax gives its temporary folders longer names.
+    Only whole numbers are finished checkpoints: Orbax gives its temporary folders longer names. In an object
+    store, where nothing can be renamed, a finished checkpoint holds a file that says so.
     """
-    folder = Path(model_dir) / FOLDER
+    folder = paths.origin(Path(model_dir) / FOLDER)
     if not folder.is_dir():
         return []
-    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
+    found = [path for path in folder.iterdir() if path.name.isdigit()]
+    if paths.is_url(folder):
+        found = [path for path in found if (path / COMMITTED).exists()]
+    return sorted(int(path.name) for path in found)
 
 
 def run_record(model_dir: str | Path, step: int) -> dict[str, Any]:
     """The JSON of a checkpoint: model, store, seed, batch shape, step."""
-    file = Path(model_dir) / FOLDER / str(step) / "run" / "metadata"
+    file = paths.origin(Path(model_dir) / FOLDER / str(step) / "run" / "metadata")
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
@@ -106,7 +112,7 @@ class Checkpoints:
         self._failed = False
         self.model_dir = Path(model_dir).absolute()
         self.identity = dict(identity)
-        self.folder = self.model_dir / FOLDER
+        self.folder = paths.origin(self.model_dir / FOLDER)  # where Orbax writes
         self._report_unfinished()
         self._manager = ocp.CheckpointManager(
             self.folder,
@@ -153,6 +159,7 @@ class Checkpoints:
             raise CheckpointError(
                 f"{self.folder}: Orbax refused to save step {step}; it holds {self._manager.all_steps()}"
             )
+        paths.push_soon(self.model_dir)
         if wait:
             self.wait()
         return step
@@ -254,7 +261,8 @@ class Checkpoints:
         return TrainState(number, restored["params"], opt_state)
 
     def _set_aside(self, step: int, error: Exception) -> None:
-        source, target = self.folder / str(step), self.model_dir / DAMAGED_FOLDER / str(step)
+        source = self.folder / str(step)
+        target = paths.origin(self.model_dir / DAMAGED_FOLDER / str(step))
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         log.warning("skipping the damaged checkpoint %s (%s); moved to %s", source, reason[:300], target)
         if jax.process_index() == 0:
@@ -302,7 +310,7 @@ def restore_params(model_dir: str | Path, step: int | None, abstract_params: Any
     if not steps or (step is not None and step not in steps):
         what = "no finished checkpoint" if step is None else f"no checkpoint of step {step}"
         found = f"; found {', '.join(map(str, steps))}" if steps else ""
-        raise CheckpointError(f"{Path(model_dir) / FOLDER}: {what}{found}")
+        raise CheckpointError(f"{paths.origin(Path(model_dir) / FOLDER)}: {what}{found}")
     step = steps[-1] if step is None else step
     flat, structure = jax.tree_util.tree_flatten_with_path(abstract_params)
     names = [_parameter_path(path) for path, _ in flat]
@@ -311,7 +319,7 @@ def restore_params(model_dir: str | Path, step: int | None, abstract_params: Any
     for name, (_, leaf) in zip(names, flat, strict=True):
         sharding = getattr(leaf, "sharding", None) or default
         _put(target, name, jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding))
-    folder = (Path(model_dir) / FOLDER / str(step) / "params").absolute()
+    folder = paths.origin((Path(model_dir) / FOLDER / str(step) / "params").absolute())
     try:
         stored = _shapes(ocp.StandardCheckpointHandler().metadata(epath.Path(folder)).tree)
         _compare(folder, stored, _shapes(target))

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from inters_jax import paths
 from inters_jax.training import faults
 
 METRICS_FILE = "metrics.jsonl"
@@ -115,6 +116,7 @@ class MetricWriter:
                 self._events = self._events or self._open_events()
                 for name, value in _scalars(record):
                     self._events.add_scalar(name, value, step)
+            paths.push_soon(self.file.parent)
         except OSError as error:
             self._failed = True
             if faults.is_disk_full(error):

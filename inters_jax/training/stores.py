@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import jax
 
-from inters_jax import hosts
+from inters_jax import hosts, paths
 from inters_jax.config import gin_arguments
 from inters_jax.data.token_store import MANIFEST, TokenStore
 
@@ -52,6 +52,7 @@ class Preparation:
                 "its message is above"
             )
         store = TokenStore.open(self.store_dir)
+        paths.push(self.store_dir)
         hosts.tell(_WORD, store.fingerprint)
         return store
 
@@ -73,6 +74,7 @@ class PreparedElsewhere:
         word = hosts.hear(_WORD)
         if word == _FAILED:
             raise PrepareError(f"the first host could not prepare the token store {self.store_dir}")
+        paths.pull(self.store_dir)
         if not (self.store_dir / MANIFEST).is_file():
             raise PrepareError(
                 f"{self.store_dir}: the first host has prepared it, this host does not see it; "

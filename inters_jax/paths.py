@@ -1,0 +1,309 @@
+"""Folders in object stores: ``gs://bucket/run`` wherever a command takes a folder.
+
+Programs here memory-map stores, append to metrics and rename finished files, none of which an object store
+can do. So a folder at a URL has a *mirror*, an ordinary local folder that the program works in:
+
+    gs://bucket/runs/a         <cache>/mirrors/a-3f2c.../          what a program reads and writes
+      model/config.json   <->    model/config.json
+      metrics.jsonl       <->    metrics.jsonl
+      checkpoints/...            (not mirrored: Orbax reads and writes them at the URL)
+
+`local` opens a mirror and fetches what is new at the URL, `push` uploads what is new here, each file as one
+whole object (an object appears when it is complete, or not at all), manifests last. Both know a file again by
+its size and time of change, so what has not changed is not moved. `origin` leads from a mirror back to the
+URL. For a path on this machine all of them do nothing.
+
+Commands get this from `run_command`, which hands URLs through `at_urls`. URLs are opened by etils' epath: by
+TensorFlow's file system for gs://, or by fsspec with EPATH_USE_TF=false (and gcsfs installed).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import inspect
+import json
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+_URL = re.compile(r"(gs|s3|az)://[^/]")
+# Checkpoints stay at the URL; event files are written here only; the store of a run is a mirror of its own.
+_NOT_FETCHED = ("checkpoints", "damaged_checkpoints", "tensorboard", "store")
+_UNFINISHED = (".partial", ".lock", ".tmp")
+_LAST = ("manifest.json",)  # what says that the files beside it are whole
+
+log = logging.getLogger(__name__)
+
+
+class PathError(OSError):
+    """An object store that could not be read or written: says which object."""
+
+
+def is_url(path: object) -> bool:
+    """Whether this names a place in an object store.
+
+    >>> is_url("gs://bucket/run"), is_url("runs/a"), is_url(None)
+    (True, False, False)
+    """
+    return isinstance(path, str | os.PathLike) and _URL.match(os.fspath(path)) is not None
+
+
+def cache_dir() -> Path:
+    """INTERS_CACHE_DIR, or inters-jax in the user's cache folder."""
+    if named := os.environ.get("INTERS_CACHE_DIR", "").strip():
+        return Path(named).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "inters-jax"
+
+
+def local(path: str | os.PathLike[str], *, fetch: bool = True) -> Path:
+    """The folder on this machine: `path` itself, or the mirror of a URL, brought up to date.
+
+    Args:
+      path: a folder, here or at a URL (which need not exist yet).
+      fetch: False leaves out the look at the URL.
+    """
+    if not is_url(path):
+        return Path(path)
+    url = os.fspath(path).rstrip("/")
+    name = re.sub(r"[^\w.-]", "_", url.rpartition("/")[2])
+    mirror = cache_dir() / "mirrors" / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
+    mirror.mkdir(parents=True, exist_ok=True)
+    if not _record_of(mirror).exists():
+        with _locked(mirror):
+            _write_record(mirror, {"url": url, "files": {}})
+    if fetch:
+        pull(mirror)
+    return mirror
+
+
+def origin(path: str | os.PathLike[str]) -> Any:
+    """Where a file or folder really is: an `epath.Path` inside a mirror or at a URL, else the path itself."""
+    if is_url(path):
+        return _remote(os.fspath(path))
+    found = _mirror_of(Path(path))
+    if found is None:
+        return Path(path)
+    root, below = found
+    return _remote(_read_record(root)["url"]).joinpath(*below.parts)
+
+
+def pull(path: str | os.PathLike[str]) -> None:
+    """Fetch what is new at the URL of a mirror, or of a folder in one; elsewhere nothing.
+
+    Below a run folder its checkpoints, event files and store are left where they are.
+    """
+    found = _mirror_of(Path(path))
+    if found is None:
+        return
+    root, below = found
+    with _locked(root):
+        record = _read_record(root)
+        base = _remote(record["url"])
+        names = list(_remote_files(base.joinpath(*below.parts), below.as_posix()))
+        for name in sorted(names, key=_order):
+            stat = base.joinpath(name).stat()
+            there = [int(stat.length), int(stat.mtime)]
+            known = record["files"].get(name)
+            file = root / name
+            if known and known["there"] == there and file.is_file():
+                continue
+            _copy(base.joinpath(name), file)
+            record["files"][name] = {"here": _stamp(file), "there": there}
+            _write_record(root, record)
+
+
+def push(path: str | os.PathLike[str]) -> None:
+    """Upload what is new in a mirror, or in a folder of one; elsewhere nothing. Nothing is ever deleted."""
+    found = _mirror_of(Path(path))
+    if found is None:
+        return
+    root, below = found
+    with _locked(root):
+        record = _read_record(root)
+        base = _remote(record["url"])
+        for name in sorted(_local_files(root, below), key=_order):
+            file = root / name
+            with contextlib.suppress(FileNotFoundError):  # a temporary file that has been renamed since
+                stamp = _stamp(file)
+                if record["files"].get(name, {}).get("here") == stamp:
+                    continue
+                target = base.joinpath(name)
+                _copy(file, target)
+                stat = target.stat()
+                there = [int(stat.length), int(stat.mtime)]
+                # A file that grew meanwhile has another stamp and is uploaded again the next time.
+                record["files"][name] = {"here": stamp, "there": there}
+                _write_record(root, record)
+
+
+_uploads: dict[Path, Future[None]] = {}
+_uploader = ThreadPoolExecutor(1, thread_name_prefix="uploads")
+
+
+def push_soon(path: str | os.PathLike[str]) -> None:
+    """`push` in the background; while one waits its turn a second is not added. A failure is only logged:
+    the next push uploads the same files."""
+    found = _mirror_of(Path(path))
+    if found is None:
+        return
+    root = found[0]
+    waiting = _uploads.get(root)
+    if waiting is None or waiting.running() or waiting.done():
+        _uploads[root] = _uploader.submit(_push_or_log, root)
+
+
+def _push_or_log(root: Path) -> None:
+    try:
+        push(root)
+    except OSError as error:
+        log.warning("%s; the next upload tries again", error)
+
+
+def localized(value: Any) -> Any:
+    """The mirror of a URL as a string; anything else as it is."""
+    return str(local(value)) if is_url(value) else value
+
+
+def join(folder: str | os.PathLike[str], *names: str) -> str:
+    """`folder`/`names` for paths and URLs alike.
+
+    >>> join("gs://bucket/run", "store"), join("runs/a", "store")
+    ('gs://bucket/run/store', 'runs/a/store')
+    """
+    return os.fspath(folder).rstrip("/") + "".join(f"/{name}" for name in names)
+
+
+def at_urls(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with its arguments that are URLs replaced by mirrors; these are pushed at the end.
+
+    Lists and tuples of URLs are looked through too. An error does not keep what was written from being
+    uploaded: a command that is started again elsewhere continues there.
+    """
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        opened: list[Path] = []
+
+        def mirrored(value: Any) -> Any:
+            if is_url(value):
+                opened.append(local(value))
+                return str(opened[-1])
+            if isinstance(value, list | tuple) and any(map(is_url, value)):
+                return type(value)(map(mirrored, value))
+            return value
+
+        args = tuple(map(mirrored, args))
+        kwargs = {name: mirrored(value) for name, value in kwargs.items()}
+        try:
+            result = function(*args, **kwargs)
+        except BaseException:
+            for folder in opened:
+                _push_or_log(folder)
+            raise
+        for folder in opened:
+            push(folder)
+        return result
+
+    wrapper.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]  # what gin looks at
+    return wrapper
+
+
+def _remote(url: str) -> Any:
+    from etils import epath
+
+    return epath.Path(url)
+
+
+def _mirror_of(path: Path) -> tuple[Path, Path] | None:
+    """(the mirror, the path below it) of a path inside a mirror."""
+    path = path.absolute()
+    mirrors = (cache_dir() / "mirrors").absolute()
+    if mirrors not in path.parents:
+        return None
+    below = path.relative_to(mirrors)
+    return mirrors / below.parts[0], Path(*below.parts[1:])
+
+
+def _remote_files(folder: Any, below: str) -> Iterator[str]:
+    """Names of the objects below a folder, from the root of the mirror; what is not fetched is left out."""
+    try:
+        children = sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for child in children:
+        name = child.name if below == "." else f"{below}/{child.name}"
+        if not child.is_dir():
+            yield name
+        elif child.name not in _NOT_FETCHED:
+            yield from _remote_files(child, name)
+
+
+def _local_files(root: Path, below: Path) -> Iterator[str]:
+    for folder, folders, files in os.walk(root / below):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if not name.startswith(".") and not name.endswith(_UNFINISHED):
+                yield (Path(folder) / name).relative_to(root).as_posix()
+
+
+def _order(name: str) -> tuple[bool, str]:
+    return Path(name).name in _LAST, name
+
+
+def _stamp(file: Path) -> list[int]:
+    stat = file.stat()
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _copy(source: Any, target: Any) -> None:
+    """One whole file: a local one beside its place and renamed, an object in one upload."""
+    from etils import epath
+
+    try:
+        if is_url(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            epath.Path(source).copy(target, overwrite=True)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(target.name + ".partial")
+        source.copy(partial, overwrite=True)
+        partial.replace(target)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # the clients of object stores raise types of their own
+        raise PathError(f"{source} could not be copied to {target}: {error}") from error
+
+
+@contextlib.contextmanager
+def _locked(mirror: Path) -> Iterator[None]:
+    """One process or thread at a time moves files of a mirror."""
+    with mirror.with_name(f".{mirror.name}.mirror.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _record_of(mirror: Path) -> Path:
+    """Beside the mirror, which holds nothing but what the URL holds."""
+    return mirror.with_name(f"{mirror.name}.json")
+
+
+def _read_record(mirror: Path) -> dict[str, Any]:
+    try:
+        return json.loads(_record_of(mirror).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise PathError(f"{mirror} is no mirror of a URL ({error}); remove the folder") from error
+
+
+def _write_record(mirror: Path, record: dict[str, Any]) -> None:
+    file = _record_of(mirror)
+    partial = file.with_name(file.name + ".partial")
+    partial.write_text(json.dumps(record), encoding="utf-8")
+    partial.replace(file)

@@ -30,6 +30,9 @@ KERNEL_EFFICIENCY = 0.5
 # Products of a kernel per pair, in units of 2 x head size: forward twice (remat) 2 + 2, backward 3 for the
 # queries and 4 for keys and values.
 KERNEL_PRODUCTS = 11
+# Arrays alive at once while a block is differentiated, in units of the block's matrix products; so found in
+# compiled steps of Mistral-7B for v4, v5e, v5p and v6e, one to eight rows a device (docs/choosing_a_mesh.md).
+WORKING_SET = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +178,7 @@ def memory(settings: Settings, topology: Topology) -> Memory:
         "none": 1.6 * config.num_layers * block_products,
     }
     layer_weights = values.blocks / config.num_layers / tensor * compute
-    working = 2 * block_products + (2 * layer_weights if axes["fsdp"] > 1 else 0.0)
+    working = WORKING_SET * block_products + (2 * layer_weights if axes["fsdp"] > 1 else 0.0)
     logits = min(
         settings.max_logits, settings.rows(topology) * settings.loss_positions * config.vocab_size / tensor
     )

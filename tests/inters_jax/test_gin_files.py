@@ -13,7 +13,7 @@ from inters_jax.training.optimizer import AdamW
 
 FOLDER = Path(config.__file__).parents[1] / "gin"
 FILES = sorted(str(file.relative_to(FOLDER)) for file in FOLDER.rglob("*.gin"))
-COMMANDS = ("train", "prepare", "evaluate", "rerank", "export", "compare")
+COMMANDS = ("train", "plan", "prepare", "evaluate", "rerank", "export", "compare")
 RECIPES = [name for name in FILES if not name.startswith("runs/")]
 
 
@@ -23,6 +23,7 @@ def load(command, *arguments):
     name, _ = config._make_configurable(function)
     required = {
         "train": {"MODEL": "m", "MODEL_DIR": "r"},
+        "plan": {"MODEL": "m"},
         "prepare": {"STORE_DIR": "s"},
         "evaluate": {"MODEL_DIR": "r"},
         "rerank": {"MODEL_DIR": "r", "COLLECTION": "c"},

@@ -14,6 +14,7 @@ from inters_jax.training.optimizer import AdamW
 FOLDER = Path(config.__file__).parents[1] / "gin"
 FILES = sorted(str(file.relative_to(FOLDER)) for file in FOLDER.rglob("*.gin"))
 COMMANDS = ("train", "plan", "prepare", "evaluate", "rerank", "export", "compare")
+ADDITIONS = ("lora.gin",)  # name no model: they are put after a recipe
 RECIPES = [name for name in FILES if not name.startswith("runs/")]
 
 
@@ -74,7 +75,17 @@ def test_the_wiring_of_a_command_fits_its_function(command):
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_can_be_given_to_every_command(name, command):
-    assert load(command, f"--gin_file={name}")
+    first = ["--gin_file=mistral.gin"] if name in ADDITIONS else []
+    assert load(command, *first, f"--gin_file={name}")
+
+
+def test_lora_is_put_after_any_recipe():
+    values = load("train", "--gin_file=mistral.gin", "--gin_file=lora.gin")
+    assert values["lora"] is not None and values["model"] == "mistralai/Mistral-7B-v0.1"
+    settings = gin.get_configurable("LoRA")()
+    assert (settings.rank, settings.scale, settings.targets) == (16, 2.0, "all-linear")
+    optimizer = gin.get_configurable("AdamW")()
+    assert (optimizer.learning_rate, optimizer.weight_decay) == (2e-4, 0.0)
 
 
 @pytest.mark.parametrize("name", ["mistral.gin", "llama2.gin", "falcon_rw.gin", "minima.gin", "phi2.gin"])

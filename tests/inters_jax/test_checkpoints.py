@@ -72,6 +72,62 @@ def test_keeps_the_newest_and_the_random_start(run, tmp_path):
     assert cp.run_record(tmp_path, 4) == IDENTITY | {"step": 4}
 
 
+@pytest.mark.parametrize(
+    ("best", "expected"), [("min:loss", [0, 1, 3, 4]), ("max:loss", [0, 2, 3, 4]), (None, [0, 3, 4])]
+)
+def test_the_best_and_every_third_stay_also_after_a_restart(run, tmp_path, best, expected):
+    fresh, advance, _ = run
+    state = fresh()
+    for start in (0, 3):  # the second object knows the metrics of the first from disk
+        saver = cp.Checkpoints(tmp_path, IDENTITY, keep=1, keep_every=3, keep_best=best, keep_first=True)
+        for step in range(start, min(start + 3, 5)):
+            saver.save(state, metrics={"loss": [3.0, 1.0, 9.0, float("nan"), 2.0][step]})
+            state = advance(state, 1)
+        saver.close()
+    assert cp.checkpoint_steps(tmp_path) == expected
+    assert saver.best() == {"min:loss": (1, 1.0), "max:loss": (2, 9.0), None: None}[best]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"keep_best": "loss"}, "must read min:METRIC or max:METRIC"),
+        ({"keep": 0}, "at least the newest"),
+        ({"keep_every": 0}, "KEEP_EVERY=0"),
+    ],
+)
+def test_rules_for_keeping_that_cannot_be_meant_are_refused(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        cp.Checkpoints(tmp_path, IDENTITY, **options)
+
+
+def test_a_state_is_restored_in_another_type(run, tmp_path):
+    fresh, advance, like = run
+    saver = cp.Checkpoints(tmp_path, IDENTITY)
+    state = advance(fresh(), 1)
+    saver.save(state, wait=True)
+    half = like._replace(
+        params=jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, jnp.bfloat16, sharding=x.sharding), like.params
+        )
+    )
+    restored = saver.restore(half)
+    assert_same(restored.params, jax.tree.map(lambda x: x.astype(jnp.bfloat16), state.params))
+    assert_same(restored.opt_state, state.opt_state)
+
+
+def test_weights_alone_are_enough_to_start_from(run, tmp_path):
+    fresh, _, _ = run
+    state = fresh()
+    saver = cp.Checkpoints(tmp_path, IDENTITY)
+    saver.save(state, wait=True)
+    saver.close()
+    shutil.rmtree(tmp_path / "checkpoints" / "0" / "opt_state")
+    shutil.rmtree(tmp_path / "checkpoints" / "0" / "run")
+    abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state.params)
+    assert_same(cp.restore_params(tmp_path, None, abstract), state.params)
+
+
 def test_a_run_without_checkpoints_restores_nothing(run, tmp_path):
     assert cp.Checkpoints(tmp_path, IDENTITY).restore(run[2]) is None
 

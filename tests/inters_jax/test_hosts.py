@@ -97,7 +97,7 @@ def test_hosts_that_do_not_appear_are_named(joined, monkeypatch):
         raise RuntimeError("DEADLINE_EXCEEDED: no answer")
 
     monkeypatch.setattr(jax.distributed, "initialize", fail)
-    with pytest.raises(hosts.HostError, match="at a:1 within 300 s: DEADLINE_EXCEEDED.*PROCESS_ID"):
+    with pytest.raises(hosts.HostError, match=r"at a:1 within 300 s: DEADLINE_EXCEEDED.*PROCESS_ID"):
         hosts.join_hosts(coordinator_address="a:1", num_processes=2, process_id=1)
 
 

@@ -47,7 +47,7 @@ def machinery(tmp_path_factory):
     shardings = steps.state_shardings(mesh, axes, structure.abstract(), optimizer)
     step = steps.make_train_step(structure, optimizer, mesh, shardings, vocabulary=TINY.vocab_size)
 
-    def run(folder: Path, disturb=None, log_every=3, total=10):
+    def run(folder: Path, disturb=None, log_every=3, total=10, **options):
         batches = Disturbed(store, batch_rows=4, max_length=24, seed=0, steps=total)
         if disturb:
             batches.disturb = disturb
@@ -60,6 +60,7 @@ def machinery(tmp_path_factory):
                 state, train_step=step, batches=batches, mesh=mesh, schedule=schedule,
                 checkpoints=checkpoints, writer=writer, progress=Progress(total, stream=stream),
                 model_dir=folder, total_steps=total, checkpoint_every=4, log_every=log_every,
+                **options,
             )  # fmt: skip
         finally:
             writer.close()
@@ -119,6 +120,39 @@ def test_nothing_is_saved_of_a_bad_step_that_is_a_checkpoint_step(machinery, tmp
     with pytest.raises(NonFiniteLoss, match="step 4: loss nan"):
         machinery(tmp_path, disturb)
     assert checkpoint_steps(tmp_path) == []
+
+
+def nan_rows_at(*numbers):
+    def disturb(step, batch):
+        if step in numbers:
+            batch["decoder_input_tokens"][1] = 10_000  # outside the vocabulary: not a number
+
+    return disturb
+
+
+def test_steps_that_are_not_finite_are_skipped_counted_and_told(machinery, tmp_path):
+    outcome, text, _, _ = machinery(tmp_path, nan_rows_at(2, 3, 7), skip_non_finite=3)
+    assert outcome.step == 10 and int(outcome.state.step) == 10
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(outcome.state.params))
+    records = read_metrics(tmp_path)
+    assert [record["skipped_steps"] for record in records] == [1, 1, 1, 0]
+    assert all(np.isfinite(record["loss"]) for record in records)
+    assert text.count("skipped step") == 3 and "skipped step 8: loss nan" in text
+    assert sorted(path.name for path in tmp_path.glob("non_finite_*")) == [
+        "non_finite_step_3.json", "non_finite_step_4.json", "non_finite_step_8.json"]  # fmt: skip
+    assert checkpoint_steps(tmp_path) == [4, 8, 10]  # step 4 was skipped: its state is that of step 2
+
+
+def test_so_many_in_a_row_end_the_run(machinery, tmp_path):
+    with pytest.raises(NonFiniteLoss, match="3 steps in a row were not finite; the last: step 7: loss nan"):
+        machinery(tmp_path, nan_rows_at(1, 4, 5, 6), skip_non_finite=3)
+    assert json.loads((tmp_path / "non_finite_step_7.json").read_text())["rows"] == [1]
+
+
+def test_a_record_of_skipped_steps_alone_has_no_loss(machinery, tmp_path):
+    machinery(tmp_path, nan_rows_at(3, 4, 5), skip_non_finite=9)
+    record = read_metrics(tmp_path)[1]
+    assert (record["step"], record["loss"], record["skipped_steps"]) == (6, "nan", 3)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -110,6 +110,21 @@ def test_parameters_and_moments_stay_float32_when_computing_in_bfloat16():
     assert np.isfinite(seen).all()
 
 
+def test_a_step_that_is_not_finite_changes_only_its_number():
+    mesh, _, state, step = setup()
+    state, _ = step(state, meshes.to_devices(mesh, random_batch(0), 8))
+    before = jax.device_get(state)
+    bad = random_batch(1)
+    bad["decoder_loss_weights"][3, 0] = np.nan
+    bad["decoder_loss_positions"][3, 0] = 0
+    state, metrics = step(state, meshes.to_devices(mesh, bad, 8))
+    assert not np.isfinite(metrics.loss) and int(state.step) == 2
+    for one, other in zip(jax.tree.leaves(before[1:]), jax.tree.leaves(state[1:]), strict=True):
+        np.testing.assert_array_equal(one, other)
+    state, metrics = step(state, meshes.to_devices(mesh, random_batch(2), 8))
+    assert np.isfinite(metrics.loss) and np.isfinite(state.params["head"]).all()
+
+
 def test_the_state_is_donated():
     mesh, _, state, step = setup()
     old = state.params["head"]

@@ -1,0 +1,182 @@
+"""Two real processes as two hosts: one result, one fate, and a continuation on any number of hosts.
+
+Every run has four simulated devices, in one process or two, so the mesh and the order of its sums are the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+from training_stand_ins import make_store
+
+from inters_jax import hosts
+from inters_jax.training.checkpoints import FOLDER, checkpoint_steps
+from inters_jax.training.metrics import read_metrics
+
+HERE = Path(__file__).parent
+TASK = "inters_query_intent_classification_orcas_i"
+SETTINGS = {"train_steps": 40, "batch_size": 8, "checkpoint_every": 5, "log_every": 5, "tensorboard": False}
+
+pytestmark = pytest.mark.slow
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+class Run:
+    """The processes of a run, with their output in files."""
+
+    def __init__(self, folder, command, count, by_flags=False):
+        folder.mkdir(parents=True, exist_ok=True)
+        address = f"127.0.0.1:{free_port()}"
+        self.outputs = [folder / f"host_{index}_of_{count}.log" for index in range(count)]
+        self.processes = []
+        for index, output in enumerate(self.outputs):
+            environment = os.environ | {
+                "JAX_PLATFORMS": "cpu",
+                "XLA_FLAGS": f"--xla_force_host_platform_device_count={4 // count}",
+                "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parents[1]}",
+            }
+            who = {"COORDINATOR_ADDRESS": address, "NUM_PROCESSES": count, "PROCESS_ID": index}
+            flags = [f"--gin.{name}={value}" for name, value in who.items()] if by_flags else []
+            if count > 1 and not by_flags:
+                environment |= {f"JAX_{name}": str(value) for name, value in who.items()}
+            with output.open("w") as stream:
+                self.processes.append(
+                    subprocess.Popen([*command, *flags], env=environment, stdout=stream, stderr=stream)
+                )
+
+    def wait(self, timeout=300):
+        """The exit codes."""
+        try:
+            return [process.wait(timeout) for process in self.processes]
+        finally:
+            for process in self.processes:
+                process.kill()
+
+    def told(self, index=0):
+        return self.outputs[index].read_text()
+
+    def finish(self):
+        assert self.wait() == [0] * len(self.processes), self.told() + self.told(-1)
+
+    def wait_for_step(self, model_dir, step):
+        while not any(found >= step for found in checkpoint_steps(model_dir)):
+            assert all(process.poll() is None for process in self.processes), self.told() + self.told(-1)
+            time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return make_store(tmp_path_factory.mktemp("data") / "store").folder
+
+
+@pytest.fixture(scope="module")
+def start(store):
+    def start(folder, count, settings=SETTINGS):
+        launcher = [sys.executable, str(HERE / "host_launcher.py")]
+        return Run(folder, [*launcher, str(folder / "run"), str(store), "10", json.dumps(settings)], count)
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def alone(start, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alone")
+    start(folder, 1).finish()
+    return folder / "run"
+
+
+def final_arrays(run):
+    folder = (run / FOLDER / str(checkpoint_steps(run)[-1])).absolute()
+    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    trees = {}
+    with ocp.StandardCheckpointer() as reader:
+        for name in ("params", "opt_state"):
+            shapes = reader.metadata(folder / name).item_metadata.tree
+            like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes)
+            trees[name] = reader.restore(folder / name, like)
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(trees)]
+
+
+def largest_difference(run, reference):
+    pairs = zip(final_arrays(run), final_arrays(reference), strict=True)
+    return max(float(np.abs(one.astype(float) - other).max()) for one, other in pairs)
+
+
+def assert_same_result(run, reference, record_property, name, tolerance):
+    """Sums over processes are taken in another order, so not to the bit; Adam lets that grow with the steps."""
+    assert checkpoint_steps(run)[-1] == checkpoint_steps(reference)[-1]
+    difference = largest_difference(run, reference)
+    record_property(f"largest difference of a parameter or moment, {name}", difference)
+    assert difference <= tolerance
+    losses = {r["step"]: r["loss"] for r in read_metrics(run)}
+    expected = {r["step"]: r["loss"] for r in read_metrics(reference)}
+    np.testing.assert_allclose([losses[step] for step in expected], list(expected.values()), rtol=1e-5)
+
+
+def test_the_command_on_two_hosts_is_the_command_on_one(tmp_path, record_property):
+    settings = ["--gin_file=tiny.gin", f"--gin.MIXTURE_OR_TASK_NAME={TASK}", "--gin.TRAIN_STEPS=6",
+                "--gin.MAX_LENGTH=128", "--gin.LOG_EVERY=1", "--gin.LEARNING_RATE=1e-3", "--gin.train.tensorboard=False",
+                "--gin.prepare.check_sources=False", "--gin.HEARTBEAT_TIMEOUT=30"]  # fmt: skip
+    command = [sys.executable, "-m", "inters_jax.train", *settings]
+    two = Run(tmp_path / "two", [*command, f"--gin.MODEL_DIR={tmp_path / 'two' / 'run'}"], 2, by_flags=True)
+    two.finish()
+    assert "an epoch has" in two.told(0) and "an epoch has" not in two.told(1)  # the store was made once
+    assert "step 6/6" in two.told(0) and "step 6/6" not in two.told(1)
+    store = tmp_path / "two" / "run" / "store"
+    options = [f"--gin.MODEL_DIR={tmp_path / 'one' / 'run'}", f"--gin.STORE_DIR={store}"]
+    one = Run(tmp_path / "one", [*command, *options], 1)
+    one.finish()
+    assert_same_result(
+        tmp_path / "two" / "run", tmp_path / "one" / "run", record_property, "2 processes", 1e-6
+    )
+
+
+def test_a_killed_host_ends_the_other_and_one_host_goes_on(start, alone, tmp_path, record_property):
+    run = start(tmp_path, 2)
+    run.wait_for_step(tmp_path / "run", 10)
+    killed = time.monotonic()
+    run.processes[1].send_signal(signal.SIGKILL)
+    codes = run.wait(timeout=60)
+    record_property("seconds until the other host ended", time.monotonic() - killed)
+    assert codes[1] == -signal.SIGKILL and codes[0] not in (0, None)
+    assert re.search("another host of this run ended|another task died", run.told())
+    if codes[0] == hosts.LOST_A_HOST:
+        assert "Start the same command again, on as many hosts as there are" in run.told()
+    rest = start(tmp_path, 1)
+    rest.finish()
+    assert "continuing from the checkpoint of step" in rest.told()
+    assert_same_result(tmp_path / "run", alone, record_property, "2 processes, then 1", 1e-4)
+
+
+def test_one_host_is_joined_by_another_and_sigterm_stops_both(start, alone, tmp_path, record_property):
+    first = start(tmp_path, 1)
+    first.wait_for_step(tmp_path / "run", 5)
+    first.processes[0].send_signal(signal.SIGKILL)
+    first.wait()
+    assert checkpoint_steps(tmp_path / "run")[-1] < SETTINGS["train_steps"]
+    second = start(tmp_path, 2)
+    second.wait_for_step(tmp_path / "run", checkpoint_steps(tmp_path / "run")[-1] + 5)
+    second.processes[1].send_signal(signal.SIGTERM)
+    assert second.wait() == [0, 0], second.told()
+    last = checkpoint_steps(tmp_path / "run")[-1]
+    if last < SETTINGS["train_steps"]:  # a fast machine may be through before the signal is agreed on
+        assert f"stopped by SIGTERM after step {last} of" in second.told()
+        start(tmp_path, 1).finish()
+    assert_same_result(tmp_path / "run", alone, record_property, "1 process, then 2, then 1", 1e-4)

@@ -129,8 +129,8 @@ class DecoderConfig:
             fill("head_dim", self.hidden_size // self.num_heads)
         if isinstance(self.rope_scaling, Mapping):
             fill("rope_scaling", RopeScaling(**self.rope_scaling))
-        if not self.rotary_dim:
-            fill("rotary_dim", self.head_dim)
+        if self.rotary_dim == self.head_dim:
+            fill("rotary_dim", 0)
         self._settle_windows(fill)
         fill("stop_ids", tuple(self.stop_ids) or (() if self.eos_id is None else (self.eos_id,)))
         self._check()
@@ -156,9 +156,9 @@ class DecoderConfig:
             raise ModelError(
                 f"num_heads {self.num_heads} must be a multiple of num_kv_heads {self.num_kv_heads}"
             )
-        if not self.alibi and (self.rotary_dim % 2 or not 0 < self.rotary_dim <= self.head_dim):
+        if not self.alibi and (self.rotated % 2 or not 0 < self.rotated <= self.head_dim):
             raise ModelError(
-                f"rotary_dim {self.rotary_dim} must be even and at most head_dim {self.head_dim}"
+                f"rotary_dim {self.rotated} must be even and at most head_dim {self.head_dim}"
                 " for rotary positions"
             )
         for name, known in (
@@ -173,6 +173,11 @@ class DecoderConfig:
                 )
         if self.sliding_window is not None and self.sliding_window < 1:
             raise ModelError(f"sliding_window must be positive or None, not {self.sliding_window}")
+
+    @property
+    def rotated(self) -> int:
+        """How many values of a head are rotated."""
+        return self.rotary_dim or self.head_dim
 
     @property
     def block_norms(self) -> tuple[str, ...]:

@@ -70,10 +70,6 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 LLAMA_NAMES = Names()
 
 
-def _no_keys(config: DecoderConfig) -> dict[str, Any]:
-    return {}
-
-
 @dataclasses.dataclass(frozen=True)
 class Family:
     """One row.
@@ -334,7 +330,7 @@ _ROWS = (
             "partial_rotary_factor": 0.5,
         },
         rules.read_phi,
-        _no_keys,
+        rules.write_phi,
         names=Names(output="dense", up="fc1", down="fc2", final_norm="model.final_layernorm"),
         fixed={
             **_PLAIN_MLP,

@@ -148,6 +148,10 @@ def read_phi(data: Json, where: str) -> Fields:
     return {**read_rope(data, where), "head_bias": not data["tie_word_embeddings"]}
 
 
+def write_phi(config: DecoderConfig) -> Fields:
+    return {"partial_rotary_factor": config.rotated / config.head_dim}
+
+
 def read_phi3(data: Json, where: str) -> Fields:
     """Older files call longrope "su" or "yarn"."""
     scaling = dict(data.get("rope_scaling") or data.get("rope_parameters") or {})
@@ -182,7 +186,7 @@ def write_neox(config: DecoderConfig) -> Fields:
         "attention_bias": config.attention_bias,
         "use_parallel_residual": config.residual == "parallel",
         "rotary_emb_base": config.rope_theta,
-        "rotary_pct": config.rotary_dim / config.head_dim,
+        "rotary_pct": config.rotated / config.head_dim,
     }
 
 

@@ -109,7 +109,7 @@ def layer_angles(
     """
     if config.alibi:
         return None
-    size, scaling, limit = config.rotary_dim, config.rope_scaling, config.max_position
+    size, scaling, limit = config.rotated, config.rope_scaling, config.max_position
     frequencies = rope_frequencies(size, config.rope_theta, scaling, max_position=limit)
     amplitude = rope_amplitude(scaling, limit)
     if scaling is not None and scaling.kind == "longrope":

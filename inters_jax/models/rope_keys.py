@@ -115,7 +115,7 @@ def write_rope(config: DecoderConfig) -> dict[str, Any]:
             "rope_type": scaling.kind,
             **{key: value for key, value in lists.items() if value is not None},
         }
-    if config.rotary_dim != config.head_dim:
+    if config.rotary_dim:
         out["partial_rotary_factor"] = config.rotary_dim / config.head_dim
     if config.local_rope_theta is not None:
         out["rope_local_base_freq"] = config.local_rope_theta

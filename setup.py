@@ -70,6 +70,8 @@ setup(
         ],
         # Collections of ir_datasets as BEIR folders: python -m seqio_tasks.download irds:ID
         "irds": ["ir-datasets>=0.5.9"],
+        # Chat templates of instruct checkpoints.
+        "chat": ["jinja2>=3.1,<4"],
         # python -m inters_jax.serve
         "serve": ["fastapi>=0.115", "uvicorn>=0.30"],
         # inters_jax.ranking.pyterrier: our rerankers in PyTerrier pipelines
@@ -80,6 +82,7 @@ setup(
             "httpx>=0.27",
             "python-terrier>=1.0",
             "pytest>=8",
+            "jinja2>=3.1,<4",
             "pytest-xdist>=3",
             "hypothesis>=6",
             "ruff>=0.12",

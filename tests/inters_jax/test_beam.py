@@ -53,6 +53,7 @@ def test_a_beam_as_wide_as_the_tree_finds_the_best_answer(loaded, penalty):
     assert found == list(answers[int(np.argmax(worth))])
 
 
+@pytest.mark.slow
 def test_an_answer_does_not_depend_on_its_batch(loaded):
     generator = np.random.default_rng(0)
     prompts = [generator.integers(3, 7, size).tolist() for size in (3, 17, 40, 65, 20, 21)]

@@ -79,6 +79,7 @@ def test_permutations_equal_greedy_generation_restricted_by_hand(generator, afte
     assert len({tuple(order) for order in orders}) > 1  # the model decides, not the method
 
 
+@pytest.mark.slow
 def test_every_answer_is_a_permutation(generator):
     prompts = draw_prompts(range(3, 33), seed=1)
     items = [identifier(number) for number in range(1, 21)]
@@ -87,6 +88,7 @@ def test_every_answer_is_a_permutation(generator):
     assert generator.permutations(prompts[::-1], items, SEPARATOR)[::-1] == orders  # whatever the batch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("separator", [[], [22], [22, 23, 24, 25, 26, 27, 28, 29, 40]])
 def test_any_separator_and_candidates_of_their_own_for_each_prompt(generator, after, separator):
     prompts = draw_prompts((5, 17, 9), seed=2)
@@ -112,6 +114,7 @@ def test_a_choice_goes_through_the_trie_of_the_continuations(generator, after):
     assert generator.choose([], continuations) == []
 
 
+@pytest.mark.slow
 def test_progress_and_compilations_are_counted(loaded):
     generator, seen = Generator(loaded), []
     generator.permutations(draw_prompts((5, 6, 80)), [[5], [6]], [], progress=seen.append)

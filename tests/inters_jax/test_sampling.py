@@ -58,6 +58,7 @@ def test_steps_and_seeds_draw_anew():
     assert len(seen) > 6
 
 
+@pytest.mark.slow
 def test_a_sample_belongs_to_its_prompt_not_to_its_batch(loaded):
     generator = np.random.default_rng(0)
     prompts = [generator.integers(3, 61, size).tolist() for size in (3, 17, 40, 65, 20, 21)]

@@ -45,6 +45,7 @@ def test_the_answer_ends_before_the_first_stop_string(tokenizer, pieces, kept):
     assert stops.found(ids(*pieces)) == (kept is not None)
 
 
+@pytest.mark.slow
 def test_generation_stops_early_and_equals_the_cut_of_the_whole_answer(tokenizer):
     config = DecoderConfig(
         vocab_size=len(PIECES), hidden_size=32, intermediate_size=48, num_layers=2, num_heads=4,

@@ -32,7 +32,7 @@ FREE = frozenset(
 
 _COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
 _INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?([\w.\-]+) = (.*)$")
-_SHAPE = re.compile(r"([a-z]\w*)\[([\d,]*)\]")
+_SHAPE = re.compile(r"([a-z]\w*)\[([\d,]*)\](\{[^}]*\})?")
 _OPCODE = re.compile(r"\b([a-z][a-z0-9\-]*)\(")
 _CALLED = re.compile(r"\b(calls|to_apply|body|condition|branch_computations)=(\{[^}]*\}|%?[\w.\-]+)")
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
@@ -46,6 +46,7 @@ class Shape:
 
     dtype: str
     dims: tuple[int, ...]
+    on_chip: bool = False  # in another memory than the device's main one, as "S(1)" in its layout says
 
     @property
     def bytes(self) -> float:
@@ -72,8 +73,8 @@ class Instruction:
 
     @property
     def bytes(self) -> float:
-        """Size of the result."""
-        return sum(shape.bytes for shape in self.shapes)
+        """Size of the result, as far as it lies in main memory."""
+        return sum(shape.bytes for shape in self.shapes if not shape.on_chip)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -373,7 +374,7 @@ def _instruction(name: str, rest: str) -> Instruction:
     if opcode is None:
         return Instruction(name, (), "", (), {}, rest)
     shapes = tuple(
-        Shape(match[1], tuple(int(dim) for dim in match[2].split(",") if dim))
+        Shape(match[1], tuple(int(dim) for dim in match[2].split(",") if dim), "S(" in (match[3] or ""))
         for match in _SHAPE.finditer(rest[: opcode.start()])
     )
     depth, end = 1, opcode.end()

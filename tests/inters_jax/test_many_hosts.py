@@ -1,6 +1,6 @@
 """Two real processes as two hosts: one result, one fate, and a continuation on any number of hosts.
 
-Every run has four simulated devices, in one process or two, so the mesh and the order of its sums are the same.
+Every run has the same mesh of four simulated devices, in one process or in two.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def largest_difference(run, reference):
 
 
 def assert_same_result(run, reference, record_property, name, tolerance):
-    """Sums over processes are taken in another order, so not to the bit; Adam lets that grow with the steps."""
+    """Sums over processes are taken in another order: not to the bit, and Adam lets that grow."""
     assert checkpoint_steps(run)[-1] == checkpoint_steps(reference)[-1]
     difference = largest_difference(run, reference)
     record_property(f"largest difference of a parameter or moment, {name}", difference)
@@ -132,7 +132,8 @@ def assert_same_result(run, reference, record_property, name, tolerance):
 
 def test_the_command_on_two_hosts_is_the_command_on_one(tmp_path, record_property):
     settings = ["--gin_file=tiny.gin", f"--gin.MIXTURE_OR_TASK_NAME={TASK}", "--gin.TRAIN_STEPS=6",
-                "--gin.MAX_LENGTH=128", "--gin.LOG_EVERY=1", "--gin.LEARNING_RATE=1e-3", "--gin.train.tensorboard=False",
+                "--gin.MAX_LENGTH=128", "--gin.LOG_EVERY=1", "--gin.LEARNING_RATE=1e-3",
+                "--gin.train.tensorboard=False",
                 "--gin.prepare.check_sources=False", "--gin.HEARTBEAT_TIMEOUT=30"]  # fmt: skip
     command = [sys.executable, "-m", "inters_jax.train", *settings]
     two = Run(tmp_path / "two", [*command, f"--gin.MODEL_DIR={tmp_path / 'two' / 'run'}"], 2, by_flags=True)

@@ -60,6 +60,8 @@ setup(
     extras_require={
         "tpu": ["jax[tpu]>=0.10,<0.11"],
         "cuda": ["jax[cuda12]>=0.10,<0.11"],
+        # Checkpoints at gs:// paths: Orbax asks Google's client what kind of bucket it is.
+        "gcs": ["google-cloud-storage>=2.19,<4"],
         # SeqIO's offline caching, in an environment of its own: Beam 2.77 refuses protobuf 7, which newer
         # sentencepiece needs, and writes TFRecord files only with google-crc32c (it does not ask for it).
         "beam": [

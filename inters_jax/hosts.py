@@ -1,8 +1,9 @@
 """The processes of a run: how they find each other, wait for each other, and end together.
 
-Every host runs the same command. Under Cloud TPU, SLURM and Open MPI nothing has to be said; elsewhere gin
-macros (COORDINATOR_ADDRESS, NUM_PROCESSES, PROCESS_ID) or the environment (JAX_COORDINATOR_ADDRESS,
-JAX_NUM_PROCESSES, JAX_PROCESS_ID) say who is who.
+Every host runs the same command. Under GKE, SLURM and Open MPI nothing has to be said; on a bare Cloud TPU
+VM, whose environment is silent, INTERS_HOSTS=cluster lets JAX ask the machine (scripts/tpu sets it);
+elsewhere gin macros (COORDINATOR_ADDRESS, NUM_PROCESSES, PROCESS_ID) or the environment
+(JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID) say who is who.
 
 A run of many hosts is one program: none can go on without the others. So what ends one host ends all, at
 once and with a reason, and the same command continues from the newest checkpoint, on as many hosts as there
@@ -137,6 +138,7 @@ def _managed(environment: Mapping[str, str]) -> bool:
         or _number(environment.get("MEGASCALE_NUM_SLICES")) > 1
         or _number(environment.get("SLURM_STEP_NUM_TASKS")) > 1
         or _number(environment.get("OMPI_COMM_WORLD_SIZE")) > 1
+        or environment.get("INTERS_HOSTS") == "cluster"
     )
 
 

@@ -15,6 +15,7 @@ checkpoint, to the bit. The run folder:
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from inters_jax.training import step as steps
 from inters_jax.training.checkpoints import Checkpoints, checkpoint_steps, config_hash
 from inters_jax.training.loop import Outcome, run_training
 from inters_jax.training.metrics import MetricWriter
-from inters_jax.training.optimizer import AdamW
+from inters_jax.training.optimizer import AdamW, Optimizer
 from inters_jax.training.program import build_program
 from inters_jax.training.progress import Progress
 from inters_jax.training.start import (
@@ -48,6 +49,10 @@ from inters_jax.training.start import (
 )
 
 STARTS = ("pretrained", "random")
+
+# The exit code of a run that a signal has stopped, for those who start it again until it is done
+# (scripts/tpu); 0 unless this variable of the environment is set.
+STOPPED_EXIT = "INTERS_STOPPED_EXIT"
 
 
 class TrainError(ValueError):
@@ -68,7 +73,7 @@ def train(
     batch_size: int = 8,
     microbatches: int = 1,
     max_length: int = 2048,
-    optimizer: AdamW | None = None,
+    optimizer: Optimizer | None = None,
     lora: LoRA | None = None,
     seed: int = 0,
     dtype: str = "bfloat16",
@@ -204,6 +209,7 @@ def train(
         "batch_rows": batch_size,
         "max_length": max_length,
         "total_steps": total,
+        "optimizer_kind": type(optimizer).__name__,
         "optimizer": dataclasses.asdict(optimizer),
         "dtype": dtype,
         "microbatches": microbatches,
@@ -265,6 +271,8 @@ def train(
         checkpoints.close()
         paths.push(run)
     progress.line(_farewell(paths.origin(run), outcome, total))
+    if outcome.stopped_by is not None and (code := os.environ.get(STOPPED_EXIT)):
+        raise SystemExit(int(code))
     return {"step": outcome.step, **outcome.record}
 
 

@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# A training job on GKE through xpk (pip install xpk): TPU slices, or GPU machines by --device-type.
+#
+#   scripts/tpu/gke.sh create cluster1 --zone=us-west4-a --type=v5litepod-16 --spot
+#   scripts/tpu/gke.sh start run1 --cluster=cluster1 --zone=us-west4-a --type=v5litepod-16 -- \
+#       --gin_file=mistral.gin --gin.MODEL_DIR=gs://bucket/run1
+#
+# Actions
+#   create   make the cluster NAME with its machines
+#   start    submit the training job NAME to --cluster; it is restarted after failures and preemptions
+#   follow   print what the first host of the job NAME says, until interrupted
+#   wait     wait until the job NAME has ended
+#   stop     delete the job NAME
+#   delete   delete the cluster NAME
+#
+# Options
+#   --cluster            of the job
+#   --zone --project     of the cluster
+#   --type               TPU type, such as v5litepod-16, v5p-8, v6e-16
+#   --device-type        GPU machines instead, such as h100-mega-80gb-8, h200-141gb-8
+#   --slices             how many of that type (1); --nodes for GPU machines
+#   --spot | --on-demand | --reservation=NAME   (create) kind of machines
+#   --image              base image to which the repository is added (python:3.11)
+#   --restarts           after how many failures to give up (50)
+#   --dry-run            print every command, run none
+
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+CLUSTER='' ZONE='' PROJECT='' TYPE='' DEVICE_TYPE='' SLICES=1 NODES=1 SPOT=false ON_DEMAND=false RESERVATION=''
+IMAGE=python:3.11 RESTARTS=50
+parse 'cluster zone project type device-type slices nodes spot! on-demand! reservation image restarts' "$@"
+need ZONE
+
+place=("--zone=$ZONE")
+[[ -z $PROJECT ]] || place+=("--project=$PROJECT")
+
+machines() {
+  [[ -n $TYPE || -n $DEVICE_TYPE ]] || fail '--type (TPU) or --device-type (GPU) is missing'
+  [[ -z $TYPE || -z $DEVICE_TYPE ]] || fail 'choose one of --type and --device-type'
+  if [[ -n $TYPE ]]; then
+    wanted=("--tpu-type=$TYPE" "--num-slices=$SLICES")
+  else
+    wanted=("--device-type=$DEVICE_TYPE" "--num-nodes=$NODES")
+  fi
+}
+
+create() {
+  machines
+  local kinds=()
+  [[ $SPOT == false ]] || kinds+=(--spot)
+  [[ $ON_DEMAND == false ]] || kinds+=(--on-demand)
+  [[ -z $RESERVATION ]] || kinds+=("--reservation=$RESERVATION")
+  [[ ${#kinds[@]} -eq 1 ]] || fail 'choose one of --spot, --on-demand and --reservation=NAME'
+  run xpk cluster create "--cluster=$NAME" "${wanted[@]}" "${kinds[@]}" "${place[@]}"
+}
+
+start() {
+  need CLUSTER
+  need_training
+  machines
+  local extra=tpu
+  [[ -n $TYPE ]] || extra=cuda
+  # A training process that is told to end saves first: it gets two minutes. Its failure restarts the job.
+  run xpk workload create "--workload=$NAME" "--cluster=$CLUSTER" "${wanted[@]}" \
+    "--base-docker-image=$IMAGE" "--script-dir=$ROOT" "--max-restarts=$RESTARTS" --restart-on-user-code-failure \
+    --termination-grace-period-seconds=120 --env=INTERS_STOPPED_EXIT=75 "${place[@]}" \
+    "--command=pip install -q -c constraints.txt .[$extra,gcs] && $(train_command "${TRAIN[@]}")"
+}
+
+follow() {
+  need CLUSTER
+  local region=${ZONE%-*}
+  run gcloud container clusters get-credentials "$CLUSTER" "--location=$region" \
+    ${PROJECT:+"--project=$PROJECT"}
+  local first="jobset.sigs.k8s.io/jobset-name=$NAME,batch.kubernetes.io/job-completion-index=0"
+  run kubectl logs --follow "--selector=$first" --all-containers --tail=100
+}
+
+wait_for_it() {
+  need CLUSTER
+  run xpk workload list "--cluster=$CLUSTER" "--wait-for-job-completion=$NAME" "${place[@]}"
+}
+
+stop() {
+  need CLUSTER
+  run xpk workload delete "--workload=$NAME" "--cluster=$CLUSTER" --force "${place[@]}"
+}
+
+delete() { run xpk cluster delete "--cluster=$NAME" --force "${place[@]}"; }
+
+case $ACTION in
+  create | start | follow | stop | delete) "$ACTION" ;;
+  wait) wait_for_it ;;
+  *) fail "$ACTION is no action; choose create, start, follow, wait, stop or delete" ;;
+esac

@@ -78,6 +78,8 @@ def main() -> None:
             lora=None if base_dtype is None else LoRA(rank=given.rank, base_dtype=base_dtype),
         )
         memory = program.lower(loss_positions=given.loss_positions).compile().memory_analysis()
+        if memory is None:
+            raise SystemExit("the compiler of this backend does not say what a program needs")
         trained, moments = size_in_bytes(program.like.params), size_in_bytes(program.like.opt_state)
         figures = (
             trained,

@@ -120,7 +120,7 @@ def test_gradients_are_those_of_the_dense_product(folder):
 
 
 @pytest.mark.parametrize(("base_dtype", "bound"), [("int8", 0.5 / 127.5), ("nf4", 0.152)])
-@pytest.mark.parametrize(("shape", "inputs"), [((3, 128, 2, 8), 1), ((3, 2, 96, 32), 2), ((2, 40, 6), 1)])
+@pytest.mark.parametrize(("shape", "inputs"), [((2, 128, 2, 8), 1), ((2, 2, 96, 8), 2)])
 def test_a_quantised_kernel_is_what_qwix_makes_of_it(base_dtype, bound, shape, inputs):
     kernel = jax.random.normal(jax.random.key(0), shape)
     values, scales = lora.quantise(kernel, inputs, base_dtype)
@@ -131,7 +131,7 @@ def test_a_quantised_kernel_is_what_qwix_makes_of_it(base_dtype, bound, shape, i
         if base_dtype == "int8":
             theirs = qwix.quantize(kernel[layer], jnp.int8, channelwise_axes=range(inputs, len(shape) - 1))
         else:
-            tile = {128: 64, 96: 48, 40: 40}[shape[inputs]]
+            tile = {128: 64, 96: 48}[shape[inputs]]
             others = [axis for axis in range(len(shape) - 1) if axis != inputs - 1]
             theirs = qwix.quantize(
                 kernel[layer], "nf4", channelwise_axes=others, tiled_axes={inputs - 1: tile}

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from inters_jax.config import run_command
-from inters_jax.evaluation import report
+from inters_jax.evaluation import comparison_page, report
 from inters_jax.evaluation.comparison import (
     MEASURES,
     CompareError,
@@ -31,6 +31,7 @@ from inters_jax.evaluation.comparison import (
     compare_runs,
     compare_values,
 )
+from inters_jax.evaluation.tables import Table
 
 _PLAIN = ("qrels", "measures", "tasks", "output_dir", "missing")
 _WITH_VALUE = ("--gin_file", "--gin_search_paths")
@@ -84,8 +85,26 @@ def compare(
     if output_dir is not None:
         inputs = {name: {"path": str(path), **_hash(path)} for name, path in paths.items()}
         report.write_json(Path(output_dir) / "compare.json", {"inputs": inputs, **found.as_json()})
-        report.write_text(Path(output_dir) / "compare.md", text)
+        _write(Path(output_dir), found, text)
     return found
+
+
+def _write(folder: Path, found: Comparison, text: str) -> None:
+    """compare.md, compare.html, compare.csv (the differences) and compare.tex."""
+    tables = comparison_page.tables(found)
+    html = comparison_page.page(
+        found,
+        title=" · ".join(found.systems),
+        eyebrow="Comparison",
+        facts={"tables": len(found.tables), "tests": len(found.tests), "seed": found.options.seed},
+        made_by="python -m inters_jax.compare",
+    )
+    differences = [row for table in tables[1::2] for row in ([table.title, *cells] for cells in table.rows)]
+    whole = Table("differences", ["items", *tables[1].header], differences)
+    report.write_text(folder / "compare.md", text)
+    report.write_text(folder / "compare.html", html)
+    report.write_text(folder / "compare.csv", whole.csv())
+    report.write_text(folder / "compare.tex", "\n".join(table.latex() for table in tables))
 
 
 def _hash(path: Path) -> dict[str, str]:

@@ -9,8 +9,10 @@ Out, in OUTPUT_DIR:
     first_stage.trec   the candidates that were reranked
     scores.jsonl       orders, scores and costs, one line per finished query; an interrupted run goes on
                        behind the last one
-    results.json       metrics of both runs side by side, cost, manifest, counts
-    results.md         the same for reading
+    qrels.txt          the judgments that were measured with
+    results.json       metrics of both runs by both protocols, cost, manifest, counts
+    report.html        the same for reading: intervals, paired test, movement per query
+    results.md, .csv, .tex   its tables
 
 The methods are those of inters_jax.ranking.methods; an option that a method does not have is refused.
 """
@@ -34,6 +36,7 @@ from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.inputs import candidates_of, dataset_of, open_collection
 from inters_jax.ranking.outcome import MEASURES, rerank_candidates, write_results
 from inters_jax.ranking.requests import CHOICE, GENERATION, JUDGMENT, ORDER, Document, Method, Question
+from inters_jax.ranking.reranker import ranking_pair
 
 # METHOD=@Setwise() with Setwise.num_child=2 is the same as METHOD=setwise with NUM_CHILD=2.
 for _method in (
@@ -219,13 +222,10 @@ def choose_pair(name: str | None, collection: str) -> Any:
     """
     from seqio_tasks import catalog
 
+    if name is not None:
+        return ranking_pair(name)
     ranking = [pair for pair in catalog.PAIRS if pair.kind == "rank"]
     known = ", ".join(pair.name for pair in ranking)
-    if name is not None:
-        for pair in ranking:
-            if name in (pair.name, pair.dataset):
-                return pair
-        raise RerankError(f"PAIR {name!r} is no ranking task; choose one of {known}")
     entry = dataset_of(Path(collection))
     for pair in ranking:
         if entry is not None and pair.dataset == entry.dataset:

@@ -1,10 +1,8 @@
 """Figures of single questions: what intervals, significance tests and lists of the worst cases are made from.
 
-The value of a question is the task's own metric of that question alone:
-
-    generated text      the metric functions of one (target, prediction)
-    label scoring       of the rows of one example
-    ranking             the measures of one query, those that were not ranked included (0)
+For tasks of the catalog they come from `seqio_tasks.metrics.protocols.per_item`: a value per query where
+documents are ranked, per example elsewhere (per conversation for the measures of turns). For the texts of
+a task that is not ours the value of a question is the metric of that question alone.
 
 The mean over the questions is the task's figure for most metrics (accuracy, F1, ROUGE, nDCG); where it is not
 (corpus BLEU, macro F1) `is_mean` says so, and no interval is given.
@@ -12,12 +10,13 @@ The mean over the questions is the task's figure for most metrics (accuracy, F1,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from inters_jax.evaluation.averages import form_of
 from inters_jax.evaluation.evaluator import COUNTS, as_number, ranking
 from inters_jax.evaluation.significance import bootstrap_intervals
 
@@ -29,19 +28,27 @@ MAX_ROWS = 200_000  # questions of larger tasks are not taken apart
 class Items:
     """Per-question values of one task.
 
-    values: metric -> float64 [questions]; ids: the questions in the same order; shown: for each question the
-    record that a reader may want to see (of a ranked query: its best document).
+    values: metric -> question -> value; shown: question -> the record that a reader may want to see (of a
+    ranked query: its best document; of scored labels: the chosen one).
     """
 
     task: str
-    ids: list[str]
-    values: Mapping[str, np.ndarray]
-    shown: list[Record] = field(default_factory=list)
+    values: Mapping[str, Mapping[str, float]]
+    shown: Mapping[str, Record]
+
+    def array(self, metric: str) -> np.ndarray:
+        """float64 [questions]"""
+        return np.array(list(self.values[metric].values()), np.float64)
 
     def is_mean(self, metric: str, figure: float) -> bool:
         """Whether the task's figure is the mean of its questions."""
-        values = self.values.get(metric)
-        return values is not None and len(values) > 0 and abs(float(values.mean()) - figure) < 1e-6
+        if not self.values.get(metric):
+            return False
+        return abs(float(self.array(metric).mean()) - figure) < 1e-6
+
+    def worst(self, metric: str, count: int) -> list[str]:
+        """The questions with the smallest values, in their order where equal."""
+        return sorted(self.values[metric], key=self.values[metric].__getitem__)[:count]
 
 
 def items(
@@ -54,13 +61,13 @@ def items(
       records: of `predictions.jsonl`.
       qrels: of ranking tasks.
     """
+    from seqio_tasks.metrics import protocols
+
     kept = list(records)
-    form = getattr(task, "form", None)
-    if getattr(form, "rerank", False):
-        return _ranked(task, kept, qrels or {})
-    if task.score_metric_fns and kept and "score" in kept[0]:
-        return _scored(task, kept)
-    return _generated(task, kept)
+    if form_of(task.name) is None:
+        return _strange(task, kept)
+    values = protocols.per_item(task.name, kept, qrels=qrels)
+    return Items(task.name, values, _shown(kept))
 
 
 def interval(values: np.ndarray, *, samples: int = 2000) -> tuple[float, float] | None:
@@ -94,52 +101,31 @@ def per_query(
     return {name: dict(own) for name, own in evaluate_run(qrels, ranks, list(measures)).per_query.items()}
 
 
-def _ranked(task: Any, records: list[Record], qrels: Mapping[str, Mapping[str, int]]) -> Items:
-    run = ranking(records)
-    best = {query: next(iter(own)) for query, own in run.items()}
-    shown = {
-        record["query_id"]: record
-        for record in records
-        if record["doc_id"] == best[record["query_id"]] and record["choice"] == 0
-    }
-    found = per_query(run, qrels, task.pair.metrics)
-    ids = list(qrels)
-    values = {name: np.array([own[query] for query in ids]) for name, own in found.items()}
-    return Items(task.name, ids, values, [shown.get(query, {"query_id": query}) for query in ids])
+def _shown(records: list[Record]) -> dict[str, Record]:
+    if records and "query_id" in records[0]:
+        best = {query: next(iter(own)) for query, own in ranking(records).items()}
+        return {
+            record["query_id"]: record
+            for record in records
+            if record["doc_id"] == best[record["query_id"]] and record["choice"] == 0
+        }
+    shown: dict[str, Record] = {}
+    for record in records:
+        item = record["example_id"]
+        if item not in shown or record.get("score", 0.0) > shown[item].get("score", 0.0):
+            shown[item] = record
+    return shown
 
 
-def _scored(task: Any, records: list[Record]) -> Items:
-    groups: dict[str, list[Record]] = {}
-    for number, record in enumerate(records):
-        groups.setdefault(str(record.get("example_id", number)), []).append(record)
-
-    def measure(group: list[Record]) -> dict[str, float]:
-        found: dict[str, float] = {}
-        for metric in task.score_metric_fns:
-            found |= metric([one["target"] for one in group], [one["score"] for one in group])
-        return found
-
-    best = [max(group, key=lambda one: one["score"]) for group in groups.values()]
-    return Items(task.name, list(groups), _columns(groups.values(), measure), best)
-
-
-def _generated(task: Any, records: list[Record]) -> Items:
-    def measure(record: Record) -> dict[str, float]:
-        found: dict[str, float] = {}
+def _strange(task: Any, records: list[Record]) -> Items:
+    """Generated answers one by one, by whatever metric the task has."""
+    values: dict[str, dict[str, float]] = {}
+    shown = {str(record.get("example_id", number)): record for number, record in enumerate(records)}
+    if not task.predict_metric_fns or len(shown) < len(records):
+        return Items(task.name, {}, shown)
+    for item, record in shown.items():
         for metric in task.predict_metric_fns:
-            found |= metric([record["target"]], [record["prediction"]])
-        return found
-
-    ids = [str(record.get("example_id", number)) for number, record in enumerate(records)]
-    return Items(task.name, ids, _columns(records, measure), list(records))
-
-
-def _columns(questions: Iterable[Any], measure: Callable[[Any], dict[str, float]]) -> dict[str, np.ndarray]:
-    """metric -> values of all questions; metrics that not every question has are left out."""
-    rows = [measure(question) for question in questions]
-    names = [name for name in (rows[0] if rows else {}) if name not in COUNTS]
-    return {
-        name: np.array([as_number(row[name]) for row in rows])
-        for name in names
-        if all(name in row for row in rows)
-    }
+            for name, value in metric([record["target"]], [record["prediction"]]).items():
+                if name not in COUNTS:
+                    values.setdefault(name, {})[item] = as_number(value)
+    return Items(task.name, values, shown)

@@ -59,7 +59,7 @@ def task_table(
             value = metrics[name]
             interval = None
             if found is not None and found.is_mean(name, value):
-                interval = questions.interval(found.values[name])
+                interval = questions.interval(found.array(name))
             row = [task, name, report.number(value), _range(interval)]
             row.append(report.number(result["counts"].get(task, {}).get("items")))
             old = None
@@ -277,10 +277,9 @@ def _worst_section(result: Result, taken: Mapping[str, questions.Items]) -> list
         main = _headline(task, found)
         if main is None:
             continue
-        values = found.values[main]
-        order = values.argsort(kind="stable")[:WORST]
-        cases = "".join(_case(found, main, int(number)) for number in order)
-        body.append(details(f"{task}: {main} of the {len(order)} worst of {len(values)}", cases))
+        worst = found.worst(main, WORST)
+        cases = "".join(_case(found, main, item) for item in worst)
+        body.append(details(f"{task}: {main} of the {len(worst)} worst of {len(found.values[main])}", cases))
     if not body:
         return []
     return [Section("worst", "Worst questions", "Where to look first.", "".join(body))]
@@ -296,9 +295,9 @@ def _headline(task: str, found: questions.Items) -> str | None:
     return main if main in found.values else None
 
 
-def _case(found: questions.Items, metric: str, number: int) -> str:
-    record = found.shown[number]
-    texts = f"<p>{escape(found.ids[number])} · {escape(metric)} {float(found.values[metric][number]):.4f}</p>"
+def _case(found: questions.Items, metric: str, item: str) -> str:
+    record = found.shown.get(item, {})  # a query without candidates, a whole conversation
+    texts = f"<p>{escape(item)} · {escape(metric)} {found.values[metric][item]:.4f}</p>"
     for name, title in (("inputs_pretokenized", "prompt"), ("targets_pretokenized", "expected or scored")):
         if name in record:
             texts += f"<p>{title}</p>{passage(record[name])}"

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from inters_jax.evaluation import report
+from inters_jax.evaluation import report, written_runs
 from inters_jax.evaluation.records import PREDICTIONS, read
 
 RUN, QRELS = "run.trec", "qrels.txt"
@@ -37,12 +37,8 @@ def verify(path: str | Path) -> dict[str, int]:
         for name, digest in files.items():
             _check_file(folder / owner / name, digest)
             counts["files"] += 1
-    command = result["manifest"].get("command")
-    if command == "rerank":
-        found = {"": _ranked(folder, result)}
-        recorded: Mapping[str, Any] = {"": result["metrics"]}
-        for run, measures in found[""].items():
-            counts["figures"] += _compare(str(path), run, recorded[""].get(run, {}), measures)
+    if result["manifest"].get("command") == "rerank":
+        counts["figures"] = _check_runs(folder, str(path), result)
         return counts
     for task, metrics in result["metrics"].items():
         again, paper = _judged(folder / task, task)
@@ -94,19 +90,18 @@ def _judged(folder: Path, name: str) -> tuple[dict[str, float], dict[str, float]
     return result.metrics, evaluator.paper_metrics(name, records, qrels)
 
 
-def _ranked(folder: Path, result: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """The measures of the runs that rerank wrote."""
-    from seqio_tasks.metrics.ranking import evaluate_run
-    from seqio_tasks.metrics.trec_files import read_qrels, read_run
-
+def _check_runs(folder: Path, path: str, result: Mapping[str, Any]) -> int:
+    """The measures of the runs that rerank wrote, by both protocols; returns how many were checked."""
     if not result["metrics"]:
-        return {}
-    qrels = read_qrels(folder / QRELS)
-    found = {}
-    for name, file in (("first stage", "first_stage.trec"), ("reranked", "reranked.trec")):
-        measures = list(result["metrics"][name])
-        found[name] = evaluate_run(qrels, read_run(folder / file), measures).means
-    return found
+        return 0
+    manifest, metrics = result["manifest"], result["metrics"]
+    again = written_runs.measure(folder, list(metrics["reranked"]))
+    paper = written_runs.measure_as_paper(folder, method=manifest["method"], depth=manifest["depth"])
+    checked = sum(_compare(path, run, metrics[run], again[run]) for run in again)
+    theirs = result["paper_metrics"]
+    return checked + sum(
+        _compare(path, f"{run} (protocol paper)", theirs.get(run, {}), paper[run]) for run in paper
+    )
 
 
 def _compare(path: str, owner: str, recorded: Mapping[str, float], again: Mapping[str, float]) -> int:

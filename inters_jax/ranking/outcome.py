@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from inters_jax.evaluation import report
+from inters_jax.evaluation import report, written_runs
+from inters_jax.ranking import pages
 from inters_jax.ranking.engine import Backend, Cost, Engine
 from inters_jax.ranking.finished import FinishedFile
 from inters_jax.ranking.inputs import Candidates, Collection
@@ -50,24 +51,28 @@ def rerank_candidates(
         data, candidates, method, Engine(backend, batch=batch, concurrent=concurrent), done, counts
     )
     reranked: dict[str, dict[str, float]] = {}
-    ranks: dict[str, dict[str, float]] = {}
     for query, documents in candidates.documents.items():
         ranked = done.ranked[query]
         ordered = [documents[number] for number in ranked.order]
         scores = ranked.scores[ranked.order]
         counts["documents with a tied score"] += _tied(scores)
         reranked[query] = dict(zip(ordered, scores.tolist(), strict=True))
-        # The order is measured as it is written: ranks, not scores, so that no tie can be broken otherwise.
-        ranks[query] = {document: -float(rank) for rank, document in enumerate(ordered)}
     write_run(folder / "reranked.trec", reranked, tag, ties="given")
     write_run(folder / "first_stage.trec", candidates.run(), "first-stage")
-    metrics = {}
+    metrics: written_runs.Figures = {}
+    paper: written_runs.Figures = {}
+    names = [*written_runs.FILES.values(), "scores.jsonl"]
     if data.qrels is not None:
-        runs = (("first stage", candidates.run()), ("reranked", ranks))
-        metrics = {name: _measure(data.qrels, run, measures) for name, run in runs}
+        written_runs.write_qrels(folder, data.qrels)
+        names.append(written_runs.QRELS)
+        metrics = written_runs.measure(folder, measures)
+        method_name = str(manifest.get("method", ""))
+        paper = written_runs.measure_as_paper(folder, method=method_name, depth=candidates.depth)
     return {
         "manifest": dict(manifest),
         "metrics": metrics,
+        "paper_metrics": paper,
+        "files": {"": {name: report.file_hash(folder / name) for name in names}},
         "counts": {**candidates.counts, **counts},
         "cost": cost_summary(done.costs.values()),
         "seconds": round(seconds, 3),
@@ -104,35 +109,9 @@ def cost_summary(costs: Iterable[Cost]) -> dict[str, Any]:
 
 
 def write_results(folder: Path, result: Mapping[str, Any]) -> None:
-    """results.json and results.md."""
+    """results.json, and the report in its writings."""
     report.write_json(folder / "results.json", result)
-    manifest, metrics, cost = result["manifest"], result["metrics"], result["cost"]
-    lines = [
-        f"# Reranking of {manifest['collection']}, split {manifest['split']}, by {manifest['method']}",
-        "",
-    ]
-    if metrics:
-        names = list(metrics["reranked"])
-        lines.append(
-            report.table(
-                ["run", *names], [[run, *(report.number(metrics[run][n]) for n in names)] for run in metrics]
-            )
-        )
-    else:
-        lines.append("No judgments: nothing was measured.")
-    lines += [
-        "",
-        f"Model: {manifest.get('model')}",
-        f"Method: {manifest['method']}" + "".join(f", {k} {v}" for k, v in manifest["options"].items()),
-        f"First stage: {manifest['first_stage']}, depth {manifest['depth']}",
-        "",
-    ]
-    for name, value in cost.items():
-        shown = ", ".join(f"{k} {v:g}" for k, v in value.items()) if isinstance(value, dict) else value
-        lines.append(f"- {name}: {shown}")
-    lines.append(f"- documents per second: {result['documents per second']}")
-    lines += [f"- {name}: {value}" for name, value in result["counts"].items()]
-    report.write_text(folder / "results.md", "\n".join(lines) + "\n")
+    pages.write(folder, result)
 
 
 def _rank_all(
@@ -175,14 +154,6 @@ def _rankings(
             found = data.documents[doc_id]
             documents.append(Document(found.title, found.text, doc_id))
         yield query, method.rank(data.queries[query], documents)
-
-
-def _measure(
-    qrels: Mapping[str, Mapping[str, int]], run: Mapping[str, Mapping[str, float]], measures: Sequence[str]
-) -> dict[str, float]:
-    from seqio_tasks.metrics.ranking import evaluate_run
-
-    return evaluate_run(qrels, run, measures).means
 
 
 def _texts_hash(data: Collection, candidates: Candidates) -> str:

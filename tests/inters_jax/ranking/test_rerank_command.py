@@ -8,6 +8,7 @@ import pytest
 
 import seqio_tasks
 from inters_jax import config, rerank
+from inters_jax.evaluation import verify
 from inters_jax.models import huggingface
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.loading import load_model
@@ -62,8 +63,21 @@ def test_every_method_runs_from_the_command_line(model, tmp_path, method, option
         calls(len(found)) for found in first.values()
     )
     assert result["cost"]["prompt tokens"] > 0 and result["documents per second"] > 0
+    checked = verify.verify(tmp_path / "results.json")
+    assert checked["figures"] == 4 + sum(map(len, result["paper_metrics"].values()))
+    page = (tmp_path / "report.html").read_text()
+    assert f"{result['metrics']['reranked']['nDCG@5']:.4f}" in page and "model calls per query" in page
     generated = result["cost"]["generated tokens"]
     assert generated > 0 if method in ("listwise", "self_consistency") else generated == 0
+
+
+def test_a_changed_run_is_not_verified(model, tmp_path):
+    run(model, tmp_path)
+    file = tmp_path / "reranked.trec"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines[:-1], lines[-1].replace("inters-jax", "other")]) + "\n")
+    with pytest.raises(verify.VerificationError, match="not the file that this result was made from"):
+        verify.verify(tmp_path)
 
 
 def test_a_method_may_be_bound_as_a_class(model, tmp_path):

@@ -34,6 +34,7 @@ class Compiled:
     seconds: float  # that compiling took
     flops: float = 0.0  # products only, loops counted as often as they run
     time: analytic.Time | None = None
+    peak: float = 0.0  # bytes in use at once by its own count; `needed` is what it reserves
     cycles: int = 0  # the compiler's estimate (TPU)
     optimal_seconds: float = 0.0  # as XLA prints it: loops counted once
     xla_flops: float = 0.0  # as XLA prints it: loops counted once
@@ -133,6 +134,7 @@ def read(settings: Settings, topology: Topology, program: Program, compiled: Any
             memory=text.traffic / device.bandwidth if device.bandwidth else 0.0,
             network=network / topology.links if topology.links else 0.0,
         ),
+        peak=float(getattr(stats, "peak_memory_in_bytes", 0) or 0),
         cycles=text.cycles,
         optimal_seconds=float(costs.get("optimal_seconds", 0.0)),
         xla_flops=float(costs.get("flops", 0.0)),

@@ -96,6 +96,8 @@ def _memory(plan: Plan) -> tuple[str, Rows]:
             (f"{name} (estimate)", gib(getattr(plan.estimate, name)), "the compiler gave a total only")
             for name in ("parameters", "optimizer", "gradients", "activations")
         ]
+    if plan.compiled is not None and plan.compiled.peak:
+        rows.append(("in use at once", gib(plan.compiled.peak), "compiler"))
     available = plan.topology.device.memory
     rows.append(("together", gib(plan.needed), plan.source))
     rows.append(("available", gib(available), f"{plan.topology.device.name}"))
@@ -221,6 +223,7 @@ def record(plan: Plan) -> dict[str, Any]:
             "needed": plan.needed,
             "available": plan.topology.device.memory,
             **(dataclasses.asdict(plan.memory) if plan.memory else {}),
+            "peak": found.peak if found else None,
             "estimate": plan.estimate.total,
         },
         "flops": {

@@ -24,7 +24,7 @@ from inters_jax.planning.settings import Settings
 from inters_jax.planning.shapes import shape_of
 from inters_jax.planning.topologies import Topology, resolve
 from inters_jax.training.loss import MAX_LOGITS
-from inters_jax.training.optimizer import AdamW
+from inters_jax.training.optimizer import AdamW, Optimizer
 
 METHODS = ("auto", "compile", "estimate")
 
@@ -36,7 +36,7 @@ def plan(
     microbatches: int = 1,
     max_length: int = 2048,
     loss_positions: int | None = None,
-    optimizer: AdamW | None = None,
+    optimizer: Optimizer | None = None,
     dtype: str = "bfloat16",
     remat: str = "full",
     mesh: str = "fsdp=-1",

@@ -44,6 +44,7 @@ MUST_AGREE: Mapping[str, str] = {
     "seed": "its data order has another SEED",
     "batch_rows": "its steps have another BATCH_SIZE",
     "max_length": "its rows have another MAX_LENGTH",
+    "optimizer_kind": "its moments are of another optimiser (OPTIMIZER)",
     "base": "its adapter was trained on another base (MODEL, or the weights in it have changed)",
     "lora": "its adapter has other settings (LORA)",
 }

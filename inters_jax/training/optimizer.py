@@ -1,4 +1,6 @@
-"""AdamW with the schedule of the INTERS recipe.
+"""Optimisers with the schedule of the INTERS recipe: AdamW, its own, and Lion.
+
+`inters_jax.training.matrix_optimizers` has Adafactor and Muon, which look at matrices as such.
 
 betas (0.9, 0.95), weight decay 0.1, gradients clipped to a global norm of 1.0, cosine to a tenth of the peak
 after 3 % of warm-up: the authors' training script (HybridAdam and a cosine with warm-up, of ColossalAI).
@@ -24,22 +26,22 @@ class OptimizerError(ValueError):
     """A setting of the optimiser that has no meaning."""
 
 
-@gin.configurable(module="inters_jax")
 @dataclasses.dataclass(frozen=True)
-class AdamW:
-    """The optimiser of a run; every field can be bound in gin, as in ``AdamW.weight_decay = 0``."""
+class Optimizer:
+    """What `AdamW`, `Lion`, `Adafactor` and `Muon` share: schedule, clipping, decay.
+
+    The update of a step is ``-rate * (direction + weight_decay * parameter)``, where the direction is the
+    optimiser's own and the gradients it sees have been clipped by their global norm.
+    """
 
     learning_rate: float = 1e-5
-    b1: float = 0.9
-    b2: float = 0.95
-    eps: float = 1e-8
     weight_decay: float = 0.1
     decay_norms: bool = True  # False spares norms and biases; the recipe has one group for all
     clip: float | None = 1.0
     schedule: str = "cosine"
     warmup: float = 0.03  # share of the steps below 1, a number of steps from 1 on
     floor: float = 0.1  # last learning rate as a share of the peak
-    moment_dtype: str = "float32"  # of both moments; bfloat16 halves their memory
+    moment_dtype: str = "float32"  # of the moments; bfloat16 halves their memory
 
     def build(
         self, total_steps: int, logical_axes: Any = None
@@ -48,44 +50,119 @@ class AdamW:
 
         Args:
             total_steps: optimiser steps of the whole run, whatever step it resumes from.
-            logical_axes: tree like the parameters, tuples of axis names; needed if `decay_norms` is False.
+            logical_axes: tree like the parameters, tuples of axis names; needed if `decay_norms` is False and
+                by optimisers that tell matrices from vectors.
         """
         schedule = learning_rate_schedule(
             self.learning_rate, total_steps, schedule=self.schedule, warmup=self.warmup, floor=self.floor
         )
         mask = None
         if not self.decay_norms:
-            if logical_axes is None:
-                raise OptimizerError("AdamW.decay_norms=False needs the logical axes of the parameters")
+            self._need_axes(logical_axes, "decay_norms=False")
             mask = jax.tree.map(
-                lambda axes: len([name for name in axes if name != "layers"]) > 1,
+                lambda axes: matrix_axes(axes) is not None,
                 logical_axes,
                 is_leaf=lambda node: isinstance(node, tuple),
             )
-        adamw = optax.adamw(
-            schedule,
-            b1=self.b1,
-            b2=self.b2,
-            eps=self.eps,
-            weight_decay=self.weight_decay,
-            mask=mask,
+        update = optax.chain(
+            self.direction(logical_axes),
+            optax.add_decayed_weights(self.weight_decay, mask),
+            optax.scale_by_learning_rate(schedule),
         )
-        if jnp.dtype(self.moment_dtype) != jnp.float32:
-            self._check_rounding()
-            adamw = stored_as(adamw, self.moment_dtype)
         clip = optax.identity() if self.clip is None else optax.clip_by_global_norm(self.clip)
-        return optax.chain(clip, adamw), schedule
+        return optax.chain(clip, update), schedule
 
-    def _check_rounding(self) -> None:
+    def direction(self, logical_axes: Any) -> optax.GradientTransformation:
+        """The optimiser's own part: gradients in, directions of unit size out."""
+        raise NotImplementedError(f"{type(self).__name__} has no direction")
+
+    @property
+    def moments(self) -> float:
+        """Values kept for each parameter, for estimates of memory."""
+        return 2.0
+
+    def _need_axes(self, logical_axes: Any, why: str) -> None:
+        if logical_axes is None:
+            raise OptimizerError(f"{type(self).__name__}.{why} needs the logical axes of the parameters")
+
+    def _check_rounding(self, **decays: float) -> None:
         """A moment decays by the share 1 - b a step; where that is below the rounding it never decays."""
+        if jnp.dtype(self.moment_dtype) == jnp.float32:
+            return
         smallest = float(jnp.finfo(jnp.dtype(self.moment_dtype)).eps)
-        for name, decay in (("b1", self.b1), ("b2", self.b2)):
+        for name, decay in decays.items():
             if 1 - decay <= smallest:
                 raise OptimizerError(
-                    f"AdamW.{name}={decay} needs finer moments than {self.moment_dtype}: a decay of"
-                    f" {1 - decay:.3g} a step is lost in its rounding ({smallest:.3g});"
+                    f"{type(self).__name__}.{name}={decay} needs finer moments than {self.moment_dtype}: a"
+                    f" decay of {1 - decay:.3g} a step is lost in its rounding ({smallest:.3g});"
                     " use moment_dtype='float32'"
                 )
+
+    def _stored(self, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+        """The same with its state in `moment_dtype`."""
+        if jnp.dtype(self.moment_dtype) == jnp.float32:
+            return optimizer
+        return stored_as(optimizer, self.moment_dtype)
+
+
+@gin.configurable(module="inters_jax")
+@dataclasses.dataclass(frozen=True)
+class AdamW(Optimizer):
+    """The optimiser of the recipe; every field can be bound in gin, as in ``AdamW.weight_decay = 0``."""
+
+    b1: float = 0.9
+    b2: float = 0.95
+    eps: float = 1e-8
+
+    def direction(self, logical_axes: Any = None) -> optax.GradientTransformation:
+        """Both moments with bias correction."""
+        self._check_rounding(b1=self.b1, b2=self.b2)
+        return self._stored(optax.scale_by_adam(b1=self.b1, b2=self.b2, eps=self.eps))
+
+
+@gin.configurable(module="inters_jax")
+@dataclasses.dataclass(frozen=True)
+class Lion(Optimizer):
+    """The sign of an interpolated momentum (arXiv 2302.06675): one moment, half the state of AdamW.
+
+    Every value moves by the whole rate: a learning rate of a third to a tenth of AdamW's is usual, with a
+    weight decay larger by the same factor.
+    """
+
+    b1: float = 0.9
+    b2: float = 0.99
+
+    def direction(self, logical_axes: Any = None) -> optax.GradientTransformation:
+        """+1, 0 or -1 for every value."""
+        self._check_rounding(b2=self.b2)
+        return self._stored(optax.scale_by_lion(b1=self.b1, b2=self.b2))
+
+    @property
+    def moments(self) -> float:
+        """Values kept for each parameter."""
+        return 1.0
+
+
+def matrix_axes(axes: tuple[Any, ...]) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]] | None:
+    """Which axes of a parameter stack matrices, and which are their inputs and outputs; None for vectors.
+
+    Heads and their size together are one side of a matrix.
+
+    >>> matrix_axes(("layers", "embed", "heads", "head_dim")), matrix_axes(("vocab", "embed"))
+    (((0,), (1,), (2, 3)), ((), (0,), (1,)))
+    >>> matrix_axes(("layers", "heads", "head_dim", "embed")), matrix_axes(("layers", "heads", "head_dim"))
+    (((0,), (1, 2), (3,)), None)
+    """
+    stack = tuple(number for number, name in enumerate(axes) if name == "layers")
+    sides: list[list[int]] = []
+    for number, name in enumerate(axes):
+        if name == "head_dim" and sides and axes[number - 1] in ("heads", "kv_heads"):
+            sides[-1].append(number)
+        elif name != "layers":
+            sides.append([number])
+    if len(sides) != 2:
+        return None
+    return stack, tuple(sides[0]), tuple(sides[1])
 
 
 def stored_as(optimizer: optax.GradientTransformation, dtype: str) -> optax.GradientTransformation:

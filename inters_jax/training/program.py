@@ -23,7 +23,10 @@ from inters_jax.models.decoder import abstract_model, logical_axes
 from inters_jax.training import loss, trainable
 from inters_jax.training import step as steps
 from inters_jax.training.compiling import CompiledStep, abstract_batch
-from inters_jax.training.optimizer import AdamW, Schedule
+from inters_jax.training.matrix_optimizers import Adafactor, Muon
+from inters_jax.training.optimizer import AdamW, Lion, Optimizer, Schedule
+
+OPTIMIZERS = (AdamW, Adafactor, Lion, Muon)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +83,7 @@ def build_program(
     config: DecoderConfig,
     *,
     device_mesh: Mesh,
-    optimizer: AdamW,
+    optimizer: Optimizer,
     total_steps: int,
     batch_size: int,
     max_length: int,

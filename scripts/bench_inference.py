@@ -92,11 +92,11 @@ class Work:
         random = np.random.default_rng(0)
 
         def text(length: int) -> list[int]:
-            return random.integers(7, size.config.vocab_size, length).tolist()  # type: ignore[no-any-return]
+            return [int(token) for token in random.integers(7, size.config.vocab_size, length)]
 
         def lengths(count: int, median: float, most: int) -> list[int]:
-            drawn: list[int] = np.clip(random.lognormal(np.log(median), 0.7, count), 16, most).astype(int)
-            return drawn
+            drawn = np.clip(random.lognormal(np.log(median), 0.7, count), 16, most)
+            return [int(length) for length in drawn]
 
         count = {name: max(2, round(getattr(size, name) * scale)) for name in ("prompts", "items")}
         labels = [text(1), text(2), text(3)]
@@ -226,11 +226,11 @@ def seconds(run: Callable[[], Any]) -> float:
 def measure(ours: Ours, theirs: Theirs | None, repeats: int) -> dict[str, tuple[float, float | None]]:
     """Median seconds of each task, ours and theirs, run by turns; the first turn is not counted."""
     pairs: dict[str, tuple[Callable[[], Any], Callable[[], Any] | None]] = {
-        "first_token": (ours.first_token, theirs and theirs.first_token),
-        "all_tokens": (ours.all_tokens, theirs and theirs.all_tokens),
-        "labels": (ours.labels, theirs and theirs.labels),
-        "pointwise": (ours.pointwise, theirs and theirs.pointwise),
-        "authors": (ours.pointwise, theirs and theirs.authors),
+        "first_token": (ours.first_token, theirs.first_token if theirs else None),
+        "all_tokens": (ours.all_tokens, theirs.all_tokens if theirs else None),
+        "labels": (ours.labels, theirs.labels if theirs else None),
+        "pointwise": (ours.pointwise, theirs.pointwise if theirs else None),
+        "authors": (ours.pointwise, theirs.authors if theirs else None),
     }
     found: dict[str, tuple[float, float | None]] = {}
     for name, (mine, other) in pairs.items():

@@ -220,15 +220,32 @@ class Scorer:
         _check_tokens(labels, "label_ids", self.config.vocab_size)
         for number, prompt in enumerate(prompts):
             _check_tokens(prompt, f"prompt {number}", self.config.vocab_size)
-        alone = [[number] for number in range(len(prompts))]
-        groups = list(_alike(prompts, self.max_row, self._even)) if share_beginnings else alone
-        pieces = [_leaves([prompts[n] for n in group], labels) for group in groups]
+        groups, pieces = self._grouped(prompts, labels, share_beginnings)
         out = np.full((len(prompts), len(labels)), np.nan, np.float32)
         for index, question, picked, total in self._answers(pieces):
             out[groups[index][question]] = picked[: len(labels)] - (total if normalised else 0)
             if progress:
                 progress(1)
         return out
+
+    def _grouped(
+        self, prompts: Sequence[Tokens], labels: tuple[int, ...], share_beginnings: bool
+    ) -> tuple[list[list[int]], list[Piece]]:
+        """Prompts that are encoded together: each alone, in short runs or in long ones, whatever packs into
+        the cheapest arrays (longer pieces save tokens, and make longer and emptier rows)."""
+        options = [[[number] for number in range(len(prompts))]]
+        if share_beginnings:
+            options += [list(_alike(prompts, self.max_row, self._even * part)) for part in (0.25, 1.0)]
+        best: tuple[float, list[list[int]], list[Piece]] | None = None
+        for groups in options:
+            pieces = [_leaves([prompts[n] for n in group], labels) for group in groups]
+            lengths = [piece.length for piece in pieces]
+            batches = packed_batches(lengths, self.batch_tokens, parts=self._parts_of_rows)
+            cost = sum(b.rows * b.length * (1 + b.length / 2 / self._even) for b in batches)
+            if best is None or cost < best[0]:
+                best = cost, groups, pieces
+        assert best is not None
+        return best[1], best[2]
 
     def _parts(self, prompt: int, continuations: Sequence[Tokens]) -> Iterator[list[int]]:
         """Continuations by number, split where a row with all of them would exceed `max_row`."""

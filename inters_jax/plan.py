@@ -61,7 +61,8 @@ def plan(
         loss_positions: slots for target tokens of a row; None: a quarter of `max_length`.
         optimizer: None: `AdamW` with the settings of the recipe.
         dtype: what activations and matrix products are computed in.
-        remat: what the backward pass computes again: "none", "dots" or "full".
+        remat: what the backward pass computes again: "none", "dots", "attention", "full", "offload" or
+            "offload_dots" (`inters_jax.models.remat`).
         mesh: devices by axis.
         max_logits: logits that may exist at once on a device.
         attention: "auto" (by hardware), "xla", "splash" (TPU), "cudnn" (GPU) or "reference".

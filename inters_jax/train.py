@@ -111,7 +111,8 @@ def train(
         lora: train low-rank updates beside a frozen, perhaps quantised base; None: train every parameter.
         seed: of data order, templates and random starts.
         dtype: what activations and matrix products are computed in; parameters and moments are float32.
-        remat: what the backward pass computes again: "none", "dots" or "full".
+        remat: what the backward pass computes again: "none", "dots", "attention", "full", "offload" or
+            "offload_dots" (`inters_jax.models.remat`).
         mesh: devices by axis, such as "fsdp=-1" or "fsdp=4,tensor=2".
         max_logits: logits that may exist at once on a device; more are computed in chunks.
         attention: "auto" (by hardware), "xla", "splash" (TPU), "cudnn" (GPU) or "reference".

@@ -19,14 +19,13 @@ from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
 from inters_jax.inference.cache import KVCache
+from inters_jax.models import remat as recomputing
 from inters_jax.models.attention import cache_attention
 from inters_jax.models.attention_backends import Attention, choose
 from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.layers import Block, Constrain, Linear
 from inters_jax.models.norms import Norm, param
 from inters_jax.models.rope import Angles, alibi_slopes, layer_angles
-
-REMAT = ("none", "full", "dots")
 
 
 def unconstrained(x: jax.Array, axes: tuple[str, ...]) -> jax.Array:
@@ -43,8 +42,9 @@ class Decoder(nnx.Module):
       rngs: the stream "params" starts random weights.
       param_dtype: how parameters are stored; float32 for training.
       dtype: how they are multiplied; norms, softmax and logits are float32 in any case.
-      remat: what the backward pass computes again: "none"; "dots" keeps matrix products only; "full" keeps
-        only the input of each block. Attention scores are computed again in any case.
+      remat: what the backward pass computes again, a name of `remat.REMAT`: "none"; "dots" keeps matrix
+        products only; "full" keeps only the input of each block; "offload" keeps it in host memory. Attention
+        scores are computed again in any case.
       constrain: called as `constrain(activation, axis_names)` with names from batch, length, embed, heads,
         kv_heads, head_dim, mlp, vocab; may pin how activations lie on a mesh.
       flatten: multiply activations as [B * L, D]; turn off when the length axis is split over devices.
@@ -65,8 +65,7 @@ class Decoder(nnx.Module):
         attention: str | Attention = "xla",
         mesh: Mesh | None = None,
     ) -> None:
-        if remat not in REMAT:
-            raise ModelError(f"remat {remat!r} is not known; choose one of {', '.join(REMAT)}")
+        recomputing.check(remat, mesh)
         self.config = config
         self.dtype = jnp.dtype(dtype)
         self.remat = remat
@@ -118,17 +117,15 @@ class Decoder(nnx.Module):
         def step(x: jax.Array, xs: tuple[nnx.State, jax.Array | None]) -> tuple[jax.Array, None]:
             layer, sliding = xs
             block = nnx.merge(graphdef, layer)
+            x = recomputing.named(x, recomputing.INPUT)
             query, key, value = block.project(x, self._angles(angles, sliding), self.constrain)
             attended = self.attend(
                 query, key, value, segment_ids=segment_ids, positions=positions,
                 branch_ids=branch_ids, sliding=sliding, **self._scoring(),
             )  # fmt: skip
-            return block.finish(x, attended, self.constrain), None
+            return block.finish(x, recomputing.named(attended, recomputing.ATTENDED), self.constrain), None
 
-        if self.remat != "none":
-            policies = jax.checkpoint_policies
-            policy = policies.dots_with_no_batch_dims_saveable if self.remat == "dots" else None
-            step = jax.checkpoint(step, policy=policy, prevent_cse=False)
+        step = recomputing.wrap(step, self.remat)
         graphdef, layers = nnx.split(self.layers)
         x, _ = jax.lax.scan(step, self._embed(tokens), (layers, self._sliding()))
         return self.final_norm(x)

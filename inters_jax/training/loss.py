@@ -82,20 +82,45 @@ def loss_at_positions(
     Returns:
         float32 [rows] sum of weight * loss, and float32 [rows] sum of weights.
     """
+    weighted, weight = weighted_losses(
+        hidden,
+        logits_of,
+        targets,
+        weights,
+        loss_positions,
+        vocabulary=vocabulary,
+        row_shards=row_shards,
+        max_logits=max_logits,
+    )
+    return jnp.sum(weighted, axis=1), weight
+
+
+def weighted_losses(
+    hidden: jax.Array,
+    logits_of: Callable[[jax.Array], jax.Array],
+    targets: jax.Array,
+    weights: jax.Array,
+    loss_positions: jax.Array,
+    *,
+    vocabulary: int,
+    row_shards: int = 1,
+    max_logits: int = MAX_LOGITS,
+) -> tuple[jax.Array, jax.Array]:
+    """The same before it is summed: float32 [rows, K] of weight * loss, 0 in free slots, and [rows]."""
     rows, count = loss_positions.shape
     picked, valid = gather_positions(hidden, loss_positions)
     target, _ = gather_positions(targets, loss_positions)
     weight, _ = gather_positions(weights, loss_positions)
     weight = jnp.where(valid, weight, 0.0).astype(jnp.float32)
 
-    def row_sums(picked: jax.Array, target: jax.Array, weight: jax.Array) -> jax.Array:
+    def weigh(picked: jax.Array, target: jax.Array, weight: jax.Array) -> jax.Array:
         losses = token_losses(logits_of(picked), target)
         # A free slot may hold anything; 0 * inf would be nan.
-        return jnp.sum(jnp.where(weight > 0, losses * weight, 0.0), axis=1)
+        return jnp.where(weight > 0, losses * weight, 0.0)
 
     size = chunk_size(-(-rows // row_shards), count, vocabulary, max_logits)
     if size == count:
-        return row_sums(picked, target, weight), jnp.sum(weight, axis=1)
+        return weigh(picked, target, weight), jnp.sum(weight, axis=1)
 
     padding = -count % size
 
@@ -105,9 +130,7 @@ def loss_at_positions(
         return jnp.moveaxis(array.reshape(rows, -1, size, *array.shape[2:]), 1, 0)
 
     # The logits of a chunk are computed again in the backward pass: only one chunk of them exists at a time.
-    def add(total: jax.Array, chunk: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
-        return total + jax.checkpoint(row_sums)(*chunk), None
-
-    start = jnp.zeros((rows,), jnp.float32)
-    total, _ = jax.lax.scan(add, start, (chunks(picked), chunks(target), chunks(weight)))
-    return total, jnp.sum(weight, axis=1)
+    weighted = jax.lax.map(
+        lambda chunk: jax.checkpoint(weigh)(*chunk), (chunks(picked), chunks(target), chunks(weight))
+    )
+    return jnp.moveaxis(weighted, 0, 1).reshape(rows, -1)[:, :count], jnp.sum(weight, axis=1)

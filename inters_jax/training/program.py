@@ -106,7 +106,8 @@ def build_program(
         batch_size: rows of the global batch.
         max_length: positions of a row.
         dtype: what activations and matrix products are computed in; parameters are float32.
-        remat: what the backward pass computes again: "none", "dots" or "full".
+        remat: what the backward pass computes again: "none", "dots", "attention", "full", "offload" or
+            "offload_dots" (`inters_jax.models.remat`).
         microbatches: parts into which a batch is cut; the result is the same.
         max_logits: logits that may exist at once on a device.
         attention: a name of `attention_backends.BACKENDS`, or what `attention_backends.choose` made.

@@ -52,6 +52,7 @@ class StepMetrics(NamedTuple):
     grad_norm: Any  # float32 [], before clipping
     target_tokens: Any  # float32 [], sum of the loss weights
     row_losses: Any  # float32 [rows], summed loss of every row; tells which row is not finite
+    token_losses: Any = None  # float32 [rows, K], weighted loss at every loss position
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +159,7 @@ def split_microbatches(batch: Batch, count: int) -> dict[str, jax.Array]:
 def batch_loss(
     structure: Structure, params: Parameters, batch: Batch, mesh: Mesh, vocabulary: int, max_logits: int
 ) -> tuple[jax.Array, jax.Array]:
-    """Summed loss and summed weights of every row, float32 [rows] each."""
+    """Weighted losses at the loss positions, float32 [rows, K], and summed weights of every row, [rows]."""
     model = structure.bind(params)
     hidden = model.hidden(
         batch["decoder_input_tokens"], batch["decoder_segment_ids"], batch["decoder_positions"]
@@ -166,7 +167,7 @@ def batch_loss(
     hidden = jax.lax.with_sharding_constraint(
         hidden, NamedSharding(mesh, PartitionSpec(meshes.ROW_AXES, "sequence", None))
     )
-    return losses.loss_at_positions(
+    return losses.weighted_losses(
         hidden,
         model.logits,
         batch["decoder_target_tokens"],
@@ -196,7 +197,7 @@ def loss_and_gradients(
     frozen: Parameters | None = None,
     key: jax.Array | None = None,
 ) -> tuple[jax.Array, Parameters, jax.Array]:
-    """Mean loss over the global number of target tokens, its gradients, and the summed loss of every row.
+    """Mean loss over the global number of target tokens, its gradients, and the losses [rows, K].
 
     With microbatches the gradients of each are added; all are divided by the target tokens of the whole
     batch, so the result is that of one large batch whatever the number. `frozen` holds the parameters that
@@ -210,13 +211,13 @@ def loss_and_gradients(
         if key is not None:
             noise = trainable.noise(structure.abstract(), jax.random.fold_in(key, number))
             params = trainable.join(params, noise)
-        row_losses, _ = batch_loss(structure, params, part, mesh, vocabulary, max_logits)
-        return jnp.sum(row_losses) / total, row_losses
+        token_losses, _ = batch_loss(structure, params, part, mesh, vocabulary, max_logits)
+        return jnp.sum(jnp.sum(token_losses, axis=1)) / total, token_losses
 
     value_and_grad = jax.value_and_grad(scaled, has_aux=True)
     if microbatches == 1:
-        (loss, row_losses), gradients = value_and_grad(params, batch, 0)
-        return loss, gradients, row_losses
+        (loss, token_losses), gradients = value_and_grad(params, batch, 0)
+        return loss, gradients, token_losses
 
     def add(
         carry: tuple[jax.Array, Parameters], numbered: tuple[jax.Array, Batch]
@@ -226,13 +227,13 @@ def loss_and_gradients(
             name: jax.lax.with_sharding_constraint(array, meshes.batch_sharding(mesh, name))
             for name, array in part.items()
         }
-        (loss, row_losses), gradients = value_and_grad(params, part, number)
-        return (carry[0] + loss, jax.tree.map(jnp.add, carry[1], gradients)), row_losses
+        (loss, token_losses), gradients = value_and_grad(params, part, number)
+        return (carry[0] + loss, jax.tree.map(jnp.add, carry[1], gradients)), token_losses
 
     start = (jnp.zeros((), jnp.float32), jax.tree.map(jnp.zeros_like, params))
     parts = (jnp.arange(microbatches), split_microbatches(batch, microbatches))
     (loss, gradients), by_part = jax.lax.scan(add, start, parts)
-    return loss, gradients, jnp.swapaxes(by_part, 0, 1).reshape(-1)
+    return loss, gradients, jnp.swapaxes(by_part, 0, 1).reshape(-1, by_part.shape[-1])
 
 
 def make_train_step(
@@ -261,7 +262,7 @@ def make_train_step(
     def train_step(
         state: TrainState, batch: Batch, parameters: Parameters | None = None
     ) -> tuple[TrainState, StepMetrics]:
-        loss, gradients, row_losses = loss_and_gradients(
+        loss, gradients, token_losses = loss_and_gradients(
             structure,
             state.params,
             batch,
@@ -280,7 +281,7 @@ def make_train_step(
         params, opt_state = jax.tree.map(
             lambda new, old: jnp.where(finite, new, old), (params, opt_state), (state.params, state.opt_state)
         )
-        metrics = StepMetrics(loss, norm, target_count(batch), row_losses)
+        metrics = StepMetrics(loss, norm, target_count(batch), jnp.sum(token_losses, axis=1), token_losses)
         return TrainState(state.step + 1, params, opt_state), metrics
 
     everywhere = meshes.replicated(mesh)
@@ -291,6 +292,6 @@ def make_train_step(
             {name: meshes.batch_sharding(mesh, name) for name in BATCH_KEYS},
             *(() if frozen is None else (frozen,)),
         ),
-        out_shardings=(shardings, StepMetrics(everywhere, everywhere, everywhere, everywhere)),
+        out_shardings=(shardings, StepMetrics(*[everywhere] * len(StepMetrics._fields))),
         donate_argnums=0,
     )

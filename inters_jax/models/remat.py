@@ -1,0 +1,73 @@
+"""What the backward pass of a block computes again, and what it finds kept: on the device or in host memory.
+
+    name           kept of each block                             where
+    none           everything that the backward pass reads        device
+    dots           results of matrix products                     device
+    attention      its input and the result of attention          device
+    full           its input                                      device
+    offload        its input and the result of attention          host
+    offload_dots   results of matrix products                     host (the input: device)
+
+What is moved to the host travels while other blocks are computed; it needs a backend with pinned host memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.ad_checkpoint import checkpoint_name
+from jax.sharding import Mesh
+
+from inters_jax.models.config import ModelError
+
+REMAT = ("none", "full", "dots", "attention", "offload", "offload_dots")
+OFFLOADING = ("offload", "offload_dots")
+HOST = "pinned_host"
+INPUT, ATTENDED = "block_input", "attended"
+
+
+def named(value: jax.Array, name: str) -> jax.Array:
+    """The same value, under a name that policies know: `INPUT` or `ATTENDED`."""
+    named: jax.Array = checkpoint_name(value, name)
+    return named
+
+
+def check(remat: str, mesh: Mesh | None = None) -> None:
+    """Refuse an unknown name, and offloading where the devices know no host memory."""
+    if remat not in REMAT:
+        raise ModelError(f"remat {remat!r} is not known; choose one of {', '.join(REMAT)}")
+    if remat not in OFFLOADING:
+        return
+    device = jax.devices()[0] if mesh is None else mesh.devices.flat[0]
+    try:
+        kinds = {memory.kind for memory in device.addressable_memories()}
+    except Exception:  # a device of a topology that is only described: its compiler will tell
+        return
+    if HOST not in kinds:
+        raise ModelError(
+            f"remat {remat!r} keeps activations in host memory, but {device.device_kind} offers only "
+            f"{', '.join(sorted(kinds))}; use REMAT='full' or 'attention'"
+        )
+
+
+def wrap(step: Callable[..., Any], remat: str) -> Callable[..., Any]:
+    """The step of a scan over blocks with the policy of a name."""
+    policies = jax.checkpoint_policies
+    if remat == "none":
+        return step
+    policy = {
+        "full": None,
+        "dots": policies.dots_with_no_batch_dims_saveable,
+        "attention": policies.save_only_these_names(ATTENDED),
+        "offload": policies.save_and_offload_only_these_names(
+            names_which_can_be_saved=[],
+            names_which_can_be_offloaded=[INPUT, ATTENDED],
+            offload_src="device",
+            offload_dst=HOST,
+        ),
+        "offload_dots": policies.offload_dot_with_no_batch_dims("device", HOST),
+    }[remat]
+    wrapped: Callable[..., Any] = jax.checkpoint(step, policy=policy, prevent_cse=False)
+    return wrapped

@@ -87,7 +87,10 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "falcon-rw": ("Falcon", FALCON_RW),
     "falcon-rw-12-heads": ("Falcon", {**FALCON_RW, "num_attention_heads": 12, "hidden_size": 48}),
     "falcon-7b": ("Falcon", {"multi_query": True, "parallel_attn": True}),
-    "falcon-40b": ("Falcon", {"new_decoder_architecture": True, "num_kv_heads": 2, "tie_word_embeddings": False}),
+    "falcon-40b": (
+        "Falcon",
+        {"new_decoder_architecture": True, "num_kv_heads": 2, "tie_word_embeddings": False},
+    ),
     "falcon-11b": (
         "Falcon",
         {"new_decoder_architecture": True, "num_kv_heads": 2, "num_ln_in_parallel_attn": 1},

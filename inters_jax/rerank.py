@@ -89,6 +89,7 @@ def rerank(
     concurrent: int = 64,
     max_queries: int | None = None,
     drop_identical_ids: bool | None = None,
+    chat_template: str | None = None,
 ) -> dict[str, Any]:
     """Rerank first-stage candidates with one model and one of the ranking methods.
 
@@ -123,6 +124,7 @@ def rerank(
       max_queries: only the first so many queries, for a trial.
       drop_identical_ids: leave out a candidate that has the id of its query, before the depth cut; None: in
         the collections whose queries are documents (ArguAna, Quora, CQADupStack, SCIDOCS).
+      chat_template: as in training: None for plain prompts, "tokenizer", or a file (see `seqio_tasks.chat`).
     """
     options = {
         "sort": sort, "top_k": top_k, "num_child": num_child, "window": window, "stride": stride,
@@ -144,9 +146,11 @@ def rerank(
         flush=True,
     )
 
-    from seqio_tasks.settings import current
+    from seqio_tasks.settings import configure, current
     from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
+    if chat_template is not None:
+        configure(chat_template=chat_template)
     placed = None if mesh is None else make_mesh(mesh)
     loaded = load_model(model_dir, dtype=dtype, step=step, mesh=placed, tokenizer=tokenizer)
     backend = ModelBackend(
@@ -167,6 +171,7 @@ def rerank(
         loaded,
         command="rerank",
         step=step,
+        chat_template=current().chat_template,
         method=name,
         options=dataclasses.asdict(chosen) if dataclasses.is_dataclass(chosen) else {},
         collection=data.name,

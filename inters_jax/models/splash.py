@@ -27,6 +27,9 @@ if TYPE_CHECKING:  # Pallas is imported where a kernel is made: machines without
     from jax.experimental.pallas.ops.tpu import splash_attention as splash
 
 LANES = 128  # every block is a multiple of it
+# What the backward kernels read of the forward one has this name for the policies of `remat`: one that keeps it
+# does not run the forward kernel again.
+RESIDUALS = "attended"
 
 
 @gin.configurable(module="inters_jax")
@@ -213,6 +216,7 @@ def _kernel(
         head_shards=layout.head_parts,
         q_seq_shards=parts,
         attn_logits_soft_cap=softcap,
+        residual_checkpoint_name=RESIDUALS,
         interpret=interpret,
     )
 

@@ -27,7 +27,8 @@ from inters_jax.training.metrics import read_metrics
 
 HERE = Path(__file__).parent
 TASK = "inters_query_intent_classification_orcas_i"
-SETTINGS = {"train_steps": 40, "batch_size": 8, "checkpoint_every": 5, "log_every": 5, "tensorboard": False}
+# A record a step: a stop between two records would divide their means otherwise.
+SETTINGS = {"train_steps": 40, "batch_size": 8, "checkpoint_every": 5, "log_every": 1, "tensorboard": False}
 
 pytestmark = pytest.mark.slow
 
@@ -119,12 +120,12 @@ def largest_difference(run, reference):
     return max(float(np.abs(one.astype(float) - other).max()) for one, other in pairs)
 
 
-def assert_same_result(run, reference, record_property, name, tolerance):
-    """Sums over processes are taken in another order: not to the bit, and Adam lets that grow."""
+def assert_same_result(run, reference, record_property, name):
+    """Sums over processes are taken in another order, so not to the bit."""
     assert checkpoint_steps(run)[-1] == checkpoint_steps(reference)[-1]
     difference = largest_difference(run, reference)
     record_property(f"largest difference of a parameter or moment, {name}", difference)
-    assert difference <= tolerance
+    assert difference <= 1e-6
     losses = {r["step"]: r["loss"] for r in read_metrics(run)}
     expected = {r["step"]: r["loss"] for r in read_metrics(reference)}
     np.testing.assert_allclose([losses[step] for step in expected], list(expected.values()), rtol=1e-5)
@@ -144,9 +145,7 @@ def test_the_command_on_two_hosts_is_the_command_on_one(tmp_path, record_propert
     options = [f"--gin.MODEL_DIR={tmp_path / 'one' / 'run'}", f"--gin.STORE_DIR={store}"]
     one = Run(tmp_path / "one", [*command, *options], 1)
     one.finish()
-    assert_same_result(
-        tmp_path / "two" / "run", tmp_path / "one" / "run", record_property, "2 processes", 1e-6
-    )
+    assert_same_result(tmp_path / "two" / "run", tmp_path / "one" / "run", record_property, "2 processes")
 
 
 def test_a_killed_host_ends_the_other_and_one_host_goes_on(start, alone, tmp_path, record_property):
@@ -163,7 +162,7 @@ def test_a_killed_host_ends_the_other_and_one_host_goes_on(start, alone, tmp_pat
     rest = start(tmp_path, 1)
     rest.finish()
     assert "continuing from the checkpoint of step" in rest.told()
-    assert_same_result(tmp_path / "run", alone, record_property, "2 processes, then 1", 1e-4)
+    assert_same_result(tmp_path / "run", alone, record_property, "2 processes, then 1")
 
 
 def test_one_host_is_joined_by_another_and_sigterm_stops_both(start, alone, tmp_path, record_property):
@@ -180,4 +179,4 @@ def test_one_host_is_joined_by_another_and_sigterm_stops_both(start, alone, tmp_
     if last < SETTINGS["train_steps"]:  # a fast machine may be through before the signal is agreed on
         assert f"stopped by SIGTERM after step {last} of" in second.told()
         start(tmp_path, 1).finish()
-    assert_same_result(tmp_path / "run", alone, record_property, "1 process, then 2, then 1", 1e-4)
+    assert_same_result(tmp_path / "run", alone, record_property, "1 process, then 2, then 1")

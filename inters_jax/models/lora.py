@@ -8,10 +8,10 @@ qwix quantises and dequantises (`qwix.quantize`, `qwix.dequantize`, its nf4 tabl
 used. It intercepts matrix products, compares operands with the attributes of the module on the call stack,
 and creates the new parameters there and then. Our blocks live inside `jax.lax.scan`, where such a module is
 a copy made of tracers that is thrown away after one layer; and qwix 0.1.8 applied to our decoder ends in an
-IndexError of the scan (a leaf without an axis of layers, by its source the random state that it gives every
-module). Written out, the update has its own parameters with that axis, axis names for the mesh, PEFT's starting values, and a dropout that a resumed
-run repeats to the bit. nf4 values are packed in pairs into uint8: uint4 arrays from the host lie in another
-layout than a program compiled ahead of time asks for.
+IndexError of the scan (a leaf without an axis of layers; by its source, the random state that it gives
+every module). Written out, the update has its own parameters with that axis, axis names for the mesh, PEFT's
+starting values, and a dropout that a resumed run repeats to the bit. nf4 values are packed in pairs into
+uint8: uint4 arrays from the host lie in another layout than a program compiled ahead of time asks for.
 
 An adapted decoder exists only as a structure and shapes (`abstract_model`); arrays come from
 `inters_jax.models.bases` (the frozen part) and from `start` (the trained part).

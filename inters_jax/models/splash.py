@@ -27,8 +27,8 @@ if TYPE_CHECKING:  # Pallas is imported where a kernel is made: machines without
     from jax.experimental.pallas.ops.tpu import splash_attention as splash
 
 LANES = 128  # every block is a multiple of it
-# What the backward kernels read of the forward one has this name for the policies of `remat`: one that keeps it
-# does not run the forward kernel again.
+# What the backward kernels read of the forward one has this name for the policies of remat: one that keeps
+# it does not run the forward kernel again.
 RESIDUALS = "attended"
 
 

@@ -159,10 +159,12 @@ def test_a_killed_host_ends_the_other_and_one_host_goes_on(start, alone, tmp_pat
     assert re.search("another host of this run ended|another task died", run.told())
     if codes[0] == hosts.LOST_A_HOST:
         assert "Start the same command again, on as many hosts as there are" in run.told()
-    rest = start(tmp_path, 1)
+    rest = start(tmp_path, 1, SETTINGS | {"mesh": "data=2,tensor=2"})  # and on another mesh
     rest.finish()
     assert "continuing from the checkpoint of step" in rest.told()
-    assert_same_result(tmp_path / "run", alone, record_property, "2 processes, then 1")
+    assert_same_result(
+        tmp_path / "run", alone, record_property, "2 processes with fsdp=4, then 1 with data=2,tensor=2"
+    )
 
 
 def test_one_host_is_joined_by_another_and_sigterm_stops_both(start, alone, tmp_path, record_property):

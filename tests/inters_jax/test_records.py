@@ -1,4 +1,4 @@
-"""The journal of answers: it grows by chunks, survives a crash, and refuses what belongs to something else."""
+"""The journal of answers: it grows by chunks, survives a crash, and refuses what belongs elsewhere."""
 
 import json
 

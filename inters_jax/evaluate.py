@@ -41,7 +41,7 @@ def evaluate(
     split: str = "test",
     output_dir: str | None = None,
     raw_dir: str | None = None,
-    step: int | None = None,
+    step: int | str | None = None,
     tokenizer: str | None = None,
     max_examples: int | None = None,
     max_length: int | None = None,
@@ -69,7 +69,7 @@ def evaluate(
       split: split to judge on.
       output_dir: default `<model_dir>/evaluation` of a local model.
       raw_dir: folder with the official files; None: the packaged synthetic sample.
-      step: checkpoint of a run folder; None: the last.
+      step: checkpoint of a run folder; None: the last; "best": the best by its KEEP_BEST.
       tokenizer: tokenizer.json or its folder, instead of the model's own.
       max_examples: questions per task (queries where documents are ranked); None: all.
       max_length: longest sequence in tokens; default 2048 or what the model knows, if that is less.

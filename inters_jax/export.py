@@ -19,6 +19,7 @@ from inters_jax.mesh import make_mesh
 from inters_jax.models import adapters, bases, huggingface
 from inters_jax.models.config import ModelError
 from inters_jax.models.loading import RUN_MODEL, LoadedModel, config_of, is_run, load_model
+from inters_jax.training.checkpoints import best_step
 
 CARD = """---
 library_name: transformers
@@ -76,14 +77,18 @@ them.
 
 
 def export(
-    model_dir: str, output_dir: str, step: int | None = None, dtype: str = "float32", format: str = "merged"
+    model_dir: str,
+    output_dir: str,
+    step: int | str | None = None,
+    dtype: str = "float32",
+    format: str = "merged",
 ) -> Path:
     """Writes a run folder as a Hugging Face folder; `output_dir` must be new or empty.
 
     Args:
       model_dir: the run folder.
       output_dir: the folder to write.
-      step: which checkpoint; None for the newest.
+      step: which checkpoint; None for the newest, "best" for the best by KEEP_BEST.
       dtype: of the written weights; "float32" keeps every bit of the run, "bfloat16" halves the size.
       format: "merged" for a whole model; "peft" for the adapter of a LoRA run alone, in float32.
     """
@@ -91,6 +96,8 @@ def export(
         raise ModelError(f"FORMAT={format!r} is not known; choose {' or '.join(FORMATS)}")
     if not is_run(model_dir):
         raise ModelError(f"{model_dir}: no run folder of ours ({RUN_MODEL}/config.json is not there)")
+    if step == "best":
+        step = best_step(model_dir)
     if format == "peft":
         return export_adapter(Path(model_dir), Path(output_dir), step)
     # The host's memory holds the weights, whatever accelerator is there.

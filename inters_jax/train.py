@@ -33,9 +33,12 @@ from inters_jax.models.lora import LoRA
 from inters_jax.training import loss, stores
 from inters_jax.training import step as steps
 from inters_jax.training.checkpoints import Checkpoints, checkpoint_steps, config_hash
-from inters_jax.training.loop import Outcome, run_training
-from inters_jax.training.metrics import MetricWriter
+from inters_jax.training.evaluating import MEAN_HEADLINE, PREFIX, Evaluation, Schedule
+from inters_jax.training.keeping import Best
+from inters_jax.training.loop import EARLY_STOP, Outcome, run_training
+from inters_jax.training.metrics import MetricWriter, read_metrics
 from inters_jax.training.optimizer import AdamW, Optimizer
+from inters_jax.training.profiling import Profiler
 from inters_jax.training.program import build_program
 from inters_jax.training.progress import Progress
 from inters_jax.training.start import (
@@ -47,6 +50,8 @@ from inters_jax.training.start import (
     write_model_folder,
     write_operative_config,
 )
+from inters_jax.training.trackers import WandB
+from inters_jax.training.utilisation import Utilisation
 
 STARTS = ("pretrained", "random")
 
@@ -89,6 +94,14 @@ def train(
     log_every: int = 10,
     tensorboard: bool = True,
     chat_template: str | None = None,
+    wandb: str | None = None,
+    profile_steps: str | int | None = None,
+    eval_every: int | None = None,
+    eval_tasks: str | None = None,
+    eval_split: str = "validation",
+    eval_examples: int | None = 100,
+    eval_max_new_tokens: int = 64,
+    early_stop: int | None = None,
 ) -> dict[str, Any]:
     """Tune a model and return the last record of its metrics.
 
@@ -126,9 +139,28 @@ def train(
         log_every: steps between records.
         tensorboard: whether to write event files.
         chat_template: None for plain prompts, "tokenizer" or a file, as for `prepare`.
+        wandb: Weights & Biases project that gets the records as well; None: none.
+        profile_steps: steps to trace, such as "10:13" for 10, 11 and 12; None: none.
+        eval_every: steps between evaluations in the run; None: no evaluation.
+        eval_tasks: tasks or mixtures to judge, separated by commas; None: those that are trained on.
+        eval_split: split to judge on.
+        eval_examples: questions per task; None: all.
+        eval_max_new_tokens: limit of a generated answer.
+        early_stop: evaluations without a better one that end the run; None: never. Better is what `keep_best`
+            says of a metric ``eval/...``, otherwise the mean of the headline metrics, ``eval/mean``.
     """
     _check_settings(model, init, epochs, train_steps)
     hosts.join_hosts()
+    evaluating = _evaluation_schedule(
+        eval_every,
+        tasks=eval_tasks or mixture_or_task_name,
+        split=eval_split,
+        examples=eval_examples,
+        patience=early_stop,
+        max_new_tokens=eval_max_new_tokens,
+        keep_best=keep_best,
+    )
+    profiler = None if profile_steps is None else Profiler(profile_steps, paths.local(model_dir))
     run, random_start, first = paths.local(model_dir), init == "random", jax.process_index() == 0
     store_folder = paths.local(store_dir or paths.join(paths.origin(run), "store"))
     device_mesh = meshes.make_mesh(mesh)
@@ -196,7 +228,7 @@ def train(
             train_step.start(batches.statistics(number)["loss_positions"])
 
     compile_for(found[-1] if found else 0)  # while the parameters are read
-    record = None
+    record = frozen = None
     if lora is not None:
         record, frozen = read_base(
             run, source, config, lora, program.frozen, random_start=random_start, seed=seed
@@ -214,6 +246,7 @@ def train(
         "optimizer": dataclasses.asdict(optimizer),
         "dtype": dtype,
         "microbatches": microbatches,
+        "keep_best": keep_best,
         **({} if record is None else {"base": record.fingerprint, "lora": record.to_json()["lora"]}),
     }
     checkpoints = Checkpoints(
@@ -245,10 +278,38 @@ def train(
         if first:
             write_model_folder(run, config, tokenizer, record)
             write_operative_config(run, step)
-            writer = MetricWriter(run, resume_step=step, tensorboard=tensorboard)
+            trackers = (
+                [] if wandb is None else [WandB(wandb, run, identity | {"mixture": mixture_or_task_name})]
+            )
+            writer = MetricWriter(run, resume_step=step, tensorboard=tensorboard, trackers=trackers)
         if step >= total:
             progress.line(f"{paths.origin(run)} has all its {total} steps; nothing to do")
             return {"step": step}
+        evaluation = None
+        if evaluating is not None:
+            evaluation = Evaluation(
+                evaluating,
+                config,
+                device_mesh,
+                dtype=dtype,
+                lora=lora,
+                frozen=frozen,
+                ends=store.manifest["tokenizer"],
+                data={
+                    "tokenizer": tokenizer,
+                    "max_length": max_length,
+                    "seed": seed,
+                    "raw_dir": raw_dir,
+                    "chat_template": chat_template,
+                },
+                history=read_metrics(run),
+                tell=progress.line,
+            )
+            if evaluation.exhausted:
+                progress.line(
+                    f"{paths.origin(run)}: ended by EARLY_STOP={early_stop} after step {step}; nothing to do"
+                )
+                return {"step": step}
         outcome = run_training(
             state,
             train_step=train_step,
@@ -264,7 +325,15 @@ def train(
             log_every=log_every,
             skip_non_finite=skip_non_finite,
             look_ahead=compile_for,
+            utilisation=Utilisation(
+                config,
+                list(device_mesh.devices.flat),
+                None if lora is None else sum(leaf.size for leaf in jax.tree.leaves(program.like.params)),
+            ),
+            profiler=profiler,
+            evaluation=evaluation,
         )
+        best = checkpoints.best()
     finally:
         progress.close()
         if writer is not None:
@@ -272,7 +341,9 @@ def train(
         checkpoints.close()
         paths.push(run)
     progress.line(_farewell(paths.origin(run), outcome, total))
-    if outcome.stopped_by is not None and (code := os.environ.get(STOPPED_EXIT)):
+    if best is not None:
+        progress.line(f"best checkpoint by {keep_best}: step {best[0]} ({best[1]:.4g}); STEP='best' names it")
+    if outcome.stopped_by not in (None, EARLY_STOP) and (code := os.environ.get(STOPPED_EXIT)):
         raise SystemExit(int(code))
     return {"step": outcome.step, **outcome.record}
 
@@ -314,9 +385,23 @@ def _describe_data(batches: PackedBatches, store: TokenStore, total: int) -> str
     )
 
 
+def _evaluation_schedule(every: int | None, *, keep_best: str | None, **settings: Any) -> Schedule | None:
+    of_evaluation = keep_best is not None and Best.parse(keep_best).metric.startswith(PREFIX)
+    if every is None:
+        if of_evaluation or settings["patience"] is not None:
+            raise TrainError(
+                "KEEP_BEST by an eval/ metric and EARLY_STOP need evaluations: set EVAL_EVERY (steps)"
+            )
+        return None
+    best = Best.parse(keep_best) if keep_best is not None and of_evaluation else MEAN_HEADLINE
+    return Schedule(every, best=best, **settings)
+
+
 def _farewell(run: Path, outcome: Outcome, total: int) -> str:
     if outcome.stopped_by is None:
         return f"finished: {run}, step {outcome.step}"
+    if outcome.stopped_by == EARLY_STOP:
+        return f"finished: {run}, ended by EARLY_STOP after step {outcome.step} of {total}"
     return (
         f"stopped by {outcome.stopped_by} after step {outcome.step} of {total}; checkpoint saved. "
         "The same command continues from here"

@@ -164,7 +164,8 @@ class PackedBatches:
     def statistics(self, step: int) -> dict[str, Any]:
         """What the global batch of a step holds, from the plan alone (no token is read).
 
-        examples, rows (those with an example), real_tokens, target_tokens, density (share of positions that
+        examples, rows (those with an example), real_tokens, target_tokens, token_pairs (a token and
+        one it sees), density (share of positions that
         are real), loss_positions (K), epoch, and task_tokens: task -> share of the real tokens.
         """
         epoch, rows = self._rows(step)
@@ -177,6 +178,7 @@ class PackedBatches:
             "rows": len(rows),
             "real_tokens": real,
             "target_tokens": int(epoch.targets[examples].sum()),
+            "token_pairs": int((lengths * (lengths + 1) // 2).sum()),
             "density": real / (self.batch_rows * self.max_length),
             "loss_positions": self._slots(int(epoch.row_targets[rows].max(initial=0))),
             "epoch": self.epoch_of(step),
@@ -194,6 +196,16 @@ class PackedBatches:
         for r, row in enumerate(rows):
             for task, pass_, index in epoch.draws[epoch.rows[row]].tolist():
                 named[r].append(f"{self.store.tasks[task]}:{self.store.example_id(task, pass_, index)}")
+        return named
+
+    def row_tasks(self, step: int) -> list[list[tuple[str, int]]]:
+        """(task, target tokens) of every segment of each row of the global batch, in their order there."""
+        epoch, rows = self._rows(step)
+        named: list[list[tuple[str, int]]] = [[] for _ in range(self.batch_rows)]
+        for r, row in enumerate(rows):
+            members = epoch.rows[row]
+            tasks, targets = epoch.draws[members, 0].tolist(), epoch.targets[members].tolist()
+            named[r] = [(self.store.tasks[task], count) for task, count in zip(tasks, targets, strict=True)]
         return named
 
     def iterate(self, start_step: int = 0, *, prefetch: int = 4) -> Iterator[Batch]:

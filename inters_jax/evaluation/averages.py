@@ -82,6 +82,16 @@ def form_of(task: str) -> tuple[Any, str] | None:
     return pair, "zero-shot" if suffix in ("", "choices", "rerank", "0shot") else suffix
 
 
+def headline_of(task: str, metrics: Mapping[str, float]) -> str | None:
+    """The headline metric of a task of the catalog; None for a stranger's, or when it was not measured."""
+    from seqio_tasks.metrics import protocols
+
+    if form_of(task) is None:
+        return None
+    main = protocols.headline(task)
+    return main if main in metrics else None
+
+
 def averages(metrics: Mapping[str, Mapping[str, float]], protocol: str = "standard") -> list[Average]:
     """Averages over the judged tasks of the catalog.
 

@@ -105,6 +105,11 @@ class Judge:
         self.max_position = loaded.config.max_position
         self.progress: Any = None  # a callable that gets a number of finished prompts
 
+    def use(self, model: Any) -> None:
+        """Go on with other parameters of the same model; nothing is compiled again."""
+        self.generator.use(model)
+        self.scorer.use(model)
+
     def is_cut(self, prompt: int, answer: Sequence[int]) -> bool:
         """Whether an answer to a prompt of so many tokens ended at the length limit."""
         limit = min(self.max_new_tokens, self.max_position - prompt)

@@ -106,6 +106,10 @@ class Generator:
         kind of call and size class of the candidates."""
         return len(self.shapes)
 
+    def use(self, model: Any) -> None:
+        """Go on with other parameters of the same model; nothing is compiled again."""
+        self._params = nnx.split(model, nnx.Param)[1]
+
     def generate(self, prompts: Sequence[Tokens], progress: Progress | None = None) -> list[list[int]]:
         """New tokens of each prompt, in the order of the prompts, with the EOS that ended them (if one
         did)."""

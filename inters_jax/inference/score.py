@@ -166,6 +166,10 @@ class Scorer:
         heads."""
         return len(self.shapes)
 
+    def use(self, model: Any) -> None:
+        """Go on with other parameters of the same model; nothing is compiled again."""
+        self._params = nnx.split(model, nnx.Param)[1]
+
     def loglikelihood(
         self, items: Sequence[tuple[Tokens, Sequence[Tokens]]], progress: Progress | None = None
     ) -> list[list[float]]:

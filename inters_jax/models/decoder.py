@@ -22,7 +22,7 @@ from inters_jax.inference.cache import KVCache
 from inters_jax.models import remat as recomputing
 from inters_jax.models.attention import cache_attention
 from inters_jax.models.attention_backends import Attention, choose
-from inters_jax.models.config import DecoderConfig, ModelError
+from inters_jax.models.config import DecoderConfig
 from inters_jax.models.layers import Block, Constrain, Linear
 from inters_jax.models.norms import Norm, param
 from inters_jax.models.rope import Angles, alibi_slopes, layer_angles

@@ -69,7 +69,7 @@ def load_model(
     dtype: DTypeLike = "float32",
     param_dtype: DTypeLike | None = None,
     mesh: Mesh | None = None,
-    step: int | None = None,
+    step: int | str | None = None,
     seed: int = 0,
     tokenizer: str | Path | None = None,
     adapter: str | Path | None = None,
@@ -85,7 +85,7 @@ def load_model(
       dtype: compute dtype.
       param_dtype: how parameters are kept; `dtype` unless given.
       mesh: where parameters go, each straight to its devices; None: the default device.
-      step: the checkpoint of a run; None: the newest.
+      step: the checkpoint of a run; None: the newest; "best": the best by its KEEP_BEST.
       seed: of random weights.
       tokenizer: a tokenizer.json or its folder, instead of the model's own.
       adapter: a PEFT folder (adapter_config.json, adapter_model.safetensors) whose update is added.
@@ -107,6 +107,8 @@ def load_model(
         config = DecoderConfig.from_hf(folder)
     if step is not None and run is None:
         raise ModelError(f"{name}: step {step} is asked for, but only a run folder has steps")
+    if isinstance(step, str):
+        step = _named_step(source, step)
     # Before the weights: a tokenizer that does not fit is told in a second, not after minutes.
     found = folder if tokenizer is None else Path(tokenizer)
     opened, path, special = _tokenizer(found, config, required=tokenizer is not None)
@@ -135,6 +137,15 @@ def load_model(
         description=f"{name} ({config.family}, {_count(config.parameter_count)} parameters)",
         fingerprint=fingerprint(model),
     )
+
+
+def _named_step(run: Any, step: str) -> int:
+    """The step that "best" stands for."""
+    from inters_jax.training.checkpoints import best_step
+
+    if step != "best":
+        raise ModelError(f"STEP={step!r} is not known; give a number, 'best', or None for the newest")
+    return best_step(run)
 
 
 def fingerprint(model: Decoder) -> str:

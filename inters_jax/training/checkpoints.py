@@ -85,6 +85,19 @@ def run_record(model_dir: str | Path, step: int) -> dict[str, Any]:
         raise CheckpointError(f"{file}: unreadable ({error}); the checkpoint is incomplete") from error
 
 
+def best_step(model_dir: str | Path) -> int:
+    """The step of the best checkpoint by the KEEP_BEST of the run."""
+    records = [run_record(model_dir, step) for step in checkpoint_steps(model_dir)]
+    rule = records[-1].get("keep_best") if records else None
+    if rule is None:
+        raise CheckpointError(f"{model_dir}: STEP='best' needs a run with KEEP_BEST; name a step instead")
+    metrics = {record["step"]: record.get("metrics", {}) for record in records}
+    found = Keep(best=Best.parse(rule), metrics_of=metrics.__getitem__).best_of(sorted(metrics))
+    if found is None:
+        raise CheckpointError(f"{model_dir}: no checkpoint has the metric of KEEP_BEST={rule!r}")
+    return found[0]
+
+
 class Checkpoints:
     """Saves and restores the state of one run.
 

@@ -17,8 +17,9 @@ import math
 import os
 import signal
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -30,15 +31,22 @@ from jax.sharding import Mesh
 
 from inters_jax import mesh as meshes
 from inters_jax.training.checkpoints import Checkpoints
+from inters_jax.training.evaluating import PREFIX, Evaluation
 from inters_jax.training.metrics import MetricWriter, Window
+from inters_jax.training.profiling import Profiler
 from inters_jax.training.progress import Progress, seconds_since_process_start
 from inters_jax.training.step import Batch, StepMetrics, TrainState
+from inters_jax.training.utilisation import Utilisation
 
 # Steps that may be queued on the devices before the host reads the figures of the oldest.
 AHEAD = 2
 
 # How many steps before its turn a batch is looked at: time to compile a program for it in the background.
 LOOK_AHEAD = 16
+
+
+# Why a run ended whose evaluations brought nothing better.
+EARLY_STOP = "EARLY_STOP"
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -56,6 +64,8 @@ class Batches(Protocol):
 
     def example_ids(self, step: int) -> list[list[str]]: ...
 
+    def row_tasks(self, step: int) -> list[list[tuple[str, int]]]: ...
+
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
@@ -63,7 +73,7 @@ class Outcome:
 
     state: TrainState
     step: int
-    stopped_by: str | None  # name of the signal, None when all steps were done
+    stopped_by: str | None  # name of the signal or EARLY_STOP, None when all steps were done
     record: dict[str, Any]  # the last line of the metrics
 
 
@@ -111,6 +121,7 @@ class Reader:
         model_dir: where the reports on steps that are not finite go.
         skip_non_finite: so many of them in a row are one too many; 0: already the first.
         tell: called with a line of text on every skipped step.
+        flops: model FLOPs of a step by the statistics of its batch.
     """
 
     def __init__(
@@ -119,7 +130,9 @@ class Reader:
         model_dir: Path,
         skip_non_finite: int = 0,
         tell: Callable[[str], None] = lambda line: None,
+        flops: Callable[[Mapping[str, Any]], float] = lambda statistics: 0.0,
     ) -> None:
+        self._flops = flops
         self._batches = batches
         self._model_dir = model_dir
         self._limit = max(skip_non_finite, 1)
@@ -140,7 +153,7 @@ class Reader:
             number, metrics = self._queued.popleft()
             loss, norm, targets = map(float, jax.device_get(metrics[:3]))
             statistics = self._batches.statistics(number)
-            self.window.add(statistics)
+            self.window.add(statistics, self._flops(statistics))
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 self._skip(self._explain(number, loss, norm, metrics))
                 continue
@@ -149,6 +162,16 @@ class Reader:
             self._targets += targets
             self._norm += norm
             self._steps += 1
+            if metrics.token_losses is not None:
+                self._by_task(number, np.asarray(jax.device_get(metrics.token_losses)))
+
+    def _by_task(self, number: int, losses: np.ndarray) -> None:
+        """Loss positions lie in the order of the segments: [rows, K] falls apart by their target counts."""
+        for row, segments in zip(losses, self._batches.row_tasks(number), strict=True):
+            start = 0
+            for task, targets in segments:
+                self.window.learn(task, float(row[start : start + targets].sum()), targets)
+                start += targets
 
     def close(self) -> dict[str, Any]:
         """Mean loss per target token, mean gradient norm and the rates since the last call.
@@ -224,6 +247,9 @@ def run_training(
     log_every: int,
     skip_non_finite: int = 0,
     look_ahead: Callable[[int], object] = lambda number: None,
+    utilisation: Utilisation | None = None,
+    profiler: Profiler | None = None,
+    evaluation: Evaluation | None = None,
 ) -> Outcome:
     """Train from the step of `state` to `total_steps`, or until a signal asks to stop.
 
@@ -242,15 +268,23 @@ def run_training(
         log_every: steps between records.
         skip_non_finite: so many steps in a row that are not finite end the run; 0: already the first.
         look_ahead: called with the number of a batch `LOOK_AHEAD` steps before its turn, to compile for it.
+        utilisation: model FLOPs and the peak of the devices; None: no such figure.
+        profiler: traces of chosen steps.
+        evaluation: evaluations of the state, and an early stop.
     """
     start = int(state.step)
-    reader = Reader(batches, model_dir, skip_non_finite, progress.line)
+    flops = utilisation.flops if utilisation is not None else lambda statistics: 0.0
+    reader = Reader(batches, model_dir, skip_non_finite, progress.line, flops)
     keep = checkpoints.keep
     record: dict[str, Any] = {}
     extra: dict[str, float] = {}  # what only the first record says
+    peak: float | None = None
     step, stopped_by = start, None
     with StopSignals() as signals, contextlib.closing(batches.iterate(start)) as stream:  # type: ignore[type-var]
-        for host_batch in stream:
+        for host_batch in _waited_for(stream, reader):
+            if profiler is not None and profiler.starts(step + 1):
+                reader.read(leave=0)
+                profiler.start()
             state, metrics = train_step(state, meshes.to_devices(mesh, host_batch, batches.batch_rows))
             reader.queue(step, metrics)
             if step + LOOK_AHEAD < total_steps:
@@ -258,19 +292,36 @@ def run_training(
             step += 1
             stopped_by = signals.received(step)
             last = step >= total_steps or stopped_by is not None
+            evaluates = (
+                evaluation is not None and stopped_by is None and evaluation.schedule.due(step, total_steps)
+            )
             saves = last or step % checkpoint_every == 0 or bool(keep.every and step % keep.every == 0)
             # A checkpoint that is to be compared needs figures of its own.
-            logs = last or step % log_every == 0 or (saves and keep.best is not None)
+            logs = last or evaluates or step % log_every == 0 or (saves and keep.best is not None)
             reader.read(leave=0 if saves or logs or step == start + 1 else AHEAD)
             progress.step()
+            if profiler is not None and profiler.ends(step):
+                reader.read(leave=0)
+                profiler.stop()
+                progress.line(f"trace of the steps to {step} written to {profiler.folder}")
             if step == start + 1:
                 elapsed = seconds_since_process_start()
                 progress.line(f"first step finished {elapsed:.1f} s after the start of the process")
                 extra["seconds_to_first_step"] = elapsed
+                peak = utilisation.peak if utilisation is not None else None
             if logs:
                 record = reader.close()
                 record["learning_rate"] = float(schedule(step - 1))
                 record["epoch"] = batches.statistics(step - 1)["epoch"]
+                if peak:
+                    record["mfu"] = record["model_flops_per_second"] / peak
+                if evaluation is not None and evaluates:
+                    record |= _evaluate(evaluation, state, progress)
+                    reader.window.restart_clock()  # evaluation is no part of the pace either
+                    if evaluation.exhausted and not last:
+                        last, stopped_by = True, EARLY_STOP
+                    # What may be the best has to be kept.
+                    saves = saves or last or (keep.best is not None and keep.best.metric.startswith(PREFIX))
                 progress.record(step, record)
                 if writer is not None:
                     writer.write(step, record | extra)
@@ -282,5 +333,26 @@ def run_training(
                 checkpoints.save(state, metrics=record if logs else None)
             if last:
                 break
+    if profiler is not None:
+        profiler.stop()
     checkpoints.wait()
     return Outcome(state, step, stopped_by, record)
+
+
+def _waited_for(stream: Iterator[dict[str, np.ndarray]], reader: Reader) -> Iterator[dict[str, np.ndarray]]:
+    """The batches; the time that each was waited for is counted."""
+    while True:
+        started = time.perf_counter()
+        batch = next(stream, None)
+        reader.window.wait(time.perf_counter() - started)
+        if batch is None:
+            return
+        yield batch
+
+
+def _evaluate(evaluation: Evaluation, state: TrainState, progress: Progress) -> dict[str, float]:
+    started = time.perf_counter()
+    figures = evaluation.run(state.params)
+    means = "  ".join(f"{name.removeprefix(PREFIX)} {value:.4g}" for name, value in figures.items())
+    progress.line(f"evaluated in {time.perf_counter() - started:.1f} s: {means}")
+    return figures

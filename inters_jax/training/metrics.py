@@ -11,7 +11,7 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from inters_jax import paths
 from inters_jax.training import faults
 
 METRICS_FILE = "metrics.jsonl"
+COUNTED = ("examples", "real_tokens", "target_tokens")  # of the statistics of a batch
 
 
 class Window:
@@ -34,15 +35,28 @@ class Window:
         self._restart()
 
     def _restart(self) -> None:
-        self._counts = dict.fromkeys(("steps", "examples", "real_tokens", "target_tokens"), 0)
+        self._counts = dict.fromkeys((*COUNTED, "steps", "model_flops"), 0.0)
         self._untimed = dict(self._counts)
         self._density = 0.0
         self._task_tokens: dict[str, float] = {}
+        self._task_losses: dict[str, list[float]] = {}
+        self._waited = 0.0
 
-    def add(self, statistics: Mapping[str, Any]) -> None:
+    def wait(self, seconds: float) -> None:
+        """Count time that the loop waited for a batch."""
+        self._waited += seconds
+
+    def learn(self, task: str, loss: float, targets: int) -> None:
+        """Count the summed loss of so many target tokens of a task."""
+        sums = self._task_losses.setdefault(task, [0.0, 0.0])
+        sums[0] += loss
+        sums[1] += targets
+
+    def add(self, statistics: Mapping[str, Any], model_flops: float = 0.0) -> None:
         """Count a step by the statistics of its batch (`PackedBatches.statistics`)."""
         self._counts["steps"] += 1
-        for name in ("examples", "real_tokens", "target_tokens"):
+        self._counts["model_flops"] += model_flops
+        for name in COUNTED:
             self._counts[name] += statistics[name]
         self._density += statistics["density"]
         for task, share in statistics.get("task_tokens", {}).items():
@@ -52,6 +66,7 @@ class Window:
         """Leave the steps so far out of the rates (they held a compilation), not out of the counts."""
         self._started = self._clock()
         self._untimed = dict(self._counts)
+        self._waited = 0.0
 
     def close(self) -> dict[str, Any]:
         """The figures of the window; the next one starts now.
@@ -68,8 +83,11 @@ class Window:
             "target_tokens_per_second": timed["target_tokens"] / seconds,
             "examples_per_second": timed["examples"] / seconds,
             "density": self._density / max(self._counts["steps"], 1),
-            "examples": self._counts["examples"],
+            "examples": int(self._counts["examples"]),
+            "input_wait": min(self._waited / seconds, 1.0),
+            "model_flops_per_second": timed["model_flops"] / seconds,
             "task_tokens": {task: tokens / total for task, tokens in self._task_tokens.items()},
+            "task_loss": {task: loss / count for task, (loss, count) in self._task_losses.items() if count},
         }
         self._started = now
         self._restart()
@@ -84,9 +102,18 @@ class MetricWriter:
         resume_step: records beyond this step belong to a run that was cut off and are removed, so that every
             step appears once.
         tensorboard: whether to write event files.
+        trackers: more places for the records: `write(step, record)` and `close()`.
     """
 
-    def __init__(self, folder: str | Path, *, resume_step: int = 0, tensorboard: bool = True) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        resume_step: int = 0,
+        tensorboard: bool = True,
+        trackers: Sequence[Any] = (),
+    ) -> None:
+        self._trackers = trackers
         self.file = Path(folder) / METRICS_FILE
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self._forget_after(resume_step)
@@ -114,8 +141,10 @@ class MetricWriter:
             self._stream.flush()
             if self._tensorboard:
                 self._events = self._events or self._open_events()
-                for name, value in _scalars(record):
+                for name, value in flat_scalars(record):
                     self._events.add_scalar(name, value, step)
+            for tracker in self._trackers:
+                tracker.write(step, record)
             paths.push_soon(self.file.parent)
         except OSError as error:
             self._failed = True
@@ -136,6 +165,8 @@ class MetricWriter:
             self._stream.close()
             if self._events is not None:
                 self._events.close()
+        for tracker in self._trackers:
+            tracker.close()
 
 
 def _step_of(line: str) -> float:
@@ -159,10 +190,11 @@ def jsonable(value: Any) -> Any:
     return value
 
 
-def _scalars(record: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, float]]:
+def flat_scalars(record: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, float]]:
+    """The numbers of a record under slash-joined names."""
     for name, value in record.items():
         if isinstance(value, Mapping):
-            yield from _scalars(value, f"{prefix}{name}/")
+            yield from flat_scalars(value, f"{prefix}{name}/")
         elif isinstance(value, int | float) and not isinstance(value, bool):
             yield prefix + name, value
 

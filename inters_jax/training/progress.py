@@ -94,6 +94,10 @@ class Progress:
             "tok/s": short_number(record["tokens_per_second"]),
             "density": f"{record['density']:.1%}",
         }
+        if record.get("mfu") is not None:
+            figures["MFU"] = f"{record['mfu']:.1%}"
+        if "input_wait" in record:
+            figures["input wait"] = f"{record['input_wait']:.0%}"
         if record.get("skipped_steps"):
             figures["skipped"] = str(record["skipped_steps"])
         self._bar.set_postfix(figures, refresh=False)

@@ -18,8 +18,7 @@ from inters_jax import __version__
 from inters_jax.mesh import make_mesh
 from inters_jax.models import adapters, bases, huggingface
 from inters_jax.models.config import ModelError
-from inters_jax.models.loading import RUN_MODEL, LoadedModel, config_of, is_run, load_model
-from inters_jax.training.checkpoints import best_step
+from inters_jax.models.loading import RUN_MODEL, LoadedModel, config_of, is_run, load_model, named_step
 
 CARD = """---
 library_name: transformers
@@ -96,13 +95,12 @@ def export(
         raise ModelError(f"FORMAT={format!r} is not known; choose {' or '.join(FORMATS)}")
     if not is_run(model_dir):
         raise ModelError(f"{model_dir}: no run folder of ours ({RUN_MODEL}/config.json is not there)")
-    if step == "best":
-        step = best_step(model_dir)
+    chosen = named_step(model_dir, step) if isinstance(step, str) else step
     if format == "peft":
-        return export_adapter(Path(model_dir), Path(output_dir), step)
+        return export_adapter(Path(model_dir), Path(output_dir), chosen)
     # The host's memory holds the weights, whatever accelerator is there.
     host = make_mesh("fsdp=1", jax.local_devices(backend="cpu")[:1])
-    loaded = load_model(model_dir, step=step, mesh=host)
+    loaded = load_model(model_dir, step=chosen, mesh=host)
     target = huggingface.save(
         loaded.model,
         output_dir,

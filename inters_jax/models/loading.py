@@ -108,7 +108,7 @@ def load_model(
     if step is not None and run is None:
         raise ModelError(f"{name}: step {step} is asked for, but only a run folder has steps")
     if isinstance(step, str):
-        step = _named_step(source, step)
+        step = named_step(source, step)
     # Before the weights: a tokenizer that does not fit is told in a second, not after minutes.
     found = folder if tokenizer is None else Path(tokenizer)
     opened, path, special = _tokenizer(found, config, required=tokenizer is not None)
@@ -139,7 +139,7 @@ def load_model(
     )
 
 
-def _named_step(run: Any, step: str) -> int:
+def named_step(run: Any, step: str) -> int:
     """The step that "best" stands for."""
     from inters_jax.training.checkpoints import best_step
 

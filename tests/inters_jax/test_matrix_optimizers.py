@@ -7,13 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from training_stand_ins import LOGICAL_AXES, TinyDecoder, random_batch
+from training_stand_ins import LOGICAL_AXES, TINY, TinyDecoder, random_batch
 
 from inters_jax import mesh as meshes
+from inters_jax.models import lora
 from inters_jax.training import step as steps
 from inters_jax.training.checkpoints import CheckpointError, Checkpoints
 from inters_jax.training.matrix_optimizers import Adafactor, Muon
 from inters_jax.training.optimizer import Lion, Optimizer, OptimizerError
+from inters_jax.training.program import build_program
 
 AXES = {
     "query": ("layers", "embed", "heads", "head_dim"),
@@ -138,6 +140,26 @@ def test_moments_in_bfloat16(settings: Optimizer):
     done, state = run(transformation, params, gradients)
     kinds = {leaf.dtype for leaf in jax.tree.leaves(state) if leaf.shape == SHAPES["query"]}
     assert kinds == {jnp.dtype("bfloat16")} and done["query"].dtype == jnp.float32
+
+
+@pytest.mark.parametrize("settings", [Adafactor(), Lion(), Muon()])
+def test_the_update_of_lora_is_trained_by_each(settings: Optimizer):
+    mesh = meshes.make_mesh("fsdp=1", jax.devices()[:1])
+    program = build_program(
+        TINY, device_mesh=mesh, optimizer=settings, total_steps=4, batch_size=8, max_length=32,
+        dtype="float32", remat="none", lora=lora.LoRA(rank=2),
+    )  # fmt: skip
+    params = lora.start(program.like.params, 0, program.shardings.params)
+    state = steps.init_state(params, program.transformation, program.shardings)
+    keys = iter(jax.random.split(jax.random.key(0), 99))
+    frozen = jax.tree.map(
+        lambda leaf: 0.1 * jax.random.normal(next(keys), leaf.shape, leaf.dtype), program.frozen
+    )
+    before = jax.device_get(state.params)
+    for number in range(2):  # A moves as soon as B is not zero
+        state, _ = program.step(state, meshes.to_devices(mesh, random_batch(number), 8), frozen)
+    changed = jax.tree.map(lambda one, other: bool(np.any(one != np.asarray(other))), before, state.params)
+    assert all(jax.tree.leaves(changed))
 
 
 def test_what_has_no_meaning_is_refused():

@@ -34,6 +34,7 @@ def serve(
     dtype: str = "float32",
     mesh: str | None = None,
     batch_tokens: int | None = None,
+    chat_template: str | None = None,
     max_batch: int = 32,
     max_waiting: int = 256,
     max_documents: int = 1000,
@@ -55,6 +56,7 @@ def serve(
       dtype: compute type; logits are float32 in any case.
       mesh: devices, such as "fsdp=-1"; None: the first one.
       batch_tokens: tokens that the model sees at once, the memory knob.
+      chat_template: as in training: None for plain prompts, "tokenizer", or a file (see `seqio_tasks.chat`).
       max_batch: requests that are ranked together.
       max_waiting: requests that may wait; more are answered with 503.
       max_documents: of one request.
@@ -81,6 +83,7 @@ def serve(
         batch_tokens=batch_tokens,
         step=step,
         tokenizer=tokenizer,
+        chat_template=chat_template,
         **(options or {}),
     )
     if warm_up:

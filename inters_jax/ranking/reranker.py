@@ -128,6 +128,7 @@ class Reranker:
         step: int | None = None,
         tokenizer: str | Path | None = None,
         description: bool = True,
+        chat_template: str | None = None,
         **options: Any,
     ) -> Reranker:
         """A reranker from a run folder of `train`, a Hugging Face folder or a hub name.
@@ -143,11 +144,15 @@ class Reranker:
           step: checkpoint of a run folder; None: the last.
           tokenizer: tokenizer.json or its folder, instead of the model's own.
           description: begin prompts with the task description, as in training.
+          chat_template: as in training: None for what the settings say (plain prompts), "tokenizer", or a
+            file. It is a setting of the process: all rerankers of a process share it.
           options: of the method, such as window=10 for listwise.
         """
         from seqio_tasks import settings
         from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
+        if chat_template is not None:
+            settings.configure(chat_template=chat_template)
         made = create(method, **options)  # a wrong option is said before a model is loaded
         wording = ranking_pair(pair)
         placed = None if mesh is None else make_mesh(mesh)

@@ -13,7 +13,7 @@ from inters_jax.training.optimizer import AdamW
 
 FOLDER = Path(config.__file__).parents[1] / "gin"
 FILES = sorted(str(file.relative_to(FOLDER)) for file in FOLDER.rglob("*.gin"))
-COMMANDS = ("train", "plan", "prepare", "evaluate", "rerank", "export", "compare")
+COMMANDS = ("train", "plan", "prepare", "evaluate", "rerank", "export", "compare", "serve")
 ADDITIONS = ("lora.gin",)  # name no model: they are put after a recipe
 RECIPES = [name for name in FILES if not name.startswith("runs/")]
 
@@ -30,6 +30,7 @@ def load(command, *arguments):
         "rerank": {"MODEL_DIR": "r", "COLLECTION": "c"},
         "export": {"MODEL_DIR": "r", "OUTPUT_DIR": "o"},
         "compare": {"RUNS": "a,b"},
+        "serve": {"MODEL_DIR": "r"},
     }[command]
     given = [
         f"--gin.{macro}={value}" for macro, value in required.items() if macro != "MODEL" or not arguments

@@ -14,10 +14,14 @@ from seqio_tasks.encoding import Encoded
 from seqio_tasks.prompts import Rendered, Variant
 from seqio_tasks.row_source import SplitRows
 from seqio_tasks.sources.common import SourceReport
+from seqio_tasks.templates import FAMILIES
 
 TEXT, NUMBER, TEXTS = "text", "number", "texts"
 
 VOLUMES = (25, 50, 75)  # per cent of the training rows, beside all of them
+VARIETIES = (1, 3, 6)  # templates of a pair in training, beside all twelve
+TEST_TEMPLATES = 5  # that are judged one by one: the first ones, which ask in the task's own direction
+SHOTS = (1, 2, 3, 4)  # demonstrations at test time, beside none and five
 
 
 @dataclass(frozen=True)
@@ -136,8 +140,23 @@ def forms_of(pair: Pair) -> Iterator[Form]:
     yield Form("_no_template", Variant(keyword_only=True))
     for percent in VOLUMES:
         yield Form(f"_{percent}pct", splits=("train",), fraction=percent / 100)
+    for number in VARIETIES:
+        yield Form(f"_{number}template{'s' * (number > 1)}", Variant(variety=number), splits=("train",))
+    judged = ("validation", "test")
     if pair.kind == "classify":
         yield Form("_choices", Variant(shots=0), choices=True)
     if pair.kind == "rank":
         pointwise = Variant(shots=0, template=0, family="pointwise_judgment")
-        yield Form("_rerank", pointwise, choices=True, rerank=True, splits=("validation", "test"))
+        yield Form("_rerank", pointwise, choices=True, rerank=True, splits=judged)
+        second = Variant(shots=0, template=1, family="pointwise_judgment")
+        yield Form("_rerank_template1", second, choices=True, rerank=True, splits=judged)
+        for family in FAMILIES:
+            yield Form(f"_{family}", Variant(family=family), splits=("train",))
+        return
+    scored = pair.kind == "classify"
+    kind = "_choices" if scored else ""
+    for shots in (*SHOTS, *((5,) if scored else ())):
+        yield Form(f"{kind}_{shots}shot", Variant(shots=shots), choices=scored, splits=judged)
+    for template in range(TEST_TEMPLATES):
+        variant = Variant(shots=0, preferred=template)
+        yield Form(f"{kind}_template{template}", variant, choices=scored, splits=judged)

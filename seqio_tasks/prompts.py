@@ -52,6 +52,10 @@ class Variant:
     template: None draws one; outside training the reversed ones are left out, being another task.
     keyword_only: no template wording, only `field: value` lines (the ablation without templates).
     family: ranking only, one of `templates.FAMILIES`.
+    variety: how many of the templates there are (`some_of`); None: all. A row that none of them fits is
+        asked with the first one that does.
+    preferred: the template wherever a row can fill it, and the first one that it can elsewhere; no error,
+        unlike `template`.
     """
 
     shots: int | None = None
@@ -59,6 +63,8 @@ class Variant:
     description: bool = True
     keyword_only: bool = False
     family: str | None = None
+    variety: int | None = None
+    preferred: int | None = None
 
 
 @dataclass
@@ -150,7 +156,8 @@ def render(
     blocks = []
     if shots:
         draws = Draws(seed, epoch, example_id, "demonstrations")
-        blocks = _demonstrate(row, index, filler, demonstrations, shots, draws, item)
+        kept = some_of(len(options), variant.variety)
+        blocks = _demonstrate(row, index, filler, demonstrations, shots, draws, item, kept)
     choices: tuple[str, ...] = ()
     if options[index].output_field == "judgment" and pair.kind == "rank":
         choices = (YES, NO)
@@ -181,13 +188,18 @@ def _choose_template(
             raise ValueError(f"{pair.name}: template {variant.template} is not of family {variant.family}")
         allowed: Sequence[int] = (variant.template,)
     else:
-        allowed = [
+        every = [
             i
             for i, template in enumerate(options)
             if (variant.family is None or template.family == variant.family)
             and (split == "train" or not template.reverse)
             and ("document" not in row or template.family in (None, "pointwise_judgment"))
         ]
+        kept = some_of(len(options), variant.variety) if variant.preferred is None else [variant.preferred]
+        allowed = [i for i in every if i in kept]
+        restricted = len(allowed) < len(every)
+        if restricted and not any(_usable(row, pair, options[i]) for i in allowed):
+            allowed = [i for i in every if _usable(row, pair, options[i])][:1]
     # Some templates name fields that a row may lack (a title, say): draw again among those that it can fill.
     if allowed:
         index = draws.choice(allowed)
@@ -201,6 +213,21 @@ def _choose_template(
     )
 
 
+def some_of(templates: int, variety: int | None) -> Sequence[int]:
+    """Which templates there are when there shall be only so many: evenly spread, the first one always.
+
+    Of the twelve slots of a ranking pair, two for each family, six are one of each family.
+
+    >>> [list(some_of(12, variety)) for variety in (1, 3, 6)], len(some_of(12, None))
+    ([[0], [0, 4, 8], [0, 2, 4, 6, 8, 10]], 12)
+    """
+    if variety is None or variety >= templates:
+        return range(templates)
+    if variety < 1:
+        raise ValueError(f"a variety of {variety} leaves no template; the least is 1")
+    return [number * templates // variety for number in range(variety)]
+
+
 def _usable(row: Row, pair: Pair, template: Template) -> bool:
     if pair.kind == "rank":
         return bool(row.get("document")) or bool(row.get("positives") and row.get("negatives"))
@@ -211,9 +238,17 @@ def _usable(row: Row, pair: Pair, template: Template) -> bool:
 
 
 def _demonstrate(
-    row: Row, index: int, filler: Filler, source: Demonstrations, shots: int, draws: Draws, item: Block
+    row: Row,
+    index: int,
+    filler: Filler,
+    source: Demonstrations,
+    shots: int,
+    draws: Draws,
+    item: Block,
+    kept: Sequence[int],
 ) -> list[Block]:
-    """Up to `shots` answered examples: all in the item's template or (a coin) mixed with its neighbour.
+    """Up to `shots` answered examples: all in the item's template or (a coin) mixed with its neighbour, if
+    that is `kept`.
 
     None reads like the item itself, as two rows may: a document that answers two queries, in the templates
     that ask for a query.
@@ -222,7 +257,7 @@ def _demonstrate(
     indices = [index]
     neighbour = index ^ 1
     if neighbour < len(templates) and not draws.coin() and _alike(templates[index], templates[neighbour]):
-        indices.append(neighbour)
+        indices += [neighbour] if neighbour in kept else []
     candidates = source(row, draws) if callable(source) else draws.shuffled(source)
     seen, blocks = [_asked(row, filler.pair, templates[index])], []
     for candidate in candidates:

@@ -5,6 +5,10 @@
     ..._no_description           without the task description         (ablations)
     ..._no_template              fields and values, no wording
     ..._25pct, _50pct, _75pct    a fixed part of the training rows
+    ..._1template, _3templates, _6templates    so many of the twelve templates, in training
+    ..._pointwise_judgment, ...  ranking pairs: one family of templates, in training
+    ..._1shot to _4shot, ..._template0 to _template4    one form of prompt at test time; `_choices_1shot` and
+                                 so on where classes are scored, `_rerank_template1` for ranking
     ..._choices                  classification by scoring: a row per (example, label)
     ..._rerank                   ranking pairs: a row per (query, candidate, Yes or No)
 

@@ -8,6 +8,11 @@
     inters_no_description, inters_no_template   everything, in an ablated form
     inters_25pct, _50pct, _75pct            a fixed part of the training rows of every task
     inters_more_<task>, inters_more_retrieval   everything, one task (all ranking tasks) up to 10,000 rows
+    inters_1template, _3templates, _6templates  everything, with so many of the twelve templates
+    inters_<family>                         everything, ranking pairs in one family of templates only
+    inters_5tasks, _10tasks, _5tasks_25pct, ..  fewer tasks, all or a part of their rows
+    inters_1shot to _5shot                  what is judged, with so many demonstrations
+    inters_template0 to _template4          what is judged, asked with one template of every pair
     inters_quickstart                       a few pairs of every group, for a first run in minutes
     inters_released_<group>                 the authors' own evaluation files (see `released`)
 
@@ -21,6 +26,7 @@ error. `members` tells both beforehand.
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -32,7 +38,9 @@ import tensorflow as tf
 
 from seqio_tasks import catalog, released, tasks
 from seqio_tasks.errors import MissingData
-from seqio_tasks.forms import VOLUMES
+from seqio_tasks.draws import text_hash
+from seqio_tasks.forms import SHOTS, TEST_TEMPLATES, VARIETIES, VOLUMES
+from seqio_tasks.templates import FAMILIES
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +55,7 @@ QUICKSTART = (
     "inters_fact_verification_scifact",
     "inters_fact_retrieval_scifact",
 )
+DIVERSITIES = (5, 10)  # tasks, beside all twenty
 MORE = 10_000  # rows of the one task of which there is more
 
 
@@ -167,6 +176,30 @@ def recipes() -> dict[str, Recipe]:
     for percent in VOLUMES:
         names = [f"{name}_{percent}pct" for name in everything]
         part(f"{percent}pct", names, f"{percent} % of the training rows", cap=CAP * percent / 100)
+    for number in VARIETIES:
+        form = f"{number}template{'s' * (number > 1)}"
+        part(form, (f"{name}_{form}" for name in everything), f"{number} of the twelve templates of a pair")
+    ranked = {pair.name for pair in pairs if pair.kind == "rank"}
+    for family in FAMILIES:
+        names = [f"{name}_{family}" if name in ranked else name for name in everything]
+        part(family, names, f"everything, ranking pairs as {family} only")
+    for number in DIVERSITIES:
+        few = some_tasks(number)
+        names = [pair.name for pair in pairs if pair.task in few]
+        part(f"{number}tasks", names, f"{number} tasks")
+        for percent in VOLUMES:
+            own = [f"{name}_{percent}pct" for name in names]
+            about = f"{number} tasks, {percent} % of their training rows"
+            part(f"{number}tasks_{percent}pct", own, about, cap=CAP * percent / 100)
+    for shots in (*SHOTS, 5):
+        names = [name_of_judged(pair, f"{shots}shot") for pair in pairs if pair.kind != "rank"]
+        part(f"{shots}shot", names, f"judged with {shots} demonstrations", split="test")
+    for template in range(TEST_TEMPLATES):
+        asked = [pair for pair in pairs if pair.kind != "rank" or template == 1]
+        names = [name_of_judged(pair, f"template{template}") for pair in asked]
+        if template == 0:
+            names += [f"{pair.name}_rerank" for pair in pairs if pair.kind == "rank"]
+        part(f"template{template}", names, f"judged with template {template} of every pair", split="test")
     for task in catalog.TASKS:
         more = {pair.name: float(MORE) for pair in pairs if pair.task == task}
         if more:
@@ -178,6 +211,25 @@ def recipes() -> dict[str, Recipe]:
         names = [pair.name + form.suffix for pair, form in released.evaluation_tasks(group)]
         part(f"released_{group}", names, f"the authors' files of {group}", split="test")
     return {name: recipe for name, recipe in found.items() if recipe.tasks}
+
+
+def some_tasks(number: int) -> tuple[str, ...]:
+    """So many of the tasks, from every group in turn; fewer lie within more.
+
+    Their order is drawn once and for all from their names: it is no choice by what they are good for.
+    """
+    groups = []
+    for group in catalog.GROUPS:
+        own = dict.fromkeys(pair.task for pair in catalog.PAIRS if pair.group == group)
+        groups.append(sorted(own, key=text_hash))
+    turns = itertools.zip_longest(*groups)
+    return tuple(task for turn in turns for task in turn if task is not None)[:number]
+
+
+def name_of_judged(pair: catalog.Pair, form: str) -> str:
+    """The task of a pair in a form of `forms` that is judged as evaluation does it."""
+    kind = {"classify": "_choices", "rank": "_rerank"}.get(pair.kind, "")
+    return f"{pair.name}{kind}_{form}"
 
 
 def definitions() -> dict[str, list[str]]:

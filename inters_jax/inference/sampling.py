@@ -72,8 +72,9 @@ def prompt_keys(prompts: Sequence[Sequence[int]], seed: int) -> np.ndarray:
 def filtered(logits: jax.Array, sampling: Sampling) -> jax.Array:
     """Logits [..., V] as they are sampled from: divided by the temperature, -inf for what is left out.
 
-    >>> filtered(jnp.log(jnp.array([0.5, 0.3, 0.2])), Sampling(temperature=1.0, top_p=0.6)).round(2).tolist()
-    [-0.6899999976158142, -1.2000000476837158, -inf]
+    >>> kept = filtered(jnp.log(jnp.array([0.5, 0.3, 0.2])), Sampling(temperature=1.0, top_p=0.6))
+    >>> [round(logit, 2) for logit in kept.tolist()]
+    [-0.69, -1.2, -inf]
     """
     logits = logits.astype(jnp.float32) / sampling.temperature
     size = logits.shape[-1]

@@ -109,6 +109,8 @@ def install(root: Path, monkeypatch: Any) -> Buckets:
     buckets = Buckets(root)
     monkeypatch.setenv("EPATH_USE_TF", "false")
     monkeypatch.setitem(gpath._PREFIX_TO_BACKEND, "gs", buckets)
+    # It looks once per process whether TensorFlow is there, before EPATH_USE_TF could tell it otherwise.
+    monkeypatch.setattr(gpath, "_is_tf_installed", lambda: False)
     monkeypatch.setattr(gpath, "_GCS_BACKENDS", frozenset({*gpath._GCS_BACKENDS, buckets}))
     # Asked of Google's own client: whether a bucket has real folders.
     monkeypatch.setattr(gcs_utils, "get_bucket", lambda name: object())

@@ -15,7 +15,8 @@ FOLDER = Path(config.__file__).parents[1] / "gin"
 FILES = sorted(str(file.relative_to(FOLDER)) for file in FOLDER.rglob("*.gin"))
 COMMANDS = ("train", "plan", "prepare", "evaluate", "rerank", "export", "compare", "serve")
 ADDITIONS = ("lora.gin",)  # name no model: they are put after a recipe
-RECIPES = [name for name in FILES if not name.startswith("runs/")]
+# experiments/ is built by test_experiment_files.py
+RECIPES = [name for name in FILES if not name.startswith(("runs/", "experiments/"))]
 
 
 def load(command, *arguments):

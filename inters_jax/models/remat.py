@@ -5,7 +5,7 @@
     dots           results of matrix products                     device
     attention      its input and the result of attention          device
     full           its input                                      device
-    offload        its input and the result of attention          host
+    offload        its input                                      host
     offload_dots   results of matrix products                     host (the input: device)
 
 What is moved to the host travels while other blocks are computed; it needs a backend with pinned host memory.
@@ -29,9 +29,12 @@ INPUT, ATTENDED = "block_input", "attended"
 
 
 def named(value: jax.Array, name: str) -> jax.Array:
-    """The same value, under a name that policies know: `INPUT` or `ATTENDED`."""
-    named: jax.Array = checkpoint_name(value, name)
-    return named
+    """The same value [B, L, ...], under a name that policies know: `INPUT` or `ATTENDED`.
+
+    It is kept as [B, L, D]: memory of a TPU comes in tiles of 128, which small heads would not fill.
+    """
+    kept: jax.Array = checkpoint_name(value.reshape(*value.shape[:2], -1), name)
+    return kept.reshape(value.shape)
 
 
 def check(remat: str, mesh: Mesh | None = None) -> None:
@@ -63,7 +66,7 @@ def wrap(step: Callable[..., Any], remat: str) -> Callable[..., Any]:
         "attention": policies.save_only_these_names(ATTENDED),
         "offload": policies.save_and_offload_only_these_names(
             names_which_can_be_saved=[],
-            names_which_can_be_offloaded=[INPUT, ATTENDED],
+            names_which_can_be_offloaded=[INPUT],
             offload_src="device",
             offload_dst=HOST,
         ),

@@ -71,6 +71,7 @@ def draw_prompts(sizes, seed=0):
     return [generator.integers(3, 61, size).tolist() for size in sizes]
 
 
+@pytest.mark.slow
 def test_permutations_equal_greedy_generation_restricted_by_hand(generator, after):
     prompts = draw_prompts((5, 17, 70, 40))
     items = [identifier(number) for number in range(8, 14)]  # [8] [9] [10] ... [13]
@@ -104,6 +105,7 @@ def test_any_separator_and_candidates_of_their_own_for_each_prompt(generator, af
     ]
 
 
+@pytest.mark.slow
 def test_a_choice_goes_through_the_trie_of_the_continuations(generator, after):
     prompts = draw_prompts(range(4, 16), seed=3)
     continuations = [[7, 8, 2], [7, 9, 10, 2], [11, 2], [12, 7, 2], [7, 8, 9, 2]]

@@ -56,6 +56,7 @@ def test_cached_generation_equals_repeated_full_passes(loaded, prompts, plain):
     assert generator.compilations <= 6
 
 
+@pytest.mark.slow
 def test_an_answer_does_not_depend_on_its_batch(loaded, prompts):
     together = Generator(loaded, max_new_tokens=8, batch_tokens=2048).generate(prompts)
     backwards = Generator(loaded, max_new_tokens=8, batch_tokens=256).generate(prompts[::-1])[::-1]

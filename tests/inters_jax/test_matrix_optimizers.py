@@ -70,6 +70,7 @@ def test_lion_moves_by_the_sign_and_decays_by_the_rate():
     np.testing.assert_allclose(done["w"], param, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scaled", [False, True])
 def test_adafactor_treats_each_layer_as_optax_treats_one_matrix(scaled):
     params, gradients = trees()

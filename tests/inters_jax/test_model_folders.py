@@ -280,6 +280,7 @@ for a, b in zip(jax.tree.leaves(nnx.state(same.model)), jax.tree.leaves(nnx.stat
 """
 
 
+@pytest.mark.slow
 def test_parameters_go_to_their_devices(folder: Path) -> None:
     root = Path(inters_jax.__file__).parent.parent
     done = subprocess.run(

@@ -167,6 +167,7 @@ def test_a_token_outside_the_vocabulary_is_noticed(start: LoadedModel) -> None:
     assert bool(jnp.isfinite(logits[0]).all()) and bool(jnp.isnan(logits[1, 1]).all())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("remat", ["full", "dots"])
 def test_recomputation_changes_no_gradient(start: LoadedModel, remat: str) -> None:
     tokens = jnp.arange(24).reshape(2, 12)

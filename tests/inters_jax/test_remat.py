@@ -37,6 +37,7 @@ def compiled():
     return of
 
 
+@pytest.mark.slow
 def test_temporaries_grow_from_full_over_dots_to_none(compiled):
     sizes = {name: compiled(name).memory_analysis().temp_size_in_bytes for name in ("full", "dots", "none")}
     assert sizes["full"] < 0.8 * sizes["dots"] < 0.8 * sizes["none"], sizes
@@ -52,6 +53,7 @@ def test_no_array_holds_the_logits_of_every_position(compiled):
     assert program.memory_analysis().temp_size_in_bytes < 4 * everywhere
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["attention", "offload", "offload_dots"])
 def test_what_is_kept_changes_no_gradient(name):
     from flax import nnx

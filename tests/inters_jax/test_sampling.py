@@ -71,6 +71,7 @@ def test_a_sample_belongs_to_its_prompt_not_to_its_batch(loaded):
     assert greedy != together
 
 
+@pytest.mark.slow
 def test_the_same_prompt_gives_several_samples_the_same_ones_each_time(loaded):
     generator = Generator(loaded, max_new_tokens=8, sampling=Sampling(temperature=1.0))
     first = generator.generate([[5, 6, 7]] * 4)

@@ -81,6 +81,7 @@ def test_a_run_in_two_parts_is_the_run_in_one(finished, store, tmp_path, monkeyp
     assert [r["step"] for r in read_metrics(tmp_path)] == [3, 6, 7, 9, 12]
 
 
+@pytest.mark.slow
 def test_a_run_continues_in_another_precision_and_cut_of_the_batch(finished, store, tmp_path, caplog):
     run_train(tmp_path, store, train_steps=4)
     run_train(tmp_path, store, train_steps=6, dtype="bfloat16", remat="full", microbatches=2)
@@ -96,6 +97,7 @@ def test_another_model_or_store_in_the_folder_is_refused(finished, store, tmp_pa
         run_train(finished[0], make_store(tmp_path / "store", examples=100).folder)
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_the_weights_of_another_run(finished, store, tmp_path):
     run_train(tmp_path, store, model=str(finished[0]), init="pretrained", train_steps=3)
     assert checkpoint_steps(tmp_path) == [3]  # no step 0: the start can be read again
@@ -103,6 +105,7 @@ def test_a_run_starts_from_the_weights_of_another_run(finished, store, tmp_path)
     assert first < read_metrics(finished[0])[0]["loss"]
 
 
+@pytest.mark.slow
 def test_a_hugging_face_folder_starts_like_the_run_it_was_made_of(finished, store, tmp_path):
     graphdef, abstract = abstract_model(TINY)
     trained = nnx.merge(graphdef, restore_params(finished[0], None, abstract))

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -204,3 +210,19 @@ def test_state_lies_beside_its_parameters_learns_and_resumes(tmp_path, settings:
     with pytest.raises(CheckpointError, match="another optimiser"):
         other.restore(like)
     other.close()
+
+
+@pytest.mark.slow
+def test_a_mesh_of_eight_devices_gives_the_parameters_of_one():
+    script = Path(__file__).with_name("optimizer_table.py")
+    flags = "--xla_force_host_platform_device_count=8"
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(script.parents[2])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = {name: (gap, beside) for name, gap, beside in map(json.loads, done.stdout.splitlines())}
+    assert set(found) == {"Adafactor", "Muon"}
+    assert all(gap < 1e-5 and beside for gap, beside in found.values()), found

@@ -235,6 +235,9 @@ def choose_pair(name: str | None, collection: str) -> Any:
     for pair in ranking:
         if entry is not None and pair.dataset == entry.dataset:
             return pair
+    for pair in catalog.EVALUATION_ONLY:
+        if entry is not None and pair.dataset == entry.dataset:
+            return catalog.pair(pair.wording)
     raise RerankError(
         f"no ranking task is named after the collection {Path(collection).name!r}; set PAIR to one of {known}"
     )

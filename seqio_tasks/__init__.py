@@ -8,11 +8,12 @@ before a task is used. `seqio_tasks.configure(raw_dir=..., tokenizer=...)` says 
 without it, the small collection that comes with the package is read.
 """
 
-from seqio_tasks import mixtures, tasks
+from seqio_tasks import evaluation_only, mixtures, tasks
 from seqio_tasks.settings import configure
 
 tasks.register()
 mixtures.register()
+evaluation_only.register()
 
 available = tasks.available
 members = mixtures.members

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from functools import partial
 
-from seqio_tasks.catalog_rows import documents_a, documents_b, queries_a, queries_b, ranking
+from seqio_tasks.catalog_rows import documents_a, documents_b, evaluation_only, queries_a, queries_b, ranking
 from seqio_tasks.catalog_types import GROUPS, KINDS, LABEL_METRICS, OUT_OF_DOMAIN, TASKS, Pair, Row, make_pair
 from seqio_tasks.errors import DataError
 from seqio_tasks.files import SOURCES
 
-__all__ = ["GROUPS", "KINDS", "OUT_OF_DOMAIN", "PAIRS", "TASKS", "Pair", "Row", "pair", "pairs", "table"]
+__all__ = [
+    "EVALUATION_ONLY", "GROUPS", "KINDS", "OUT_OF_DOMAIN", "PAIRS", "TASKS", "Pair", "Row", "pair", "pairs",
+    "table",
+]  # fmt: skip
 
 _pair = partial(make_pair, SOURCES)
 
@@ -121,6 +124,9 @@ PAIRS: tuple[Pair, ...] = (
     *documents_b.PAIRS,
     *ranking.PAIRS,
 )
+
+# Further collections for judging, in no mixture and no count; `seqio_tasks.evaluation_only` makes them tasks.
+EVALUATION_ONLY = evaluation_only.PAIRS
 
 _BY_NAME = {entry.name: entry for entry in PAIRS}
 

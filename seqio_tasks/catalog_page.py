@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seqio_tasks.catalog import GROUPS, PAIRS
+from seqio_tasks.catalog import EVALUATION_ONLY, GROUPS, PAIRS
 from seqio_tasks.catalog_types import Pair
 from seqio_tasks.files import SOURCES
 from seqio_tasks.sources.splits import SPLITS
@@ -36,6 +36,7 @@ def markdown() -> str:
         parts.append("|---|---|---|---|---|---|---|---|---|")
         parts += [_line(pair) for pair in PAIRS if pair.group == group]
         parts.append("")
+    parts += _evaluation_only()
     parts.append("## Official files\n")
     for source in SOURCES.values():
         parts.append(f"**{source.folder}/**: {source.licence}")
@@ -50,6 +51,28 @@ def markdown() -> str:
             parts.append(f"- `{file.name}`: {size}, {check}, {where}")
         parts.append("")
     return "\n".join(parts).rstrip() + "\n"
+
+
+_OUTSIDE = """## For evaluation only
+
+In no mixture and none of the counts above: `inters_ood_<name>_rerank`, split `test`, with all judged queries,
+asked in the wording of general retrieval. `python -m inters_jax.evaluate` takes the names,
+`python -m inters_jax.rerank` the folders, which have BEIR's form (`corpus.jsonl`, `queries.jsonl`,
+`qrels/test.tsv`, `runs/` if candidates are given). Where an id of ir_datasets is named,
+`python -m seqio_tasks.download irds:ID` makes the folder. Judgments are counted as published.
+"""
+
+
+def _evaluation_only() -> list[str]:
+    lines = [_OUTSIDE, "| task | folder | queries | documents | judgments | metrics | from | licence |"]
+    lines.append("|---|---|---|---|---|---|---|---|")
+    for pair in EVALUATION_ONLY:
+        sizes = [f"{size:,}" if size else "?" for size in (pair.queries, pair.documents, pair.judgments)]
+        metrics = ", ".join(pair.metrics)
+        cells = (f"{pair.name}_rerank", pair.folder, *sizes, metrics, pair.origin, pair.licence)
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", *(f"- `{pair.name}`: {pair.about}" for pair in EVALUATION_ONLY if pair.about), ""]
+    return lines
 
 
 def _line(pair: Pair) -> str:

@@ -26,13 +26,24 @@ from seqio_tasks.download_report import FAILED, FETCHED, PRESENT, Outcome
 from seqio_tasks.errors import DataError
 from seqio_tasks.sources import beir
 from seqio_tasks.sources.common import json_lines, one_line
-from seqio_tasks.sources.retrieval_sets import SETS
+from seqio_tasks.sources.retrieval_sets import EVALUATION_SETS, SETS
 
 PREFIX = "irds:"
 # Beginning of the id -> our dataset. ir_datasets names the collections of BEIR as their official zips.
-DATASETS = {f"beir/{entry.unzipped}": entry for entry in SETS.values()} | {
-    "msmarco-passage": SETS["ms_marco"]
+EVALUATION_IDS = {
+    "msmarco-passage/trec-dl-2019": "trec_dl_2019",
+    "msmarco-passage/trec-dl-2020": "trec_dl_2020",
+    "bright": "bright",
+    "lotte/pooled/test/search": "lotte_search",
+    "lotte/pooled/test/forum": "lotte_forum",
+    "antique/test": "antique",
+    "cranfield": "cranfield",
 }
+DATASETS = (
+    {beginning: EVALUATION_SETS[name] for beginning, name in EVALUATION_IDS.items()}  # before a shorter one
+    | {f"beir/{entry.unzipped}": entry for entry in SETS.values()}
+    | {"msmarco-passage": SETS["ms_marco"]}
+)
 # Part of the id -> name of the judgment file; our readers take validation from dev.tsv.
 _SPLITS = {"train": "train", "dev": "dev", "validation": "dev", "valid": "dev", "val": "dev", "test": "test"}
 
@@ -50,11 +61,15 @@ def folder_name(dataset_id: str) -> str:
     """The folder below the raw directory, one level deeper for the forums of CQADupStack.
 
     >>> folder_name("beir/scifact/test"), folder_name("beir/cqadupstack/tex"), folder_name("antique/test")
-    ('beir_scifact', 'beir_cqadupstack/tex', 'antique_test')
+    ('beir_scifact', 'beir_cqadupstack/tex', 'beir_antique')
+    >>> folder_name("bright/pony"), folder_name("bright/pony-long"), folder_name("vaswani")
+    ('beir_bright/pony', 'bright_pony-long', 'vaswani')
     """
     for beginning, entry in DATASETS.items():
         if f"{dataset_id}/".startswith(f"{beginning}/"):
             forum = dataset_id.removeprefix(beginning).strip("/")
+            if entry.dataset == "bright" and forum not in entry.forums:
+                continue  # another form of the documents, with judgments of its own
             return f"beir_{entry.dataset}" + (f"/{forum}" if forum in entry.forums else "")
     return dataset_id.replace("/", "_")
 
@@ -139,7 +154,8 @@ def _existing(raw_dir: Path, name: str) -> Path:
     """The folder to write to: an official zip that was unpacked one level deeper is added to there."""
     folder = raw_dir / name
     outer, _, forum = name.partition("/")
-    if entry := SETS.get(outer.removeprefix("beir_")):
+    dataset = outer.removeprefix("beir_")
+    if entry := SETS.get(dataset) or EVALUATION_SETS.get(dataset):
         unzipped = raw_dir / outer / entry.unzipped / forum
         found = (
             path for path in (folder, unzipped) if any((path / file).is_file() for file in beir.CORPUS_FILES)

@@ -41,6 +41,7 @@ NO_POSITIVE = "query without a relevant document in the corpus"
 NO_NEGATIVE = "query without any other document to compare with"
 ABSENT_POSITIVE = "relevant document missing from the corpus"
 EMPTY_POSITIVE = "relevant document without title and text"
+EXCLUDED = -100  # a grade for documents that are no candidates of a query (BRIGHT)
 
 
 def _loader(task: str, dataset: str) -> functools.partial[Iterator[Row]]:
@@ -201,11 +202,14 @@ def _part_rerank_rows(
     corpus = Corpus(part.folder)
     known = _queries(part.folder, qrels)
     if run is None:
-        run = _first_stage(part.folder, corpus, known, depth + own_document)
+        most = max((sum(g <= EXCLUDED for g in judged.values()) for judged in qrels.values()), default=0)
+        run = _first_stage(part.folder, corpus, known, depth + own_document + most)
     for query_id, judged in qrels.items():
         scores = run.get(query_id, {})
-        # A query that is itself a document goes before the cut, or it would cost a candidate.
-        ids = [doc_id for doc_id in scores if not (own_document and doc_id == query_id)]
+        # The query itself and excluded documents go before the cut, or they would cost candidates.
+        left_out = {doc_id for doc_id, grade in judged.items() if grade <= EXCLUDED}
+        left_out |= {query_id} if own_document else set()
+        ids = [doc_id for doc_id in scores if doc_id not in left_out]
         ordered = sorted(ids, key=lambda doc_id: (scores[doc_id], doc_id), reverse=True)[:depth]
         for rank, doc_id in enumerate(ordered, start=1):
             document = corpus.get(doc_id)

@@ -167,7 +167,8 @@ def candidates_of(
     from seqio_tasks import first_stage
 
     queries = {query: collection.queries[query] for query in collection.wanted}
-    found = first_stage.bm25_run(collection.documents, queries, depth + drop)
+    most = max((len(_excluded(collection, query)) for query in collection.wanted), default=0)
+    found = first_stage.bm25_run(collection.documents, queries, depth + drop + most)
     return _cut(collection, found, depth, "BM25 (bm25s, k1=0.9, b=0.4)", drop)
 
 
@@ -188,6 +189,9 @@ def _from_folder(folder: Path, split: str | None, *, own_qrels: bool) -> Collect
             )
         folder = inner[0]
     qrels = beir.read_qrels(folder, split) if split is not None and own_qrels else None
+    known = dataset_of(folder.resolve())
+    if qrels is not None and known is not None:
+        qrels = known.graded(qrels)
     if not whole and tables:
         if len(tables) > 1:
             raise RerankError(f"{folder}: {len(tables)} top1000 files; keep the one that is meant")
@@ -266,7 +270,7 @@ def dataset_of(folder: Path) -> Any:
 
     for name in (folder.name, folder.name.split(".")[0], folder.parent.name):
         folded = name.lower().replace("-", "_").removeprefix("beir_")
-        for entry in retrieval_sets.SETS.values():
+        for entry in (*retrieval_sets.SETS.values(), *retrieval_sets.EVALUATION_SETS.values()):
             # The folder has our name or, as the official zip makes it, the name of the zip.
             if folded in (entry.dataset, entry.unzipped.replace("-", "_")):
                 return entry
@@ -312,6 +316,9 @@ def _cut(collection: Collection, run: Run, depth: int, source: str, drop: bool) 
         if drop and query in found:
             order.remove(query)
             counts["candidates with the id of their query left out"] += 1
+        if excluded := _excluded(collection, query):
+            before, order = len(order), [document for document in order if document not in excluded]
+            counts["candidates excluded by the judgments left out"] += before - len(order)
         counts["candidates below the depth left out"] += max(0, len(order) - depth)
         order = order[:depth]
         digest.update("\t".join((query, *order)).encode() + b"\n")
@@ -327,6 +334,14 @@ def _cut(collection: Collection, run: Run, depth: int, source: str, drop: bool) 
             f"{collection.source}"
         )
     return Candidates(documents, scores, depth, source, digest.hexdigest(), counts)
+
+
+def _excluded(collection: Collection, query: str) -> set[str]:
+    """Documents that the judgments take out of the candidates of a query (BRIGHT)."""
+    from seqio_tasks.ranking import EXCLUDED
+
+    judged = (collection.qrels or {}).get(query, {})
+    return {document for document, grade in judged.items() if grade <= EXCLUDED}
 
 
 def _line_of(path: Path, query: str, document: str | None = None) -> int:

@@ -55,9 +55,10 @@ def pair_of(task: str) -> Pair:
     'inters_fact_retrieval_fever'
     """
     name = task.replace("inters_released_", "inters_", 1)
-    fitting = [pair for pair in catalog.PAIRS if name == pair.name or name.startswith(pair.name + "_")]
+    known = (*catalog.PAIRS, *catalog.EVALUATION_ONLY)
+    fitting = [pair for pair in known if name == pair.name or name.startswith(pair.name + "_")]
     if not fitting:
-        near = difflib.get_close_matches(name, [pair.name for pair in catalog.PAIRS], n=1)
+        near = difflib.get_close_matches(name, [pair.name for pair in known], n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ValueError(f"task {task!r} belongs to no pair of the catalog{hint}")
     return max(fitting, key=lambda pair: len(pair.name))

@@ -15,7 +15,7 @@ set of a "test only" collection are therefore not held out; `inters_jax.rerank` 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -44,6 +44,8 @@ class RetrievalSet:
     own_document: queries and documents share their ids, so a document with the id of the query is the query
                   itself and no candidate
     key_field:    metadata field by which queries are divided, where it is not their text
+    grades:       (published grade, the one that counts), for grades that do not mean "the higher the better,
+                  above 0 is relevant"; others stay as they are
     """
 
     dataset: str
@@ -52,6 +54,7 @@ class RetrievalSet:
     forums: tuple[str, ...] = ()
     own_document: bool = False
     key_field: str = ""
+    grades: tuple[tuple[int, int], ...] = ()
 
     @property
     def prefixes(self) -> tuple[str, ...]:
@@ -75,7 +78,18 @@ class RetrievalSet:
 
     def qrels(self, raw_dir: Path | str, split: str, report: SourceReport | None = None) -> Qrels:
         """All judgments of one split, ids with the prefix of their forum."""
-        return beir.split_qrels(self.parts(raw_dir), self.files, split, report, key_field=self.key_field)
+        found = beir.split_qrels(self.parts(raw_dir), self.files, split, report, key_field=self.key_field)
+        return self.graded(found)
+
+    def graded(self, qrels: Qrels) -> Qrels:
+        """Judgments with the grades that count."""
+        if not self.grades:
+            return qrels
+        counting = dict(self.grades)
+        return {
+            query: {doc: counting.get(grade, grade) for doc, grade in judged.items()}
+            for query, judged in qrels.items()
+        }
 
 
 SETS: Mapping[str, RetrievalSet] = MappingProxyType({
@@ -103,10 +117,35 @@ SETS: Mapping[str, RetrievalSet] = MappingProxyType({
 })  # fmt: skip
 
 
+BRIGHT_DOMAINS = (
+    "aops", "biology", "earth-science", "economics", "leetcode", "pony", "psychology", "robotics",
+    "stackoverflow", "sustainable-living", "theoremqa-questions", "theoremqa-theorems",
+)  # fmt: skip
+
+# Never trained on: all their test queries are judged, whatever the split rule would keep for training.
+EVALUATION_SETS: Mapping[str, RetrievalSet] = MappingProxyType({
+    entry.dataset: entry
+    for entry in (
+        RetrievalSet("trec_dl_2019", "trec-dl-2019"),
+        RetrievalSet("trec_dl_2020", "trec-dl-2020"),
+        replace(SETS["trec_covid"], files=_PUBLISHED),
+        replace(SETS["touche"], files=_PUBLISHED),
+        RetrievalSet("esci", "esci"),
+        RetrievalSet("bright", "bright", forums=BRIGHT_DOMAINS),
+        RetrievalSet("lotte_search", "lotte-search"),
+        RetrievalSet("lotte_forum", "lotte-forum"),
+        # 1 and 2 are no answers to the question, by the guidelines of the assessors.
+        RetrievalSet("antique", "antique", grades=((1, 0), (2, 0), (3, 1), (4, 2))),
+        # Descriptions of the codes contradict each other about which end is best: relevant or not is certain.
+        RetrievalSet("cranfield", "cranfield", grades=((-1, 0), (2, 1), (3, 1), (4, 1))),
+    )
+})  # fmt: skip
+
+
 def collection(dataset: str) -> RetrievalSet:
-    """The settings of a collection; of one that is not in the table: published train, dev and test sets.
+    """The settings of a collection; of one that is not in the tables: published train, dev and test sets.
 
     >>> collection("arguana").own_document, collection("quora").files.train, collection("mine").files.train
     (True, 'dev', 'train')
     """
-    return SETS.get(dataset) or RetrievalSet(dataset, dataset)
+    return SETS.get(dataset) or EVALUATION_SETS.get(dataset) or RetrievalSet(dataset, dataset)

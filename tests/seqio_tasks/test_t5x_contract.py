@@ -104,6 +104,7 @@ def test_all_pairs_are_registered_in_all_forms() -> None:
 
     expected = {pair.name + form.suffix for pair in catalog.PAIRS for form in forms_of(pair)}
     expected |= {pair.name + form.suffix for pair, form in released.tasks()}
+    expected |= {f"{pair.name}_rerank" for pair in catalog.EVALUATION_ONLY}
     assert set(NAMES) == expected
     assert {"inters", "inters_in_domain", "inters_out_of_domain", "inters_query_understanding"} <= set(
         MIXTURES

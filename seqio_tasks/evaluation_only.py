@@ -1,0 +1,98 @@
+"""The collections of `catalog.EVALUATION_ONLY` as tasks: `inters_ood_<name>_rerank`, split test.
+
+Every (query, candidate) of a first stage, Yes and No, as in the `_rerank` form of the trained pairs; the
+question is that of another pair (general retrieval), since these have no templates of their own.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from seqio_tasks import catalog, prompts, ranking, settings
+from seqio_tasks.catalog import Pair, Row
+from seqio_tasks.catalog_rows.evaluation_only import EvaluationPair
+from seqio_tasks.errors import MissingData
+from seqio_tasks.forms import Form
+from seqio_tasks.prompts import Rendered, Variant
+from seqio_tasks.row_source import SplitRows
+from seqio_tasks.sources.beir import Qrels
+from seqio_tasks.sources.common import SourceReport
+from seqio_tasks.sources.retrieval_sets import EVALUATION_SETS
+
+DEPTH = 100
+
+
+class EvaluationForm(Form):
+    """Candidates of all judged queries of a collection, asked in the words of another pair."""
+
+    @property
+    def render(self) -> Callable[..., Rendered]:
+        return render
+
+    def rows(self, pair: Pair, split: str, raw_dir: str) -> SplitRows:
+        if reason := self.missing(pair, split, raw_dir):
+            raise MissingData(reason)
+        return _rows(pair.dataset, split, raw_dir, _stamp(pair.dataset, raw_dir))
+
+    def qrels(self, pair: Pair, split: str) -> Mapping[str, Mapping[str, int]]:
+        return _qrels(pair.dataset, split, settings.current().raw_dir)
+
+    def demonstrates(self, split: str) -> bool:
+        return False
+
+    def missing(self, pair: Pair, split: str, raw_dir: str) -> str | None:
+        if split not in self.splits:
+            return f"{pair.name}{self.suffix} has no split {split!r}"
+        try:
+            _qrels(pair.dataset, split, raw_dir)
+        except MissingData as error:
+            assert isinstance(pair, EvaluationPair)
+            return f"{error} ({pair.name}: {pair.origin})"
+        return None
+
+
+POINTWISE = Variant(shots=0, template=0, family="pointwise_judgment")
+FORM = EvaluationForm("_rerank", POINTWISE, choices=True, rerank=True, splits=("test",))
+
+
+def render(row: Row, pair: Pair, **options: Any) -> Rendered:
+    """The prompt of a row in the wording chosen for the collection; called as `prompts.render`."""
+    assert isinstance(pair, EvaluationPair)
+    return prompts.render(row, catalog.pair(pair.wording), **options)
+
+
+def _qrels(dataset: str, split: str, raw_dir: str) -> Qrels:
+    return EVALUATION_SETS[dataset].qrels(raw_dir, split)
+
+
+def _stamp(dataset: str, raw_dir: str) -> tuple[tuple[int, int], ...]:
+    """Changes with the files of a collection, so that rows kept in memory are those of the disk."""
+    found = []
+    for part in EVALUATION_SETS[dataset].parts(raw_dir):
+        for path in (*sorted(part.folder.glob("*")), *sorted((part.folder / "qrels").glob("*"))):
+            stat = Path(path).stat()
+            found.append((stat.st_mtime_ns, stat.st_size))
+    return tuple(found)
+
+
+@functools.lru_cache(maxsize=2)
+def _rows(dataset: str, split: str, raw_dir: str, _stamp: Any) -> SplitRows:
+    rows = list(ranking.set_rerank_rows(EVALUATION_SETS[dataset], raw_dir, split, DEPTH))
+    if not rows:
+        raise MissingData(
+            f"no candidate for any query of {dataset}",
+            path=Path(raw_dir) / f"beir_{dataset}",
+            todo="look at its queries and judgments",
+        )
+    return SplitRows(rows, SourceReport())
+
+
+def register() -> None:
+    """Adds every such task to SeqIO's registry, once."""
+    from seqio_tasks import tasks
+
+    for pair in catalog.EVALUATION_ONLY:
+        tasks.add(pair, FORM)

@@ -116,6 +116,21 @@ def check_task(task: TaskTemplates, pairs: Sequence[Pair]) -> list[str]:
     return faults
 
 
+def template_faults(template: Template, pair: Pair) -> list[tuple[str, str]]:
+    """(check, fault) of one template by itself, in whichever slot its kind belongs to."""
+    slot = 0
+    if pair.kind == "rank" and template.family in FAMILIES:
+        slot = 2 * FAMILIES.index(template.family)
+    elif template.reverse and pair.task in _TWO_REVERSED:
+        slot = SLOTS - 1
+    return list(_check_template(template, slot, pair))
+
+
+def wording_key(text: str) -> str:
+    """A text by which repetitions are found: case, spacing and punctuation aside."""
+    return re.sub(r"[\W_]+", " ", text).lower().strip()
+
+
 def _check_template(template: Template, slot: int, pair: Pair) -> Iterator[tuple[str, str]]:
     known = _RANK_FIELDS if pair.kind == "rank" else (*pair.fields, *OPTION_FIELDS)
     output_fields = [name for _, name in template.output_parts if name]
@@ -233,7 +248,7 @@ def _duplicates(tasks: Iterable[TaskTemplates]) -> Iterator[str]:
         for dataset, entries in task.datasets.items():
             for slot, template in enumerate(entries):
                 where = f"{task.task}.yaml: {dataset}[{slot}]"
-                key = re.sub(r"[\W_]+", " ", template.input).lower().strip()
+                key = wording_key(template.input)
                 if key in seen:
                     yield f"duplicate: {where}: the same input as {seen[key]}"
                 else:

@@ -1,0 +1,361 @@
+"""The finished runs of a list in one place: tables, tests against the main experiment, figures, one page.
+
+Everything rests on the headline measure of each pair of the catalog (per cent), and on nDCG@10 of a reranked
+collection. A pair counts under its own name in whatever form it was judged (choices, with shots, with one
+template), so that experiments can be held against each other.
+
+    mean, spread     over the seeds: mean and standard deviation (n - 1) of the mean over pairs
+    difference       to the main experiment, over the pairs that both have
+    p                two-sided paired permutation test over items, whose values are averaged over the seeds
+                     first; Holm's correction over all tests of the sweep. The spread over seeds is no
+                     part of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from inters_jax.evaluation import averages, charts, report
+from inters_jax.evaluation.comparison import Options, PairTest, Values, compare_values, p_text
+from inters_jax.evaluation.document import Section, document
+from inters_jax.evaluation.tables import Table
+from inters_jax.experiments.lists import Experiment, ExperimentList
+from inters_jax.experiments.runs import Run, is_finished
+
+RERANKED = "reranking of "
+_NONE = "-"
+
+
+@dataclass
+class Found:
+    """What the seeds of one experiment gave: pair -> seed -> per cent, and the same by item."""
+
+    experiment: Experiment
+    values: dict[str, dict[int, float]] = field(default_factory=dict)
+    items: dict[str, dict[int, Mapping[str, float]]] = field(default_factory=dict)
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({seed for own in self.values.values() for seed in own})
+
+    def means(self, pairs: Sequence[str]) -> list[float]:
+        """The mean over `pairs`, seed by seed, for the seeds that have all of them."""
+        whole = [seed for seed in self.seeds if pairs and all(seed in self.values[pair] for pair in pairs)]
+        return [statistics.fmean(self.values[pair][seed] for pair in pairs) for seed in whole]
+
+
+def gather(experiments: ExperimentList, runs: Sequence[Run]) -> dict[str, Found]:
+    """Results of all finished runs, by experiment; experiments without one are left out."""
+    found = {one.name: Found(one) for one in experiments.experiments}
+    for run in runs:
+        if is_finished(run):
+            own = found[run.experiment.name]
+            for step in run.steps:
+                if step.results is not None:
+                    _add(own, run.seed, step.results, step.name)
+    return {name: own for name, own in found.items() if own.values}
+
+
+def _add(own: Found, seed: int, folder: Path, step: str) -> None:
+    result = report.read_result(folder)
+    if step == "rerank":
+        name = RERANKED + str(result["manifest"].get("collection", "a collection"))
+        value = result["metrics"].get("reranked", {}).get("nDCG@10")
+        if value is not None:
+            own.values.setdefault(name, {})[seed] = averages.per_cent("nDCG@10", value)
+            own.items.setdefault(name, {})[seed] = _reranked(folder)
+        return
+    judged = {
+        task: form
+        for task, metrics in result["metrics"].items()
+        if (form := averages.form_of(task)) is not None and averages.headline_of(task, metrics)
+    }
+    several = len({setting for _, setting in judged.values()}) > 1
+    for task in sorted(judged, key=lambda name: not name.endswith(("_choices", "_rerank"))):
+        pair, setting = judged[task]
+        # Judged in several settings, without and with shots, say: all but the first have names of their own.
+        name = f"{pair.name}_{setting}" if several and setting != "zero-shot" else pair.name
+        if seed in own.values.get(name, {}):
+            continue
+        main = averages.headline_of(task, result["metrics"][task])
+        assert main is not None  # of `judged`
+        own.values.setdefault(name, {})[seed] = averages.per_cent(main, result["metrics"][task][main])
+        if items := _items(folder, task).get(main):
+            own.items.setdefault(name, {})[seed] = items
+
+
+def _items(folder: Path, task: str) -> dict[str, dict[str, float]]:
+    """measure -> item -> value; {} where the predictions are not there."""
+    from inters_jax.compare import CompareError, _per_item
+
+    try:
+        return _per_item(folder, task)
+    except CompareError:
+        return {}
+
+
+def _reranked(folder: Path) -> Mapping[str, float]:
+    from seqio_tasks.metrics.ranking import evaluate_run
+    from seqio_tasks.metrics.trec_files import read_qrels, read_run
+
+    files = folder / "reranked.trec", folder / "qrels.txt"
+    if not all(file.is_file() for file in files):
+        return {}
+    return evaluate_run(read_qrels(files[1]), read_run(files[0]), ["nDCG@10"]).per_query["nDCG@10"]
+
+
+def tests(
+    found: Mapping[str, Found], main: str, options: Options | None = None
+) -> dict[tuple[str, str], PairTest]:
+    """(experiment, pair) -> its test against the main experiment, on the items that both were asked."""
+    if main not in found:
+        return {}
+    keys, values = [], []
+    for name, own in found.items():
+        for pair in own.items:
+            if name == main or pair not in found[main].items:
+                continue
+            one, other = _over_seeds(found[main].items[pair]), _over_seeds(own.items[pair])
+            if one and one.keys() == other.keys():
+                keys.append((name, pair))
+                values.append(Values(f"{name}: {pair}", {"headline": {main: one, name: other}}))
+    if not values:
+        return {}
+    compared = compare_values(values, options or Options(samples=10_000, bootstrap=1_000))
+    return dict(zip(keys, (table.tests[0] for table in compared.tables), strict=True))
+
+
+def _over_seeds(items: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
+    """item -> mean over the seeds; {} when the seeds were not asked the same."""
+    first = next(iter(items.values()))
+    if any(own.keys() != first.keys() for own in items.values()):
+        return {}
+    return {item: statistics.fmean(own[item] for own in items.values()) for item in first}
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation.
+
+    >>> spread([1.0, 3.0]), spread([2.0]), spread([])
+    ('2.00 ± 1.41', '2.00', '-')
+    """
+    if not values:
+        return _NONE
+    mean = f"{statistics.fmean(values):.2f}"
+    return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
+
+
+def tables(found: Mapping[str, Found], main: str, tested: Mapping[tuple[str, str], PairTest]) -> list[Table]:
+    """Experiments, their groups, every pair, and the series."""
+    made = [_overall(found, main, tested), _groups(found), _pairs(found, main, tested)]
+    if any(own.experiment.series for own in found.values()):
+        made.append(_series_table(found))
+    return made
+
+
+def _common(found: Mapping[str, Found], main: str, own: Found) -> list[str]:
+    return [pair for pair in own.values if main in found and pair in found[main].values]
+
+
+def _overall(found: Mapping[str, Found], main: str, tested: Mapping[tuple[str, str], PairTest]) -> Table:
+    rows = []
+    for name, own in found.items():
+        common, cells = _common(found, main, own), [_NONE, _NONE]
+        if name != main and common and (theirs := found[main].means(common)) and (ours := own.means(common)):
+            cells[0] = f"{statistics.fmean(ours) - statistics.fmean(theirs):+.2f}"
+            results = [tested[name, pair] for pair in common if (name, pair) in tested]
+            better = sum(test.p_adjusted < 0.05 and test.difference > 0 for test in results)
+            worse = sum(test.p_adjusted < 0.05 and test.difference < 0 for test in results)
+            cells[1] = f"{better} / {worse} of {len(results)}"
+        pairs = list(own.values)
+        rows.append(
+            [name, str(len(own.seeds)), str(len(pairs)), spread(own.means(pairs)), str(len(common)), *cells]
+        )
+    header = [
+        "experiment",
+        "seeds",
+        "pairs",
+        "mean ± sd",
+        f"shared with {main}",
+        "difference",
+        "better / worse",
+    ]
+    notes = [
+        "Means over pairs of their headline measures, per cent; ± is the standard deviation over seeds.",
+        "Difference: over the shared pairs. Better / worse: pairs with p (Holm) below 0.05.",
+    ]
+    return Table("Experiments", header, rows, notes)
+
+
+def _groups(found: Mapping[str, Found]) -> Table:
+    titles = averages.GROUP_TITLES
+    rows = [
+        [name, *(spread(own.means(_of_group(own, group))) for group in titles)] for name, own in found.items()
+    ]
+    return Table("Groups", ["experiment", *titles.values()], rows)
+
+
+def _of_group(own: Found, group: str) -> list[str]:
+    from seqio_tasks import catalog
+
+    names = {pair.name for pair in catalog.PAIRS if pair.group == group}
+    return [pair for pair in own.values if pair in names]
+
+
+def _pairs(found: Mapping[str, Found], main: str, tested: Mapping[tuple[str, str], PairTest]) -> Table:
+    rows = []
+    for pair in dict.fromkeys(pair for own in found.values() for pair in own.values):
+        for name, own in found.items():
+            if pair not in own.values:
+                continue
+            test = tested.get((name, pair))
+            cells = [_NONE] * 3
+            if name != main and main in found and pair in found[main].values:
+                means = [statistics.fmean(one.values[pair].values()) for one in (own, found[main])]
+                cells[0] = f"{means[0] - means[1]:+.2f}"
+            if test is not None:
+                cells[1:] = [p_text(test.p_value), p_text(test.p_adjusted)]
+            rows.append(
+                [pair, name, str(len(own.values[pair])), spread(list(own.values[pair].values())), *cells]
+            )
+    note = (
+        f"p: two-sided paired permutation test over items against {main}, values averaged over the "
+        f"seeds; Holm's correction over the {len(tested)} tests of the sweep. Measures without a value per item have none."
+    )
+    return Table(
+        "Pairs", ["pair", "experiment", "seeds", "mean ± sd", "difference", "p", "p (Holm)"], rows, [note]
+    )
+
+
+def series(found: Mapping[str, Found]) -> dict[str, list[tuple[float, float]]]:
+    """Series -> its points (place, mean over seeds), over the pairs that all of its experiments have."""
+    members: dict[str, list[Found]] = {}
+    for own in found.values():
+        for name in own.experiment.series:
+            members.setdefault(name, []).append(own)
+    made = {}
+    for name, these in members.items():
+        shared = [pair for pair in these[0].values if all(pair in own.values for own in these)]
+        points = [(own.experiment.series[name], own.means(shared)) for own in these]
+        made[name] = sorted((place, statistics.fmean(means)) for place, means in points if means)
+    return {name: points for name, points in made.items() if points}
+
+
+def _series_table(found: Mapping[str, Found]) -> Table:
+    rows = []
+    for name, points in series(found).items():
+        values = [value for _, value in points]
+        shown = ", ".join(f"{place:g}: {value:.2f}" for place, value in points)
+        rows.append(
+            [name, str(len(values)), spread(values), f"{min(values):.2f}", f"{max(values):.2f}", shown]
+        )
+    note = "Mean and spread over the points of a series: over wordings, how sensitive a model is to them."
+    return Table("Series", ["series", "points", "mean ± sd", "least", "most", "points"], rows, [note])
+
+
+def curves(lines: Mapping[str, Sequence[tuple[float, float]]]) -> str:
+    """Points joined by lines, one small picture per series on a common scale, as SVG."""
+    values = [value for points in lines.values() for _, value in points]
+    low, high = min(values), max(values)
+    room = (high - low or 1.0) * 0.1
+    low, high = low - room, high + room
+    pictures = []
+    for name, points in lines.items():
+        places = [place for place, _ in points]
+        wide = (max(places) - min(places)) or 1.0
+        at = [
+            (60 + 420 * (place - min(places)) / wide, 150 - 130 * (value - low) / (high - low))
+            for place, value in points
+        ]
+        path = "L".join(f"{x:.1f} {y:.1f}" for x, y in at)
+        shapes = [f'<path class="axis" d="M60 150H480"/><path class="axis" d="M{path}" fill="none"/>']
+        for (x, y), (place, value) in zip(at, points, strict=True):
+            shapes.append(
+                f'<circle class="disc" cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
+                f'<text class="value" x="{x:.1f}" y="{y - 8:.1f}">{value:.1f}</text>'
+                f'<text class="name" x="{x:.1f}" y="168">{place:g}</text>'
+            )
+        said = "; ".join(f"{place:g}: {value:.2f}" for place, value in points)
+        pictures.append(
+            f'<h3>{escape(name)}</h3><svg class="groups" role="img" viewBox="0 0 540 180" '
+            f'aria-label="{escape(said)}">{"".join(shapes)}</svg>'
+        )
+    return "".join(pictures)
+
+
+def write(
+    experiments: ExperimentList, runs: Sequence[Run], folder: Path, outcome: Mapping[str, tuple[str, str]]
+) -> dict[str, Found]:
+    """sweep.html, .md, .csv, .tex and .json in `folder`; what is not finished is named in all of them."""
+    found, main = gather(experiments, runs), experiments.main
+    tested = tests(found, main)
+    made = tables(found, main, tested)
+    open_runs = [[name, status, why] for name, (status, why) in outcome.items() if status != "finished"]
+    if open_runs:
+        made.append(Table("Not finished", ["run", "state", "why"], open_runs))
+    body = "\n".join(table.markdown() for table in made)
+    report.write_text(folder / "sweep.md", f"# {experiments.name}\n\n{body}")
+    report.write_text(folder / "sweep.html", page(experiments, found, made, len(runs)))
+    report.write_text(folder / "sweep.csv", made[2].csv())
+    report.write_text(folder / "sweep.tex", "\n".join(table.latex() for table in made))
+    report.write_json(folder / "sweep.json", as_json(experiments, found, tested, outcome))
+    return found
+
+
+def as_json(
+    experiments: ExperimentList,
+    found: Mapping[str, Found],
+    tested: Mapping[tuple[str, str], PairTest],
+    outcome: Mapping[str, tuple[str, str]],
+) -> dict[str, Any]:
+    return {
+        "list": experiments.name,
+        "main": experiments.main,
+        "versions": report.versions(),
+        "runs": {name: {"state": status, "why": why} for name, (status, why) in outcome.items()},
+        "values": {name: own.values for name, own in found.items()},
+        "series": series(found),
+        "tests": [
+            {"experiment": name, "pair": pair, **dataclasses.asdict(test)}
+            for (name, pair), test in tested.items()
+        ],
+    }
+
+
+def page(experiments: ExperimentList, found: Mapping[str, Found], made: Sequence[Table], runs: int) -> str:
+    """The whole page: a band per experiment over its seeds, bars per group, curves, all tables."""
+    rows = [(name, min(means), statistics.fmean(means), max(means))
+            for name, own in found.items() if (means := own.means(list(own.values)))]  # fmt: skip
+    sections = []
+    if rows:
+        picture = charts.interval_rows(rows) + made[0].html(titled=False)
+        lead = "Mean over pairs in per cent; the band goes from the least to the most of the seeds."
+        sections.append(Section("experiments", "Experiments", lead, picture))
+    bars = []
+    for group, title in averages.GROUP_TITLES.items():
+        own = [(name, statistics.fmean(means)) for name, one in found.items()
+               if (means := one.means(_of_group(one, group)))]  # fmt: skip
+        bars += [
+            (f"{title}" if len(own) < 5 else f"{title} ({n // 4 + 1})", own[n : n + 4])
+            for n in range(0, len(own), 4)
+        ]
+    if bars:
+        keys = "A bar per experiment, in the order of the table; hold the pointer over one for its name."
+        pictures = "".join(charts.groups([bar]) for bar in bars)
+        sections.append(Section("groups", "Groups", keys, pictures + made[1].html(titled=False)))
+    if lines := series(found):
+        lead = "Experiments that differ in one number."
+        sections.append(Section("series", "Series", lead, curves(lines)))
+    rest = "".join(table.html() for table in made[2:])
+    sections.append(Section("pairs", "Pairs", "Every pair with its test against the main experiment.", rest))
+    tiles = [
+        (spread(own.means(list(own.values))), name, f"{len(own.seeds)} seeds") for name, own in found.items()
+    ]
+    facts = {"experiments": len(found), "runs": runs, "main": experiments.main}
+    return document(experiments.name, "Sweep", facts, tiles[:4], sections, "python -m inters_jax.sweep")

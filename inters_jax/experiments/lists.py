@@ -1,0 +1,197 @@
+"""A list of experiments, as YAML:
+
+main: main                          # what the others are compared with; default: the first
+seeds: [0, 1, 2]
+gin_files: [mistral.gin]            # before those of every experiment
+overrides: {TASKS: inters}          # under those of every experiment
+experiments:
+  - name: main
+  - name: rows_{p}                  # `for` makes one experiment of every combination
+    for: {p: [25, 50]}
+    gin_files: [experiments/volume_0{p}.gin]
+    overrides: {TRAIN_STEPS: 100}
+    steps: [train, evaluate]        # what is done; also rerank
+    series: {per cent of rows: '{p}'}   # a curve of the report, and where on it this experiment lies
+  - name: five shots
+    model_of: main                  # no training: the model of another experiment, seed by seed
+    gin_files: [experiments/shots_5.gin]
+  - name: reversed
+    model_of: main
+    steps: [rerank]
+    order_of: pointwise             # an experiment that reranks: its candidates,
+    order: reversed                 # or shuffled-0, shuffled-1, ...: in another order
+  - name: untuned
+    model: mistralai/Mistral-7B-v0.1    # a folder or hub name that is judged as it is
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+STEPS = ("train", "evaluate", "rerank")
+ORDER = re.compile(r"reversed|shuffled-\d+")
+_LIST_KEYS = ("main", "seeds", "gin_files", "overrides", "experiments")
+_NAME = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+class SweepError(ValueError):
+    """A list of experiments that cannot be meant, or runs that failed."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment; fields as in the YAML, with `for` resolved."""
+
+    name: str
+    gin_files: tuple[str, ...] = ()
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    steps: tuple[str, ...] = ()
+    model_of: str | None = None
+    model: str | None = None
+    order_of: str | None = None
+    order: str | None = None
+    series: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> str:
+        """The name as a folder's.
+
+        >>> Experiment("5 tasks, 25 %").folder
+        '5_tasks_25'
+        """
+        return _NAME.sub("_", self.name).strip("_")
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Experiments that must be finished before, seed by seed."""
+        return tuple(name for name in (self.model_of, self.order_of) if name is not None)
+
+
+@dataclass(frozen=True)
+class ExperimentList:
+    """All experiments of a list."""
+
+    name: str
+    main: str
+    seeds: tuple[int, ...]
+    experiments: tuple[Experiment, ...]
+
+    def experiment(self, name: str) -> Experiment:
+        return next(one for one in self.experiments if one.name == name)
+
+
+def read(path: str | Path) -> ExperimentList:
+    """Read a list; whatever cannot be meant is refused with the experiment's name."""
+    import yaml
+
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise SweepError(f"{path}: not YAML: {error}") from error
+    if not isinstance(content, Mapping) or not content.get("experiments"):
+        raise SweepError(f"{path}: a list of experiments has the key 'experiments' with at least one")
+    _known(str(path), content, _LIST_KEYS)
+    found: list[Experiment] = []
+    for number, entry in enumerate(content["experiments"], start=1):
+        where = f"{path}: experiment {number}"
+        if not isinstance(entry, Mapping) or not entry.get("name"):
+            raise SweepError(f"{where}: it has no name")
+        _known(where, entry, [*(f.name for f in dataclasses.fields(Experiment)), "for"])
+        found += [
+            _experiment(where, one, content.get("gin_files") or (), content.get("overrides") or {})
+            for one in _expanded(where, entry)
+        ]
+    main = str(content.get("main", found[0].name))
+    _check(path, found, main)
+    seeds = content.get("seeds", [0])
+    if not seeds or not all(isinstance(seed, int) for seed in seeds):
+        raise SweepError(f"{path}: seeds are whole numbers, such as [0, 1, 2]; found {seeds!r}")
+    return ExperimentList(path.stem, main, tuple(dict.fromkeys(seeds)), tuple(found))
+
+
+def _known(where: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
+    if unknown := [key for key in given if key not in known]:
+        raise SweepError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(known)}")
+
+
+def _expanded(where: str, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One entry for every combination of the values in `for`, which replace {name} in every text."""
+    rest = {key: value for key, value in entry.items() if key != "for"}
+    axes = entry.get("for") or {}
+    if any(not isinstance(values, list) or not values for values in axes.values()):
+        raise SweepError(f"{where}: every name in 'for' has a list of values")
+    return [
+        _filled(rest, dict(zip(axes, values, strict=True))) for values in itertools.product(*axes.values())
+    ]
+
+
+def _filled(value: Any, names: Mapping[str, Any]) -> Any:
+    if isinstance(value, str):
+        for name, chosen in names.items():
+            value = value.replace(f"{{{name}}}", str(chosen))
+        return value
+    if isinstance(value, Mapping):
+        return {_filled(key, names): _filled(item, names) for key, item in value.items()}
+    return [_filled(item, names) for item in value] if isinstance(value, list) else value
+
+
+def _experiment(
+    where: str, entry: Mapping[str, Any], files: Sequence[str], overrides: Mapping[str, Any]
+) -> Experiment:
+    where = f"{where} ({entry['name']})"
+    judged_only = entry.get("model_of") is not None or entry.get("model") is not None
+    steps = tuple(entry.get("steps") or (("evaluate",) if judged_only else ("train", "evaluate")))
+    if wrong := [step for step in steps if step not in STEPS]:
+        raise SweepError(f"{where}: there is no step {wrong[0]!r}; the steps are {', '.join(STEPS)}")
+    if judged_only == ("train" in steps):
+        raise SweepError(f"{where}: an experiment trains, or has model_of or model; not both, not neither")
+    order = entry.get("order")
+    if (order is None) != (entry.get("order_of") is None) or (order and steps != ("rerank",)):
+        raise SweepError(f"{where}: order and order_of go together, with the step rerank alone")
+    if order is not None and not ORDER.fullmatch(str(order)):
+        raise SweepError(f"{where}: order is {order!r}; it is reversed or shuffled-N")
+    try:
+        series = {str(key): float(value) for key, value in (entry.get("series") or {}).items()}
+    except ValueError:
+        if order is None:
+            raise SweepError(f"{where}: the values of series are numbers") from None
+        places = {"reversed": -1.0}  # a place on the axis; the candidates' own order is none
+        series = {str(key): places.get(str(order), float(str(order)[9:] or 0)) for key in entry["series"]}
+    return Experiment(
+        name=str(entry["name"]),
+        gin_files=(*files, *(entry.get("gin_files") or ())),
+        overrides={**overrides, **(entry.get("overrides") or {})},
+        steps=tuple(step for step in STEPS if step in steps),
+        model_of=entry.get("model_of"),
+        model=entry.get("model"),
+        order_of=entry.get("order_of"),
+        order=order,
+        series=series,
+    )
+
+
+def _check(path: Path, found: Sequence[Experiment], main: str) -> None:
+    """Names are there once, what is needed comes before."""
+    folders: dict[str, str] = {}
+    earlier: dict[str, Experiment] = {}
+    for one in found:
+        if one.folder in folders:
+            raise SweepError(f"{path}: {one.name!r} and {folders[one.folder]!r} would have the same folder")
+        for name in one.needs:
+            if name not in earlier:
+                raise SweepError(f"{path}: {one.name} needs {name!r}, which is no experiment before it")
+        if one.model_of and "train" not in earlier[one.model_of].steps:
+            raise SweepError(f"{path}: {one.name}: {one.model_of} trains no model")
+        if one.order_of and "rerank" not in earlier[one.order_of].steps:
+            raise SweepError(f"{path}: {one.name}: {one.order_of} reranks nothing")
+        folders[one.folder] = one.name
+        earlier[one.name] = one
+    if main not in earlier:
+        raise SweepError(f"{path}: main is {main!r}, which is no experiment of the list")

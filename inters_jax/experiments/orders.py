@@ -1,0 +1,41 @@
+"""The candidates of a first stage in another order: how much does it matter to a method of reranking?"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from inters_jax.evaluation import report
+
+
+def write(first_stage: str | Path, order: str, path: str | Path) -> None:
+    """Write a TREC run with the same candidates per query, `reversed` or `shuffled-N`.
+
+    A shuffle is by the hashes of (N, query, document): the same on every machine.
+    """
+    rows: dict[str, list[str]] = {}
+    for number, line in enumerate(Path(first_stage).read_text(encoding="utf-8").splitlines(), start=1):
+        parts = line.split()
+        if len(parts) != 6:
+            raise ValueError(f"{first_stage}:{number}: a line of a TREC run has six columns")
+        rows.setdefault(parts[0], []).append(parts[2])
+    lines = []
+    for query, documents in rows.items():
+        for place, document in enumerate(reordered(query, documents, order)):
+            lines.append(f"{query} Q0 {document} {place + 1} {len(documents) - place} {order}\n")
+    report.write_text(path, "".join(lines))
+
+
+def reordered(query: str, documents: list[str], order: str) -> list[str]:
+    """One query's documents.
+
+    >>> reordered("q", ["a", "b", "c"], "reversed")
+    ['c', 'b', 'a']
+    >>> sorted(reordered("q", ["a", "b", "c"], "shuffled-0"))
+    ['a', 'b', 'c']
+    """
+    if order == "reversed":
+        return documents[::-1]
+    return sorted(
+        documents, key=lambda document: hashlib.sha256(f"{order}\0{query}\0{document}".encode()).digest()
+    )

@@ -1,0 +1,315 @@
+"""The runs of a list, one for each experiment and seed: their commands, what is finished, and doing them.
+
+A run has a folder <sweep>/<experiment>/seed<N> with
+
+    state.json        per step: its command, whether it is finished, its exit code, seconds
+    run.lock          held while it is worked on; the kernel lets go of it when its holder is killed
+    train.log, ...    what each step printed
+    model/            run folder of train;  evaluation/, rerank/  results
+
+A step is finished when it has ended well and, where it judges, the files of its results.json are there,
+unchanged. Everything else is started again: train goes on from its checkpoint, the judging commands from what
+they have written down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shlex
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inters_jax.evaluation import report
+from inters_jax.experiments import orders
+from inters_jax.experiments.lists import Experiment, ExperimentList, SweepError
+
+RESULTS = {"evaluate": "evaluation", "rerank": "rerank"}
+FINISHED, FAILED, LAUNCHED, ELSEWHERE, SKIPPED = "finished", "failed", "launched", "elsewhere", "skipped"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command of a run, and where its results come to lie (None: train)."""
+
+    name: str
+    command: tuple[str, ...]
+    results: Path | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One experiment with one seed."""
+
+    experiment: Experiment
+    seed: int
+    folder: Path
+    steps: tuple[Step, ...]
+    needs: tuple[str, ...]
+    first_stage: Path | None = None
+
+    @property
+    def name(self) -> str:
+        return run_name(self.experiment.name, self.seed)
+
+
+def run_name(experiment: str, seed: int) -> str:
+    return f"{experiment}:{seed}"
+
+
+def runs_of(
+    experiments: ExperimentList,
+    folder: Path,
+    seeds: Sequence[int],
+    extra: Sequence[str] = (),
+    module: Callable[[str], Sequence[str]] | None = None,
+) -> list[Run]:
+    """All runs, those that others need first.
+
+    extra: gin arguments of the sweep's own command line, after those of every experiment.
+    module: how a command is called, train -> ["python", "-m", "inters_jax.train"].
+    """
+    call = module or (lambda name: (sys.executable, "-m", f"inters_jax.{name}"))
+    return [
+        _run(experiments, one, seed, folder, extra, call) for one in experiments.experiments for seed in seeds
+    ]
+
+
+def _run(
+    experiments: ExperimentList,
+    one: Experiment,
+    seed: int,
+    root: Path,
+    extra: Sequence[str],
+    call: Callable[[str], Sequence[str]],
+) -> Run:
+    folder = root / one.folder / f"seed{seed}"
+    owner = experiments.experiment(one.model_of) if one.model_of else one
+    model = one.model or str(root / owner.folder / f"seed{seed}" / "model")
+    files = [argument for argument in extra if argument.startswith("--gin_file")]
+    others = [argument for argument in extra if argument not in files]
+    common = [*(f"--gin_file={name}" for name in one.gin_files), *files]
+    common += [f"--gin.{name}={_text(value)}" for name, value in one.overrides.items()] + others
+    first_stage = None
+    steps = []
+    for name in one.steps:
+        results = folder / RESULTS[name] if name in RESULTS else None
+        given = [f"--gin.MODEL_DIR={model}"]
+        if name == "train":
+            given.append(f"--gin.SEED={seed}")
+        if results is not None:
+            given.append(f"--gin.OUTPUT_DIR={results}")
+        if name == "rerank" and one.order_of:
+            base = experiments.experiment(one.order_of)
+            first_stage = root / base.folder / f"seed{seed}" / RESULTS["rerank"] / "first_stage.trec"
+            given.append(f"--gin.RUN={folder / 'first_stage.trec'}")
+        steps.append(Step(name, (*call(name), *common, *given), results))
+    needs = tuple(run_name(name, seed) for name in one.needs)
+    return Run(one, seed, folder, tuple(steps), needs, first_stage)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else repr(value)
+
+
+def problem(results: Path) -> str | None:
+    """Why a folder holds no finished result; None when it does."""
+    path = results / "results.json"
+    if not path.is_file():
+        return f"{path} is not there"
+    try:
+        result = report.read_result(path)
+    except (ValueError, OSError) as error:
+        return str(error)
+    if result.get("failed"):
+        return f"{path}: failed: {', '.join(result['failed'])}"
+    if not result.get("metrics"):
+        return f"{path}: nothing was judged"
+    for owner, files in (result.get("files") or {}).items():
+        for name, digest in files.items():
+            file = results / owner / name
+            if not file.is_file() or report.file_hash(file) != digest:
+                return f"{file}: missing or changed since it was judged"
+    return None
+
+
+def state(run: Run) -> dict[str, Any]:
+    """What is known of a run; an unreadable state counts as none."""
+    try:
+        found = json.loads((run.folder / "state.json").read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def is_finished(run: Run) -> bool:
+    known = state(run)
+    return all(_done(step, known) for step in run.steps)
+
+
+def _done(step: Step, known: Mapping[str, Any]) -> bool:
+    own = known.get(step.name, {})
+    same = own.get("finished") is True and own.get("command") == list(step.command[1:])
+    return same and (step.results is None or problem(step.results) is None)
+
+
+def perform(run: Run, say: Callable[[str], None], stop: threading.Event) -> tuple[str, str]:
+    """Do what is unfinished of a run here; returns what became of it and why."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with _locked(run.folder / "run.lock") as mine:
+        if not mine:
+            return ELSEWHERE, "another sweep works on it"
+        known = state(run)
+        for step in run.steps:
+            if _done(step, known):
+                continue
+            before = known.get(step.name, {}).get("command")
+            if before is not None and before != list(step.command[1:]):
+                return FAILED, (
+                    f"{step.name} was started with other arguments ({run.folder / 'state.json'} has them); "
+                    "remove the folder, or choose another SWEEP_DIR"
+                )
+            if stop.is_set():
+                return SKIPPED, "the sweep was stopped"
+            if step.name == "rerank" and run.first_stage is not None:
+                orders.write(run.first_stage, str(run.experiment.order), run.folder / "first_stage.trec")
+            _note(run, known, step, finished=False)
+            say(f"{run.name}: {step.name} starts; log: {run.folder / step.name}.log")
+            begin = time.monotonic()
+            code = _call(step, run.folder / f"{step.name}.log", stop)
+            seconds = round(time.monotonic() - begin, 1)
+            why = f"{step.name} ended with exit code {code}" if code else None
+            if why is None and step.results is not None:
+                why = problem(step.results)
+            _note(run, known, step, finished=why is None, code=code, seconds=seconds)
+            if why is not None:
+                return FAILED, f"{why}; its log: {run.folder / step.name}.log"
+            say(f"{run.name}: {step.name} finished in {seconds} s")
+    return FINISHED, ""
+
+
+def _note(run: Run, known: dict[str, Any], step: Step, **more: Any) -> None:
+    known[step.name] = {"command": list(step.command[1:]), **more}
+    report.write_json(run.folder / "state.json", known)
+
+
+def _call(step: Step, log: Path, stop: threading.Event) -> int:
+    """Run a command with its output in a log (appended to); a stopped sweep ends its commands."""
+    environment = {**os.environ, "INTERS_STOPPED_EXIT": "143"}  # a stopped training is no finished one
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"$ {shlex.join(step.command)}\n")
+        file.flush()
+        try:
+            process = subprocess.Popen(
+                step.command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment
+            )
+        except OSError as error:
+            file.write(f"{error}\n")
+            return 127
+        while True:
+            try:
+                return process.wait(timeout=0.2)
+            except subprocess.TimeoutExpired:
+                if stop.is_set():
+                    process.terminate()
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        return process.wait(timeout=120)
+                    process.kill()
+
+
+def launch(run: Run, template: str, command: Sequence[str], again: bool) -> tuple[str, str]:
+    """Start a run as a job, by a command template; `command` does the run wherever the job is.
+
+    In the template {command} is the command as one word, {name} and {folder} are the run's; a word that is
+    {arguments} stands for the command's own words.
+    """
+    run.folder.mkdir(parents=True, exist_ok=True)
+    known = state(run)
+    if "launched" in known and not again:
+        return LAUNCHED, f"launched at {known['launched']} and not finished; RELAUNCH=True starts it again"
+    words = launch_words(run, template, command)
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    with (run.folder / "launch.log").open("a", encoding="utf-8") as file:
+        file.write(f"$ {shlex.join(words)}\n{done.stdout}{done.stderr}")
+    if done.returncode:
+        return FAILED, f"the job could not be started; see {run.folder / 'launch.log'}"
+    known = state(run)  # a job may have begun already
+    known["launched"] = time.strftime("%Y-%m-%d %H:%M:%S")
+    report.write_json(run.folder / "state.json", known)
+    return LAUNCHED, ""
+
+
+def launch_words(run: Run, template: str, command: Sequence[str]) -> list[str]:
+    words: list[str] = []
+    for word in shlex.split(template):
+        if word == "{arguments}":
+            words += command
+            continue
+        values = {"command": shlex.join(command), "name": f"{run.experiment.folder}-{run.seed}"}
+        for name, value in (values | {"folder": str(run.folder)}).items():
+            word = word.replace(f"{{{name}}}", value)
+        words.append(word)
+    if "{arguments}" not in template and "{command}" not in template:
+        raise SweepError(f"LAUNCH is {template!r}; it must hold {{command}} or {{arguments}}")
+    return words
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield True
+
+
+def run_all(
+    runs: Sequence[Run],
+    jobs: int,
+    say: Callable[[str], None],
+    work: Callable[[Run], tuple[str, str]],
+    others: Sequence[Run] = (),
+) -> dict[str, tuple[str, str]]:
+    """Work on all unfinished runs, `jobs` at a time; run name -> what became of it, and why.
+
+    others: further runs of the list, which are needed at most: they are looked at and not done.
+    """
+    outcome: dict[str, tuple[str, str]] = {run.name: (FINISHED, "") for run in runs if is_finished(run)}
+    pending = [run for run in runs if run.name not in outcome]
+    say(f"{len(runs)} runs, {len(outcome)} finished before")
+    for run in others:
+        outcome[run.name] = (FINISHED, "") if is_finished(run) else (SKIPPED, "not asked for")
+    working: dict[Future[tuple[str, str]], Run] = {}
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        while pending or working:
+            for run in list(pending):
+                lost = [name for name in run.needs if name in outcome and outcome[name][0] != FINISHED]
+                if lost:
+                    outcome[run.name] = (SKIPPED, f"it needs {lost[0]}, which is {outcome[lost[0]][0]}")
+                    pending.remove(run)
+                    say(f"{run.name}: skipped: {outcome[run.name][1]}")
+                elif len(working) < jobs and all(name in outcome for name in run.needs):
+                    working[pool.submit(work, run)] = run
+                    pending.remove(run)
+            if not working:
+                continue  # what was skipped may decide about others
+            for done in wait(working, return_when=FIRST_COMPLETED).done:
+                run = working.pop(done)
+                try:
+                    outcome[run.name] = done.result()
+                except Exception as error:  # of one run; the others go on
+                    outcome[run.name] = (FAILED, f"{type(error).__name__}: {error}")
+                status, why = outcome[run.name]
+                say(f"{run.name}: {status}{f': {why}' if why else ''}")
+    return {run.name: outcome[run.name] for run in runs}

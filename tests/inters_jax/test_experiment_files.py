@@ -1,0 +1,133 @@
+"""Every experiment file and list: it loads for its commands, its mixtures are registered, its model has a
+shape.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import gin
+import pytest
+
+from inters_jax import config
+from inters_jax.experiments import lists, runs
+
+FOLDER = Path(config.__file__).parents[1] / "gin"
+FILES = sorted(file.name for file in (FOLDER / "experiments").glob("*.gin"))
+GRIDS = sorted((FOLDER / "experiments" / "grids").glob("*.yaml"))
+BACKBONES = ("llama2_7b", "llama2_7b_chat", "mistral_7b", "minima2_3b", "falcon_rw_1b", "phi2",
+             "llama31_8b", "qwen3_4b", "qwen3_8b", "gemma3_4b")  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def clean_gin():
+    gin.clear_config()
+    yield
+    gin.clear_config()
+
+
+@pytest.fixture(scope="module")
+def registered():
+    import seqio
+
+    import seqio_tasks  # noqa: F401 (registers)
+
+    return {*seqio.MixtureRegistry.names(), *seqio.TaskRegistry.names()}
+
+
+def macro(name):
+    value = gin.query_parameter(f"{name}/gin.macro.value")
+    return value
+
+
+def load(command, arguments):
+    function = getattr(importlib.import_module(f"inters_jax.{command}"), command)
+    name, _ = config._make_configurable(function)
+    config.load_config(name, config.parse_arguments(arguments))
+    config._require_arguments(name, function)
+
+
+def commands(name):
+    """The commands of a file's header: (command, its arguments)."""
+    text = (FOLDER / "experiments" / name).read_text(encoding="utf-8")
+    return [
+        (match[1], shlex.split(match[2])) for match in re.finditer(r"python -m inters_jax\.(\w+) (.*)", text)
+    ]
+
+
+def names_of(text):
+    return [part.strip() for part in text.split(",")]
+
+
+def check_names(known):
+    """What the loaded configuration trains on and judges is there."""
+    for key in ("TASKS", "MIXTURE_OR_TASK_NAME"):
+        value = gin.config._CONFIG.get((key, "gin.macro"), {}).get("value")
+        if isinstance(value, str) and value != "flan":
+            assert set(names_of(value)) <= known, value
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_commands_of_an_experiment_load_and_name_what_is_registered(name, registered):
+    found = commands(name)
+    assert found and all(f"--gin_file=experiments/{name}" in arguments for _, arguments in found)
+    for command, arguments in found:
+        load(command, arguments)
+        check_names(registered)
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if not name.startswith("main_")])
+def test_an_experiment_can_be_laid_over_any_backbone_and_under_the_tiny_model(name):
+    for backbone in BACKBONES:
+        files = [f"experiments/main_{backbone}.gin", f"experiments/{name}", "tiny.gin"]
+        load("train", [*(f"--gin_file={file}" for file in files), "--gin.MODEL_DIR=r"])
+        assert macro("TRAIN_STEPS") == 20 and macro("INIT") == "random"
+
+
+def test_every_backbone_has_its_main_run_with_the_recipe():
+    assert sorted(name for name in FILES if name.startswith("main_")) == sorted(
+        f"main_{backbone}.gin" for backbone in BACKBONES
+    )
+    models = set()
+    for backbone in BACKBONES:
+        load("train", [f"--gin_file=experiments/main_{backbone}.gin", "--gin.MODEL_DIR=r"])
+        models.add(macro("MODEL"))
+        assert (macro("EPOCHS"), macro("MAX_LENGTH"), macro("LEARNING_RATE")) == (3, 2048, 1e-5)
+        assert (macro("BATCH_SIZE"), macro("WARMUP"), macro("WEIGHT_DECAY")) == (8, 0.03, 0.1)
+    assert len(models) == len(BACKBONES)
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=lambda grid: grid.stem)
+def test_a_list_is_read_and_its_commands_load(grid, registered):
+    found = lists.read(grid)
+    assert "Command:" in grid.read_text(encoding="utf-8")
+    made = runs.runs_of(found, Path("sweep"), [found.seeds[0]], ["--gin_file=tiny.gin"])
+    for run in made:
+        for step in run.steps:
+            load(step.command[2].removeprefix("inters_jax."), step.command[3:])
+            check_names(registered)
+
+
+@pytest.mark.parametrize("name", ["leave_one_task_out", "more_of_one_task"])
+def test_the_lists_of_tasks_have_all_of_them(name):
+    from seqio_tasks import catalog
+
+    found = lists.read(FOLDER / "experiments" / "grids" / f"{name}.yaml")
+    tasks = {one.name.split(" ")[1] for one in found.experiments if " " in one.name}
+    assert tasks == set(catalog.TASKS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["no_description", "templates_01", "zero_shot_only"])
+def test_an_experiment_takes_a_step_with_a_tiny_model(name, tmp_path):
+    from inters_jax.train import train
+
+    arguments = [f"--gin_file={file}" for file in ("experiments/main_llama2_7b_chat.gin",
+                 f"experiments/{name}.gin", "tiny.gin")]  # fmt: skip
+    last = config.run_command(
+        train, [*arguments, "--gin.TRAIN_STEPS=1", "--gin.LOG_EVERY=1", f"--gin.MODEL_DIR={tmp_path / 'run'}"]
+    )
+    assert last["step"] == 1 and 7.0 < last["loss"] < 9.5

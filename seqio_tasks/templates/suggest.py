@@ -82,7 +82,8 @@ def suggest(pair: Pair, complete: Complete, *, number: int = 12, requests: int =
     existing = load(pair.task, ())
     while len(found.accepted) < number and found.requests < requests:
         wanted = number - len(found.accepted)
-        answer = complete(instruction(pair, existing, wanted, found.accepted))
+        again = f"\n\nThis is request {found.requests + 1}: bring other ideas." if found.requests else ""
+        answer = complete(instruction(pair, existing, wanted, found.accepted) + again)  # no prompt twice
         found.requests += 1
         for entry, problem in entries_of(answer):
             if problem:
@@ -102,9 +103,9 @@ def instruction(pair: Pair, existing: TaskTemplates, number: int, accepted: Sequ
         _fields(pair),
         "A template has three texts. `input` is the instruction with the fields as {name} in braces, "
         "`output` is exactly one field in braces, which must not stand in the input, and `cue` is a short "
-        "line that ends with a colon and announces the answer. Wording and layout should differ clearly from template "
-        "to template: a question, an order, a form to fill in, a short story. No text besides the fields may "
-        "contain braces; at most 90 words.",
+        "line that ends with a colon and announces the answer. Wording and layout should differ clearly from "
+        "template to template: a question, an order, a form to fill in, a short story. No text "
+        "besides the fields may contain braces; at most 90 words.",
     ]
     if pair.kind == "classify":
         parts.append(
@@ -326,7 +327,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     if path.resolve().is_relative_to(FOLDER):
         raise TemplateError(f"{path.name}: the packaged templates are not written; choose a file elsewhere")
     if path.exists() and not overwrite:
-        raise TemplateError(f"{path.name} exists already; choose another --output or add --overwrite")
+        raise TemplateError(f"{path.name} exists already; choose another file, or allow it to be overwritten")
 
 
 def wanted_pairs(task: str, dataset: str = "") -> tuple[Pair, ...]:

@@ -226,7 +226,8 @@ def _pairs(found: Mapping[str, Found], main: str, tested: Mapping[tuple[str, str
             )
     note = (
         f"p: two-sided paired permutation test over items against {main}, values averaged over the "
-        f"seeds; Holm's correction over the {len(tested)} tests of the sweep. Measures without a value per item have none."
+        f"seeds; Holm's correction over the {len(tested)} tests of the sweep. Measures without a "
+        "value per item have none."
     )
     return Table(
         "Pairs", ["pair", "experiment", "seeds", "mean ± sd", "difference", "p", "p (Holm)"], rows, [note]

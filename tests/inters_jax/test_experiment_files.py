@@ -44,6 +44,7 @@ def macro(name):
 
 
 def load(command, arguments):
+    gin.clear_config()
     function = getattr(importlib.import_module(f"inters_jax.{command}"), command)
     name, _ = config._make_configurable(function)
     config.load_config(name, config.parse_arguments(arguments))

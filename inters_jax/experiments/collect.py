@@ -21,6 +21,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from inters_jax.compare import CompareError, _per_item
 from inters_jax.evaluation import averages, charts, report
 from inters_jax.evaluation.comparison import Options, PairTest, Values, compare_values, p_text
 from inters_jax.evaluation.document import Section, document
@@ -39,6 +40,7 @@ class Found:
     experiment: Experiment
     values: dict[str, dict[int, float]] = field(default_factory=dict)
     items: dict[str, dict[int, Mapping[str, float]]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def seeds(self) -> list[int]:
@@ -86,18 +88,13 @@ def _add(own: Found, seed: int, folder: Path, step: str) -> None:
         main = averages.headline_of(task, result["metrics"][task])
         assert main is not None  # of `judged`
         own.values.setdefault(name, {})[seed] = averages.per_cent(main, result["metrics"][task][main])
-        if items := _items(folder, task).get(main):
+        try:
+            items = _per_item(folder, task).get(main)
+        except CompareError as error:
+            own.notes.append(f"{own.experiment.name}, seed {seed}: no values per item: {error}.")
+            continue
+        if items:
             own.items.setdefault(name, {})[seed] = items
-
-
-def _items(folder: Path, task: str) -> dict[str, dict[str, float]]:
-    """measure -> item -> value; {} where the predictions are not there."""
-    from inters_jax.compare import CompareError, _per_item
-
-    try:
-        return _per_item(folder, task)
-    except CompareError:
-        return {}
 
 
 def _reranked(folder: Path) -> Mapping[str, float]:
@@ -189,6 +186,7 @@ def _overall(found: Mapping[str, Found], main: str, tested: Mapping[tuple[str, s
     notes = [
         "Means over pairs of their headline measures, per cent; ± is the standard deviation over seeds.",
         "Difference: over the shared pairs. Better / worse: pairs with p (Holm) below 0.05.",
+        *(note for own in found.values() for note in own.notes),
     ]
     return Table("Experiments", header, rows, notes)
 

@@ -14,12 +14,16 @@ import pytest
 
 from inters_jax import config
 from inters_jax.experiments import lists, runs
+from inters_jax.planning.shapes import shape_of
 
 FOLDER = Path(config.__file__).parents[1] / "gin"
 FILES = sorted(file.name for file in (FOLDER / "experiments").glob("*.gin"))
 GRIDS = sorted((FOLDER / "experiments" / "grids").glob("*.yaml"))
 BACKBONES = ("llama2_7b", "llama2_7b_chat", "mistral_7b", "minima2_3b", "falcon_rw_1b", "phi2",
              "llama31_8b", "qwen3_4b", "qwen3_8b", "gemma3_4b")  # fmt: skip
+
+SIZES = {"llama2_7b": 6.74, "llama2_7b_chat": 6.74, "mistral_7b": 7.24, "falcon_rw_1b": 1.31, "phi2": 2.78,
+         "llama31_8b": 8.03, "qwen3_4b": 4.02, "qwen3_8b": 8.19, "gemma3_4b": 3.88}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +100,9 @@ def test_every_backbone_has_its_main_run_with_the_recipe():
     for backbone in BACKBONES:
         load("train", [f"--gin_file=experiments/main_{backbone}.gin", "--gin.MODEL_DIR=r"])
         models.add(macro("MODEL"))
+        if backbone != "minima2_3b":  # whose shape the planner asks the hub for
+            size, config_of_it = SIZES[backbone], shape_of(macro("MODEL"))
+            assert config_of_it.parameter_count == pytest.approx(size * 1e9, rel=0.01)
         assert (macro("EPOCHS"), macro("MAX_LENGTH"), macro("LEARNING_RATE")) == (3, 2048, 1e-5)
         assert (macro("BATCH_SIZE"), macro("WARMUP"), macro("WEIGHT_DECAY")) == (8, 0.03, 0.1)
     assert len(models) == len(BACKBONES)

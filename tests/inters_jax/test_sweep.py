@@ -46,12 +46,15 @@ if name == "evaluate":
     for n in range(40):
         for choice in ("yes", "no"):
             score = 1.0 if (choice == "yes") == (n < right) else 0.0
-            lines.append(json.dumps({"example_id": str(n), "gold": "yes", "choice": choice,
+            lines.append(json.dumps({"example_id": str(n), "gold": "yes",
+                "choice": "yes no".split().index(choice),
+                "targets_pretokenized": choice,
                 "target": {"example_id": str(n), "choice": choice, "gold": "yes"}, "score": score}))
     file = out / task / "predictions.jsonl"
     file.write_text("\n".join(lines) + "\n")
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    (out / "results.json").write_text(json.dumps({"manifest": {}, "metrics": {task: {"accuracy": 100 * right / 40}},
+    metrics = {task: {"accuracy": 100 * right / 40}}
+    (out / "results.json").write_text(json.dumps({"manifest": {}, "metrics": metrics,
         "counts": {}, "files": {task: {"predictions.jsonl": digest}}, "failed": {}}))
 """
 
@@ -210,7 +213,7 @@ def test_the_tables_hold_means_spread_and_a_test_against_the_main_run(place):
     text = (place / "sweep/sweep.md").read_text()
     assert "75.00 ± 0.00" in text and "-15.00" in text and "Not finished" not in text
     page = (place / "sweep/sweep.html").read_text()
-    assert "<svg" in page and "http" not in page and "<script" not in page
+    assert "<svg" in page and "://" not in page and "<script" not in page
     saved = json.loads((place / "sweep/sweep.json").read_text())
     assert saved["values"]["main"][pair] == {"0": 90.0, "1": 90.0}
     for name in ("sweep.csv", "sweep.tex"):

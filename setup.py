@@ -38,6 +38,7 @@ setup(
         "jax>=0.10,<0.11",
         "flax>=0.12.8,<0.13",
         "optax>=0.2.8,<0.3",
+        "qwix>=0.1.8,<0.2",
         "orbax-checkpoint>=0.12.8,<0.13",
         "transformers>=5.20,<6",
         "tokenizers>=0.22",
@@ -78,6 +79,8 @@ setup(
         "serve": ["fastapi>=0.115", "uvicorn>=0.30"],
         # inters_jax.ranking.pyterrier: our rerankers in PyTerrier pipelines
         "pyterrier": ["python-terrier>=1.0"],
+        # scripts/bench_train.py and bench_inference.py: those that are measured against
+        "bench": ["torch>=2.9", "accelerate>=1.10", "datasets>=4.0", "trl>=1.0"],
         "test": [
             "fastapi>=0.115",
             "uvicorn>=0.30",
@@ -92,6 +95,8 @@ setup(
             "types-PyYAML",
             "types-tqdm",
             "torch>=2.9",
+            "peft>=0.17",
+            "accelerate>=1.10",
             "ir-datasets>=0.5.9",
             "ir-measures>=0.4.3",
             "pytrec-eval-terrier>=0.5.10",

@@ -13,7 +13,7 @@ from inters_jax import sweep as command
 from inters_jax.config import run_command
 from inters_jax.evaluation import report
 from inters_jax.evaluation.comparison import Options
-from inters_jax.experiments import collect, lists, runs
+from inters_jax.experiments import collect, lists, orders, runs
 from inters_jax.experiments.lists import SweepError
 
 LIST = """
@@ -264,3 +264,32 @@ def test_two_seeds_are_trained_judged_and_put_together(tmp_path):
     before = Path(tmp_path / "sweep/main/seed0/train.log").stat().st_mtime_ns
     run_command(command.sweep, arguments)
     assert Path(tmp_path / "sweep/main/seed0/train.log").stat().st_mtime_ns == before
+
+
+def test_candidates_are_written_in_another_order(tmp_path):
+    source = tmp_path / "first_stage.trec"
+    source.write_text("".join(f"q Q0 d{n} {n + 1} {9 - n} bm25\n" for n in range(9)))
+    orders.write(source, "reversed", tmp_path / "reversed.trec")
+    first = (tmp_path / "reversed.trec").read_text().splitlines()[0]
+    assert first == "q Q0 d8 1 9 reversed"
+    shuffles = []
+    for name in ("shuffled-0", "shuffled-1"):
+        orders.write(source, name, tmp_path / name)
+        shuffles.append([line.split()[2] for line in (tmp_path / name).read_text().splitlines()])
+    assert shuffles[0] != shuffles[1] and sorted(shuffles[0]) == sorted(shuffles[1])
+    source.write_text("q d 1\n")
+    with pytest.raises(ValueError, match="trec:1: a line of a TREC run has six columns"):
+        orders.write(source, "reversed", tmp_path / "x")
+
+
+def test_a_reranking_of_other_candidates_waits_for_the_first_one(tmp_path):
+    (tmp_path / "list.yaml").write_text(
+        "experiments:\n  - name: main\n  - {name: pointwise, model_of: main, steps: [rerank]}\n"
+        "  - {name: other, model_of: main, steps: [rerank], order_of: pointwise, order: reversed,\n"
+        "     series: {by order: reversed}}\n"
+    )
+    found = lists.read(tmp_path / "list.yaml")
+    run = runs.runs_of(found, tmp_path, [0])[2]
+    assert run.needs == ("main:0", "pointwise:0") and found.experiment("other").series == {"by order": -1.0}
+    assert run.first_stage == tmp_path / "pointwise/seed0/rerank/first_stage.trec"
+    assert f"--gin.RUN={tmp_path}/other/seed0/first_stage.trec" in run.steps[0].command

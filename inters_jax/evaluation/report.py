@@ -1,9 +1,8 @@
 """What is written about a judgment of a model: manifest, metrics as JSON, and tables that people read.
 
 A result is one JSON object: `manifest` (what was judged, with what, from which files), `metrics` (task or
-ranking -> name -> value) and `counts`. Two results make a before/after table:
-
-    python -m inters_jax.evaluation.report BEFORE/results.json AFTER/results.json
+ranking -> name -> value) and `counts`. Pages and tables of results are made in `pages`, comparisons in
+`comparison`.
 """
 
 from __future__ import annotations
@@ -12,8 +11,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -141,47 +139,6 @@ def headline_first(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda n: (HEADLINES.index(n) if n in HEADLINES else len(HEADLINES), n))
 
 
-def metrics_table(metrics: Mapping[str, Mapping[str, float]], counts: Mapping[str, Mapping[str, int]]) -> str:
-    """One row per task and metric: tasks have different metrics, so a wide table would be mostly empty."""
-    rows = []
-    for task in metrics:
-        items = counts.get(task, {}).get("items")
-        for name in headline_first(metrics[task]):
-            rows.append([task, name, number(metrics[task][name]), number(items)])
-    return table(["task", "metric", "value", "items"], rows)
-
-
-def comparison(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """The before/after table of two results, with what makes them hard to compare said above it.
-
-    >>> old = {"metrics": {"t": {"f1": 0.25}}, "manifest": {"split": "test"}}
-    >>> new = {"metrics": {"t": {"f1": 0.5}, "u": {"f1": 1.0}}, "manifest": {"split": "test"}}
-    >>> print(comparison(old, new))
-    | task | metric | before |  after |  change |
-    |------|-------:|-------:|-------:|--------:|
-    | t    |     f1 | 0.2500 | 0.5000 | +0.2500 |
-    | u    |     f1 |      - | 1.0000 |       - |
-    """
-    rows = []
-    for task in dict.fromkeys([*before["metrics"], *after["metrics"]]):
-        old, new = before["metrics"].get(task, {}), after["metrics"].get(task, {})
-        for name in headline_first({**old, **new}):
-            a, b = old.get(name), new.get(name)
-            change = "-" if a is None or b is None else f"{b - a:+.4f}"
-            rows.append([task, name, number(a), number(b), change])
-    notes = []
-    for key in ("split", "max_examples", "seed", "max_length", "first_stage_sha256", "depth", "data_sha256"):
-        one, other = before["manifest"].get(key), after["manifest"].get(key)
-        if one != other:
-            notes.append(f"Not the same {key}: before {one}, after {other}.")
-    for task in sorted(before.get("counts", {}).keys() & after.get("counts", {}).keys()):
-        one, other = before["counts"][task].get("items"), after["counts"][task].get("items")
-        if one != other:
-            notes.append(f"Not the same items in {task}: before {one}, after {other}.")
-    text = table(["task", "metric", "before", "after", "change"], rows)
-    return "\n".join([*notes, ""] if notes else []) + ("\n" if notes else "") + text
-
-
 def read_result(path: str | Path) -> dict[str, Any]:
     """A results.json, or the one in a folder."""
     path = Path(path)
@@ -206,19 +163,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
-
-
-def main(arguments: Sequence[str]) -> int:
-    if len(arguments) != 2:
-        print("usage: python -m inters_jax.evaluation.report BEFORE AFTER   (folders or results.json files)")
-        return 2
-    try:
-        print(comparison(read_result(arguments[0]), read_result(arguments[1])))
-    except ReportError as error:
-        print(f"report: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

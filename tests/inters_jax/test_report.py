@@ -16,12 +16,6 @@ def test_headline_metrics_stand_first():
     assert report.headline_first(["zeta", "f1", "RR@10", "nDCG@10"]) == ["nDCG@10", "RR@10", "f1", "zeta"]
 
 
-def test_a_comparison_says_what_makes_two_results_unequal():
-    text = report.comparison(result(), result(split="validation"))
-    assert text.startswith("Not the same split: before test, after validation.")
-    assert "+0.0000" in text
-
-
 def test_results_are_read_back_and_strangers_refused(tmp_path):
     report.write_json(tmp_path / "results.json", result())
     assert report.read_result(tmp_path) == result()
@@ -36,11 +30,3 @@ def test_a_result_that_is_no_number_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         report.write_json(tmp_path / "results.json", {"value": float("nan")})
     assert not (tmp_path / "results.json").exists()
-
-
-def test_the_command_line_compares_two_files(tmp_path, capsys):
-    report.write_json(tmp_path / "a" / "results.json", result())
-    report.write_json(tmp_path / "b" / "results.json", result())
-    assert report.main([str(tmp_path / "a"), str(tmp_path / "b")]) == 0
-    assert "before |" in capsys.readouterr().out
-    assert report.main([str(tmp_path / "a"), str(tmp_path / "c")]) == 1

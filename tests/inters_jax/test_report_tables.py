@@ -4,7 +4,7 @@ import csv
 import io
 import re
 
-from inters_jax.evaluation import charts
+from inters_jax.evaluation import charts, pages
 from inters_jax.evaluation.document import Section, document, passage
 from inters_jax.evaluation.tables import Table
 
@@ -48,3 +48,13 @@ def test_change_and_groups_say_their_figures():
 def test_long_passages_are_cut_in_the_middle_and_say_so():
     shown = passage("a" * 400 + "b" * 400, limit=100)
     assert "700 characters left out" in shown and "a" * 50 in shown and "b" * 50 in shown
+
+
+def test_a_before_and_after_says_what_makes_two_results_unequal():
+    def result(split):
+        manifest = {"model": "m", "split": split, "seed": 0}
+        return {"manifest": manifest, "metrics": {"t": {"f1": 50.0}}, "counts": {"t": {"items": 2}}}
+
+    table = pages.task_table(result("test"), result("validation"))
+    assert "Not the same split: before validation, after test." in table.notes
+    assert list(table.rows[0])[-2:] == ["50.0000", "+0.0000"]

@@ -16,7 +16,6 @@ and the question is asked by itself.
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +30,9 @@ NO_DOCUMENT_FILE = "evidence document that is not in the folder"
 NO_CONTEXT = "asked without context (no document mentions an answer in its beginning)"
 CHARACTERS = 8_000
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
+_LITERAL = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
+_STRING = re.compile(_LITERAL)
+_STRING_LIST = re.compile(rf"\[\s*(?:(?:{_LITERAL})\s*(?:,\s*(?:{_LITERAL})\s*)*,?\s*)?\]")
 _READING = ("qa/{}-{}.json", "triviaqa-rc/qa/{}-{}.json")
 _UNFILTERED = ("unfiltered-web-{}.json", "triviaqa-unfiltered/unfiltered-web-{}.json")
 
@@ -85,15 +87,35 @@ def unquoted(text: str) -> str:
     return text
 
 
+def string_list(text: str) -> list[str]:
+    r"""The strings of a list as Python prints it; an empty list when the text is anything else.
+
+    Read by a pattern: nothing is evaluated, and `ast.literal_eval` was seen to fail in a busy process of Python
+    3.11.7 with "AST constructor recursion depth mismatch".
+
+    >>> string_list("['one', \"don't\", 'tab\\t', 'Łódź']")
+    ['one', "don't", 'tab\t', 'Łódź']
+    >>> string_list("[1, 2]"), string_list("['open")
+    ([], [])
+    """
+    if not _STRING_LIST.fullmatch(text):
+        return []
+    return [_unescaped(match[0][1:-1]) for match in _STRING.finditer(text)]
+
+
+def _unescaped(text: str) -> str:
+    """Backslash escapes of a Python string; other characters, beyond Latin-1 too, stay as they are."""
+    if "\\" not in text:
+        return text
+    return text.encode("latin-1", "backslashreplace").decode("unicode_escape")
+
+
 def read_dpr(path: Path) -> list[Row]:
-    """Rows of DPR's lines; the list of answers is read as a literal, never evaluated."""
+    """Rows of DPR's lines."""
     rows: list[Row] = []
     for number, text in lines(path):
         question, _, answers = text.partition("\t")
-        try:
-            texts = [one_line(unquoted(answer)) for answer in ast.literal_eval(unquoted(answers.strip()))]
-        except (ValueError, SyntaxError, TypeError, AttributeError):
-            texts = []
+        texts = [one_line(unquoted(answer)) for answer in string_list(unquoted(answers.strip()))]
         references = list(dict.fromkeys(filter(None, texts)))
         question = one_line(unquoted(question.strip()))
         if not question or not references:

@@ -12,7 +12,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-LAYERS, ROWS, LENGTH = 3, 16, 48
+LAYERS, ROWS, LENGTH, SLOTS = 3, 16, 48, 16
 SCRIPT = """
 import dataclasses, json, sys, jax
 from inters_jax import mesh as meshes
@@ -71,8 +71,9 @@ def test_no_device_ever_gathers_the_layers_of_a_parameter(compiled, line):
 
 def test_copies_share_gradients_and_gather_no_parameter(compiled):
     found = compiled["data=8"]
-    # The summed loss of every row is all that is gathered.
-    assert all(prod(dims) <= ROWS for dims, _, _ in of_kind(found, "all-gather"))
+    # The losses of the targets of every row are all that is gathered; every matrix of a layer is larger.
+    assert min(values_of_a_layer(compiled)) > ROWS * SLOTS
+    assert all(prod(dims) <= ROWS * SLOTS for dims, _, _ in of_kind(found, "all-gather"))
     reduced = {prod(dims) for dims, count, _ in of_kind(found, "all-reduce", "reduce-scatter")}
     assert set(values_of_a_layer(compiled)) <= reduced
 
@@ -89,7 +90,7 @@ def test_fsdp_gathers_a_layer_at_a_time_and_reduces_its_gradients(compiled):
 
 def test_tensor_adds_activations_and_gathers_no_parameter(compiled):
     found = compiled["data=4,tensor=2"]
-    assert all(prod(dims) <= ROWS for dims, _, _ in of_kind(found, "all-gather"))
+    assert all(prod(dims) <= ROWS * SLOTS for dims, _, _ in of_kind(found, "all-gather"))
     rows_of_a_device = ROWS // 4 * LENGTH
     added = [
         count for dims, count, group in of_kind(found, "all-reduce")

@@ -90,8 +90,8 @@ def unquoted(text: str) -> str:
 def string_list(text: str) -> list[str]:
     r"""The strings of a list as Python prints it; an empty list when the text is anything else.
 
-    Read by a pattern: nothing is evaluated, and `ast.literal_eval` was seen to fail in a busy process of Python
-    3.11.7 with "AST constructor recursion depth mismatch".
+    Read by a pattern: nothing is evaluated, and `ast.literal_eval` was seen to fail in a busy process of
+    Python 3.11.7 with "AST constructor recursion depth mismatch".
 
     >>> string_list("['one', \"don't\", 'tab\\t', 'Łódź']")
     ['one', "don't", 'tab\t', 'Łódź']

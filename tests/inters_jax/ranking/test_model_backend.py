@@ -136,8 +136,8 @@ def test_every_method_gives_the_ranking_of_plain_forward_passes(loaded, queries)
 
 def test_pointwise_prompts_share_the_beginning_that_candidates_of_a_query_have(loaded, queries):
     shared = backend(loaded)
-    # In a model this narrow attention costs most, and longer rows are not worth what they save; here it weighs
-    # as little as in a wide one.
+    # In a model this narrow attention costs most, and longer rows are not worth what they save; here it
+    # weighs as little as in a wide one.
     shared.scorer._even = 1e5
     rankings = ((key, methods.create("pointwise").rank(*query)) for key, query in queries.items())
     costs = [cost for _, _, cost in Engine(shared).run(rankings)]

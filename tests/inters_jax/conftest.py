@@ -1,6 +1,15 @@
-"""Lets the tests of this folder import their helper modules by name."""
+"""Lets the tests of this folder import their helper modules by name; every test begins without bindings."""
 
 import sys
 from pathlib import Path
 
+import gin
+import pytest
+
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(autouse=True)
+def unlocked_gin():
+    """A process runs one command and its configuration stays locked; tests run many in one process."""
+    gin.clear_config()

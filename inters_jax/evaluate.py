@@ -24,9 +24,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from inters_jax.compare import compare_evaluations
 from inters_jax.config import run_command
 from inters_jax.evaluation import pages, report, verify
 from inters_jax.evaluation.bridge import EvaluationError
+from inters_jax.evaluation.comparison import CompareError, Comparison
 from inters_jax.evaluation.evaluator import Judge, TaskResult
 from inters_jax.evaluation.records import PREDICTIONS
 from inters_jax.inference.placement import default_batch_tokens
@@ -139,7 +141,7 @@ def evaluate(
         "shapes compiled for scoring": judge.scorer.compilations,
     }
     report.write_json(folder / "results.json", result)
-    pages.write(folder, result, before)
+    pages.write(folder, result, before, tested(compare_with, folder))
     print((folder / "results.md").read_text(encoding="utf-8"), flush=True)
     if result["failed"]:
         raise EvaluationError(
@@ -149,6 +151,17 @@ def evaluate(
     if not result["metrics"]:
         raise EvaluationError(f"nothing could be judged; skipped: {result['skipped']}")
     return result
+
+
+def tested(before: str | None, folder: Path) -> Comparison | None:
+    """The evaluation that is compared with held against this one; None where no question is common."""
+    if before is None:
+        return None
+    try:
+        return compare_evaluations({"before": Path(before), "after": folder})
+    except CompareError as error:
+        print(f"before and after cannot be tested: {error}", flush=True)
+        return None
 
 
 def taken_up(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from inters_jax.evaluation import averages, charts, report
+from inters_jax.evaluation import averages, charts, comparison_page, report
 from inters_jax.evaluation import items as questions
+from inters_jax.evaluation.comparison import Comparison
 from inters_jax.evaluation.document import Section, details, document, passage
 from inters_jax.evaluation.records import PREDICTIONS, read
 from inters_jax.evaluation.tables import Table
@@ -25,25 +26,29 @@ CUT = 5  # cut or unparsed answers shown for each task
 Result = Mapping[str, Any]
 
 
-def write(folder: Path, result: Result, before: Result | None = None) -> None:
+def write(
+    folder: Path, result: Result, before: Result | None = None, tested: Comparison | None = None
+) -> None:
     """Writes report.html, results.md, results.csv and results.tex beside results.json.
 
     Args:
       folder: with results.json and the folders of the tasks.
       result: the content of results.json.
       before: another result, for the columns of change.
+      tested: the two results held against each other question by question.
     """
     taken = {name: found for name in result["metrics"] if (found := _questions(folder, name)) is not None}
     tasks = task_table(result, before, taken)
     groups = group_table(result, before)
     own = [table for table in (groups, average_table(result, before), tasks) if table is not None]
-    report.write_text(folder / "report.html", page(folder, result, before, taken, own))
+    changes = [] if tested is None else comparison_page.tables(tested)[1::2]
+    report.write_text(folder / "report.html", page(folder, result, before, taken, own, changes))
     head = f"# Evaluation on split {result['manifest']['split']}\n\nModel: {result['manifest']['model']}  \n"
     head += f"Data: {result['manifest']['raw_data']}\n\n"
-    text = "\n".join([head, *[table.markdown() for table in own], *_remarks(result)])
+    text = "\n".join([head, *[table.markdown() for table in (*own, *changes)], *_remarks(result)])
     report.write_text(folder / "results.md", text)
     report.write_text(folder / "results.csv", tasks.csv())
-    report.write_text(folder / "results.tex", "\n".join(table.latex() for table in own))
+    report.write_text(folder / "results.tex", "\n".join(table.latex() for table in (*own, *changes)))
 
 
 def task_table(
@@ -125,6 +130,7 @@ def page(
     before: Result | None,
     taken: Mapping[str, questions.Items],
     tables: list[Table],
+    changes: list[Table],
 ) -> str:
     """report.html."""
     manifest = result["manifest"]
@@ -151,6 +157,10 @@ def page(
             tables[-1].html(titled=False),
         )
     )
+    if changes:
+        lead = "Before and after on the same questions: paired permutation test, Holm's correction over all."
+        body = "".join(table.html() for table in changes)
+        sections.append(Section("change", "Is the change more than chance", lead, body))
     sections += _paper_section(result)
     sections += _movement_section(folder, result)
     sections += _worst_section(result, taken)

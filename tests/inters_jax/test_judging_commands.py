@@ -91,6 +91,7 @@ def test_evaluate_writes_every_kind_of_task_and_compares(model, tmp_path, restor
     assert len(rows) == 3 and {"inputs_pretokenized", "prediction"} <= json.loads(rows[0]).keys()
     table = (tmp_path / "b" / "results.md").read_text()
     assert "+0.0000" in table and "Not the same" not in table
+    assert "before → after" in table and "0 / 3 / 0" in table  # nothing won, nothing lost, three tied
 
 
 def test_wrong_settings_end_with_one_line(model, tmp_path, restore_settings):

@@ -26,7 +26,7 @@ from typing import Any
 
 from inters_jax.compare import compare_evaluations
 from inters_jax.config import run_command
-from inters_jax.evaluation import pages, report, verify
+from inters_jax.evaluation import pages, report, verify, written_runs
 from inters_jax.evaluation.bridge import EvaluationError
 from inters_jax.evaluation.comparison import CompareError, Comparison
 from inters_jax.evaluation.evaluator import Judge, TaskResult
@@ -302,9 +302,8 @@ def write_task(folder: Path, found: TaskResult) -> dict[str, str]:
         from seqio_tasks.metrics.trec_files import write_run
 
         write_run(folder / verify.RUN, found.run, "inters-jax", ties="given")
-        judged = [f"{q} 0 {d} {grade}\n" for q, row in found.qrels.items() for d, grade in row.items()]
-        report.write_text(folder / verify.QRELS, "".join(judged))
-        names += [verify.RUN, verify.QRELS]
+        written_runs.write_qrels(folder, found.qrels)
+        names += [verify.RUN, written_runs.QRELS]
     return {name: report.file_hash(folder / name) for name in names}
 
 

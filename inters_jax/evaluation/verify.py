@@ -14,8 +14,9 @@ from typing import Any
 
 from inters_jax.evaluation import report, written_runs
 from inters_jax.evaluation.records import PREDICTIONS, read
+from inters_jax.evaluation.written_runs import QRELS
 
-RUN, QRELS = "run.trec", "qrels.txt"
+RUN = "run.trec"
 
 
 class VerificationError(ValueError):

@@ -8,6 +8,7 @@ after 3 % of warm-up: the authors' training script (HybridAdam and a cosine with
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Callable
 from math import ceil
@@ -27,7 +28,7 @@ class OptimizerError(ValueError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Optimizer:
+class Optimizer(abc.ABC):
     """What `AdamW`, `Lion`, `Adafactor` and `Muon` share: schedule, clipping, decay.
 
     The update of a step is ``-rate * (direction + weight_decay * parameter)``, where the direction is the
@@ -72,9 +73,9 @@ class Optimizer:
         clip = optax.identity() if self.clip is None else optax.clip_by_global_norm(self.clip)
         return optax.chain(clip, update), schedule
 
+    @abc.abstractmethod
     def direction(self, logical_axes: Any) -> optax.GradientTransformation:
         """The optimiser's own part: gradients in, directions of unit size out."""
-        raise NotImplementedError(f"{type(self).__name__} has no direction")
 
     @property
     def moments(self) -> float:

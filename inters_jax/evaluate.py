@@ -60,6 +60,7 @@ def evaluate(
     beams: int = 1,
     length_penalty: float = 1.0,
     stop_strings: str | Sequence[str] = (),
+    target_loss: bool = False,
 ) -> dict[str, Any]:
     """Judge a model on SeqIO tasks by their own metrics.
 
@@ -88,6 +89,7 @@ def evaluate(
       beams: width of the beam search.
       length_penalty: an answer of a beam search is worth its log-probability / length ** length_penalty.
       stop_strings: texts that end an answer; they are not part of it.
+      target_loss: also measure how probable the right answers are, in nats per token and bits per byte.
     """
     before = None if compare_with is None else report.read_result(compare_with)
     folder = report.output_folder(output_dir, model_dir, "evaluation")
@@ -116,6 +118,7 @@ def evaluate(
         max_new_tokens=max_new_tokens,
         batch_tokens=max(batch_tokens or default_batch_tokens(), limit),
         decoding={"sampling": sampling, "stop_strings": stops},
+        target_loss=target_loss,
     )
     result = taken_up(
         folder,
@@ -131,6 +134,7 @@ def evaluate(
             decoding=dataclasses.asdict(sampling) | {"stop_strings": list(stops)},
             chat_template=settings.chat_template,
             raw_data="packaged sample" if raw_dir is None else Path(raw_dir).name,
+            **({"target_loss": True} if target_loss else {}),
         ),
     )
     for name in names:

@@ -29,6 +29,7 @@ class Answerer(Protocol):
     start: list[int]  # [BOS] or []
     progress: Any
     chunk_rows: int
+    target_loss: bool  # whether the targets of generated tasks are scored too
 
     def is_cut(self, prompt: int, answer: Sequence[int]) -> bool: ...
 
@@ -92,18 +93,36 @@ class Bridge:
         found = self.judge.generator.generate(prompts, progress=self.judge.progress)
         shift = int(getattr(self.vocabulary, "id_offset", 0))
         answers = [[int(token) + shift for token in answer] for answer in found]
-        self._write(
-            examples,
-            [
-                {
-                    "prediction": self._text(answer),
-                    "truncated": self.judge.is_cut(len(prompt), plain),
-                    "answer": answer,
-                }
-                for prompt, plain, answer in zip(prompts, found, answers, strict=True)
-            ],
-        )
+        said = [
+            {
+                "prediction": self._text(answer),
+                "truncated": self.judge.is_cut(len(prompt), plain),
+                "answer": answer,
+            }
+            for prompt, plain, answer in zip(prompts, found, answers, strict=True)
+        ]
+        if self.judge.target_loss:
+            for record, more in zip(said, self._target_scores(examples, prompts), strict=True):
+                record |= more
+        self._write(examples, said)
         return answers
+
+    def _target_scores(
+        self, examples: Sequence[Mapping[str, Any]], prompts: Sequence[list[int]]
+    ) -> list[dict[str, Any]]:
+        """log p(targets, EOS | inputs) of generated tasks, in nats; nothing for a row without targets."""
+        targets = [plain_ids(self.vocabulary, np.asarray(one["targets"])).tolist() for one in examples]
+        asked = [row for row, target in enumerate(targets) if target]
+        scores = self.judge.scorer.loglikelihood([(prompts[row], [targets[row]]) for row in asked])
+        found: list[dict[str, Any]] = [{} for _ in examples]
+        for row, (score,) in zip(asked, scores, strict=True):
+            if not np.isfinite(score):
+                raise EvaluationError(
+                    f"{self.task.name}: the target {self._text(targets[row])!r:.80} has the "
+                    f"log-probability {score}; the model yields no numbers"
+                )
+            found[row] = {"target_score": score, "target_tokens": len(targets[row])}
+        return found
 
     def _score(self, examples: Sequence[Mapping[str, Any]], first: int) -> list[float]:
         """Scores of a chunk whose first row has the number `first`, written down."""

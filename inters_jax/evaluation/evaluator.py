@@ -27,6 +27,7 @@ import jax
 import numpy as np
 
 from inters_jax.data.conversion import plain_ids
+from inters_jax.evaluation import target_loss as target_losses
 from inters_jax.evaluation.bridge import Bridge, EvaluationError
 from inters_jax.evaluation.records import Records
 from inters_jax.inference.generate import Generator
@@ -73,6 +74,7 @@ class Judge:
       batch_tokens: tokens that the model sees at once, the memory knob.
       chunk_rows: rows of our own tasks that are answered, written down and forgotten together.
       decoding: further arguments of `Generator` (sampling, stop strings); greedy when there are none.
+      target_loss: also measure how probable the right answers are (`inters_jax.evaluation.target_loss`).
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Judge:
         batch_tokens: int = 8192,
         chunk_rows: int = 4096,
         decoding: Mapping[str, Any] | None = None,
+        target_loss: bool = False,
     ):
         if jax.process_count() > 1:
             raise EvaluationError(
@@ -103,6 +106,7 @@ class Judge:
         self.start = [] if vocabulary.bos_id is None else plain_ids(vocabulary, [vocabulary.bos_id]).tolist()
         self.chunk_rows, self.max_new_tokens = chunk_rows, max_new_tokens
         self.max_position = loaded.config.max_position
+        self.target_loss = target_loss
         self.progress: Any = None  # a callable that gets a number of finished prompts
 
     def use(self, model: Any) -> None:
@@ -157,6 +161,8 @@ class Judge:
             result = TaskResult(task_name, metrics, bridge.counts, bridge.records)
         bridge.records.finish()
         result.split_counts()
+        if self.target_loss:
+            result.metrics |= target_losses.measures(result.examples)
         result.paper_metrics = paper_metrics(task_name, result.examples, result.qrels)
         return result
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from inters_jax.evaluation import report, written_runs
+from inters_jax.evaluation import report, target_loss, written_runs
 from inters_jax.evaluation.records import PREDICTIONS, read
 from inters_jax.evaluation.written_runs import QRELS
 
@@ -43,6 +43,8 @@ def verify(path: str | Path) -> dict[str, int]:
         return counts
     for task, metrics in result["metrics"].items():
         again, paper = _judged(folder / task, task)
+        if target_loss.LOSS in metrics:
+            again |= target_loss.measures(read(folder / task / PREDICTIONS))
         counts["figures"] += _compare(str(path), task, metrics, again)
         theirs = result["paper_metrics"].get(task, {})
         counts["figures"] += _compare(str(path), f"{task} (protocol paper)", theirs, paper)

@@ -9,6 +9,9 @@ template), so that experiments can be held against each other.
     p                two-sided paired permutation test over items, whose values are averaged over the seeds
                      first; Holm's correction over all tests of the sweep. The spread over seeds is no
                      part of it.
+
+Runs that were judged with TARGET_LOSS also have tables of the losses of the right answers (nats per token,
+less is better), which tell models apart that give hardly any right answer.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from inters_jax.compare import CompareError, _per_item
-from inters_jax.evaluation import averages, charts, report
+from inters_jax.evaluation import averages, charts, records, report, target_loss
 from inters_jax.evaluation.comparison import Options, PairTest, Values, compare_values, p_text
 from inters_jax.evaluation.document import Section, document
 from inters_jax.evaluation.tables import Table
@@ -40,6 +43,8 @@ class Found:
     experiment: Experiment
     values: dict[str, dict[int, float]] = field(default_factory=dict)
     items: dict[str, dict[int, Mapping[str, float]]] = field(default_factory=dict)
+    losses: dict[str, dict[int, float]] = field(default_factory=dict)
+    loss_items: dict[str, dict[int, Mapping[str, float]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -50,6 +55,10 @@ class Found:
         """The mean over `pairs`, seed by seed, for the seeds that have all of them."""
         whole = [seed for seed in self.seeds if pairs and all(seed in self.values[pair] for pair in pairs)]
         return [statistics.fmean(self.values[pair][seed] for pair in pairs) for seed in whole]
+
+    def of_losses(self) -> Found:
+        """The same experiment with the losses of the right answers as its values."""
+        return Found(self.experiment, values=self.losses, items=self.loss_items)
 
 
 def gather(experiments: ExperimentList, runs: Sequence[Run]) -> dict[str, Found]:
@@ -95,6 +104,10 @@ def _add(own: Found, seed: int, folder: Path, step: str) -> None:
             continue
         if items:
             own.items.setdefault(name, {})[seed] = items
+        if target_loss.LOSS in result["metrics"][task]:
+            own.losses.setdefault(name, {})[seed] = result["metrics"][task][target_loss.LOSS]
+            losses = target_loss.by_question(records.read(folder / task / records.PREDICTIONS))
+            own.loss_items.setdefault(name, {})[seed] = losses
 
 
 def _reranked(folder: Path) -> Mapping[str, float]:
@@ -156,19 +169,40 @@ def tables(found: Mapping[str, Found], main: str, tested: Mapping[tuple[str, str
     return made
 
 
+def loss_tables(found: Mapping[str, Found], main: str) -> tuple[list[Table], dict[tuple[str, str], PairTest]]:
+    """The same of the losses of the right answers, with their own tests; [] where none were measured."""
+    losses = {name: own.of_losses() for name, own in found.items() if own.losses}
+    if not losses:
+        return [], {}
+    tested = tests(losses, main)
+    overall = _overall(losses, main, tested, less=True)
+    lead = (
+        "Means over pairs of the loss of the right answers: nats per target token, less is better; "
+        "± is the standard deviation over seeds. Pairs that rank documents have none."
+    )
+    made = [dataclasses.replace(overall, notes=[lead, *overall.notes[1:]]), _pairs(losses, main, tested)]
+    if any(own.experiment.series for own in losses.values()):
+        made.append(_series_table(losses))
+    title = "Losses of the right answers: {}".format
+    return [dataclasses.replace(table, title=title(table.title.lower())) for table in made], tested
+
+
 def _common(found: Mapping[str, Found], main: str, own: Found) -> list[str]:
     return [pair for pair in own.values if main in found and pair in found[main].values]
 
 
-def _overall(found: Mapping[str, Found], main: str, tested: Mapping[tuple[str, str], PairTest]) -> Table:
-    rows = []
+def _overall(
+    found: Mapping[str, Found], main: str, tested: Mapping[tuple[str, str], PairTest], less: bool = False
+) -> Table:
+    """less: whether less is better."""
+    rows, sign = [], -1 if less else 1
     for name, own in found.items():
         common, cells = _common(found, main, own), [_NONE, _NONE]
         if name != main and common and (theirs := found[main].means(common)) and (ours := own.means(common)):
             cells[0] = f"{statistics.fmean(ours) - statistics.fmean(theirs):+.2f}"
             results = [tested[name, pair] for pair in common if (name, pair) in tested]
-            better = sum(test.p_adjusted < 0.05 and test.difference > 0 for test in results)
-            worse = sum(test.p_adjusted < 0.05 and test.difference < 0 for test in results)
+            better = sum(test.p_adjusted < 0.05 and sign * test.difference > 0 for test in results)
+            worse = sum(test.p_adjusted < 0.05 and sign * test.difference < 0 for test in results)
             cells[1] = f"{better} / {worse} of {len(results)}"
         pairs = list(own.values)
         rows.append(
@@ -295,6 +329,8 @@ def write(
     found, main = gather(experiments, runs), experiments.main
     tested = tests(found, main)
     made = tables(found, main, tested)
+    of_losses, loss_tests = loss_tables(found, main)
+    made += of_losses
     open_runs = [[name, status, why] for name, (status, why) in outcome.items() if status != "finished"]
     if open_runs:
         made.append(Table("Not finished", ["run", "state", "why"], open_runs))
@@ -303,7 +339,7 @@ def write(
     report.write_text(folder / "sweep.html", page(experiments, found, made, len(runs)))
     report.write_text(folder / "sweep.csv", made[2].csv())
     report.write_text(folder / "sweep.tex", "\n".join(table.latex() for table in made))
-    report.write_json(folder / "sweep.json", as_json(experiments, found, tested, outcome))
+    report.write_json(folder / "sweep.json", as_json(experiments, found, tested, loss_tests, outcome))
     return found
 
 
@@ -311,6 +347,7 @@ def as_json(
     experiments: ExperimentList,
     found: Mapping[str, Found],
     tested: Mapping[tuple[str, str], PairTest],
+    loss_tests: Mapping[tuple[str, str], PairTest],
     outcome: Mapping[str, tuple[str, str]],
 ) -> dict[str, Any]:
     return {
@@ -319,12 +356,18 @@ def as_json(
         "versions": report.versions(),
         "runs": {name: {"state": status, "why": why} for name, (status, why) in outcome.items()},
         "values": {name: own.values for name, own in found.items()},
+        "losses": {name: own.losses for name, own in found.items() if own.losses},
         "series": series(found),
-        "tests": [
-            {"experiment": name, "pair": pair, **dataclasses.asdict(test)}
-            for (name, pair), test in tested.items()
-        ],
+        "tests": _as_rows(tested),
+        "loss_tests": _as_rows(loss_tests),
     }
+
+
+def _as_rows(tested: Mapping[tuple[str, str], PairTest]) -> list[dict[str, Any]]:
+    return [
+        {"experiment": name, "pair": pair, **dataclasses.asdict(test)}
+        for (name, pair), test in tested.items()
+    ]
 
 
 def page(experiments: ExperimentList, found: Mapping[str, Found], made: Sequence[Table], runs: int) -> str:

@@ -4,6 +4,8 @@ alone."""
 import json
 from types import SimpleNamespace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import seqio
@@ -144,6 +146,43 @@ def test_predictions_of_different_lengths_reach_the_metric_in_order(judge, regis
     assert result.counts["empty answers"] == 1
     assert [row["prediction"] for row in result.examples] == ["yes", "very very no no", ""]
     assert next(iter(result.examples))["inputs_pretokenized"] == "is it red ?"
+
+
+def test_the_loss_of_targets_is_that_of_a_plain_forward_pass(loaded, vocabulary, register):
+    def metric(targets, predictions):
+        return {"right": 0.0}
+
+    name = register("bridge_losses", generation_rows(), [metric])
+    result = Judge(loaded, vocabulary, max_new_tokens=4, target_loss=True).run(name, "test")
+    # In the model's ids, <s> in front and </s> behind.
+    rows = [([1, 4, 5, 6, 10], [0, 2]), ([1, 5, 10], [3, 2]), ([1, 4, 5, 9, 9, 7, 10], [8, 2])]
+    losses, bits, size = [], 0.0, 0
+    for (prompt, target), (_, text) in zip(rows, ROWS, strict=True):
+        tokens = jnp.asarray([prompt + target], jnp.int32)
+        places = jnp.arange(tokens.shape[1])[None]
+        logits = loaded.model(tokens, jnp.ones_like(tokens), places)[0]
+        logp = np.asarray(jax.nn.log_softmax(logits, axis=-1), np.float64)
+        score = sum(logp[len(prompt) - 1 + n, token] for n, token in enumerate(target))
+        losses.append(-score / len(target))
+        bits -= score / np.log(2)
+        size += len(text)
+    assert result.metrics["target_loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+    assert result.metrics["target_bits_per_byte"] == pytest.approx(bits / size, rel=1e-5)
+    found = [record["target_score"] / -record["target_tokens"] for record in result.examples]
+    np.testing.assert_allclose(found, losses, rtol=1e-5)
+
+
+def test_the_loss_of_labels_is_that_of_the_right_ones(judge, register):
+    rows = choice_rows(["yes", "no"])
+    for row in rows[2:4]:
+        row["gold"] = "no, yes"  # several are right: the mean
+    name = register("bridge_label_losses", rows, [scores_metric])
+    judge.scorer, judge.target_loss = FakeScorer(), True
+    result = judge.run(name, "test")
+    # Scores are -1 (yes) and -1.03 (no); the gold of the last question, "maybe", is no label: it has no loss.
+    assert result.metrics["target_loss"] == pytest.approx((1 + 1.015) / 2)
+    judge.target_loss = False
+    assert "target_loss" not in judge.run(name, "test").metrics
 
 
 def choice_rows(labels):

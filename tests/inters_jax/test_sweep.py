@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import threading
@@ -218,6 +219,32 @@ def test_the_tables_hold_means_spread_and_a_test_against_the_main_run(place):
     assert saved["values"]["main"][pair] == {"0": 90.0, "1": 90.0}
     for name in ("sweep.csv", "sweep.tex"):
         assert "rows 25" in (place / "sweep" / name).read_text()
+
+
+def test_losses_of_the_right_answers_have_their_own_tables_where_less_is_better(place):
+    found, every = made(place)
+    task = "inters_query_matching_msrp_choices"
+    outcome = do(place, every)
+    for run in every:
+        folder = run.folder / "evaluation"
+        rows = [json.loads(line) for line in (folder / task / "predictions.jsonl").read_text().splitlines()]
+        less = 0.5 if run.experiment.name == "rows 25" else 0.0
+        for row in rows:  # of the right label; 40 questions, all better by 0.5
+            row |= {"score": less - 1.0 - int(row["example_id"]) % 4, "answer_tokens": 1}
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / task / "predictions.jsonl").write_text(text)
+        result = json.loads((folder / "results.json").read_text())
+        result["metrics"][task]["target_loss"] = 2.5 - less
+        result["files"][task]["predictions.jsonl"] = hashlib.sha256(text.encode()).hexdigest()
+        (folder / "results.json").write_text(json.dumps(result))
+    collect.write(found, every, place / "sweep", outcome)
+    text = (place / "sweep/sweep.md").read_text().split("Losses of the right answers: experiments")[1]
+    row = next(line for line in text.splitlines() if line.startswith("| rows 25"))
+    assert [cell.strip() for cell in row.split("|")[2:-1]] == [
+        "2", "1", "2.00 ± 0.00", "1", "-0.50", "1 / 0 of 1"]  # fmt: skip
+    saved = json.loads((place / "sweep/sweep.json").read_text())
+    assert saved["losses"]["main"] == {"inters_query_matching_msrp": {"0": 2.5, "1": 2.5}}
+    assert saved["loss_tests"][0]["difference"] == -0.5
 
 
 def test_what_is_not_finished_is_named_in_the_tables(place):

@@ -4,6 +4,7 @@ metrics.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,7 @@ TEXT, NUMBER, TEXTS = "text", "number", "texts"
 VOLUMES = (25, 50, 75)  # per cent of the training rows, beside all of them
 VARIETIES = (1, 3, 6)  # templates of a pair in training, beside all twelve
 TEST_TEMPLATES = 5  # that are judged one by one: the first ones, which ask in the task's own direction
+ABLATED = {"_no_description": {"description": False}, "_no_template": {"keyword_only": True}}
 SHOTS = (1, 2, 3, 4)  # demonstrations at test time, beside none and five
 
 
@@ -136,8 +138,8 @@ def forms_of(pair: Pair) -> Iterator[Form]:
     yield Form()
     yield Form("_0shot", Variant(shots=0))
     yield Form("_5shot", Variant(shots=5))
-    yield Form("_no_description", Variant(description=False))
-    yield Form("_no_template", Variant(keyword_only=True))
+    for suffix, change in ABLATED.items():
+        yield Form(suffix, Variant(**change))
     for percent in VOLUMES:
         yield Form(f"_{percent}pct", splits=("train",), fraction=percent / 100)
     for number in VARIETIES:
@@ -145,9 +147,14 @@ def forms_of(pair: Pair) -> Iterator[Form]:
     judged = ("validation", "test")
     if pair.kind == "classify":
         yield Form("_choices", Variant(shots=0), choices=True)
+        for suffix, change in ABLATED.items():
+            yield Form(f"_choices{suffix}", Variant(shots=0, **change), choices=True, splits=judged)
     if pair.kind == "rank":
         pointwise = Variant(shots=0, template=0, family="pointwise_judgment")
         yield Form("_rerank", pointwise, choices=True, rerank=True, splits=judged)
+        for suffix, change in ABLATED.items():
+            variant = dataclasses.replace(pointwise, **change)
+            yield Form(f"_rerank{suffix}", variant, choices=True, rerank=True, splits=judged)
         second = Variant(shots=0, template=1, family="pointwise_judgment")
         yield Form("_rerank_template1", second, choices=True, rerank=True, splits=judged)
         for family in FAMILIES:

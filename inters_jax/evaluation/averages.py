@@ -71,6 +71,8 @@ def form_of(task: str) -> tuple[Any, str] | None:
     >>> pair, setting = form_of("inters_query_matching_msrp_5shot")
     >>> pair.dataset, setting, form_of("inters_query_matching_msrp_choices")[1], form_of("glue_mrpc")
     ('msrp', '5shot', 'zero-shot', None)
+    >>> form_of("inters_query_matching_msrp_choices_no_template")[1]
+    'no_template'
     """
     from seqio_tasks.metrics import protocols
 
@@ -79,7 +81,9 @@ def form_of(task: str) -> tuple[Any, str] | None:
     except ValueError:
         return None
     suffix = task.removeprefix(pair.name).removeprefix("_")
-    return pair, "zero-shot" if suffix in ("", "choices", "rerank", "0shot") else suffix
+    for judged in ("choices", "rerank"):
+        suffix = suffix.removeprefix(judged).removeprefix("_")
+    return pair, "zero-shot" if suffix in ("", "0shot") else suffix
 
 
 def headline_of(task: str, metrics: Mapping[str, float]) -> str | None:

@@ -6,6 +6,7 @@
     inters_in_domain, inters_out_of_domain  without, and only, the seven held-out datasets
     inters_without_<dataset>                everything but one of the seven
     inters_no_description, inters_no_template   everything, in an ablated form
+    inters_judged_no_description, .._no_template   what is judged, asked in that form
     inters_25pct, _50pct, _75pct            a fixed part of the training rows of every task
     inters_more_<task>, inters_more_retrieval   everything, one task (all ranking tasks) up to 10,000 rows
     inters_1template, _3templates, _6templates  everything, with so many of the twelve templates
@@ -173,6 +174,9 @@ def recipes() -> dict[str, Recipe]:
     part("quickstart", QUICKSTART, "a few pairs of every group, for a first run in minutes")
     part("no_description", (f"{n}_no_description" for n in everything), "without task descriptions")
     part("no_template", (f"{n}_no_template" for n in everything), "keywords instead of templates")
+    for form in ("no_description", "no_template"):
+        names = [name_of_judged(pair, form) for pair in pairs]
+        part(f"judged_{form}", names, f"judged as inters_{form} is trained", split="test")
     for percent in VOLUMES:
         names = [f"{name}_{percent}pct" for name in everything]
         part(f"{percent}pct", names, f"{percent} % of the training rows", cap=CAP * percent / 100)

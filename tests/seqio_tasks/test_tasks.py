@@ -14,7 +14,7 @@ import seqio
 import tensorflow as tf
 
 import seqio_tasks
-from seqio_tasks import catalog, first_stage, mixtures, pipeline, row_source, settings, tasks
+from seqio_tasks import catalog, first_stage, mixtures, pipeline, row_source, settings, tasks, templates
 from seqio_tasks.errors import MissingData
 from seqio_tasks.metrics import evaluate_run
 from seqio_tasks.sources import beir
@@ -279,3 +279,25 @@ print("fine")
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
     )
     assert result.stdout.strip() == "fine", result.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("inters_query_matching_msrp", "_choices"), ("inters_fact_retrieval_scifact", "_rerank")],
+)
+def test_ablated_prompts_are_judged_as_the_others_are(name, kind):
+    """Same rows, same answers to be scored; only the prompt lacks its description, or its wording."""
+
+    def rows(suffix):
+        task = seqio.get_mixture_or_task(name + kind + suffix)
+        return list(task.get_dataset(split="test", shuffle=False).take(4).as_numpy_iterator())
+
+    description = templates.load(catalog.pair(name).task).description
+    full, bare, plain = rows(""), rows("_no_description"), rows("_no_template")
+    for one, without, fields in zip(full, bare, plain, strict=True):
+        texts = [row["inputs_pretokenized"].decode() for row in (one, without, fields)]
+        assert texts[0] == f"{description}\n\n{texts[1]}"
+        assert texts[2].startswith(description) and texts[2] != texts[0]
+        for row in (without, fields):
+            assert row["example_id"] == one["example_id"] and row["choice"] == one["choice"]
+            assert row["targets_pretokenized"] == one["targets_pretokenized"]

@@ -22,7 +22,7 @@ TEXT, NUMBER, TEXTS = "text", "number", "texts"
 VOLUMES = (25, 50, 75)  # per cent of the training rows, beside all of them
 VARIETIES = (1, 3, 6)  # templates of a pair in training, beside all twelve
 TEST_TEMPLATES = 5  # that are judged one by one: the first ones, which ask in the task's own direction
-ABLATED = {"_no_description": {"description": False}, "_no_template": {"keyword_only": True}}
+ABLATED = {"_no_description": Variant(description=False), "_no_template": Variant(keyword_only=True)}
 SHOTS = (1, 2, 3, 4)  # demonstrations at test time, beside none and five
 
 
@@ -138,8 +138,8 @@ def forms_of(pair: Pair) -> Iterator[Form]:
     yield Form()
     yield Form("_0shot", Variant(shots=0))
     yield Form("_5shot", Variant(shots=5))
-    for suffix, change in ABLATED.items():
-        yield Form(suffix, Variant(**change))
+    for suffix, variant in ABLATED.items():
+        yield Form(suffix, variant)
     for percent in VOLUMES:
         yield Form(f"_{percent}pct", splits=("train",), fraction=percent / 100)
     for number in VARIETIES:
@@ -147,14 +147,15 @@ def forms_of(pair: Pair) -> Iterator[Form]:
     judged = ("validation", "test")
     if pair.kind == "classify":
         yield Form("_choices", Variant(shots=0), choices=True)
-        for suffix, change in ABLATED.items():
-            yield Form(f"_choices{suffix}", Variant(shots=0, **change), choices=True, splits=judged)
+        for suffix, variant in ABLATED.items():
+            asked = dataclasses.replace(variant, shots=0)
+            yield Form(f"_choices{suffix}", asked, choices=True, splits=judged)
     if pair.kind == "rank":
         pointwise = Variant(shots=0, template=0, family="pointwise_judgment")
         yield Form("_rerank", pointwise, choices=True, rerank=True, splits=judged)
-        for suffix, change in ABLATED.items():
-            variant = dataclasses.replace(pointwise, **change)
-            yield Form(f"_rerank{suffix}", variant, choices=True, rerank=True, splits=judged)
+        for suffix, variant in ABLATED.items():
+            asked = dataclasses.replace(variant, shots=0, template=0, family="pointwise_judgment")
+            yield Form(f"_rerank{suffix}", asked, choices=True, rerank=True, splits=judged)
         second = Variant(shots=0, template=1, family="pointwise_judgment")
         yield Form("_rerank_template1", second, choices=True, rerank=True, splits=judged)
         for family in FAMILIES:

@@ -6,9 +6,11 @@ template), so that experiments can be held against each other.
 
     mean, spread     over the seeds: mean and standard deviation (n - 1) of the mean over pairs
     difference       to the main experiment, over the pairs that both have
+    95 % interval    of the difference, over seeds and items (`inters_jax.evaluation.multi_bootstrap`): would other
+                     seeds and other items show it too?
     p                two-sided paired permutation test over items, whose values are averaged over the seeds
-                     first; Holm's correction over all tests of the sweep. The spread over seeds is no
-                     part of it.
+                     first; Holm's correction over all tests of the sweep. Do *these* models differ? The
+                     spread over seeds is no part of it.
 
 Runs that were judged with TARGET_LOSS also have tables of the losses of the right answers (nats per token,
 less is better), which tell models apart that give hardly any right answer.
@@ -24,16 +26,24 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from inters_jax.compare import CompareError, _per_item
 from inters_jax.evaluation import averages, charts, records, report, target_loss
 from inters_jax.evaluation.comparison import Options, PairTest, Values, compare_values, p_text
 from inters_jax.evaluation.document import Section, document
+from inters_jax.evaluation.multi_bootstrap import Interval, multi_bootstrap
+from inters_jax.evaluation.significance import Floats
 from inters_jax.evaluation.tables import Table
 from inters_jax.experiments.lists import Experiment, ExperimentList
 from inters_jax.experiments.runs import Run, is_finished
 
 RERANKED = "reranking of "
 _NONE = "-"
+_OVER_SEEDS = (
+    "95 % interval: of the difference, by resampling seeds and items; with one seed, items only. It tells "
+    "whether the way of training makes the difference; p tells whether these models differ."
+)
 
 
 @dataclass
@@ -80,7 +90,7 @@ def _add(own: Found, seed: int, folder: Path, step: str) -> None:
         value = result["metrics"].get("reranked", {}).get("nDCG@10")
         if value is not None:
             own.values.setdefault(name, {})[seed] = averages.per_cent("nDCG@10", value)
-            own.items.setdefault(name, {})[seed] = _reranked(folder)
+            own.items.setdefault(name, {})[seed] = _per_cent("nDCG@10", _reranked(folder))
         return
     judged = {
         task: form
@@ -103,11 +113,15 @@ def _add(own: Found, seed: int, folder: Path, step: str) -> None:
             own.notes.append(f"{own.experiment.name}, seed {seed}: no values per item: {error}.")
             continue
         if items:
-            own.items.setdefault(name, {})[seed] = items
+            own.items.setdefault(name, {})[seed] = _per_cent(main, items)
         if target_loss.LOSS in result["metrics"][task]:
             own.losses.setdefault(name, {})[seed] = result["metrics"][task][target_loss.LOSS]
             losses = target_loss.by_question(records.read(folder / task / records.PREDICTIONS))
             own.loss_items.setdefault(name, {})[seed] = losses
+
+
+def _per_cent(measure: str, items: Mapping[str, float]) -> dict[str, float]:
+    return {item: averages.per_cent(measure, value) for item, value in items.items()}
 
 
 def _reranked(folder: Path) -> Mapping[str, float]:
@@ -147,6 +161,44 @@ def _over_seeds(items: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
     if any(own.keys() != first.keys() for own in items.values()):
         return {}
     return {item: statistics.fmean(own[item] for own in items.values()) for item in first}
+
+
+def intervals(
+    found: Mapping[str, Found], main: str, names: Mapping[str, Sequence[str]]
+) -> dict[str, Interval]:
+    """experiment -> the interval of its difference to the main one, over the pairs that are named for it.
+
+    Pairs without values per item, or with other items, are left out; an experiment without a pair has none.
+    """
+    made = {}
+    for name, pairs in names.items():
+        own, theirs = found[name], found[main]
+        kept = [
+            (_matrix(theirs, pair), _matrix(own, pair)) for pair in pairs if _same_items(theirs, own, pair)
+        ]
+        if not kept or len({one.shape[0] for one, _ in kept}) > 1 or len({o.shape[0] for _, o in kept}) > 1:
+            continue
+        one, other = zip(*kept, strict=True)
+        paired = own.experiment.model_of == main and one[0].shape[0] == other[0].shape[0]
+        made[name] = multi_bootstrap(one, other, paired_seeds=paired)
+    return made
+
+
+def _same_items(one: Found, other: Found, pair: str) -> bool:
+    """Whether all seeds of both were asked the same items."""
+    asked = [items.keys() for own in (one, other) for items in own.items.get(pair, {}).values()]
+    both = one.items.get(pair) and other.items.get(pair)
+    return bool(both) and all(items == asked[0] for items in asked)
+
+
+def _matrix(own: Found, pair: str) -> Floats:
+    """float64 [seeds, items], in the order of seeds and of the items' names."""
+    rows = own.items[pair]
+    return np.array([[rows[seed][item] for item in sorted(rows[seed])] for seed in sorted(rows)], np.float64)
+
+
+def _interval(found: Interval | None) -> str:
+    return _NONE if found is None else f"{found.low:+.2f} to {found.high:+.2f}"
 
 
 def spread(values: Sequence[float]) -> str:
@@ -196,14 +248,18 @@ def _overall(
 ) -> Table:
     """less: whether less is better."""
     rows, sign = [], -1 if less else 1
+    common_of = {name: _common(found, main, own) for name, own in found.items()}
+    whole = intervals(
+        found, main, {name: pairs for name, pairs in common_of.items() if name != main and pairs}
+    )
     for name, own in found.items():
-        common, cells = _common(found, main, own), [_NONE, _NONE]
+        common, cells = common_of[name], [_NONE, _NONE, _NONE]
         if name != main and common and (theirs := found[main].means(common)) and (ours := own.means(common)):
             cells[0] = f"{statistics.fmean(ours) - statistics.fmean(theirs):+.2f}"
             results = [tested[name, pair] for pair in common if (name, pair) in tested]
             better = sum(test.p_adjusted < 0.05 and sign * test.difference > 0 for test in results)
             worse = sum(test.p_adjusted < 0.05 and sign * test.difference < 0 for test in results)
-            cells[1] = f"{better} / {worse} of {len(results)}"
+            cells[1:] = [_interval(whole.get(name)), f"{better} / {worse} of {len(results)}"]
         pairs = list(own.values)
         rows.append(
             [name, str(len(own.seeds)), str(len(pairs)), spread(own.means(pairs)), str(len(common)), *cells]
@@ -215,11 +271,13 @@ def _overall(
         "mean ± sd",
         f"shared with {main}",
         "difference",
+        "95 % interval",
         "better / worse",
     ]
     notes = [
         "Means over pairs of their headline measures, per cent; ± is the standard deviation over seeds.",
-        "Difference: over the shared pairs. Better / worse: pairs with p (Holm) below 0.05.",
+        "Difference: over the shared pairs; its interval is over seeds and items, of the pairs with values per "
+        "item. Better / worse: pairs whose p (Holm) over items is below 0.05 for the models trained here.",
         *(note for own in found.values() for note in own.notes),
     ]
     return Table("Experiments", header, rows, notes)
@@ -247,12 +305,13 @@ def _pairs(found: Mapping[str, Found], main: str, tested: Mapping[tuple[str, str
             if pair not in own.values:
                 continue
             test = tested.get((name, pair))
-            cells = [_NONE] * 3
+            cells = [_NONE] * 4
             if name != main and main in found and pair in found[main].values:
                 means = [statistics.fmean(one.values[pair].values()) for one in (own, found[main])]
                 cells[0] = f"{means[0] - means[1]:+.2f}"
+                cells[1] = _interval(intervals(found, main, {name: [pair]}).get(name))
             if test is not None:
-                cells[1:] = [p_text(test.p_value), p_text(test.p_adjusted)]
+                cells[2:] = [p_text(test.p_value), p_text(test.p_adjusted)]
             rows.append(
                 [pair, name, str(len(own.values[pair])), spread(list(own.values[pair].values())), *cells]
             )
@@ -261,9 +320,8 @@ def _pairs(found: Mapping[str, Found], main: str, tested: Mapping[tuple[str, str
         f"seeds; Holm's correction over the {len(tested)} tests of the sweep. Measures without a "
         "value per item have none."
     )
-    return Table(
-        "Pairs", ["pair", "experiment", "seeds", "mean ± sd", "difference", "p", "p (Holm)"], rows, [note]
-    )
+    header = ["pair", "experiment", "seeds", "mean ± sd", "difference", "95 % interval", "p", "p (Holm)"]
+    return Table("Pairs", header, rows, [_OVER_SEEDS, note])
 
 
 def series(found: Mapping[str, Found]) -> dict[str, list[tuple[float, float]]]:

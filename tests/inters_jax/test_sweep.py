@@ -211,6 +211,14 @@ def test_the_tables_hold_means_spread_and_a_test_against_the_main_run(place):
     assert test.losses == 6 and test.p_value == pytest.approx(2 / 64, abs=0.006)
     assert tested["rows 50", pair].difference == 0.0
     assert collect.series(gathered)["rows"] == [(25.0, 75.0), (50.0, 90.0), (100.0, 90.0)]
+    # Both seeds are alike, so its interval is that of 40 items, 6 of which differ by 100.
+    interval = collect.intervals(gathered, "main", {"rows 25": [pair]})["rows 25"]
+    half = 1.96 * 100 * (0.15 * 0.85 / 40) ** 0.5
+    assert interval.difference == -15.0
+    assert (interval.low, interval.high) == (
+        pytest.approx(-15 - half, abs=2.6),
+        pytest.approx(-15 + half, abs=2.6),
+    )
     text = (place / "sweep/sweep.md").read_text()
     assert "75.00 ± 0.00" in text and "-15.00" in text and "Not finished" not in text
     page = (place / "sweep/sweep.html").read_text()
@@ -241,7 +249,7 @@ def test_losses_of_the_right_answers_have_their_own_tables_where_less_is_better(
     text = (place / "sweep/sweep.md").read_text().split("Losses of the right answers: experiments")[1]
     row = next(line for line in text.splitlines() if line.startswith("| rows 25"))
     assert [cell.strip() for cell in row.split("|")[2:-1]] == [
-        "2", "1", "2.00 ± 0.00", "1", "-0.50", "1 / 0 of 1"]  # fmt: skip
+        "2", "1", "2.00 ± 0.00", "1", "-0.50", "-0.50 to -0.50", "1 / 0 of 1"]  # fmt: skip
     saved = json.loads((place / "sweep/sweep.json").read_text())
     assert saved["losses"]["main"] == {"inters_query_matching_msrp": {"0": 2.5, "1": 2.5}}
     assert saved["loss_tests"][0]["difference"] == -0.5

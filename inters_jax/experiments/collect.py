@@ -6,8 +6,8 @@ template), so that experiments can be held against each other.
 
     mean, spread     over the seeds: mean and standard deviation (n - 1) of the mean over pairs
     difference       to the main experiment, over the pairs that both have
-    95 % interval    of the difference, over seeds and items (`inters_jax.evaluation.multi_bootstrap`): would other
-                     seeds and other items show it too?
+    95 % interval    of the difference, over seeds and items (`inters_jax.evaluation.multi_bootstrap`): would
+                     other seeds and other items show it too?
     p                two-sided paired permutation test over items, whose values are averaged over the seeds
                      first; Holm's correction over all tests of the sweep. Do *these* models differ? The
                      spread over seeds is no part of it.
@@ -276,8 +276,8 @@ def _overall(
     ]
     notes = [
         "Means over pairs of their headline measures, per cent; ± is the standard deviation over seeds.",
-        "Difference: over the shared pairs; its interval is over seeds and items, of the pairs with values per "
-        "item. Better / worse: pairs whose p (Holm) over items is below 0.05 for the models trained here.",
+        "Difference: over the shared pairs; its interval is over seeds and items, of the pairs with values "
+        "per item. Better / worse: pairs whose p (Holm) over items is below 0.05 for the models trained here.",
         *(note for own in found.values() for note in own.notes),
     ]
     return Table("Experiments", header, rows, notes)

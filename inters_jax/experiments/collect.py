@@ -277,7 +277,7 @@ def _overall(
     notes = [
         "Means over pairs of their headline measures, per cent; ± is the standard deviation over seeds.",
         "Difference: over the shared pairs; its interval is over seeds and items, of the pairs with values "
-        "per item. Better / worse: pairs whose p (Holm) over items is below 0.05 for the models trained here.",
+        "per item. Better / worse: pairs whose p (Holm) over items is below 0.05 for these very models.",
         *(note for own in found.values() for note in own.notes),
     ]
     return Table("Experiments", header, rows, notes)

@@ -35,6 +35,7 @@ from inters_jax.inference.placement import default_batch_tokens
 from inters_jax.inference.sampling import Sampling
 from inters_jax.mesh import make_mesh
 from inters_jax.models.loading import load_model
+from inters_jax.models.prompt_record import chat_template_of
 
 
 def evaluate(
@@ -82,7 +83,8 @@ def evaluate(
       mesh: devices, such as "fsdp=-1"; None: the first one.
       seed: draws demonstrations of few-shot tasks.
       compare_with: a results.json (or its folder) of another evaluation: a before/after table is made.
-      chat_template: as in training: None for plain prompts, "tokenizer", or a file (see `seqio_tasks.chat`).
+      chat_template: None for the one of training, which a run folder and its export know (others: plain
+        prompts); "none", "tokenizer", or a file (see `seqio_tasks.chat`).
       temperature: of generated answers; 0 takes the most probable token.
       top_k: sample among the k most probable tokens only.
       top_p: sample among the most probable tokens that make up this probability only.
@@ -95,6 +97,7 @@ def evaluate(
     folder = report.output_folder(output_dir, model_dir, "evaluation")
 
     import seqio_tasks  # noqa: F401 (registers the tasks)
+    from seqio_tasks import chat
     from seqio_tasks.settings import configure
     from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
@@ -104,6 +107,7 @@ def evaluate(
     loaded = load_model(model_dir, dtype=dtype, step=step, mesh=placed, tokenizer=tokenizer)
     limit = min(2048 if max_length is None else max_length, loaded.config.max_position)
     changes: dict[str, Any] = {"tokenizer": report.tokenizer_of(loaded), "max_length": limit, "seed": seed}
+    chat_template = chat_template_of(model_dir, chat_template, tokenizer)
     if chat_template is not None:
         changes["chat_template"] = chat_template
     stops = (stop_strings,) if isinstance(stop_strings, str) else tuple(stop_strings)
@@ -132,7 +136,7 @@ def evaluate(
             max_length=limit,
             max_new_tokens=max_new_tokens,
             decoding=dataclasses.asdict(sampling) | {"stop_strings": list(stops)},
-            chat_template=settings.chat_template,
+            chat_template=chat.fingerprint(settings.chat_template, settings.tokenizer)[:16] or "none",
             raw_data="packaged sample" if raw_dir is None else Path(raw_dir).name,
             **({"target_loss": True} if target_loss else {}),
         ),

@@ -3,7 +3,8 @@
     python -m inters_jax.export --gin.MODEL_DIR=runs/mistral --gin.OUTPUT_DIR=exported/mistral
     python -m inters_jax.export --gin.MODEL_DIR=runs/lora --gin.OUTPUT_DIR=exported/adapter --gin.FORMAT=peft
 
-The folder holds config.json, safetensors weights, the tokenizer and a model card; `transformers` opens it
+The folder holds config.json, safetensors weights, the tokenizer with the chat template of training (if there
+was one) and a model card; `transformers` opens it
 with `AutoModelForCausalLM.from_pretrained`. A LoRA run is merged, or written as an adapter alone, which
 `peft.PeftModel.from_pretrained` opens on its base.
 """
@@ -16,7 +17,7 @@ import jax
 
 from inters_jax import __version__
 from inters_jax.mesh import make_mesh
-from inters_jax.models import adapters, bases, huggingface
+from inters_jax.models import adapters, bases, huggingface, prompt_record
 from inters_jax.models.config import ModelError
 from inters_jax.models.loading import RUN_MODEL, LoadedModel, config_of, is_run, load_model, named_step
 
@@ -40,7 +41,7 @@ tags:
 | written as | {dtype} |
 | fingerprint of the weights | `{fingerprint}` |
 
-A prompt ends with one line break, which separates it from the answer, as in training.
+{prompts}
 
 ## Settings of the run
 
@@ -69,9 +70,10 @@ A LoRA adapter of rank {rank}, tuned on instructions for search with inters-jax 
 | fingerprint of the base | `{fingerprint}` |
 | step | {step} |
 
-A prompt ends with one line break, which separates it from the answer, as in training. An adapter that was
-trained on a quantised base gives slightly other logits on the base in full precision; the merged export keeps
-them.
+{prompts}
+
+An adapter that was trained on a quantised base gives slightly other logits on the base in full precision; the
+merged export keeps them.
 """
 
 
@@ -106,7 +108,8 @@ def export(
         output_dir,
         tokenizer=loaded.tokenizer_path,
         dtype=dtype,
-        extra={"README.md": card(loaded, Path(model_dir), Path(output_dir).name, dtype)},
+        extra={"README.md": card(loaded, Path(model_dir), Path(output_dir).name, dtype)}
+        | _prompt_files(Path(model_dir)),
     )
     print(f"{loaded.description} -> {target}")
     return target
@@ -133,8 +136,10 @@ def export_adapter(run: Path, target: Path, step: int | None) -> Path:
         base_dtype=record.settings.base_dtype,
         fingerprint=record.fingerprint,
         step=chosen,
+        prompts=_prompt_text(run),
     )
-    adapters.write(target, factors, config, record.settings, base_name=base, extra={"README.md": text})
+    extra = {"README.md": text} | _prompt_files(run)
+    adapters.write(target, factors, config, record.settings, base_name=base, extra=extra)
     print(f"{run.resolve().name}, step {chosen} -> {target}, an adapter of {base or record.base.name}")
     return target
 
@@ -159,7 +164,25 @@ def card(loaded: LoadedModel, run: Path, name: str, dtype: str) -> str:
         longest=config.max_position,
         dtype=dtype,
         fingerprint=loaded.fingerprint,
+        prompts=_prompt_text(run),
         settings=settings,
+    )
+
+
+def _prompt_files(run: Path) -> dict[str, str]:
+    """What says in the exported folder how prompts were written in training."""
+    prompts = prompt_record.read(run / RUN_MODEL)
+    return {} if prompts is None else prompts.files()
+
+
+def _prompt_text(run: Path) -> str:
+    """The same for the model card."""
+    prompts = prompt_record.read(run / RUN_MODEL)
+    if prompts is None or prompts.text is None:
+        return "A prompt ends with one line break, which separates it from the answer, as in training."
+    return (
+        f"A prompt is the user's turn of a conversation, inside `{prompt_record.TEMPLATE}`, and the answer "
+        "the assistant's, as in training."
     )
 
 

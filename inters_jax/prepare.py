@@ -86,8 +86,8 @@ def prepare(
         settings["templates"] = provenance.digests(named)
     if caches:
         settings["cache_dirs"] = provenance.digests(caches)
-    chat = chat_template or os.environ.get("INTERS_CHAT_TEMPLATE", "").strip() or "none"
-    if chat != "none":
+    chat = provenance.chat_template_asked(chat_template)
+    if chat != provenance.PLAIN:
         settings["chat_template"] = provenance.chat_template_identity(chat, tokenizer)
     asked: dict[str, Any] = {
         "settings": settings,

@@ -30,6 +30,7 @@ from inters_jax.config import run_command
 from inters_jax.evaluation import report
 from inters_jax.mesh import make_mesh
 from inters_jax.models.loading import load_model
+from inters_jax.models.prompt_record import chat_template_of
 from inters_jax.ranking import methods
 from inters_jax.ranking.backend import ModelBackend
 from inters_jax.ranking.errors import RerankError
@@ -124,7 +125,8 @@ def rerank(
       max_queries: only the first so many queries, for a trial.
       drop_identical_ids: leave out a candidate that has the id of its query, before the depth cut; None: in
         the collections whose queries are documents (ArguAna, Quora, CQADupStack, SCIDOCS).
-      chat_template: as in training: None for plain prompts, "tokenizer", or a file (see `seqio_tasks.chat`).
+      chat_template: None for the one of training, which a run folder and its export know (others: plain
+        prompts); "none", "tokenizer", or a file (see `seqio_tasks.chat`).
     """
     options = {
         "sort": sort, "top_k": top_k, "num_child": num_child, "window": window, "stride": stride,
@@ -146,16 +148,16 @@ def rerank(
         flush=True,
     )
 
-    from seqio_tasks.settings import configure, current
+    from seqio_tasks import chat
+    from seqio_tasks.settings import current
     from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
-    if chat_template is not None:
-        configure(chat_template=chat_template)
+    chat_template = chat_template_of(model_dir, chat_template, tokenizer) or current().chat_template
     placed = None if mesh is None else make_mesh(mesh)
     loaded = load_model(model_dir, dtype=dtype, step=step, mesh=placed, tokenizer=tokenizer)
     backend = ModelBackend(
         loaded,
-        HuggingFaceVocabulary(report.tokenizer_of(loaded)),
+        HuggingFaceVocabulary(report.tokenizer_of(loaded), chat_template=chat_template),
         wording,
         max_length=max_length or 2048,
         batch_tokens=batch_tokens,
@@ -171,7 +173,7 @@ def rerank(
         loaded,
         command="rerank",
         step=step,
-        chat_template=current().chat_template,
+        chat_template=chat.fingerprint(chat_template, report.tokenizer_of(loaded))[:16] or "none",
         method=name,
         options=dataclasses.asdict(chosen) if dataclasses.is_dataclass(chosen) else {},
         collection=data.name,

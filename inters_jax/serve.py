@@ -56,7 +56,8 @@ def serve(
       dtype: compute type; logits are float32 in any case.
       mesh: devices, such as "fsdp=-1"; None: the first one.
       batch_tokens: tokens that the model sees at once, the memory knob.
-      chat_template: as in training: None for plain prompts, "tokenizer", or a file (see `seqio_tasks.chat`).
+      chat_template: None for the one of training, which a run folder and its export know (others: plain
+        prompts); "none", "tokenizer", or a file (see `seqio_tasks.chat`).
       max_batch: requests that are ranked together.
       max_waiting: requests that may wait; more are answered with 503.
       max_documents: of one request.

@@ -18,12 +18,14 @@ from inters_jax.evaluation.report import tokenizer_of
 from inters_jax.inference.generate import Generator
 from inters_jax.inference.sampling import Sampling
 from inters_jax.models.loading import load_model
+from inters_jax.models.prompt_record import chat_template_of
 
 
 class LocalModel:
     """A loaded model as `suggest.Complete`: a prompt in, its sampled answer out.
 
-    chat_template: None for the plain prompt and a line end; "tokenizer", or a file (see `seqio_tasks.chat`).
+    chat_template: None or "none" for the plain prompt and a line end; "tokenizer", or a file (see
+        `seqio_tasks.chat`).
     """
 
     def __init__(
@@ -96,7 +98,7 @@ def suggest_templates(
         loaded,
         sampling=Sampling(temperature=temperature, top_p=top_p, seed=seed),
         max_new_tokens=max_new_tokens,
-        chat_template=chat_template,
+        chat_template=chat_template_of(model_dir, chat_template, tokenizer),
     )
     reviews = suggest.propose(
         task,

@@ -5,7 +5,8 @@
 The token store is prepared when it is missing. Starting the same command again continues from the newest
 checkpoint, to the bit. The run folder:
 
-    model/                     config.json and the tokenizer: with a checkpoint, a whole model
+    model/                     config.json, tokenizer, chat template (if used): with a checkpoint, a whole
+                               model
     checkpoints/<step>/        parameters, optimiser state, what they belong to
     store/                     the token store, unless STORE_DIR names another place
     operative_config.gin       every value in force
@@ -30,6 +31,7 @@ from inters_jax.data.token_store import TokenStore
 from inters_jax.models import huggingface, loading
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.lora import LoRA
+from inters_jax.models.prompt_record import Prompts, chat_template_of, of_model
 from inters_jax.training import loss, stores
 from inters_jax.training import step as steps
 from inters_jax.training.checkpoints import Checkpoints, checkpoint_steps, config_hash
@@ -47,6 +49,7 @@ from inters_jax.training.start import (
     random_parameters,
     read_base,
     read_parameters,
+    read_prompts,
     write_model_folder,
     write_operative_config,
 )
@@ -138,7 +141,8 @@ def train(
             (0: already the first).
         log_every: steps between records.
         tensorboard: whether to write event files.
-        chat_template: None for plain prompts, "tokenizer" or a file, as for `prepare`.
+        chat_template: None for plain prompts, "tokenizer" or a file, as for `prepare`; kept in the run
+            folder, where `evaluate` and others find it.
         wandb: Weights & Biases project that gets the records as well; None: none.
         profile_steps: steps to trace, such as "10:13" for 10, 11 and 12; None: none.
         eval_every: steps between evaluations in the run; None: no evaluation.
@@ -188,6 +192,7 @@ def train(
     finally:
         preparation.stop()
     _check_vocabulary(config, store, tokenizer)
+    prompts = read_prompts(chat_template, tokenizer, store) if first else Prompts()
     if isinstance(source, DecoderConfig):  # a bare shape knows no tokenizer: it takes on the ends of this one
         ends = store.manifest["tokenizer"]
         config = dataclasses.replace(config, bos_id=ends["bos_id"], eos_id=ends["eos_id"], stop_ids=())
@@ -221,6 +226,9 @@ def train(
     progress = Progress(total, found[-1] if found else 0, visible=first)
     progress.line(f"mesh: {meshes.describe(device_mesh)}; compute {dtype}, parameters float32")
     progress.line(_describe_data(batches, store, total))
+    before = of_model(source) if first else None
+    if before is not None and before.sha256 != prompts.sha256:
+        progress.line(f"MODEL was trained with {before}, this run trains with {prompts} (CHAT_TEMPLATE)")
     train_step = program.compiled_step(progress.line)
 
     def compile_for(number: int) -> None:
@@ -276,7 +284,7 @@ def train(
                 checkpoints.save(state)
         step = int(state.step)
         if first:
-            write_model_folder(run, config, tokenizer, record)
+            write_model_folder(run, config, tokenizer, prompts, record, fresh=not found)
             write_operative_config(run, step)
             trackers = (
                 [] if wandb is None else [WandB(wandb, run, identity | {"mixture": mixture_or_task_name})]
@@ -300,7 +308,7 @@ def train(
                     "max_length": max_length,
                     "seed": seed,
                     "raw_dir": raw_dir,
-                    "chat_template": chat_template,
+                    "chat_template": chat_template_of(run),
                 },
                 history=read_metrics(run),
                 tell=progress.line,

@@ -82,8 +82,9 @@ class Encoded:
 class Encoder:
     """A vocabulary, a length limit, and a memory of document lengths (documents recur in ranking data).
 
-    chat_template: as in the settings; None: that of the settings in force. With a template the separator at
-        the end of a prompt gives way to the template's own end of the user's turn.
+    chat_template: as in the settings; None: that of the vocabulary, which a vocabulary of another project has
+        not. With a template the separator at the end of a prompt gives way to the template's own end of the
+        user's turn.
     """
 
     def __init__(
@@ -97,9 +98,11 @@ class Encoder:
         self.vocabulary = vocabulary
         self.max_length = max_length
         self.report: Counter[str] = Counter() if report is None else report
-        # A vocabulary without a name (of another project) knows no template.
         name = getattr(vocabulary, "name", None)
-        self.chat = None if name is None else chat.in_force(name, chat_template)
+        if chat_template is None:
+            self.chat: chat.ChatFormat | None = getattr(vocabulary, "chat_format", None)
+        else:
+            self.chat = None if name is None else chat.in_force(name, chat_template)
         self._bos = int(vocabulary.bos_id is not None if self.chat is None else self.chat.begins_with_bos)
         self._eos = [] if vocabulary.eos_id is None else [vocabulary.eos_id]
         self._ends: OrderedDict[str, np.ndarray] = OrderedDict()
@@ -280,7 +283,7 @@ def encode_rows(
     report: counts rows, examples, cuts and drops under the names at the top of this module.
     templates: own template files; None: those of the settings in force.
     render: makes the prompt of a row, called as `prompts.render`.
-    chat_template: as in the settings; None: that of the settings in force.
+    chat_template: as in the settings; None: that of the vocabulary.
     """
     variant = variant or Variant()
     encoder = Encoder(vocabulary, max_length, report=report, chat_template=chat_template)

@@ -35,11 +35,13 @@ class HuggingFaceVocabulary(seqio.Vocabulary):
     Args:
       tokenizer: a tokenizer.json, a folder that holds one, or a name on the Hugging Face hub. None means the
         tokenizer of `seqio_tasks.settings` at the time of use: that is what the registered tasks have.
+      chat_template: "none", "tokenizer" or a file (see `chat`); None: that of the settings, likewise.
     """
 
-    def __init__(self, tokenizer: str | Path | None = None) -> None:
+    def __init__(self, tokenizer: str | Path | None = None, *, chat_template: str | None = None) -> None:
         super().__init__()
         self._name = None if tokenizer is None else str(tokenizer)
+        self._chat_template = chat_template
 
     @property
     def name(self) -> str:
@@ -83,7 +85,7 @@ class HuggingFaceVocabulary(seqio.Vocabulary):
     @property
     def chat_format(self) -> chat.ChatFormat | None:
         """The chat template in force on this tokenizer; None: prompts are plain text."""
-        return chat.in_force(self.name)
+        return chat.in_force(self.name, self._chat_template)
 
     @property
     def end_ids(self) -> tuple[int, ...]:

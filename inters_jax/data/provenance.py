@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 from inters_jax.data.token_store import StoreError
 
 OWN_PACKAGE = "seqio_tasks"
+PLAIN = "none"  # no chat template: plain prompts, as in the paper
 # Parts of the package that no prepared token depends on.
 _WITHOUT_INFLUENCE = ("metrics/", "sample/", "templates/__main__.py", "templates/linter.py", "download.py")
 _BLOCK = 1 << 16
@@ -79,8 +80,35 @@ def tokenizer_identity(tokenizer: str) -> dict[str, Any] | None:
     return {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "special": special}
 
 
+def chat_template_asked(chat_template: str | None) -> str:
+    """The chat template: as given, else INTERS_CHAT_TEMPLATE, else "none"."""
+    return chat_template or os.environ.get("INTERS_CHAT_TEMPLATE", "").strip() or PLAIN
+
+
 def chat_template_identity(chat_template: str, tokenizer: str) -> str:
-    """What a store says about its chat template: where it came from and the digest of its text.
+    """What a store says about its chat template: where it came from and the digest of its text."""
+    path = _chat_template_file(chat_template, tokenizer)
+    content = path.read_bytes()
+    if path.suffix == ".json":
+        content = json.dumps(json.loads(content).get("chat_template"), sort_keys=True).encode()
+    return f"{path.name} {hashlib.sha256(content).hexdigest()[:16]}"
+
+
+def chat_template_text(chat_template: str, tokenizer: str) -> str:
+    """The Jinja text of a chat template that is not "none"."""
+    path = _chat_template_file(chat_template, tokenizer)
+    if path.suffix != ".json":
+        return path.read_text(encoding="utf-8")
+    found = json.loads(path.read_text(encoding="utf-8")).get("chat_template")
+    if isinstance(found, list):  # several by name
+        found = {entry["name"]: entry["template"] for entry in found}.get("default")
+    if not isinstance(found, str):
+        raise StoreError(f"chat template {chat_template!r}: {path} names none; give a file with Jinja text")
+    return found
+
+
+def _chat_template_file(chat_template: str, tokenizer: str) -> Path:
+    """Where a chat template stands.
 
     The same places in the same order as `seqio_tasks.chat.template_text`, which cannot be imported here
     without SeqIO.
@@ -98,10 +126,7 @@ def chat_template_identity(chat_template: str, tokenizer: str) -> str:
             f"chat template {chat_template!r}: there is no {path}; it is 'none', 'tokenizer' (whose folder "
             "must hold one) or a file with Jinja text"
         )
-    content = path.read_bytes()
-    if path.suffix == ".json":
-        content = json.dumps(json.loads(content).get("chat_template"), sort_keys=True).encode()
-    return f"{path.name} {hashlib.sha256(content).hexdigest()[:16]}"
+    return path
 
 
 def _downloaded(hub_name: str, file: str) -> Path | None:

@@ -23,6 +23,7 @@ import numpy as np
 from inters_jax.evaluation.report import tokenizer_of
 from inters_jax.mesh import make_mesh
 from inters_jax.models.loading import load_model
+from inters_jax.models.prompt_record import chat_template_of
 from inters_jax.ranking.backend import ModelBackend
 from inters_jax.ranking.engine import Backend, Cost, Engine
 from inters_jax.ranking.errors import RerankError
@@ -144,22 +145,21 @@ class Reranker:
           step: checkpoint of a run folder; None: the last.
           tokenizer: tokenizer.json or its folder, instead of the model's own.
           description: begin prompts with the task description, as in training.
-          chat_template: as in training: None for what the settings say (plain prompts), "tokenizer", or a
-            file. It is a setting of the process: all rerankers of a process share it.
+          chat_template: None for the one of training, which a run folder and its export know (others: what
+            the settings say, plain prompts by default); "none", "tokenizer", or a file.
           options: of the method, such as window=10 for listwise.
         """
         from seqio_tasks import settings
         from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
-        if chat_template is not None:
-            settings.configure(chat_template=chat_template)
         made = create(method, **options)  # a wrong option is said before a model is loaded
         wording = ranking_pair(pair)
+        chosen = chat_template_of(source, chat_template, tokenizer) or settings.current().chat_template
         placed = None if mesh is None else make_mesh(mesh)
         loaded = load_model(source, dtype=dtype, step=step, mesh=placed, tokenizer=tokenizer)
         backend = ModelBackend(
             loaded,
-            HuggingFaceVocabulary(tokenizer_of(loaded)),
+            HuggingFaceVocabulary(tokenizer_of(loaded), chat_template=chosen),
             wording,
             max_length=max_length,
             batch_tokens=batch_tokens,

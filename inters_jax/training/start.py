@@ -12,10 +12,12 @@ import jax.numpy as jnp
 from flax import nnx
 
 from inters_jax.config import operative_config
-from inters_jax.data.token_store import write_json
+from inters_jax.data import provenance
+from inters_jax.data.token_store import StoreError, TokenStore, write_json
 from inters_jax.models import bases, huggingface, loading, lora
-from inters_jax.models.config import DecoderConfig
+from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.decoder import Decoder
+from inters_jax.models.prompt_record import RECORD, Prompts
 from inters_jax.training import step as steps
 from inters_jax.training import trainable
 from inters_jax.training.checkpoints import restore_params
@@ -83,16 +85,41 @@ def describe_lora(record: bases.LoraRecord, trained: steps.Parameters, frozen: s
     )
 
 
-def write_model_folder(
-    run: Path, config: DecoderConfig, tokenizer: str, record: bases.LoraRecord | None = None
-) -> None:
-    """``model/`` of the run folder: config.json and tokenizer, what a checkpoint needs to be a model.
+def read_prompts(chat_template: str | None, tokenizer: str, store: TokenStore) -> Prompts:
+    """How the prompts of a store are written, in full; a store made otherwise than asked for is refused."""
+    asked = provenance.chat_template_asked(chat_template)
+    identity = None if asked == provenance.PLAIN else provenance.chat_template_identity(asked, tokenizer)
+    stored = store.manifest["settings"].get("chat_template")
+    if stored != identity:
+        raise StoreError(
+            f"{store.folder}: made with the chat template {stored or provenance.PLAIN}, CHAT_TEMPLATE is "
+            f"{identity or provenance.PLAIN}; name the same template for both"
+        )
+    return Prompts.asked(asked, tokenizer)
 
-    A LoRA run also keeps what it is made of.
+
+def write_model_folder(
+    run: Path,
+    config: DecoderConfig,
+    tokenizer: str,
+    prompts: Prompts,
+    record: bases.LoraRecord | None = None,
+    *,
+    fresh: bool = False,
+) -> None:
+    """``model/`` of the run folder: config.json, tokenizer, prompts; what a checkpoint needs to be a model.
+
+    A LoRA run also keeps what it is made of. A folder that is there stays, unless the run is `fresh`: what an
+    earlier start without a checkpoint has left may be of another model or template.
     """
     folder = run / loading.RUN_MODEL
-    if folder.exists():
+    if any(folder.glob("*.safetensors")):
+        raise ModelError(f"{folder}: is a model of its own, not a part of a run; choose another MODEL_DIR")
+    if folder.exists() and not fresh:
+        if not (folder / RECORD).is_file():  # of a run that an older version began
+            prompts.write(folder)
         return
+    shutil.rmtree(folder, ignore_errors=True)
     run.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=run, prefix=".model.") as work:
         made = Path(work) / loading.RUN_MODEL
@@ -102,6 +129,7 @@ def write_model_folder(
             write_json(made / bases.RECORD, record.to_json())
         path = Path(tokenizer)
         huggingface.copy_tokenizer(path if path.exists() else huggingface.folder_of(tokenizer), made)
+        prompts.write(made)
         shutil.move(str(made), folder)
 
 

@@ -133,16 +133,34 @@ def _cached(
     for number, example in enumerate(examples.as_numpy_iterator()):
         report[ROWS] += 1
         report[FROM_CACHE] += 1
-        if number < _CHECKED:  # a cache does not say by which tokenizer it was made
+        if number < _CHECKED:  # a cache does not say by which tokenizer and chat template it was made
             text = example["inputs_pretokenized"].decode("utf-8")
-            if example["inputs"].tolist() != vocabulary.encode(text):
-                raise StoreError(
-                    f"{task.name}: the cache in {task.cache_dir} was made with another tokenizer than "
-                    f"{vocabulary}; cache the task anew (INTERS_TOKENIZER names the tokenizer)"
-                )
+            _check_cached(task, vocabulary, text, example["inputs"].tolist())
         inputs, targets = (plain_ids(vocabulary, example[name]) for name in ("inputs", "targets"))
         found.append((inputs, targets, example["example_id"].decode("utf-8")))
     return sorted(found, key=lambda entry: entry[2])
+
+
+def _check_cached(task: Any, vocabulary: Any, text: str, ids: list[int]) -> None:
+    """Refuses a cached prompt (SeqIO ids [n]) that the tokenizer and chat template of now give otherwise."""
+    from seqio_tasks import settings
+
+    chat, plain = vocabulary.chat_format, vocabulary.encode(text)
+    expected = plain
+    if chat is not None:
+        expected = chat.encode_prompts([text.removesuffix(settings.current().separator)])[0]
+    if ids == expected:
+        return
+    where = f"{task.name}: the cache in {task.cache_dir} was made"
+    anew = "cache the task anew (INTERS_TOKENIZER and INTERS_CHAT_TEMPLATE in its environment)"
+    if ids == plain:
+        raise StoreError(f"{where} with plain prompts, without the CHAT_TEMPLATE of now; {anew}")
+    if chat is not None:
+        raise StoreError(f"{where} with another chat template or tokenizer than that of {vocabulary}; {anew}")
+    raise StoreError(
+        f"{where} with another tokenizer than {vocabulary}, or with a chat template, which CHAT_TEMPLATE "
+        f"must name; {anew}"
+    )
 
 
 def standard_names(report: Counter[str]) -> Counter[str]:

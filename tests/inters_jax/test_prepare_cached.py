@@ -30,12 +30,13 @@ datasets:
 """
 
 
-def write_cache(folder, name, split, tokenizer):
+def write_cache(folder, name, split, tokenizer, chat_template="none"):
     """The layout of `seqio_cache_tasks`, without Beam: backwards, as a cache keeps no order."""
     task = seqio.TaskRegistry.get(name)
     place = folder / name
     place.mkdir(parents=True)
-    with settings.override(raw_dir=str(PACKAGE / "sample"), tokenizer=str(tokenizer), templates=()):
+    here = {"raw_dir": str(PACKAGE / "sample"), "tokenizer": str(tokenizer), "templates": ()}
+    with settings.override(**here, chat_template=chat_template):
         dataset = task.get_dataset(None, split, shuffle=False)
         examples = list(dataset.as_numpy_iterator())[::-1]
     features = {
@@ -82,6 +83,29 @@ def test_a_cache_of_another_tokenizer_is_refused(tmp_path):
     (other / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(StoreError, match="was made with another tokenizer"):
         prepare(TASK, str(tmp_path / "s"), tokenizer=str(other), cache_dirs=[str(tmp_path / "cache")])
+
+
+def test_a_cache_is_taken_with_the_chat_template_it_was_made_with(tmp_path):
+    tokenizer = PACKAGE / "sample" / "tokenizer"
+    own, other = (tmp_path / f"{word}.jinja" for word in ("ask", "question"))
+    for file in (own, other):
+        turns = "{% if m['role'] == 'user' %}[WORD] {{ m['content'] }} [end]{% else %} {{ m['content'] }}"
+        text = "{{ bos_token }}{% for m in messages %}" + turns + "{{ eos_token }}{% endif %}{% endfor %}"
+        file.write_text(text.replace("WORD", file.stem))
+    plain, chat = str(tmp_path / "plain"), str(tmp_path / "chat")
+    write_cache(Path(plain), TASK, "train", tokenizer)
+    write_cache(Path(chat), TASK, "train", tokenizer, chat_template=str(own))
+    straight = prepare(TASK, str(tmp_path / "straight"), chat_template=str(own))
+    cached = prepare(TASK, str(tmp_path / "cached"), cache_dirs=chat, chat_template=str(own))
+    assert sequences(cached) == sequences(straight)
+    assert cached.manifest["tasks"][TASK]["passes"][0]["notes"]["rows from SeqIO's cache"] > 0
+    for cache, template, message in (
+        (plain, str(own), "was made with plain prompts, without the CHAT_TEMPLATE of now"),
+        (chat, str(other), "was made with another chat template or tokenizer"),
+        (chat, None, "or with a chat template, which CHAT_TEMPLATE must name"),
+    ):
+        with pytest.raises(StoreError, match=message):
+            prepare(TASK, str(tmp_path / "refused"), cache_dirs=cache, chat_template=template)
 
 
 def test_own_templates_shape_the_store_and_belong_to_it(tmp_path, monkeypatch):

@@ -1,6 +1,6 @@
 """A training process with one fault built in.
 
-    python fault_launcher.py FAULT STEP MODEL_DIR STORE_DIR '{"train_steps": 24, ...}'
+    python fault_launcher.py FAULT STEP MODEL_DIR STORE_DIR '{"train_steps": 24, "lora": {"rank": 4}, ...}'
 
 FAULT is one of
 
@@ -25,6 +25,7 @@ from orbax.checkpoint._src.path import atomicity
 from training_stand_ins import run_train
 
 from inters_jax import hosts
+from inters_jax.models.lora import LoRA
 from inters_jax.training.compiling import CompiledStep
 
 FILLER = "filler"
@@ -55,8 +56,10 @@ def fill(folder: Path):
 
 
 def main():
-    fault, step, run, store, settings = sys.argv[1:]
-    number = int(step)
+    fault, step, run, store, given = sys.argv[1:]
+    number, settings = int(step), json.loads(given)
+    if "lora" in settings:
+        settings["lora"] = LoRA(**settings["lora"])
     if fault == "kill_in_save":
         original = atomicity.AtomicRenameTemporaryPath.finalize
 
@@ -77,7 +80,7 @@ def main():
         at_step(number, lambda: fill(Path(run)))
     with hosts.one_fate():
         try:
-            run_train(Path(run), Path(store), **json.loads(settings))
+            run_train(Path(run), Path(store), **settings)
         except Exception as error:  # as run_command tells it
             raise SystemExit(f"train: {error}") from error
 

@@ -14,10 +14,14 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax import nnx
+from tokenizers import Tokenizer, models
 
 from inters_jax import mesh as meshes
 from inters_jax.models import bases, lora
 from inters_jax.models.config import DecoderConfig
+from inters_jax.models.decoder import Decoder
+from inters_jax.models.huggingface import save
 from inters_jax.training import step as steps
 from inters_jax.training.optimizer import AdamW
 from inters_jax.training.program import Program, build_program
@@ -45,6 +49,15 @@ def batch(seed: int = 0) -> dict[str, np.ndarray]:
         "decoder_positions": np.tile(np.arange(half, dtype=np.int32), (ROWS, 2)),
         "decoder_loss_positions": np.tile(np.arange(LENGTH, dtype=np.int32), (ROWS, 1)),
     }
+
+
+def make_base(folder: Path) -> Path:
+    """A base with a tokenizer, written as a Hugging Face folder."""
+    config = DecoderConfig.from_hf({"model_type": "llama", **SHAPE})
+    save(Decoder(config, rngs=nnx.Rngs(params=1)), folder)
+    words = {f"w{number}": number for number in range(config.vocab_size)}
+    Tokenizer(models.WordLevel(words, unk_token="w0")).save(str(folder / "tokenizer.json"))
+    return folder
 
 
 def make(

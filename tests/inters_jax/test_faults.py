@@ -15,8 +15,11 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 from fault_launcher import FILLER
+from lora_stand_ins import make_base
 from training_stand_ins import make_store, run_train
 
+from inters_jax.models import bases
+from inters_jax.models.lora import LoRA
 from inters_jax.training.checkpoints import DAMAGED_FOLDER, FOLDER, checkpoint_steps
 from inters_jax.training.metrics import read_metrics
 
@@ -39,10 +42,10 @@ def undisturbed(store, tmp_path_factory):
     return run
 
 
-def disturb(fault, step, run, store):
+def disturb(fault, step, run, store, **changes):
     command = [sys.executable, str(HERE / "fault_launcher.py"), fault, str(step), str(run), str(store)]
     return subprocess.Popen(
-        [*command, json.dumps(SETTINGS)],
+        [*command, json.dumps(SETTINGS | changes)],
         env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parents[1]}"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -106,6 +109,30 @@ def test_sigterm_saves_the_very_step_and_goes_on_from_there(store, undisturbed, 
     assert checkpoint_steps(tmp_path)[-1] == 10
     assert "continuing from the checkpoint of step 10" in continue_run(tmp_path, store, capsys)
     assert_equal_to_the_bit(tmp_path, undisturbed)
+
+
+@pytest.mark.parametrize("base_dtype", ["int8", "nf4"])
+def test_a_qlora_run_killed_twice_ends_in_the_same_bits(store, tmp_path, capsys, base_dtype):
+    """The base is quantised anew at every start, and the dropout drawn anew."""
+    base = str(make_base(tmp_path / "base"))
+    lora = {"rank": 4, "base_dtype": base_dtype, "dropout": 0.1}
+    given = {"model": base, "init": "pretrained", "tokenizer": base}
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    run_train(whole, store, lora=LoRA(**lora), **given, **SETTINGS)
+    for step in (7, 11):
+        process = disturb("kill_in_step", step, broken, store, lora=lora, **given)
+        _, told = process.communicate()
+        assert process.returncode == -signal.SIGKILL, told
+    newest = checkpoint_steps(broken)[-1]
+    assert newest in (4, 8)  # that of step 8 may have been on its way
+    capsys.readouterr()
+    run_train(broken, store, lora=LoRA(**lora), **given, **SETTINGS)
+    assert f"continuing from the checkpoint of step {newest}" in capsys.readouterr().err
+    assert_equal_to_the_bit(broken, whole)
+    records = [bases.record_of(run) for run in (broken, whole)]
+    assert records[0] == records[1] and records[0].settings.base_dtype == base_dtype
+    first = [record["loss"] for record in read_metrics(whole)]
+    assert first[-1] < first[0]  # something was learnt
 
 
 @pytest.fixture

@@ -9,20 +9,17 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
-from lora_stand_ins import SHAPE
+from lora_stand_ins import SHAPE, make_base
 from safetensors.numpy import load_file, save_file
-from tokenizers import Tokenizer, models
 from training_stand_ins import make_store, run_train
 
 from inters_jax.export import export
 from inters_jax.models import adapters, bases
 from inters_jax.models.config import DecoderConfig, ModelError
-from inters_jax.models.decoder import Decoder
 from inters_jax.models.families import FAMILIES
-from inters_jax.models.huggingface import save
 from inters_jax.models.loading import load_model
 from inters_jax.models.lora import LoRA
+from inters_jax.models.prompt_record import Prompts, of_model
 from inters_jax.training.checkpoints import CheckpointError, run_record
 
 TOLERANCE = 5e-5
@@ -33,10 +30,7 @@ SETTINGS = LoRA(rank=4, alpha=8.0, base_dtype="float32", dropout=0.1)
 def work(tmp_path_factory) -> Path:
     """A base with a tokenizer, and a store."""
     folder = tmp_path_factory.mktemp("lora")
-    config = DecoderConfig.from_hf({"model_type": "llama", **SHAPE})
-    save(Decoder(config, rngs=nnx.Rngs(params=1)), folder / "base")
-    words = {f"w{number}": number for number in range(config.vocab_size)}
-    Tokenizer(models.WordLevel(words, unk_token="w0")).save(str(folder / "base" / "tokenizer.json"))
+    make_base(folder / "base")
     make_store(folder / "store")
     return folder
 
@@ -141,6 +135,7 @@ def test_exports_have_the_logits_of_the_run(work, run, base_dtype):
         theirs(transformers.AutoModelForCausalLM.from_pretrained(merged)), ours(loaded), atol=TOLERANCE
     )
     folder = export(str(work / name), str(work / f"{name}-adapter"), format="peft")
+    assert of_model(folder) == of_model(merged) == Prompts()
     base = transformers.AutoModelForCausalLM.from_pretrained(work / "base")
     with_adapter = theirs(peft.PeftModel.from_pretrained(base, folder))
     ours_with_adapter = ours(load_model(work / "base", adapter=folder))

@@ -17,6 +17,7 @@ from pathlib import Path
 from inters_jax.data import provenance
 from inters_jax.data.token_store import StoreError, TokenStore
 from inters_jax.inspection import numbers, page, pieces, rendering, sampling
+from inters_jax.writing import write_text
 
 
 def inspect_data(
@@ -72,10 +73,7 @@ def inspect_data(
         seed=seed,
     )
     target = Path(output)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(target)
+    write_text(target, text)
     for task, reason in (reasons or {}).items():
         print(f"template and shots unknown: {task}: {reason}")
     total = sum(store.examples(task, pass_) for task in shown for pass_ in range(store.passes(task)))

@@ -33,6 +33,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from inters_jax.writing import replacing, write_text
+
 _URL = re.compile(r"(gs|s3|az)://[^/]")
 # Checkpoints stay at the URL; event files are written here only; the store of a run is a mirror of its own.
 _NOT_FETCHED = ("checkpoints", "damaged_checkpoints", "tensorboard", "store")
@@ -272,10 +274,8 @@ def _copy(source: Any, target: Any) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             epath.Path(source).copy(target, overwrite=True)
             return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(target.name + ".partial")
-        source.copy(partial, overwrite=True)
-        partial.replace(target)
+        with replacing(target) as partial:
+            source.copy(partial, overwrite=True)
     except FileNotFoundError:
         raise
     except Exception as error:  # the clients of object stores raise types of their own
@@ -303,7 +303,4 @@ def _read_record(mirror: Path) -> dict[str, Any]:
 
 
 def _write_record(mirror: Path, record: dict[str, Any]) -> None:
-    file = _record_of(mirror)
-    partial = file.with_name(file.name + ".partial")
-    partial.write_text(json.dumps(record), encoding="utf-8")
-    partial.replace(file)
+    write_text(_record_of(mirror), json.dumps(record))

@@ -25,6 +25,8 @@ import sample_sessions
 import sample_topics
 import train_tokenizer
 
+from inters_jax.writing import write_bytes
+
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "seqio_tasks" / "sample"
 TEMPLATES = ROOT / "seqio_tasks" / "templates"
@@ -168,11 +170,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"differs: {SAMPLE / name}; run `python scripts/make_sample.py`")
         return 1 if changed or stale else 0
     for name in changed:
-        path = SAMPLE / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".part")
-        temporary.write_bytes(files[name])
-        temporary.replace(path)
+        write_bytes(SAMPLE / name, files[name])
     for name in sorted(stale):
         if options.prune:
             (SAMPLE / name).unlink()

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from inters_jax.writing import write_bytes
+
 TEMPLATES = Path(__file__).resolve().parent.parent / "seqio_tasks" / "templates"
 SPECIAL = ("<pad>", "<s>", "</s>")
 
@@ -90,9 +92,7 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     files = tokenizer_files(texts(options.raw_dir, options.rows_per_task), options.vocab_size)
     for name, content in files.items():
-        partial = options.output / f"{name}.partial"
-        partial.write_bytes(content)
-        partial.replace(options.output / name)
+        write_bytes(options.output / name, content)
         print(options.output / name)
 
 

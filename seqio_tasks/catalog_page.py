@@ -8,6 +8,7 @@ from seqio_tasks.catalog import EVALUATION_ONLY, GROUPS, PAIRS
 from seqio_tasks.catalog_types import Pair
 from seqio_tasks.files import SOURCES
 from seqio_tasks.sources.splits import SPLITS
+from seqio_tasks.writing import replacing
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "data.md"
 
@@ -84,7 +85,6 @@ def _line(pair: Pair) -> str:
 
 
 if __name__ == "__main__":
-    partial = PAGE.with_suffix(".md.partial")
-    partial.write_text(markdown(), encoding="utf-8")
-    partial.replace(PAGE)
+    with replacing(PAGE) as partial:
+        partial.write_text(markdown(), encoding="utf-8")
     print(PAGE)

@@ -44,6 +44,7 @@ from seqio_tasks.errors import DataError
 from seqio_tasks.fetching import Fetcher, Patience, mismatch
 from seqio_tasks.files import SOURCES, OfficialFile, Source
 from seqio_tasks.hub_files import NeedsPerson
+from seqio_tasks.writing import replacing
 
 _SAMPLE = Path(__file__).resolve().parent / "sample"
 
@@ -179,10 +180,8 @@ def _published(file: OfficialFile) -> list[Any]:
 
 
 def _write_receipt(receipt: Path, file: OfficialFile, written: list[tuple[str, int]]) -> None:
-    receipt.parent.mkdir(parents=True, exist_ok=True)
-    draft = receipt.with_name(f"{receipt.name}.new")
-    draft.write_text(json.dumps({"published": _published(file), "files": written}), "utf-8")
-    draft.replace(receipt)
+    with replacing(receipt) as draft:
+        draft.write_text(json.dumps({"published": _published(file), "files": written}), "utf-8")
 
 
 def _receipt_holds(receipt: Path, file: OfficialFile, folder: Path) -> bool:

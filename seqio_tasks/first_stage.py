@@ -23,7 +23,7 @@ import numpy as np
 
 from seqio_tasks import settings
 from seqio_tasks.metrics.ranking import ranking_order
-from seqio_tasks.metrics.trec_files import replacing
+from seqio_tasks.writing import replacing
 
 log = logging.getLogger(__name__)
 

@@ -43,6 +43,7 @@ from typing import Any
 import numpy as np
 
 from inters_jax import paths
+from inters_jax.writing import write_text
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -126,10 +127,8 @@ def fingerprint(manifest: Mapping[str, Any]) -> str:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes beside the file and renames, so that a reader never meets half of it."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    """Readable JSON; a reader never meets half of it."""
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 class TokenStore:

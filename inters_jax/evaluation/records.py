@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from inters_jax.writing import replacing
+
 PREDICTIONS = "predictions.jsonl"
 JOURNAL = ".predictions.part.jsonl"
 
@@ -72,11 +74,9 @@ class Records:
         """Every row is there: the journal becomes `predictions.jsonl`."""
         if self.folder is None:
             return
-        whole = self.folder / f".{PREDICTIONS}.part"
-        with whole.open("w", encoding="utf-8") as file:
+        with replacing(self.folder / PREDICTIONS) as whole, whole.open("w", encoding="utf-8") as file:
             for record in self._journalled():
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
-        whole.replace(self.folder / PREDICTIONS)
         (self.folder / JOURNAL).unlink()
         self._finished = True
 

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from inters_jax.writing import write_text
+
 LIBRARIES = (
     "inters-jax",
     "jax",
@@ -88,15 +90,6 @@ def output_folder(output_dir: str | None, model_dir: Any, *names: str) -> Path:
     if isinstance(model_dir, str | Path) and Path(model_dir).is_dir():
         return Path(model_dir, *names)
     raise ReportError("the model is no local folder: set OUTPUT_DIR")
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Write a file under a temporary name and rename it."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -14,6 +14,7 @@ from inters_jax.planning.compile import Compiled
 from inters_jax.planning.devices import GIB
 from inters_jax.planning.settings import Settings
 from inters_jax.planning.topologies import Topology
+from inters_jax.writing import write_text
 
 Rows = list[tuple[str, str, str]]  # what, figure, where it comes from
 
@@ -275,6 +276,4 @@ def write(plan: Plan, folder: str | Path) -> None:
         ("plan.json", json.dumps(record(plan), indent=2) + "\n"),
         ("plan.md", markdown(plan)),
     ):
-        unfinished = path / f"{name}.tmp"
-        unfinished.write_text(content, encoding="utf-8")
-        unfinished.replace(path / name)
+        write_text(path / name, content)

@@ -37,6 +37,7 @@ from inters_jax.training.profiling import Profiler
 from inters_jax.training.progress import Progress, seconds_since_process_start
 from inters_jax.training.step import Batch, StepMetrics, TrainState
 from inters_jax.training.utilisation import Utilisation
+from inters_jax.writing import write_text
 
 # Steps that may be queued on the devices before the host reads the figures of the oldest.
 AHEAD = 2
@@ -221,9 +222,7 @@ class Reader:
             "example_ids": examples,
         }
         if jax.process_index() == 0:
-            partial = file.with_name(file.name + ".partial")
-            partial.write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
-            partial.replace(file)
+            write_text(file, json.dumps(report, indent=1, ensure_ascii=False))
         more = f" and {len(suspects) - 10} more" if len(suspects) > 10 else ""
         return (
             f"step {number + 1}: loss {loss}, gradient norm {norm}; {where}. "

@@ -17,6 +17,7 @@ from typing import Any
 
 from inters_jax import paths
 from inters_jax.training import faults
+from inters_jax.writing import write_text
 
 METRICS_FILE = "metrics.jsonl"
 COUNTED = ("examples", "real_tokens", "target_tokens")  # of the statistics of a batch
@@ -129,9 +130,7 @@ class MetricWriter:
         lines = self.file.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [line for line in lines if _step_of(line) <= step]
         if len(kept) != len(lines):
-            partial = self.file.with_name(self.file.name + ".partial")
-            partial.write_text("".join(kept), encoding="utf-8")
-            partial.replace(self.file)
+            write_text(self.file, "".join(kept))
 
     def write(self, step: int, record: Mapping[str, Any]) -> None:
         """One line, on disk when this returns; nested numbers get slash-joined names in TensorBoard."""

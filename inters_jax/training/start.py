@@ -21,6 +21,7 @@ from inters_jax.models.prompt_record import RECORD, Prompts
 from inters_jax.training import step as steps
 from inters_jax.training import trainable
 from inters_jax.training.checkpoints import restore_params
+from inters_jax.writing import write_text
 
 
 def random_parameters(config: DecoderConfig, seed: int, shardings: Any) -> steps.Parameters:
@@ -141,6 +142,4 @@ def write_operative_config(run: Path, step: int) -> None:
         if file.read_text(encoding="utf-8") == text:
             return
         file.replace(run / f"operative_config.before_step_{step}.gin")
-    partial = file.with_name(file.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(file)
+    write_text(file, text)

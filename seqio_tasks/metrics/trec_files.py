@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import gzip
 import math
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
@@ -22,6 +20,7 @@ import numpy as np
 
 from seqio_tasks.errors import DataError
 from seqio_tasks.metrics.ranking import float32_scores, ranking_order
+from seqio_tasks.writing import replacing
 
 _RUN_FORMS = "expected `qid Q0 docid rank score tag` (TREC) or `qid docid rank` (MS MARCO)"
 _QRELS_FORMS = "expected `qid 0 docid grade` (TREC) or `query-id<TAB>corpus-id<TAB>score` (BEIR)"
@@ -123,41 +122,6 @@ def write_run(
                 file.write(f"{query} Q0 {document} {rank} {previous:.9g} {tag}\n")
                 lines += 1
     return lines
-
-
-class replacing:
-    """A path to write to that takes the final name only when the block succeeds.
-
-    >>> import tempfile, pathlib
-    >>> target = pathlib.Path(tempfile.mkdtemp()) / "new" / "a.txt"
-    >>> with replacing(target) as path:
-    ...     _ = path.write_text("x")
-    >>> target.read_text()
-    'x'
-    """
-
-    def __init__(self, path: str | Path):
-        self._path = Path(path)
-
-    def __enter__(self) -> Path:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
-        os.close(handle)
-        Path(name).chmod(0o666 & ~_umask())
-        self._temporary = Path(name)
-        return self._temporary
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self._temporary.replace(self._path)
-        else:
-            self._temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _lines(path: str | Path) -> Iterator[tuple[int, str]]:

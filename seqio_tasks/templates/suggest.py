@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -43,6 +42,7 @@ from seqio_tasks.templates import (
 )
 from seqio_tasks.templates.endpoint import Endpoint, EndpointError
 from seqio_tasks.templates.linter import FAMILY_FIELDS, template_faults, wording_key
+from seqio_tasks.writing import replacing
 
 OVERLAP = 0.6  # share of word trigrams from which on two templates are one
 _KEYS = ("input", "output", "cue", "reverse", "family")
@@ -317,10 +317,8 @@ def review_file(reviews: Sequence[Review], source: str) -> str:
 def write(reviews: Sequence[Review], path: Path, source: str, *, overwrite: bool = False) -> None:
     """Writes the review file, complete or not at all; packaged files and, unasked, existing ones are kept."""
     check_target(path, overwrite=overwrite)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(review_file(reviews, source), encoding="utf-8")
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_text(review_file(reviews, source), encoding="utf-8")
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:

@@ -1,7 +1,6 @@
 """The frame of a report: one HTML file without a script, which loads nothing from anywhere.
 
-Whatever comes from data is escaped where it enters. The page's Content-Security-Policy allows its own style
-and nothing else, so that even text that found a way to be taken for markup could run and load nothing.
+Whatever comes from data is escaped where it enters, and nothing else could run (`inters_jax.page_head`).
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from importlib import resources
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+from inters_jax.page_head import head
 
 
 @dataclass(frozen=True)
@@ -58,19 +57,7 @@ def document(
         for part in sections
     )
     style = resources.files("inters_jax.evaluation").joinpath("report.css").read_text(encoding="utf-8")
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta name="referrer" content="no-referrer">
-<title>{escape(title)}</title>
-<link rel="icon" href="data:,">
-<style>
-{style}</style>
-</head>
+    return f"""{head(title, style)}
 <body>
 <header><p class="eyebrow">{escape(eyebrow)}</p><h1>{escape(title)}</h1><p class="facts">{line}</p>
 <dl class="tiles">{boxes}</dl></header>

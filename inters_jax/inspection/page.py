@@ -1,14 +1,11 @@
 """The page itself: one HTML file with its style, its script and its data inside, and nothing from elsewhere.
 
 Whatever comes from data or files is escaped where it enters: text through `html.escape`, the examples as JSON
-in which no `<` is left. The page's Content-Security-Policy allows its own script by its hash, and no
-connection at all: even text that found a way to be taken for markup could run and load nothing.
+in which no `<` is left. Nothing but the page's own script could run (`inters_jax.page_head`).
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -20,6 +17,7 @@ from inters_jax.inspection import sections
 from inters_jax.inspection.numbers import Epoch, Packed, TaskNumbers
 from inters_jax.inspection.rendering import Rendering
 from inters_jax.inspection.sampling import Pick, Sample
+from inters_jax.page_head import head
 
 
 def page(
@@ -46,27 +44,10 @@ def page(
       seed: of the epoch and the sample.
     """
     style, script = _asset("page.css"), _asset("page.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
     name = str(store.manifest["settings"]["name"])
     shown = {task.name for task in tasks}
     data = _examples_json(store, [task.name for task in tasks], sample, renderings)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta name="referrer" content="no-referrer">
-<title>{escape(name)}: training data</title>
-<link rel="icon" href="data:,">
-<style>
-{style}</style>
-</head>
+    return f"""{head(f"{name}: training data", style, script)}
 <body>
 <a class="skip" href="#examples">Skip to the examples</a>
 {_header(store, tasks, epoch, packed)}

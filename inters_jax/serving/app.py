@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from html import escape
 from importlib import resources
@@ -16,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
+from inters_jax.page_head import content_policy
 from inters_jax.ranking.errors import RerankError
 from inters_jax.serving.batcher import Batcher, Busy, Ranker
 from inters_jax.serving.messages import Limits, RerankRequest, answer, refusal, validation_message
@@ -171,11 +170,7 @@ def _page(model: str, method: str) -> tuple[str, str]:
     """The page and its Content-Security-Policy: its own script and style by hash, requests to itself only."""
     folder = resources.files("inters_jax.serving")
     style, script = (folder.joinpath(name).read_text(encoding="utf-8") for name in ("form.css", "form.js"))
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
+    policy = f"{content_policy(script)}; connect-src 'self'; frame-ancestors 'none'"
     html = folder.joinpath("form.html").read_text(encoding="utf-8")
     for name, value in (("MODEL", escape(model)), ("METHOD", escape(method))):
         html = html.replace("{{" + name + "}}", value)

@@ -27,6 +27,14 @@ _LLAMA2 = {
     "max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu",
     "tie_word_embeddings": False,
 }  # fmt: skip
+# MiniMA-2-3B is MiniMA-3B trained on, which is Llama-2-7b with more tokens, pruned. What changed is said in the
+# authors' repository, github.com/GeneZC/MiniMA: layers, widths and heads in TUTORIAL.md and
+# minima/run_converting_llama.py (which keeps a head of its own), the vocabulary in
+# minima/run_expanding_vocab_llama.py. Its config.json was not at hand: the rest is taken to be as in Llama-2.
+_MINIMA2 = _LLAMA2 | {
+    "vocab_size": 49216, "hidden_size": 3072, "intermediate_size": 8192, "num_hidden_layers": 24,
+    "num_attention_heads": 24, "num_key_value_heads": 24,
+}  # fmt: skip
 _LLAMA31 = _LLAMA2 | {
     "vocab_size": 128256, "intermediate_size": 14336, "num_key_value_heads": 8,
     "max_position_embeddings": 131072, "rope_theta": 500000.0,
@@ -66,6 +74,7 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
     "meta-llama/Llama-2-13b-hf": _LLAMA2
     | {"hidden_size": 5120, "intermediate_size": 13824, "num_hidden_layers": 40, "num_attention_heads": 40,
        "num_key_value_heads": 40},
+    "GeneZC/MiniMA-2-3B": _MINIMA2,
     "meta-llama/Llama-3.1-8B": _LLAMA31,
     "meta-llama/Llama-3.1-8B-Instruct": _LLAMA31,
     "Qwen/Qwen3-4B-Base": _QWEN3_4B,

@@ -35,6 +35,7 @@ from inters_jax.experiments.lists import Experiment, ExperimentList, SweepError
 
 RESULTS = {"evaluate": "evaluation", "rerank": "rerank"}
 FINISHED, FAILED, LAUNCHED, ELSEWHERE, SKIPPED = "finished", "failed", "launched", "elsewhere", "skipped"
+WAITING = "waiting"  # for a run that is under way, but not here
 
 
 @dataclass(frozen=True)
@@ -237,14 +238,21 @@ def launch(run: Run, template: str, command: Sequence[str], again: bool) -> tupl
     if "launched" in known and not again:
         return LAUNCHED, f"launched at {known['launched']} and not finished; RELAUNCH=True starts it again"
     words = launch_words(run, template, command)
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    with (run.folder / "launch.log").open("a", encoding="utf-8") as file:
-        file.write(f"$ {shlex.join(words)}\n{done.stdout}{done.stderr}")
-    if done.returncode:
-        return FAILED, f"the job could not be started; see {run.folder / 'launch.log'}"
-    known = state(run)  # a job may have begun already
+    # Noted before the job is there: from then on the file is the job's to write.
     known["launched"] = time.strftime("%Y-%m-%d %H:%M:%S")
     report.write_json(run.folder / "state.json", known)
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        code, said = done.returncode, done.stdout + done.stderr
+    except OSError as error:
+        code, said = 127, f"{error}\n"
+    with (run.folder / "launch.log").open("a", encoding="utf-8") as file:
+        file.write(f"$ {shlex.join(words)}\n{said}")
+    if code:
+        known = state(run)
+        known.pop("launched", None)
+        report.write_json(run.folder / "state.json", known)
+        return FAILED, f"the job could not be started; see {run.folder / 'launch.log'}"
     return LAUNCHED, ""
 
 
@@ -296,9 +304,11 @@ def run_all(
             for run in list(pending):
                 lost = [name for name in run.needs if name in outcome and outcome[name][0] != FINISHED]
                 if lost:
-                    outcome[run.name] = (SKIPPED, f"it needs {lost[0]}, which is {outcome[lost[0]][0]}")
+                    found = outcome[lost[0]][0]
+                    status = WAITING if found in (LAUNCHED, ELSEWHERE, WAITING) else SKIPPED
+                    outcome[run.name] = (status, f"it needs {lost[0]}, which is {found}")
                     pending.remove(run)
-                    say(f"{run.name}: skipped: {outcome[run.name][1]}")
+                    say(f"{run.name}: {status}: {outcome[run.name][1]}")
                 elif len(working) < jobs and all(name in outcome for name in run.needs):
                     working[pool.submit(work, run)] = run
                     pending.remove(run)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 import threading
+import time
 from pathlib import Path
 
+import gin
 import pytest
 
 from inters_jax import sweep as command
@@ -197,6 +200,104 @@ def test_a_job_is_launched_once(place):
     for again in (False, False, True):
         assert runs.launch(every[0], "{arguments}", job, again)[0] == runs.LAUNCHED
     assert len(calls(place)) == 2
+
+
+def test_a_job_that_cannot_be_started_is_no_launched_one(place):
+    _, every = made(place, seeds=[0])
+    for template in ("no-such-scheduler {command}", "false {command}"):
+        status, why = runs.launch(every[0], template, ["python"], False)
+        assert status == runs.FAILED and "launch.log" in why and runs.state(every[0]) == {}
+    assert "no-such-scheduler" in (every[0].folder / "launch.log").read_text()
+
+
+def test_a_run_that_needs_a_launched_one_waits_for_it(place):
+    _, every = made(place, seeds=[0])
+    job = [sys.executable, "-S", "-c", ""]
+    outcome = runs.run_all(
+        every, 1, lambda _: None, lambda run: runs.launch(run, "{arguments}", job, again=False)
+    )
+    *launched, waiting = (status for status, _ in outcome.values())
+    assert set(launched) == {runs.LAUNCHED} and waiting == runs.WAITING
+    assert outcome["shots:0"][1] == "it needs main:0, which is launched"
+
+
+SBATCH = """#!/bin/sh
+# A scheduler: takes the job, says so, and starts it when it is let, in the background.
+here=$(dirname "$0")
+for word; do
+  case $word in --wrap=*) job=${word#--wrap=} ;; --job-name=*) name=${word#--job-name=} ;; esac
+done
+echo "Submitted batch job $name"
+echo "$name" >> "$here/jobs.txt"
+[ -e "$here/lose" ] && exit 0
+(until [ -e "$here/go" ]; do sleep 0.1; done; PYTHONPATH="$here:$PYTHONPATH" exec sh -c "$job") \
+    > "$here/$name.log" 2>&1 &
+"""
+# In a job the commands of a run are those of the stand-in: python -m inters_jax.train -> stand_in.py train
+PYTHON = """#!/bin/sh
+name=${2#inters_jax.}
+shift 2
+exec "%s" -S "$(dirname "$0")/stand_in.py" "$name" "$@"
+"""
+
+
+@pytest.fixture
+def scheduler(place, monkeypatch):
+    """A folder with a stand-in for `sbatch` that comes first on PATH."""
+    for name, text in (("sbatch", SBATCH), ("stand_in_python", PYTHON % sys.executable)):
+        (place / name).write_text(text)
+        (place / name).chmod(0o755)
+    (place / "sitecustomize.py").write_text(
+        f"import sys; sys.executable = {str(place / 'stand_in_python')!r}\n"
+    )
+    monkeypatch.setenv("PATH", str(place), prepend=os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", str(Path(command.__file__).parents[1]), prepend=os.pathsep)
+    return place
+
+
+@pytest.mark.slow
+def test_a_scheduler_does_the_runs_and_the_same_command_collects_them(scheduler):
+    arguments = [f"--gin.EXPERIMENTS={scheduler / 'list.yaml'}", f"--gin.SWEEP_DIR={scheduler / 'sweep'}",
+                 "--gin.SEEDS=0", "--gin.ONLY=main; shots"]  # fmt: skip
+    launching = [*arguments, "--gin.LAUNCH=sbatch --job-name={name} --wrap={command}"]
+
+    def states(*more):
+        gin.clear_config()
+        return {name: status for name, (status, _) in run_command(command.sweep, [*launching, *more]).items()}
+
+    def jobs():
+        return (scheduler / "jobs.txt").read_text().split()
+
+    def finished(name):
+        every = runs.runs_of(lists.read(scheduler / "list.yaml"), scheduler / "sweep", [0])
+        [run] = [run for run in every if run.name == name]
+        deadline = time.monotonic() + 120
+        while not runs.is_finished(run):
+            log = scheduler / f"{run.experiment.folder}-0.log"
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        return True
+
+    (scheduler / "lose").touch()
+    assert states() == {"main:0": runs.LAUNCHED, "shots:0": runs.WAITING} and jobs() == ["main-0"]
+    assert "Submitted batch job main-0" in (scheduler / "sweep/main/seed0/launch.log").read_text()
+    (scheduler / "lose").unlink()  # that job is lost: nothing comes of it
+    assert states() == {"main:0": runs.LAUNCHED, "shots:0": runs.WAITING} and jobs() == ["main-0"]
+    assert states("--gin.RELAUNCH=True")["main:0"] == runs.LAUNCHED and jobs() == ["main-0"] * 2
+    (scheduler / "go").touch()
+    assert finished("main:0")
+    assert states() == {"main:0": runs.FINISHED, "shots:0": runs.LAUNCHED}
+    assert jobs() == ["main-0", "main-0", "shots-0"] and finished("shots:0")
+    assert states() == {"main:0": runs.FINISHED, "shots:0": runs.FINISHED} and len(jobs()) == 3
+    assert calls(scheduler) == [
+        f"{name} {scheduler}/sweep/{folder}"
+        for name, folder in (("train", "main/seed0/model"), ("evaluate", "main/seed0/evaluation"),
+                             ("evaluate", "shots/seed0/evaluation"))
+    ]  # fmt: skip
+    gin.clear_config()
+    run_command(command.sweep, [*arguments[:3], "--gin.COLLECT_ONLY=True"])
+    saved = json.loads((scheduler / "sweep/sweep.json").read_text())
+    assert set(saved["values"]) == {"main", "shots"} and saved["runs"]["rows 25:0"]["state"] == "open"
 
 
 def test_the_tables_hold_means_spread_and_a_test_against_the_main_run(place):

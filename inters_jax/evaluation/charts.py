@@ -89,8 +89,11 @@ def movement(before: Mapping[str, float], after: Mapping[str, float]) -> str:
     return _svg(wide, tall, label, shapes, "movement")
 
 
-def interval_rows(rows: Sequence[tuple[str, float, float, float]]) -> str:
-    """A mean with its interval per row: [(name, low, mean, high), ...] on one axis that fits them all."""
+def interval_rows(rows: Sequence[tuple[str, float, float, float]], digits: int = 4) -> str:
+    """A mean with its interval per row: [(name, low, mean, high), ...] on one axis that fits them all.
+
+    digits: of the means, behind the point. Long names are cut; the pointer over one shows it whole.
+    """
     low = min(row[1] for row in rows)
     high = max(row[3] for row in rows)
     spread = (high - low) or 1.0
@@ -104,14 +107,28 @@ def interval_rows(rows: Sequence[tuple[str, float, float, float]]) -> str:
     for number, (name, lower, mean, upper) in enumerate(rows):
         y = 16 + number * line
         shapes.append(
-            f'<text class="row" x="{left - 12}" y="{y + 4}" text-anchor="end">{escape(name[:34])}</text>'
+            f'<text class="row" x="{left - 12}" y="{y + 4}" text-anchor="end">{escape(shortened(name))}'
+            f"<title>{escape(name)}</title></text>"
             f'<path class="axis" d="M{left} {y}H{wide - 70}"/>'
             f'<rect class="band" x="{x(lower)}" y="{y - 5}" width="{max(x(upper) - x(lower), 0.5):.1f}" '
             f'height="10" rx="2"/><circle class="disc" cx="{x(mean)}" cy="{y}" r="4"/>'
-            f'<text class="row" x="{wide - 60}" y="{y + 4}">{mean:.4f}</text>'
+            f'<text class="row" x="{wide - 60}" y="{y + 4}">{mean:.{digits}f}</text>'
         )
-    said = "; ".join(f"{name}: {mean:.4f} ({low:.4f} to {high:.4f})" for name, low, mean, high in rows)
+    said = "; ".join(
+        f"{name}: {mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})" for name, low, mean, high in rows
+    )
     return _svg(wide, 16 + line * len(rows), said, shapes, "intervals")
+
+
+def shortened(name: str, most: int = 28) -> str:
+    """A name in at most so many characters, its middle left out.
+
+    >>> shortened("rows 25"), shortened("without query_intent_classification, five shots")
+    ('rows 25', 'without query_\u2026n, five shots')
+    """
+    if len(name) <= most:
+        return name
+    return f"{name[: most // 2]}\u2026{name[-(most - most // 2 - 1) :]}"
 
 
 def _svg(width: float, height: float, label: str, shapes: Sequence[str], kind: str) -> str:

@@ -15,6 +15,7 @@ _LATEX = {
     "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
     ">": r"\textgreater{}",
 }  # fmt: skip
+_LONG = ' class="long"'  # of a cell whose text may be broken into lines
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Table:
         body = []
         for number, row in enumerate(self.rows):
             cells = f'<th scope="row">{escape(row[0]).replace("_", "_<wbr>")}</th>'
-            cells += "".join(f"<td>{escape(cell)}</td>" for cell in row[1:])
+            cells += "".join(f"<td{_LONG if len(cell) > 32 else ''}>{escape(cell)}</td>" for cell in row[1:])
             cells += f'<td class="wide">{self.pictures[number]}</td>' if self.pictures else ""
             body.append(f"<tr>{cells}</tr>")
         notes = "".join(f'<p class="note">{escape(note)}</p>' for note in self.notes)

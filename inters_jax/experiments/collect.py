@@ -20,9 +20,8 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ from inters_jax.evaluation.document import Section, document
 from inters_jax.evaluation.multi_bootstrap import Interval, multi_bootstrap
 from inters_jax.evaluation.significance import Floats
 from inters_jax.evaluation.tables import Table
+from inters_jax.experiments.curves import curves
 from inters_jax.experiments.lists import Experiment, ExperimentList
 from inters_jax.experiments.runs import Run, is_finished
 
@@ -350,36 +350,6 @@ def _series_table(found: Mapping[str, Found]) -> Table:
     return Table("Series", ["series", "points", "mean ± sd", "least", "most", "points"], rows, [note])
 
 
-def curves(lines: Mapping[str, Sequence[tuple[float, float]]]) -> str:
-    """Points joined by lines, one small picture per series on a common scale, as SVG."""
-    values = [value for points in lines.values() for _, value in points]
-    low, high = min(values), max(values)
-    room = (high - low or 1.0) * 0.1
-    low, high = low - room, high + room
-    pictures = []
-    for name, points in lines.items():
-        places = [place for place, _ in points]
-        wide = (max(places) - min(places)) or 1.0
-        at = [
-            (60 + 420 * (place - min(places)) / wide, 150 - 130 * (value - low) / (high - low))
-            for place, value in points
-        ]
-        path = "L".join(f"{x:.1f} {y:.1f}" for x, y in at)
-        shapes = [f'<path class="axis" d="M60 150H480"/><path class="axis" d="M{path}" fill="none"/>']
-        for (x, y), (place, value) in zip(at, points, strict=True):
-            shapes.append(
-                f'<circle class="disc" cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
-                f'<text class="value" x="{x:.1f}" y="{y - 8:.1f}">{value:.1f}</text>'
-                f'<text class="name" x="{x:.1f}" y="168">{place:g}</text>'
-            )
-        said = "; ".join(f"{place:g}: {value:.2f}" for place, value in points)
-        pictures.append(
-            f'<h3>{escape(name)}</h3><svg class="groups" role="img" viewBox="0 0 540 180" '
-            f'aria-label="{escape(said)}">{"".join(shapes)}</svg>'
-        )
-    return "".join(pictures)
-
-
 def write(
     experiments: ExperimentList, runs: Sequence[Run], folder: Path, outcome: Mapping[str, tuple[str, str]]
 ) -> dict[str, Found]:
@@ -429,26 +399,20 @@ def _as_rows(tested: Mapping[tuple[str, str], PairTest]) -> list[dict[str, Any]]
 
 
 def page(experiments: ExperimentList, found: Mapping[str, Found], made: Sequence[Table], runs: int) -> str:
-    """The whole page: a band per experiment over its seeds, bars per group, curves, all tables."""
-    rows = [(name, min(means), statistics.fmean(means), max(means))
-            for name, own in found.items() if (means := own.means(list(own.values)))]  # fmt: skip
+    """The whole page: bands of the experiments over their seeds, whole and by group, curves, all tables."""
     sections = []
-    if rows:
-        picture = charts.interval_rows(rows) + made[0].html(titled=False)
+    if picture := _bands(found, lambda own: list(own.values)):
         lead = "Mean over pairs in per cent; the band goes from the least to the most of the seeds."
-        sections.append(Section("experiments", "Experiments", lead, picture))
-    bars = []
-    for group, title in averages.GROUP_TITLES.items():
-        own = [(name, statistics.fmean(means)) for name, one in found.items()
-               if (means := one.means(_of_group(one, group)))]  # fmt: skip
-        bars += [
-            (f"{title}" if len(own) < 5 else f"{title} ({n // 4 + 1})", own[n : n + 4])
-            for n in range(0, len(own), 4)
-        ]
-    if bars:
-        keys = "A bar per experiment, in the order of the table; hold the pointer over one for its name."
-        pictures = "".join(charts.groups([bar]) for bar in bars)
-        sections.append(Section("groups", "Groups", keys, pictures + made[1].html(titled=False)))
+        sections.append(Section("experiments", "Experiments", lead, picture + made[0].html(titled=False)))
+    pictures = [
+        f"<h3>{title}</h3>{picture}"
+        for group, title in averages.GROUP_TITLES.items()
+        if (picture := _bands(found, lambda own, group=group: _of_group(own, group)))  # type: ignore[misc]
+    ]
+    if pictures:
+        lead = "The same over the pairs of a group; each group has its own axis."
+        body = "".join(pictures) + made[1].html(titled=False)
+        sections.append(Section("groups", "Groups", lead, body))
     if lines := series(found):
         lead = "Experiments that differ in one number."
         sections.append(Section("series", "Series", lead, curves(lines)))
@@ -459,3 +423,13 @@ def page(experiments: ExperimentList, found: Mapping[str, Found], made: Sequence
     ]
     facts = {"experiments": len(found), "runs": runs, "main": experiments.main}
     return document(experiments.name, "Sweep", facts, tiles[:4], sections, "python -m inters_jax.sweep")
+
+
+def _bands(found: Mapping[str, Found], pairs: Callable[[Found], Sequence[str]]) -> str:
+    """A band per experiment that has some of the pairs, as SVG; nothing without one."""
+    rows = [
+        (name, min(means), statistics.fmean(means), max(means))
+        for name, own in found.items()
+        if (means := own.means(pairs(own)))
+    ]
+    return charts.interval_rows(rows, digits=2) if rows else ""

@@ -1,29 +1,24 @@
 """The page in a real browser: it shows, searches, filters, folds, runs no data and asks no network.
 
 The state of the page stands in its address (#q=...), so that a headless browser that only prints the finished
-document shows what a reader would see after typing. No name resolves while the browser runs.
+document shows what a reader would see after typing.
 """
 
-import json
 import re
-import shutil
-import subprocess
 from urllib.parse import quote
 
 import inspection_stand_ins as stand_ins
 import pytest
-from inspection_stand_ins import Elements, byte_tokenizer, page_store
+from browser import BROWSER, NO_BROWSER, opened, requests, title
+from inspection_stand_ins import byte_tokenizer, page_store
 
 from inters_jax.inspect_data import inspect_data
 from inters_jax.inspection import rendering
 from inters_jax.inspection.rendering import Rendering
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
-
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason=f"no browser: none of {', '.join(BROWSERS)} is installed"),
+    pytest.mark.skipif(BROWSER is None, reason=NO_BROWSER),
 ]
 
 
@@ -49,37 +44,12 @@ def page(tmp_path_factory):
         )
 
 
-def opened(path, fragment="", *, log=None):
-    """The document of a page after its script has run."""
-    command = [
-        BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        "--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=5000",
-        f"--user-data-dir={path.parent / 'profile'}", *([f"--log-net-log={log}"] if log else []),
-        "--dump-dom", path.as_uri() + fragment,
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    return Elements(done.stdout)
-
-
 def cards(document):
     return [a["data-example"] for a in document.named("article")]
 
 
 def count(document):
     return document.texts("output", "count")[0]
-
-
-def title(document):
-    return next(document.text[n] for n, (tag, _) in enumerate(document.found) if tag == "title")
-
-
-def requests(log):
-    """What pages asked for, without the browser's own requests (its clock, its updates)."""
-    content = json.loads(log.read_text())
-    started = content["constants"]["logEventTypes"]["URL_REQUEST_START_JOB"]
-    parameters = [event.get("params", {}) for event in content["events"] if event["type"] == started]
-    return [p["url"] for p in parameters if "file://" in p.get("network_isolation_key", "")]
 
 
 def test_examples_are_shown_with_their_tokens_and_loss(page):

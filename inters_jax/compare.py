@@ -192,7 +192,7 @@ def compare_evaluations(
         common = [task for task in common if task in tasks]
     tables: list[Values] = []
     for task in common:
-        found = {name: _per_item(path, task) for name, path in paths.items()}
+        found = {name: per_item_values(path, task) for name, path in paths.items()}
         tables += _tables_of(task, found)
     if not tables:
         raise CompareError("the evaluations have no task in common with a value per item")
@@ -214,7 +214,7 @@ def _notes(results: Mapping[str, Mapping[str, Any]], common: Sequence[str]) -> l
     return notes
 
 
-def _per_item(path: Path, task: str) -> dict[str, dict[str, float]]:
+def per_item_values(path: Path, task: str) -> dict[str, dict[str, float]]:
     """measure -> item -> value of one task of an evaluation."""
     from seqio_tasks.metrics import read_qrels
     from seqio_tasks.metrics.protocols import per_item

@@ -27,8 +27,8 @@ _LLAMA2 = {
     "max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu",
     "tie_word_embeddings": False,
 }  # fmt: skip
-# MiniMA-2-3B is MiniMA-3B trained on, which is Llama-2-7b with more tokens, pruned. What changed is said in the
-# authors' repository, github.com/GeneZC/MiniMA: layers, widths and heads in TUTORIAL.md and
+# MiniMA-2-3B is MiniMA-3B trained on, which is Llama-2-7b with more tokens, pruned. What changed is said in
+# the authors' repository, github.com/GeneZC/MiniMA: layers, widths and heads in TUTORIAL.md and
 # minima/run_converting_llama.py (which keeps a head of its own), the vocabulary in
 # minima/run_expanding_vocab_llama.py. Its config.json was not at hand: the rest is taken to be as in Llama-2.
 _MINIMA2 = _LLAMA2 | {

@@ -17,7 +17,7 @@ from inters_jax import sweep as command
 from inters_jax.config import run_command
 from inters_jax.evaluation import report
 from inters_jax.evaluation.comparison import Options
-from inters_jax.experiments import collect, lists, orders, runs
+from inters_jax.experiments import against_main, collect, lists, orders, runs, tables
 from inters_jax.experiments.lists import SweepError
 
 LIST = """
@@ -306,14 +306,14 @@ def test_the_tables_hold_means_spread_and_a_test_against_the_main_run(place):
     gathered = collect.write(found, every, place / "sweep", outcome)
     pair = "inters_query_matching_msrp"
     assert gathered["rows 25"].values == {pair: {0: 75.0, 1: 75.0}}
-    tested = collect.tests(gathered, "main", Options(samples=10_000, bootstrap=100))
+    tested = against_main.tests(gathered, "main", Options(samples=10_000, bootstrap=100))
     test = tested["rows 25", pair]
     # 6 of 40 items differ, all to one side: two-sided exact p is 2 / 2**6.
     assert test.losses == 6 and test.p_value == pytest.approx(2 / 64, abs=0.006)
     assert tested["rows 50", pair].difference == 0.0
-    assert collect.series(gathered)["rows"] == [(25.0, 75.0), (50.0, 90.0), (100.0, 90.0)]
+    assert tables.series(gathered)["rows"] == [(25.0, 75.0), (50.0, 90.0), (100.0, 90.0)]
     # Both seeds are alike, so its interval is that of 40 items, 6 of which differ by 100.
-    interval = collect.intervals(gathered, "main", {"rows 25": [pair]})["rows 25"]
+    interval = against_main.intervals(gathered, "main", {"rows 25": [pair]})["rows 25"]
     half = 1.96 * 100 * (0.15 * 0.85 / 40) ** 0.5
     assert interval.difference == -15.0
     assert (interval.low, interval.high) == (

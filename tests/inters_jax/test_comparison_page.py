@@ -1,17 +1,14 @@
 """The page of a comparison: every figure that the tables have, hostile names as text, in a real browser."""
 
-import shutil
-import subprocess
-
 import numpy as np
 import pytest
+from browser_stand_ins import needs_browser, opened
 
 from inters_jax import compare
 from inters_jax.evaluation import comparison_page
 from inters_jax.evaluation.comparison import Options, compare_runs
 from seqio_tasks.metrics.trec_files import write_run
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 HOSTILE = "q<script>document.title='taken'</script>"
 
 
@@ -72,13 +69,8 @@ def test_the_command_writes_page_tables_and_values(runs, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="no browser: chromium or google-chrome is not installed")
+@needs_browser
 def test_the_page_opens_in_a_browser(page, tmp_path):
     (tmp_path / "page.html").write_text(page[1])
-    command = [
-        BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-        "--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=3000",
-        f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", (tmp_path / "page.html").as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert "<title>noisy · better</title>" in done.stdout and "Most gained" in done.stdout
+    shown = opened(tmp_path / "page.html", tmp_path / "profile")
+    assert "<title>noisy · better</title>" in shown and "Most gained" in shown

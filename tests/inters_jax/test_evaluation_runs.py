@@ -5,40 +5,31 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import gin
 import pytest
 import seqio
+from browser_stand_ins import needs_browser, opened
+from model_stand_ins import tiny_model
 
 import seqio_tasks
 from inters_jax import config, evaluate
 from inters_jax.evaluation import verify
 from inters_jax.evaluation.evaluator import Judge, plain_converter
 from inters_jax.evaluation.records import JOURNAL
-from inters_jax.models import huggingface
-from inters_jax.models.config import DecoderConfig
 from inters_jax.models.loading import load_model
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
-SAMPLE = Path(seqio_tasks.__file__).parent / "sample"
 RERANK = "inters_fact_retrieval_scifact_rerank"
 CHOICES = "inters_reading_comprehension_boolq_choices"
 TEXT = "inters_query_expansion_gov2"
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    shape = DecoderConfig(
-        vocab_size=4096, hidden_size=32, intermediate_size=48, num_layers=2, num_heads=4, num_kv_heads=2,
-        max_position=2048, init_std=0.2,
-    )  # fmt: skip
-    loaded = load_model(shape, tokenizer=SAMPLE / "tokenizer", seed=3)
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    return huggingface.save(loaded.model, folder, tokenizer=SAMPLE / "tokenizer")
+    return tiny_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture(autouse=True)
@@ -192,18 +183,12 @@ def test_a_result_is_verified_and_every_tampering_refused(finished, tmp_path, ca
     assert "qrels.txt: missing" in capsys.readouterr().out
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no browser: chromium or google-chrome is not installed")
+@needs_browser
 def test_the_page_opens_in_a_browser(finished, tmp_path):
-    page = finished[0] / "report.html"
-    command = [
-        BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-        "--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=3000",
-        f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    shown = opened(finished[0] / "report.html", tmp_path / "profile")
     for expected in ("Movement per query", "Worst questions", "Mistral-7B (paper)", "95 % interval", "<svg"):
-        assert expected in done.stdout
+        assert expected in shown
     figure = f"{finished[1]['metrics'][RERANK]['nDCG@10']:.4f}"
-    assert figure in done.stdout
+    assert figure in shown
     for name in ("results.md", "results.csv", "results.tex"):
         assert figure in (finished[0] / name).read_text()

@@ -9,17 +9,15 @@ from urllib.parse import quote
 
 import inspection_stand_ins as stand_ins
 import pytest
-from browser import BROWSER, NO_BROWSER, opened, requests, title
+from browser_stand_ins import document as opened
+from browser_stand_ins import needs_browser, requests, title
 from inspection_stand_ins import byte_tokenizer, page_store
 
 from inters_jax.inspect_data import inspect_data
 from inters_jax.inspection import rendering
 from inters_jax.inspection.rendering import Rendering
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason=NO_BROWSER),
-]
+pytestmark = [pytest.mark.slow, needs_browser]
 
 
 @pytest.fixture(scope="module")

@@ -1,21 +1,17 @@
 """evaluate and rerank from the command line, with a tiny random model on the packaged sample."""
 
 import json
-from pathlib import Path
 
 import gin
 import numpy as np
 import pytest
+from model_stand_ins import SAMPLE, tiny_model
 
 import seqio_tasks
 from inters_jax import config, evaluate, rerank
-from inters_jax.models import huggingface
-from inters_jax.models.config import DecoderConfig
-from inters_jax.models.loading import load_model
 from seqio_tasks.metrics.ranking import evaluate_run
 from seqio_tasks.metrics.trec_files import read_qrels, read_run
 
-SAMPLE = Path(seqio_tasks.__file__).parent / "sample"
 RERANK = "inters_fact_retrieval_scifact_rerank"
 
 pytestmark = pytest.mark.slow
@@ -23,13 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    shape = DecoderConfig(
-        vocab_size=4096, hidden_size=32, intermediate_size=48, num_layers=2, num_heads=4, num_kv_heads=2,
-        max_position=2048, init_std=0.2,
-    )  # fmt: skip
-    tokenizer = SAMPLE / "tokenizer"
-    loaded = load_model(shape, tokenizer=tokenizer, seed=3)
-    return huggingface.save(loaded.model, tmp_path_factory.mktemp("models") / "tiny", tokenizer=tokenizer)
+    return tiny_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture

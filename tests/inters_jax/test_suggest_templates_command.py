@@ -1,30 +1,20 @@
 """suggest_templates: a model of ours asked for templates, from the command line to the review file."""
 
-from pathlib import Path
-
 import gin
 import pytest
 import yaml
+from model_stand_ins import tiny_model
 
-import seqio_tasks
 from inters_jax import config, suggest_templates
-from inters_jax.models import huggingface
-from inters_jax.models.config import DecoderConfig
 from inters_jax.models.loading import load_model
-
-TOKENIZER = Path(seqio_tasks.__file__).parent / "sample" / "tokenizer"
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    shape = DecoderConfig(
-        vocab_size=4096, hidden_size=16, intermediate_size=24, num_layers=1, num_heads=2, num_kv_heads=1,
-        max_position=4096, init_std=0.2,
-    )  # fmt: skip
-    loaded = load_model(shape, tokenizer=TOKENIZER, seed=3)
-    return huggingface.save(loaded.model, tmp_path_factory.mktemp("models") / "tiny", tokenizer=TOKENIZER)
+    small = {"hidden_size": 16, "intermediate_size": 24, "num_layers": 1, "num_heads": 2, "num_kv_heads": 1}
+    return tiny_model(tmp_path_factory.mktemp("models") / "tiny", max_position=4096, **small)
 
 
 def run(model, output, *arguments):

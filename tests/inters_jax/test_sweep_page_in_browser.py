@@ -4,16 +4,14 @@ import re
 
 import numpy as np
 import pytest
-from browser import BROWSER, NO_BROWSER, opened, requests, title
+from browser_stand_ins import document as opened
+from browser_stand_ins import needs_browser, requests, title
 
 from inters_jax.evaluation.comparison import Options
 from inters_jax.experiments import against_main, collect, results, tables
 from inters_jax.experiments.lists import Experiment, ExperimentList
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason=NO_BROWSER),
-]
+pytestmark = [pytest.mark.slow, needs_browser]
 
 HOSTILE = "</svg><script>document.title='taken'</script><img src='http://example.invalid/a.png'>"
 HOSTILE_SERIES = "rows \"<b onclick='x()'>&amp; {p}"

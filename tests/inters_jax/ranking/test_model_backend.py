@@ -1,16 +1,12 @@
 """Every method with a tiny random model, against one request at a time and a plain forward pass."""
 
-from pathlib import Path
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from model_stand_ins import TOKENIZER, tiny_loaded
 
-import seqio_tasks
 from inters_jax.inference.score import Scorer
-from inters_jax.models.config import DecoderConfig
-from inters_jax.models.loading import load_model
 from inters_jax.ranking import methods
 from inters_jax.ranking.backend import ModelBackend, _finished
 from inters_jax.ranking.engine import Engine, run_one
@@ -21,7 +17,6 @@ from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
 pytestmark = pytest.mark.slow
 
-TOKENIZER = Path(seqio_tasks.__file__).parent / "sample" / "tokenizer"
 PAIR = catalog.pair("inters_fact_retrieval_scifact")
 METHODS = [
     methods.create("pointwise"),
@@ -41,11 +36,7 @@ METHODS = [
 
 @pytest.fixture(scope="module")
 def loaded():
-    shape = DecoderConfig(
-        vocab_size=4096, hidden_size=32, intermediate_size=48, num_layers=2, num_heads=4, num_kv_heads=2,
-        max_position=1024, init_std=0.2,
-    )  # fmt: skip
-    return load_model(shape, tokenizer=TOKENIZER, seed=3)
+    return tiny_loaded(max_position=1024)
 
 
 @pytest.fixture(scope="module")

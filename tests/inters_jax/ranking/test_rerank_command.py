@@ -1,33 +1,22 @@
 """`python -m inters_jax.rerank` with every method, on a tiny random model and the packaged sample."""
 
 import json
-from pathlib import Path
 
 import gin
 import pytest
+from model_stand_ins import SAMPLE, tiny_model
 
-import seqio_tasks
 from inters_jax import config, rerank
 from inters_jax.evaluation import verify
-from inters_jax.models import huggingface
-from inters_jax.models.config import DecoderConfig
-from inters_jax.models.loading import load_model
 from seqio_tasks.metrics.trec_files import read_run
-
-SAMPLE = Path(seqio_tasks.__file__).parent / "sample"
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    shape = DecoderConfig(
-        vocab_size=4096, hidden_size=16, intermediate_size=24, num_layers=1, num_heads=2, num_kv_heads=1,
-        max_position=2048, init_std=0.2,
-    )  # fmt: skip
-    tokenizer = SAMPLE / "tokenizer"
-    loaded = load_model(shape, tokenizer=tokenizer, seed=3)
-    return huggingface.save(loaded.model, tmp_path_factory.mktemp("models") / "tiny", tokenizer=tokenizer)
+    small = {"hidden_size": 16, "intermediate_size": 24, "num_layers": 1, "num_heads": 2, "num_kv_heads": 1}
+    return tiny_model(tmp_path_factory.mktemp("models") / "tiny", **small)
 
 
 def run(model, out, *arguments):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -10,7 +9,6 @@ import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -18,14 +16,11 @@ import pytest
 pytest.importorskip("fastapi", reason="fastapi is not installed: pip install inters-jax[serve]")
 pytest.importorskip("uvicorn", reason="uvicorn is not installed: pip install inters-jax[serve]")
 
-import seqio_tasks
-from inters_jax.models import huggingface
-from inters_jax.models.config import DecoderConfig
-from inters_jax.models.loading import load_model
+from browser_stand_ins import needs_browser, opened
+from model_stand_ins import tiny_model
+
 from inters_jax.ranking.reranker import Reranker
 
-TOKENIZER = Path(seqio_tasks.__file__).parent / "sample" / "tokenizer"
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DOCUMENTS = ["The tower of Grindlebay is tall.", "Pears grow in the south.", "A mill grinds wheat."]
 
 pytestmark = pytest.mark.slow
@@ -33,12 +28,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    shape = DecoderConfig(
-        vocab_size=4096, hidden_size=32, intermediate_size=48, num_layers=2, num_heads=4, num_kv_heads=2,
-        max_position=1024, init_std=0.2,
-    )  # fmt: skip
-    loaded = load_model(shape, tokenizer=TOKENIZER, seed=3)
-    return huggingface.save(loaded.model, tmp_path_factory.mktemp("models") / "tiny", tokenizer=TOKENIZER)
+    return tiny_model(tmp_path_factory.mktemp("models") / "tiny", max_position=1024)
 
 
 @pytest.fixture(scope="module")
@@ -98,23 +88,18 @@ def test_many_clients_get_what_the_model_says_alone(address, model):
     )  # they shared batches
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no browser: chromium or google-chrome is not installed")
+@needs_browser
 def test_the_page_ranks_what_is_typed_and_shows_hostile_text_as_text(address, tmp_path):
     hostile = "<img src=x onerror=\"document.title='taken'\">"
     state = urlencode([("q", "what grows"), *(("d", text) for text in (*DOCUMENTS, hostile))])
 
-    def opened(fragment):
-        command = [
-            BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-            "--no-first-run", "--virtual-time-budget=20000", f"--user-data-dir={tmp_path / 'profile'}",
-            "--dump-dom", f"{address}/#{fragment}",
-        ]  # fmt: skip
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    def shown(fragment):
+        return opened(f"{address}/#{fragment}", tmp_path / "profile", milliseconds=20_000, local=True)
 
-    page = opened(state)
+    page = shown(state)
     assert "4 documents, " in page and page.count('<span class="rank">') == 4
     order = [result["index"] for result in ask(address, "what grows", [*DOCUMENTS, hostile])]
     places = [page.index(f'<div class="words">{DOCUMENTS[index]}') for index in order if index < 3]
     assert places == sorted(places)
     assert "&lt;img src=x" in page and "<title>Rerank documents</title>" in page
-    assert "A query and at least one document are needed." in opened(urlencode([("q", "alone")]))
+    assert "A query and at least one document are needed." in shown(urlencode([("q", "alone")]))

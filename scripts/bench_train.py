@@ -25,54 +25,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from bench_packing import BOS, EOS, VOCABULARY, examples
+from bench_packing import VOCABULARY, examples
+from bench_train_peers import work_torch, work_trainer, work_trl
+from bench_train_worker import SIZES, parameters, serve_steps, shape
 
 CONTENDERS = ("ours", "hf-longest", "hf-max", "trl-packed", "torch-dense")
-# hidden, MLP, layers, heads, key heads
-SIZES = {
-    "30m": (384, 1024, 6, 6, 6),
-    "110m": (768, 2048, 8, 12, 12),
-    "1b": (2048, 5632, 22, 32, 4),
-    "7b": (4096, 14336, 32, 32, 8),
-}
-
-
-def shape(size: str, length: int) -> dict[str, Any]:
-    """A Llama shape as a Hugging Face config."""
-    hidden, mlp, layers, heads, groups = SIZES[size]
-    return {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "vocab_size": VOCABULARY,
-        "hidden_size": hidden,
-        "intermediate_size": mlp,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "num_key_value_heads": groups,
-        "max_position_embeddings": max(2048, length),
-        "rms_norm_eps": 1e-5,
-        "bos_token_id": BOS,
-        "eos_token_id": EOS,
-        "tie_word_embeddings": False,
-    }
-
-
-def parameters(size: str) -> int:
-    """Parameters that a token is multiplied with: all but the input embedding."""
-    hidden, mlp, layers, heads, groups = SIZES[size]
-    attention = 2 * hidden * hidden + 2 * hidden * hidden * groups // heads
-    return layers * (attention + 3 * hidden * mlp) + VOCABULARY * hidden
 
 
 def peak(device: str, dtype: str) -> float:
@@ -90,41 +54,6 @@ def peak(device: str, dtype: str) -> float:
         product(a, a).block_until_ready()
         best = min(best, time.perf_counter() - begin)
     return 2 * size**3 / best
-
-
-def serve_steps(step: Callable[[], int]) -> None:
-    """One optimiser step for every line of input; answers with time, tokens and memory."""
-    print(json.dumps({"ready": True}), flush=True)
-    for _ in sys.stdin:
-        wall, cpu = time.perf_counter(), time.process_time()
-        tokens = step()
-        print(
-            json.dumps(
-                {
-                    "seconds": time.perf_counter() - wall,
-                    "cpu": time.process_time() - cpu,
-                    "tokens": tokens,
-                    "memory": _memory(),
-                }
-            ),
-            flush=True,
-        )
-
-
-def _memory() -> float:
-    """Peak bytes: of the GPU where one is used, else of the process."""
-    if "torch" in sys.modules:
-        import torch
-
-        if torch.cuda.is_available():
-            return float(torch.cuda.max_memory_allocated())
-    if "jax" in sys.modules:
-        import jax
-
-        statistics = jax.devices()[0].memory_stats()
-        if statistics and "peak_bytes_in_use" in statistics:
-            return float(statistics["peak_bytes_in_use"])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
 
 
 def work_ours(options: argparse.Namespace) -> None:
@@ -174,178 +103,6 @@ def work_ours(options: argparse.Namespace) -> None:
             return int((batch["decoder_segment_ids"] > 0).sum())
 
         serve_steps(step)
-
-
-def torch_model(options: argparse.Namespace) -> Any:
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    if options.device == "cpu":
-        torch.set_num_threads(os.cpu_count() or 1)
-    config = LlamaConfig(
-        **{k: v for k, v in shape(options.size, options.length).items() if k != "model_type"}
-    )
-    model = LlamaForCausalLM(config)
-    if options.device == "gpu":
-        model = model.to("cuda", dtype=getattr(torch, options.dtype))
-    if options.remat == "full":
-        model.gradient_checkpointing_enable()
-    return model.train()
-
-
-def count_of_batch(options: argparse.Namespace, made: list[tuple[np.ndarray, int]]) -> int:
-    """Examples with as many real tokens as our rows have."""
-    mean = np.mean([len(tokens) for tokens, _ in made])
-    return max(1, round(options.rows * options.length / mean))
-
-
-def work_trainer(options: argparse.Namespace, padding: str) -> None:
-    import torch
-    from transformers import Trainer, TrainingArguments
-
-    made = examples(2000, options.length, 0)
-    size = count_of_batch(options, made)
-    counted: list[int] = []
-
-    def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
-        width = options.length if padding == "max" else max(len(row["input_ids"]) for row in rows)
-        ids = torch.full((len(rows), width), EOS)
-        mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
-        for number, row in enumerate(rows):
-            tokens = torch.from_numpy(row["input_ids"]).long()
-            ids[number, : len(tokens)] = tokens
-            mask[number, : len(tokens)] = 1
-            labels[number, row["start"] : len(tokens)] = tokens[row["start"] :]
-        counted.append(int(mask.sum()))
-        return {"input_ids": ids, "attention_mask": mask, "labels": labels}
-
-    class Rows(torch.utils.data.Dataset):  # type: ignore[type-arg,misc]
-        def __len__(self) -> int:
-            return len(made)
-
-        def __getitem__(self, number: int) -> dict[str, Any]:
-            return {"input_ids": made[number][0], "start": made[number][1]}
-
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(**trainer_arguments(folder, options), per_device_train_batch_size=size)
-        trainer = Trainer(torch_model(options), arguments, train_dataset=Rows(), data_collator=collate)
-        run_trainer(trainer, lambda: counted.pop(0))
-
-
-def trainer_arguments(folder: str, options: argparse.Namespace) -> dict[str, Any]:
-    return {
-        "output_dir": folder,
-        "max_steps": 10_000,
-        "learning_rate": 1e-4,
-        "logging_steps": 10_000,
-        "save_strategy": "no",
-        "report_to": "none",
-        "use_cpu": options.device == "cpu",
-        "bf16": options.device == "gpu" and options.dtype == "bfloat16",
-        "remove_unused_columns": False,
-        "disable_tqdm": True,
-        "gradient_checkpointing": options.remat == "full",
-        "dataloader_num_workers": 0,
-    }
-
-
-def run_trainer(trainer: Any, tokens_of_step: Callable[[], int]) -> None:
-    """Lets a Trainer go one step at a time: it waits in a callback for the next line of input."""
-    from transformers import TrainerCallback
-
-    class Gate(TrainerCallback):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self.begun: tuple[float, float] | None = None
-
-        def on_step_begin(self, *_: Any, **__: Any) -> None:
-            if self.begun is None:
-                print(json.dumps({"ready": True}), flush=True)
-            if not sys.stdin.readline():
-                os._exit(0)
-            self.begun = time.perf_counter(), time.process_time()
-
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            assert self.begun is not None
-            wall, cpu = self.begun
-            print(
-                json.dumps(
-                    {
-                        "seconds": time.perf_counter() - wall,
-                        "cpu": time.process_time() - cpu,
-                        "tokens": tokens_of_step(),
-                        "memory": _memory(),
-                    }
-                ),
-                flush=True,
-            )
-
-    trainer.add_callback(Gate())
-    trainer.train()
-
-
-def work_trl(options: argparse.Namespace) -> None:
-    from datasets import Dataset
-    from transformers import PreTrainedTokenizerFast
-    from trl import SFTConfig, SFTTrainer
-
-    made = examples(2000, options.length, 0)
-    rows = Dataset.from_dict(
-        {
-            "input_ids": [tokens.tolist() for tokens, _ in made],
-            "completion_mask": [[0] * start + [1] * (len(tokens) - start) for tokens, start in made],
-        }
-    )
-    sample = Path(__file__).parent.parent / "seqio_tasks" / "sample" / "tokenizer" / "tokenizer.json"
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_file=str(sample), bos_token="<s>", eos_token="</s>", pad_token="<pad>"
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = trainer_arguments(folder, options) | {"remove_unused_columns": True}
-        config = SFTConfig(
-            **arguments,
-            per_device_train_batch_size=options.rows,
-            packing=True,
-            packing_strategy="wrapped",
-            max_length=options.length,
-            completion_only_loss=True,
-        )
-        model = torch_model(options)
-        trainer = SFTTrainer(model, config, train_dataset=rows, processing_class=tokenizer)
-        run_trainer(trainer, lambda: options.rows * options.length)
-
-
-def work_torch(options: argparse.Namespace) -> None:
-    import torch
-
-    model = torch_model(options)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1)
-    made = examples(2000, options.length, 0)
-
-    def dense() -> Iterator[tuple[Any, Any]]:
-        stream = np.concatenate([tokens for tokens, _ in made])
-        target = np.concatenate([np.arange(len(tokens)) >= start for tokens, start in made])
-        size = options.rows * options.length
-        while True:
-            for at in range(0, len(stream) - size, size):
-                ids = torch.from_numpy(stream[at : at + size].astype(np.int64))
-                labels = torch.where(torch.from_numpy(target[at : at + size]), ids, -100)
-                yield ids.view(options.rows, -1), labels.view(options.rows, -1)
-
-    batches = dense()
-    device = "cuda" if options.device == "gpu" else "cpu"
-
-    def step() -> int:
-        ids, labels = (array.to(device) for array in next(batches))
-        loss = model(input_ids=ids, labels=labels).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        loss.item()
-        return options.rows * options.length
-
-    serve_steps(step)
 
 
 def worker(options: argparse.Namespace) -> None:

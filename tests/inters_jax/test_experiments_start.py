@@ -270,7 +270,7 @@ def test_every_pair_is_asked_with_the_template_of_the_file(name, judged, judged_
 
 @pytest.mark.parametrize("name", RERANKED)
 def test_a_collection_is_reranked_by_the_method_of_the_file(name, trained, tmp_path):
-    result = run(name, "rerank", MODEL_DIR=trained("volume_100.gin")[0], COLLECTION=SAMPLE / "beir_scifact",
+    result = run(name, "rerank", MODEL_DIR=trained("volume_100.gin")[0], COLLECTION=SAMPLE / "beir_arguana",
                  OUTPUT_DIR=tmp_path, **{"rerank.max_queries": 1})  # fmt: skip
     method, manifest = name.removeprefix("rank_").removesuffix(".gin"), result["manifest"]
     assert (manifest["method"], manifest["depth"]) == (method, 100)

@@ -123,3 +123,11 @@ def test_the_model_of_the_quickstart_has_the_size_it_states():
 def test_a_typo_in_a_binding_is_refused():
     with pytest.raises(config.ConfigError, match="did you mean log_every"):
         load("train", "--gin_file=tiny.gin", "--gin.train.log_evry=3")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_no_recipe_sets_an_option_of_the_ranking_methods(name):
+    """A name that training reads as something else would reach a method that has no such option."""
+    values = load("rerank", f"--gin_file={name}")
+    options = ("sort", "top_k", "num_child", "window", "stride", "passes", "shuffles", "aggregate")
+    assert {option: values[option] for option in options} == dict.fromkeys(options)

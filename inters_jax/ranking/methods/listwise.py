@@ -66,11 +66,11 @@ class Listwise:
                 "would never be shown; choose a stride below the window"
             )
         if self.passes is not None:
-            at_least(self.passes, 1, "PASSES")
+            at_least(self.passes, 1, "WINDOW_PASSES")
         elif self.step == self.window:
             raise RerankError(
                 f"with STRIDE = WINDOW = {self.window} no document can leave its window, so no number of "
-                f"passes puts the best {self.top_k} at the top; choose a smaller stride, or set PASSES"
+                f"passes puts the best {self.top_k} at the top; choose a smaller stride, or set WINDOW_PASSES"
             )
 
     @property

@@ -35,7 +35,7 @@ def run(model, out, *arguments):
         ("setwise", ["--gin.NUM_CHILD=2", "--gin.TOP_K=2"], None),
         (
             "listwise",
-            ["--gin.WINDOW=4", "--gin.STRIDE=2", "--gin.PASSES=1"],
+            ["--gin.WINDOW=4", "--gin.STRIDE=2", "--gin.WINDOW_PASSES=1"],
             lambda n: 1 + max(0, -(-(n - 4) // 2)),
         ),
         ("first_token", ["--gin.WINDOW=7"], lambda n: 1),

@@ -11,6 +11,7 @@ with `AutoModelForCausalLM.from_pretrained`. A LoRA run is merged, or written as
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import jax
@@ -18,7 +19,7 @@ import jax
 from inters_jax import __version__
 from inters_jax.mesh import make_mesh
 from inters_jax.models import adapters, bases, huggingface, prompt_record
-from inters_jax.models.config import ModelError
+from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.loading import RUN_MODEL, LoadedModel, config_of, is_run, load_model, named_step
 
 CARD = """---
@@ -103,6 +104,9 @@ def export(
     # The host's memory holds the weights, whatever accelerator is there.
     host = make_mesh("fsdp=1", jax.local_devices(backend="cpu")[:1])
     loaded = load_model(model_dir, step=chosen, mesh=host)
+    ends = ends_of_answers(Path(model_dir), loaded.config)
+    if len(ends) > 1:  # whoever generates with the exported model must stop where an answer ends
+        loaded.model.config = dataclasses.replace(loaded.config, stop_ids=ends)
     target = huggingface.save(
         loaded.model,
         output_dir,
@@ -167,6 +171,20 @@ def card(loaded: LoadedModel, run: Path, name: str, dtype: str) -> str:
         prompts=_prompt_text(run),
         settings=settings,
     )
+
+
+def ends_of_answers(run: Path, config: DecoderConfig) -> tuple[int, ...]:
+    """The tokens that end an answer: EOS and the model's own, and the end of the assistant's turn in the chat
+    template of training."""
+    own = tuple(end for end in (config.eos_id, *config.stop_ids) if end is not None)
+    folder = run / RUN_MODEL
+    prompts = prompt_record.read(folder)
+    if prompts is None or prompts.text is None:
+        return tuple(dict.fromkeys(own))
+    from seqio_tasks.vocabularies import HuggingFaceVocabulary
+
+    vocabulary = HuggingFaceVocabulary(str(folder), chat_template=str(folder / prompt_record.TEMPLATE))
+    return tuple(dict.fromkeys((*own, *map(int, vocabulary.to_hf(vocabulary.end_ids)))))
 
 
 def _prompt_files(run: Path) -> dict[str, str]:

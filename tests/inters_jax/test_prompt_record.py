@@ -12,7 +12,7 @@ import seqio_tasks
 from inters_jax import config, evaluate, rerank, serve, suggest_templates
 from inters_jax.data import provenance
 from inters_jax.data.token_store import StoreError
-from inters_jax.export import export
+from inters_jax.export import ends_of_answers, export
 from inters_jax.models.config import ModelError
 from inters_jax.models.prompt_record import RECORD, TEMPLATE, Prompts, chat_template_of, of_model, read
 from inters_jax.prepare import prepare
@@ -52,6 +52,17 @@ def files(tmp_path):
 def model_folder(run, prompts, tokenizer=TOKENIZER, **options):
     write_model_folder(run, SHAPE, str(tokenizer), prompts, **options)
     return run
+
+
+def test_an_export_ends_answers_where_the_template_of_training_does(files):
+    own = SHAPE.eos_id
+    turn = TEXT.replace("{{ eos_token }}", "<s>")
+    for name, prompts, ends in (
+        ("plain", PLAIN, (own,)),
+        ("same", Prompts(TEXT, "own.jinja"), (own,)),
+        ("other", Prompts(turn, "turn.jinja"), (own, 1)),
+    ):
+        assert ends_of_answers(model_folder(files / name, prompts), SHAPE) == ends
 
 
 def test_the_template_of_training_is_what_a_run_is_asked_with(files, capsys):
@@ -178,6 +189,7 @@ def test_a_run_its_export_and_its_evaluation_have_the_template(tuned):
     assert in_loop == str(folder / "run" / "model" / TEMPLATE)
     assert of_model(folder / "run") == of_model(folder / "exported") == Prompts(TEXT, "own.jinja")
     assert transformers.AutoTokenizer.from_pretrained(folder / "exported").chat_template == TEXT
+    assert json.loads((folder / "exported" / "generation_config.json").read_text())["eos_token_id"] == 2
     assert "inside `chat_template.jinja`" in (folder / "exported" / "README.md").read_text()
 
 

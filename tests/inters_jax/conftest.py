@@ -8,6 +8,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+# A module of another project: it registers its tasks when it is imported, which is for its test to do.
+collect_ignore = ["other_project"]
+
 
 @pytest.fixture(autouse=True)
 def unlocked_gin():

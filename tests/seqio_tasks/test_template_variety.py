@@ -75,8 +75,9 @@ def test_the_first_templates_ask_in_the_direction_of_the_task():
 
 
 def test_what_is_judged_with_shots_has_so_many_demonstrations():
-    found = [form.variant.shots for form in forms_of(MSRP) if "_choices_" in form.suffix]
-    assert found[:5] == [1, 2, 3, 4, 5]
+    found = {form.suffix: form.variant.shots for form in forms_of(MSRP) if form.suffix.endswith("shot")}
+    assert {found.pop(f"_choices_{shots}shot") for shots in range(1, 6)} == {1, 2, 3, 4, 5}
+    assert found == {"_0shot": 0, "_5shot": 5}
 
 
 def test_fewer_tasks_are_of_all_groups_and_lie_within_more():

@@ -96,6 +96,7 @@ def test_adafactor_treats_each_layer_as_optax_treats_one_matrix(scaled):
             np.testing.assert_allclose(matrix(name, done[name])[layer], expected["w"], rtol=2e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_state_of_adafactor_is_next_to_nothing():
     params, gradients = trees(1)
     _, state = run(Adafactor(**STEADY).build(4, AXES)[0], params, gradients)
@@ -149,6 +150,7 @@ def test_moments_in_bfloat16(settings: Optimizer):
     assert kinds == {jnp.dtype("bfloat16")} and done["query"].dtype == jnp.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [Adafactor(), Lion(), Muon()])
 def test_the_update_of_lora_is_trained_by_each(settings: Optimizer):
     mesh = meshes.make_mesh("fsdp=1", jax.devices()[:1])

@@ -62,6 +62,7 @@ def run(start: LoadedModel, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_random_starts_depend_on_the_seed_alone(start: LoadedModel) -> None:
     again, other = load_model(CONFIG, seed=5), load_model(CONFIG, seed=6)
     assert start.fingerprint == again.fingerprint != other.fingerprint

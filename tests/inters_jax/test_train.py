@@ -69,6 +69,7 @@ def test_a_finished_run_has_nothing_to_do(finished, store, capsys):
     assert "nothing to do" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_in_two_parts_is_the_run_in_one(finished, store, tmp_path, monkeypatch):
     def stop_after_seven(self, step):
         return "SIGTERM" if step == 7 else None
@@ -133,6 +134,7 @@ def test_settings_that_cannot_be_meant_are_refused(store, tmp_path, changes, mes
         run_train(tmp_path, store, **changes)
 
 
+@pytest.mark.slow
 def test_epochs_set_the_length_of_a_run(store, tmp_path):
     result = run_train(tmp_path, store, train_steps=None, epochs=2, checkpoint_every=1000)
     assert result["epoch"] == 1 and sum(r["examples"] for r in read_metrics(tmp_path)) == 2 * 220

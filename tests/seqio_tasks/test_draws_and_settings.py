@@ -40,6 +40,7 @@ def test_each_name_changes_the_stream() -> None:
     assert len(set(streams.values())) == 5
 
 
+@pytest.mark.slow
 def test_draws_are_the_same_in_another_process() -> None:
     code = "from seqio_tasks.draws import Draws; print(Draws(3, 1, 'é/7', 'order').permutation(9))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

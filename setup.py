@@ -31,7 +31,7 @@ setup(
         "seqio_tasks": ["templates/*.yaml", "sample/**/*"],
         "inters_jax": ["py.typed"],
         "inters_jax.inspection": ["page.css", "page.js"],
-        "inters_jax.evaluation": ["report.css"],
+        "inters_jax.reports": ["report.css"],
         "inters_jax.serving": ["form.html", "form.css", "form.js"],
     },
     install_requires=[
@@ -54,6 +54,7 @@ setup(
         "ml_dtypes>=0.5",
         "PyYAML>=6.0",
         "tqdm>=4.66",
+        "wrapt>=1.16",
         "bm25s[stem]>=0.2.13",
         "sacrebleu>=2.4",
         "rouge-score>=0.1.2",

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from inters_jax.config import run_command
-from inters_jax.evaluation import comparison_page, report
+from inters_jax.evaluation import report
 from inters_jax.evaluation.comparison import (
     MEASURES,
     CompareError,
@@ -31,7 +31,9 @@ from inters_jax.evaluation.comparison import (
     compare_runs,
     compare_values,
 )
-from inters_jax.evaluation.tables import Table
+from inters_jax.reports import comparison_page
+from inters_jax.reports.tables import Table
+from seqio_tasks.base import file_sha256
 
 _PLAIN = ("qrels", "measures", "tasks", "output_dir", "missing")
 _WITH_VALUE = ("--gin_file", "--gin_search_paths")
@@ -109,7 +111,7 @@ def _write(folder: Path, found: Comparison, text: str) -> None:
 
 def _hash(path: Path) -> dict[str, str]:
     file = path / "results.json" if path.is_dir() else path
-    return {"sha256": report.file_hash(file)}
+    return {"sha256": file_sha256(file)}
 
 
 def split(values: str | Sequence[str]) -> list[str]:

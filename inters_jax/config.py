@@ -42,6 +42,7 @@ from typing import Any
 import gin
 
 from inters_jax.paths import at_urls
+from seqio_tasks.base import UserError
 
 _MACRO_LINE = re.compile(r"^(?P<name>[A-Za-z_]\w*)\s*=\s*(?P<value>[^#]*?)\s*(?:#\s*(?P<comment>.*))?$")
 _UNKNOWN_CONFIGURABLE = re.compile(r"No configurable matching (?:reference )?'?@?([\w./]+)")
@@ -51,7 +52,7 @@ _UNKNOWN_ARGUMENT = re.compile(r"Configurable '([\w./]+)' doesn't have a paramet
 _arguments: list[str] = []
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError):
     """A gin file or an override that cannot be meant: says where, what, and the nearest name that exists."""
 
 

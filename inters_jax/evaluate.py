@@ -26,8 +26,7 @@ from typing import Any
 
 from inters_jax.compare import compare_evaluations
 from inters_jax.config import run_command
-from inters_jax.evaluation import pages, report, verify, written_runs
-from inters_jax.evaluation.bridge import EvaluationError
+from inters_jax.evaluation import report, verify, written_runs
 from inters_jax.evaluation.comparison import CompareError, Comparison
 from inters_jax.evaluation.evaluator import Judge, TaskResult
 from inters_jax.evaluation.records import PREDICTIONS
@@ -36,6 +35,8 @@ from inters_jax.inference.sampling import Sampling
 from inters_jax.mesh import make_mesh
 from inters_jax.models.loading import load_model
 from inters_jax.models.prompt_record import chat_template_of
+from inters_jax.reports import evaluation_page
+from seqio_tasks.base import UserError, file_sha256
 
 
 def evaluate(
@@ -84,7 +85,7 @@ def evaluate(
       seed: draws demonstrations of few-shot tasks.
       compare_with: a results.json (or its folder) of another evaluation: a before/after table is made.
       chat_template: None for the one of training, which a run folder and its export know (others: plain
-        prompts); "none", "tokenizer", or a file (see `seqio_tasks.chat`).
+        prompts); "none", "tokenizer", or a file (see `seqio_tasks.prompts.chat`).
       temperature: of generated answers; 0 takes the most probable token.
       top_k: sample among the k most probable tokens only.
       top_p: sample among the most probable tokens that make up this probability only.
@@ -97,7 +98,7 @@ def evaluate(
     folder = report.output_folder(output_dir, model_dir, "evaluation")
 
     import seqio_tasks  # noqa: F401 (registers the tasks)
-    from seqio_tasks import chat
+    from seqio_tasks.prompts import chat
     from seqio_tasks.settings import configure
     from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
@@ -149,15 +150,15 @@ def evaluate(
         "shapes compiled for scoring": judge.scorer.compilations,
     }
     report.write_json(folder / "results.json", result)
-    pages.write(folder, result, before, tested(compare_with, folder))
+    evaluation_page.write(folder, result, before, tested(compare_with, folder))
     print((folder / "results.md").read_text(encoding="utf-8"), flush=True)
     if result["failed"]:
-        raise EvaluationError(
+        raise UserError(
             f"{len(result['failed'])} of {len(names)} tasks failed ({', '.join(result['failed'])}); "
             f"the others are in {folder / 'results.json'}"
         )
     if not result["metrics"]:
-        raise EvaluationError(f"nothing could be judged; skipped: {result['skipped']}")
+        raise UserError(f"nothing could be judged; skipped: {result['skipped']}")
     return result
 
 
@@ -189,7 +190,7 @@ def taken_up(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     for name in sorted({*there["manifest"], *manifest} - {"versions", "device", "step"}):
         one, other = there["manifest"].get(name), manifest.get(name)
         if one != other:
-            raise EvaluationError(
+            raise UserError(
                 f"{folder / 'results.json'} is of another evaluation: {name} is {one!r:.80} there and "
                 f"{other!r:.80} here; set another OUTPUT_DIR, or remove the folder"
             )
@@ -247,8 +248,7 @@ def judge_task(
 def _unchanged(folder: Path, files: Mapping[str, str]) -> bool:
     """Whether the files of a finished task are those that its figures were made from."""
     return bool(files) and all(
-        (folder / name).is_file() and report.file_hash(folder / name) == digest
-        for name, digest in files.items()
+        (folder / name).is_file() and file_sha256(folder / name) == digest for name, digest in files.items()
     )
 
 
@@ -299,7 +299,7 @@ def judged_tasks(names: Sequence[str]) -> list[str]:
             known = [*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()]
             near = difflib.get_close_matches(name, known, n=3)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            raise EvaluationError(f"no task or mixture is called {name!r}{hint}")
+            raise UserError(f"no task or mixture is called {name!r}{hint}")
     return list(dict.fromkeys(found))
 
 
@@ -312,7 +312,7 @@ def write_task(folder: Path, found: TaskResult) -> dict[str, str]:
         write_run(folder / verify.RUN, found.run, "inters-jax", ties="given")
         written_runs.write_qrels(folder, found.qrels)
         names += [verify.RUN, written_runs.QRELS]
-    return {name: report.file_hash(folder / name) for name in names}
+    return {name: file_sha256(folder / name) for name in names}
 
 
 if __name__ == "__main__":

@@ -18,9 +18,12 @@ import jax
 
 from inters_jax import __version__
 from inters_jax.mesh import make_mesh
-from inters_jax.models import adapters, bases, huggingface, prompt_record
+from inters_jax.models import prompt_record
 from inters_jax.models.config import DecoderConfig, ModelError
+from inters_jax.models.hf import folder as huggingface
 from inters_jax.models.loading import RUN_MODEL, LoadedModel, config_of, is_run, load_model, named_step
+from inters_jax.models.lora import base as bases
+from inters_jax.models.lora import peft
 
 CARD = """---
 library_name: transformers
@@ -143,7 +146,7 @@ def export_adapter(run: Path, target: Path, step: int | None) -> Path:
         prompts=_prompt_text(run),
     )
     extra = {"README.md": text} | _prompt_files(run)
-    adapters.write(target, factors, config, record.settings, base_name=base, extra=extra)
+    peft.write(target, factors, config, record.settings, base_name=base, extra=extra)
     print(f"{run.resolve().name}, step {chosen} -> {target}, an adapter of {base or record.base.name}")
     return target
 

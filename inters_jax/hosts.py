@@ -24,6 +24,8 @@ import gin
 import jax
 from jax._src import distributed  # the key-value store of a run has no public name
 
+from seqio_tasks.base import UserError
+
 # Exit codes: a host that failed, and one that was well but lost another.
 FAILED, LOST_A_HOST = 1, 75
 
@@ -37,10 +39,6 @@ _LOST = re.compile(
     r"|another task died|UNAVAILABLE|DEADLINE_EXCEEDED|peer|preempted|slice health|megascale",
     re.IGNORECASE,
 )
-
-
-class HostError(RuntimeError):
-    """Hosts that cannot find each other, or whose settings contradict each other."""
 
 
 @gin.configurable(module="inters_jax")
@@ -75,7 +73,7 @@ def join_hosts(
     except Exception as error:
         address = (found or {}).get("coordinator_address")
         where = f" at {address}" if address else ""
-        raise HostError(
+        raise UserError(
             f"the hosts of the run did not find each other{where} within {start_timeout} s: "
             f"{_first_line(error)}; start the same command on every host, with its own PROCESS_ID and one "
             "COORDINATOR_ADDRESS"
@@ -100,7 +98,7 @@ def _settings(
     if len(missing) == len(said) or str(said["NUM_PROCESSES"]) == "1":
         return None
     if missing and not _managed(environment):  # a cluster would know the rest
-        raise HostError(
+        raise UserError(
             f"{' and '.join(missing)} not set, but not all three are missing: set COORDINATOR_ADDRESS, "
             "NUM_PROCESSES and PROCESS_ID (or JAX_COORDINATOR_ADDRESS, ... in the environment), or none"
         )
@@ -110,15 +108,15 @@ def _settings(
             try:
                 settings[name.lower()] = int(str(said[name]))
             except ValueError:
-                raise HostError(f"{name}={said[name]!r} is not a whole number") from None
+                raise UserError(f"{name}={said[name]!r} is not a whole number") from None
     if "COORDINATOR_ADDRESS" not in missing:
         if ":" not in str(said["COORDINATOR_ADDRESS"]):
-            raise HostError(
+            raise UserError(
                 f"COORDINATOR_ADDRESS={said['COORDINATOR_ADDRESS']!r} has no port; write HOST:PORT"
             )
         settings["coordinator_address"] = str(said["COORDINATOR_ADDRESS"])
     if not missing and not 0 <= settings["process_id"] < settings["num_processes"]:
-        raise HostError(
+        raise UserError(
             f"PROCESS_ID={settings['process_id']} is not one of {settings['num_processes']} processes; "
             "they are counted from 0"
         )
@@ -159,7 +157,7 @@ def hear(key: str, *, stopped: Callable[[], bool] = lambda: False) -> str | None
     """
     client = distributed.global_state.client
     if client is None:
-        raise HostError(f"there is no other host to hear {key!r} from")
+        raise UserError(f"there is no other host to hear {key!r} from")
     while not stopped():
         try:
             return str(client.blocking_key_value_get(f"inters/{key}", _PATIENCE_MS))

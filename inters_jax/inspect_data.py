@@ -16,8 +16,8 @@ from pathlib import Path
 
 from inters_jax.data import provenance
 from inters_jax.data.token_store import StoreError, TokenStore
-from inters_jax.inspection import numbers, page, pieces, rendering, sampling
-from inters_jax.writing import write_text
+from inters_jax.inspection import numbers, page, rendering, sampling, token_text
+from seqio_tasks.base import write_text
 
 
 def inspect_data(
@@ -51,12 +51,12 @@ def inspect_data(
         raise StoreError(f"examples is {examples} and max_bytes {max_bytes}; both must be positive")
     store = TokenStore.open(store_dir)
     shown = sampling.named_tasks(store, tasks)
-    texts = pieces.open_texts(store.manifest, tokenizer)
+    texts = token_text.open_texts(store.manifest, tokenizer)
     sample = sampling.choose(store, shown, texts, examples=examples, budget=max_bytes, seed=seed)
     found: dict[sampling.Pick, rendering.Rendering] = {}
     reasons: dict[str, str] | None = None
     if render:
-        file = pieces.find_tokenizer(tokenizer or store.manifest["tokenizer"]["name"])
+        file = token_text.find_tokenizer(tokenizer or store.manifest["tokenizer"]["name"])
         raw = provenance.raw_folder(raw_dir)
         found, reasons = rendering.render(store, sample.picks, raw_dir=raw, tokenizer=file)
     epoch = numbers.epoch_numbers(store, seed)

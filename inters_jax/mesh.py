@@ -31,6 +31,8 @@ import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from seqio_tasks.base import UserError
+
 AXES = ("replica", "data", "fsdp", "tensor", "sequence")
 
 # Rows of a batch are divided over all of these; each of their devices sees other examples.
@@ -63,7 +65,7 @@ ACTIVATION_RULES: Mapping[str, Rule] = {
 }
 
 
-class MeshError(ValueError):
+class MeshError(UserError):
     """A mesh description that does not fit the devices, or a batch or a rule that does not fit the mesh."""
 
 

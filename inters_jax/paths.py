@@ -20,7 +20,6 @@ TensorFlow's file system for gs://, or by fsspec with EPATH_USE_TF=false (and gc
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import hashlib
 import inspect
@@ -33,7 +32,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from inters_jax.writing import replacing, write_text
+from seqio_tasks.base import UserError, locked, replacing, write_text
 
 _URL = re.compile(r"(gs|s3|az)://[^/]")
 # Checkpoints stay at the URL; event files are written here only; the store of a run is a mirror of its own.
@@ -42,10 +41,6 @@ _UNFINISHED = (".partial", ".lock", ".tmp")
 _LAST = ("manifest.json",)  # what says that the files beside it are whole
 
 log = logging.getLogger(__name__)
-
-
-class PathError(OSError):
-    """An object store that could not be read or written: says which object."""
 
 
 def is_url(path: object) -> bool:
@@ -165,7 +160,7 @@ def push_soon(path: str | os.PathLike[str]) -> None:
 def _push_or_log(root: Path) -> None:
     try:
         push(root)
-    except OSError as error:
+    except (OSError, UserError) as error:
         log.warning("%s; the next upload tries again", error)
 
 
@@ -279,14 +274,13 @@ def _copy(source: Any, target: Any) -> None:
     except FileNotFoundError:
         raise
     except Exception as error:  # the clients of object stores raise types of their own
-        raise PathError(f"{source} could not be copied to {target}: {error}") from error
+        raise UserError(f"{source} could not be copied to {target}: {error}") from error
 
 
 @contextlib.contextmanager
 def _locked(mirror: Path) -> Iterator[None]:
     """One process or thread at a time moves files of a mirror."""
-    with mirror.with_name(f".{mirror.name}.mirror.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locked(mirror.with_name(f".{mirror.name}.mirror.lock")):
         yield
 
 
@@ -299,7 +293,7 @@ def _read_record(mirror: Path) -> dict[str, Any]:
     try:
         return json.loads(_record_of(mirror).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise PathError(f"{mirror} is no mirror of a URL ({error}); remove the folder") from error
+        raise UserError(f"{mirror} is no mirror of a URL ({error}); remove the folder") from error
 
 
 def _write_record(mirror: Path, record: dict[str, Any]) -> None:

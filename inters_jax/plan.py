@@ -16,7 +16,7 @@ from typing import Any
 
 from inters_jax.config import run_command
 from inters_jax.models.config import DecoderConfig
-from inters_jax.models.lora import LoRA
+from inters_jax.models.lora.layers import LoRA
 from inters_jax.planning import advice, analytic, report
 from inters_jax.planning.compile import compile_step
 from inters_jax.planning.devices import GIB, PlanError

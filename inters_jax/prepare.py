@@ -10,18 +10,17 @@ and left as it is; an interrupted run goes on with the next task.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from inters_jax import paths
 from inters_jax.data import provenance
 from inters_jax.data.token_store import MANIFEST, StoreError, TokenStore
+from seqio_tasks.base import locked
 
 
 def prepare(
@@ -64,8 +63,8 @@ def prepare(
       check_sources: False accepts an existing store although code, templates or raw files have changed since,
         to finish a run on the data it began with.
       chat_template: None or "none" writes plain prompts, as the paper does; "tokenizer" wraps them in the
-        tokenizer's own chat template, a path in the one of that file (see `seqio_tasks.chat`); only our own
-        tasks know it.
+        tokenizer's own chat template, a path in the one of that file (see `seqio_tasks.prompts.chat`);
+        only our own tasks know it.
     """
     store = paths.local(store_dir)
     tokenizer = provenance.tokenizer_source(tokenizer)
@@ -98,7 +97,7 @@ def prepare(
     if passes < 1:
         raise StoreError(f"passes is {passes}; a store needs at least one")
     store.parent.mkdir(parents=True, exist_ok=True)
-    with _only_one(store.with_name(f".{store.name}.lock")):
+    with locked(store.with_name(f".{store.name}.lock")):
         if (store / MANIFEST).exists() and (found := _current(store, asked, rebuild, check_sources)):
             return found
         if store.exists() and not (store / MANIFEST).exists() and any(store.iterdir()):
@@ -183,14 +182,6 @@ def report(manifest: Mapping[str, Any]) -> str:
     text += [f"without data: {task}: {reason}" for task, reason in manifest["without_data"].items()]
     text.append(f"an epoch has {manifest['epoch_examples']:,} examples")
     return "\n".join(text)
-
-
-@contextlib.contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    """Waits while another process prepares the same store; the lock ends with its holder, killed or not."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 if __name__ == "__main__":

@@ -35,9 +35,9 @@ from inters_jax.ranking import methods
 from inters_jax.ranking.backend import ModelBackend
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.inputs import candidates_of, dataset_of, open_collection
-from inters_jax.ranking.outcome import MEASURES, rerank_candidates, write_results
-from inters_jax.ranking.requests import CHOICE, GENERATION, JUDGMENT, ORDER, Document, Method, Question
+from inters_jax.ranking.questions import CHOICE, GENERATION, JUDGMENT, ORDER, Document, Method, Question
 from inters_jax.ranking.reranker import ranking_pair
+from inters_jax.ranking.reranking import MEASURES, rerank_candidates, write_results
 
 # METHOD=@Setwise() with Setwise.num_child=2 is the same as METHOD=setwise with NUM_CHILD=2.
 for _method in (
@@ -126,7 +126,7 @@ def rerank(
       drop_identical_ids: leave out a candidate that has the id of its query, before the depth cut; None: in
         the collections whose queries are documents (ArguAna, Quora, CQADupStack, SCIDOCS).
       chat_template: None for the one of training, which a run folder and its export know (others: plain
-        prompts); "none", "tokenizer", or a file (see `seqio_tasks.chat`).
+        prompts); "none", "tokenizer", or a file (see `seqio_tasks.prompts.chat`).
     """
     options = {
         "sort": sort, "top_k": top_k, "num_child": num_child, "window": window, "stride": stride,
@@ -148,7 +148,7 @@ def rerank(
         flush=True,
     )
 
-    from seqio_tasks import chat
+    from seqio_tasks.prompts import chat
     from seqio_tasks.settings import current
     from seqio_tasks.vocabularies import HuggingFaceVocabulary
 

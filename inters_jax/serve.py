@@ -16,10 +16,7 @@ from typing import Any
 
 from inters_jax.config import run_command
 from inters_jax.ranking.reranker import Reranker
-
-
-class ServeError(ValueError):
-    """Settings with which nothing can be served."""
+from seqio_tasks.base import UserError
 
 
 def serve(
@@ -57,7 +54,7 @@ def serve(
       mesh: devices, such as "fsdp=-1"; None: the first one.
       batch_tokens: tokens that the model sees at once, the memory knob.
       chat_template: None for the one of training, which a run folder and its export know (others: plain
-        prompts); "none", "tokenizer", or a file (see `seqio_tasks.chat`).
+        prompts); "none", "tokenizer", or a file (see `seqio_tasks.prompts.chat`).
       max_batch: requests that are ranked together.
       max_waiting: requests that may wait; more are answered with 503.
       max_documents: of one request.
@@ -71,9 +68,9 @@ def serve(
         from inters_jax.serving.app import make_app
         from inters_jax.serving.messages import Limits
     except ImportError as error:
-        raise ServeError(f"{error.name} is not installed: pip install inters-jax[serve]") from error
+        raise UserError(f"{error.name} is not installed: pip install inters-jax[serve]") from error
     if not 0 <= port <= 65535:
-        raise ServeError(f"PORT={port} is no TCP port")
+        raise UserError(f"PORT={port} is no TCP port")
     ranker = Reranker.from_pretrained(
         model_dir,
         method=method,

@@ -25,7 +25,7 @@ class LocalModel:
     """A loaded model as `suggest.Complete`: a prompt in, its sampled answer out.
 
     chat_template: None or "none" for the plain prompt and a line end; "tokenizer", or a file (see
-        `seqio_tasks.chat`).
+        `seqio_tasks.prompts.chat`).
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class LocalModel:
         max_new_tokens: int = 1024,
         chat_template: str | None = None,
     ) -> None:
-        from seqio_tasks import chat
+        from seqio_tasks.prompts import chat
         from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
         tokenizer = tokenizer_of(loaded)

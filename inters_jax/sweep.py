@@ -23,7 +23,7 @@ from typing import Any
 
 from inters_jax import config
 from inters_jax.experiments import collect, lists, runs
-from inters_jax.experiments.lists import SweepError
+from seqio_tasks.base import UserError
 
 
 def sweep(
@@ -53,7 +53,7 @@ def sweep(
     file = config.find_file(experiments, config.search_paths())
     found = lists.read(file)
     if jobs < 1:
-        raise SweepError(f"JOBS is {jobs}; it is at least 1")
+        raise UserError(f"JOBS is {jobs}; it is at least 1")
     root = Path(sweep_dir)
     own = handed_on(config.gin_arguments())
     every = runs.runs_of(found, root, chosen_seeds(seeds, found.seeds), own)
@@ -88,7 +88,7 @@ def sweep(
         print((root / "sweep.md").read_text(encoding="utf-8"), flush=True)
     failed = [name for name, (status, _) in outcome.items() if status in (runs.FAILED, runs.SKIPPED)]
     if failed and not collect_only:
-        raise SweepError(f"{len(failed)} of {len(chosen)} runs failed or were skipped: {'; '.join(failed)}")
+        raise UserError(f"{len(failed)} of {len(chosen)} runs failed or were skipped: {'; '.join(failed)}")
     return outcome
 
 
@@ -123,7 +123,7 @@ def chosen_seeds(seeds: Sequence[int] | int | str | None, default: Sequence[int]
         parts = seeds.split(",") if isinstance(seeds, str) else [seeds] if isinstance(seeds, int) else seeds
         return [int(part) for part in parts]
     except ValueError:
-        raise SweepError(f"SEEDS is {seeds!r}; seeds are whole numbers between commas") from None
+        raise UserError(f"SEEDS is {seeds!r}; seeds are whole numbers between commas") from None
 
 
 def select(every: Sequence[runs.Run], only: str | None) -> list[runs.Run]:
@@ -133,7 +133,7 @@ def select(every: Sequence[runs.Run], only: str | None) -> list[runs.Run]:
     names = [name.strip() for name in only.split(";") if name.strip()]
     known = {name for run in every for name in (run.name, run.experiment.name)}
     if unknown := [name for name in names if name not in known]:
-        raise SweepError(f"ONLY names {unknown[0]!r}; the list has {'; '.join(sorted(known))}")
+        raise UserError(f"ONLY names {unknown[0]!r}; the list has {'; '.join(sorted(known))}")
     return [run for run in every if run.name in names or run.experiment.name in names]
 
 

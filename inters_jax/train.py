@@ -28,22 +28,16 @@ from inters_jax.config import run_command
 from inters_jax.data import provenance
 from inters_jax.data.loader import PackedBatches
 from inters_jax.data.token_store import TokenStore
-from inters_jax.models import huggingface, loading
+from inters_jax.models import loading
 from inters_jax.models.config import DecoderConfig
-from inters_jax.models.lora import LoRA
+from inters_jax.models.hf import folder
+from inters_jax.models.lora.layers import LoRA
 from inters_jax.models.prompt_record import Prompts, chat_template_of, of_model
-from inters_jax.training import loss, stores
+from inters_jax.training import loss, prepare_store
 from inters_jax.training import step as steps
 from inters_jax.training.checkpoints import Checkpoints, checkpoint_steps, config_hash
-from inters_jax.training.evaluating import MEAN_HEADLINE, PREFIX, Evaluation, Schedule
-from inters_jax.training.keeping import Best
-from inters_jax.training.loop import EARLY_STOP, Outcome, run_training
-from inters_jax.training.metrics import MetricWriter, read_metrics
-from inters_jax.training.optimizer import AdamW, Optimizer
-from inters_jax.training.profiling import Profiler
-from inters_jax.training.program import build_program
-from inters_jax.training.progress import Progress
-from inters_jax.training.start import (
+from inters_jax.training.in_run_evaluation import MEAN_HEADLINE, PREFIX, Evaluation, Schedule
+from inters_jax.training.initialise import (
     adapter_parameters,
     describe_lora,
     random_parameters,
@@ -53,18 +47,22 @@ from inters_jax.training.start import (
     write_model_folder,
     write_operative_config,
 )
+from inters_jax.training.loop import EARLY_STOP, Outcome, run_training
+from inters_jax.training.metrics import MetricWriter, read_metrics
+from inters_jax.training.optimizer import AdamW, Optimizer
+from inters_jax.training.profiling import Profiler
+from inters_jax.training.program import build_program
+from inters_jax.training.progress import Progress
+from inters_jax.training.retention import Best
 from inters_jax.training.trackers import WandB
 from inters_jax.training.utilisation import Utilisation
+from seqio_tasks.base import UserError
 
 STARTS = ("pretrained", "random")
 
 # The exit code of a run that a signal has stopped, for those who start it again until it is done
 # (scripts/tpu); 0 unless this variable of the environment is set.
 STOPPED_EXIT = "INTERS_STOPPED_EXIT"
-
-
-class TrainError(ValueError):
-    """Settings of a run that cannot be meant together."""
 
 
 def train(
@@ -172,7 +170,7 @@ def train(
     source = model if isinstance(model, DecoderConfig) else _local(paths.localized(model))
     tokenizer = str(_tokenizer_of(source)) if tokenizer is None else tokenizer
     found = checkpoint_steps(run)
-    preparation = stores.start_preparing(
+    preparation = prepare_store.start_preparing(
         {
             "STORE_DIR": str(store_folder),
             "TOKENIZER": tokenizer,
@@ -358,16 +356,16 @@ def train(
 
 def _check_settings(model: object, init: str, epochs: int | None, train_steps: int | None) -> None:
     if init not in STARTS:
-        raise TrainError(f"INIT={init!r} is not known; choose {' or '.join(STARTS)}")
+        raise UserError(f"INIT={init!r} is not known; choose {' or '.join(STARTS)}")
     if init == "pretrained" and isinstance(model, DecoderConfig):
-        raise TrainError("MODEL is only a shape, it has no weights: set INIT='random', or name a model")
+        raise UserError("MODEL is only a shape, it has no weights: set INIT='random', or name a model")
     if train_steps is None and epochs is None:
-        raise TrainError("neither TRAIN_STEPS nor EPOCHS says how long the run is")
+        raise UserError("neither TRAIN_STEPS nor EPOCHS says how long the run is")
 
 
 def _local(model: str) -> str | Path:
     """The folder of a model: a run of ours as it is, else the (downloaded) Hugging Face folder."""
-    return model if loading.is_run(model) else huggingface.folder_of(model)
+    return model if loading.is_run(model) else folder.folder_of(model)
 
 
 def _tokenizer_of(source: str | Path | DecoderConfig) -> str | Path:
@@ -379,7 +377,7 @@ def _tokenizer_of(source: str | Path | DecoderConfig) -> str | Path:
 def _check_vocabulary(config: DecoderConfig, store: TokenStore, tokenizer: str) -> None:
     size = store.manifest["tokenizer"]["vocab_size"]
     if size > config.vocab_size:
-        raise TrainError(
+        raise UserError(
             f"the tokenizer {tokenizer} has {size} tokens, the model has embeddings for {config.vocab_size}"
             " only: they do not belong together (TOKENIZER, MODEL; of a bare shape DecoderConfig.vocab_size)"
         )
@@ -397,7 +395,7 @@ def _evaluation_schedule(every: int | None, *, keep_best: str | None, **settings
     of_evaluation = keep_best is not None and Best.parse(keep_best).metric.startswith(PREFIX)
     if every is None:
         if of_evaluation or settings["patience"] is not None:
-            raise TrainError(
+            raise UserError(
                 "KEEP_BEST by an eval/ metric and EARLY_STOP need evaluations: set EVAL_EVERY (steps)"
             )
         return None

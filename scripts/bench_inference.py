@@ -40,8 +40,8 @@ import numpy as np
 from inters_jax.inference.generate import Generator
 from inters_jax.inference.placement import default_batch_tokens
 from inters_jax.inference.score import Scorer
-from inters_jax.models import huggingface
 from inters_jax.models.config import DecoderConfig
+from inters_jax.models.hf import folder as huggingface
 from inters_jax.models.loading import load_model
 
 YES, NO, PAD = 5, 6, 0

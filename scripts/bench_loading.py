@@ -48,8 +48,8 @@ def write_checkpoint(folder: Path, layers: int, files: int) -> None:
 
     from inters_jax.models.config import DecoderConfig
     from inters_jax.models.decoder import abstract_model
-    from inters_jax.models.families import tensors
-    from inters_jax.models.huggingface import INDEX, shapes_by_path
+    from inters_jax.models.hf.config_json import tensors
+    from inters_jax.models.hf.folder import INDEX, shapes_by_path
 
     description = {**LLAMA_1B, "num_hidden_layers": layers}
     config = DecoderConfig.from_hf(description)
@@ -96,7 +96,7 @@ def measure(folder: str, dtype: str, mesh: str) -> None:
     from inters_jax.mesh import make_mesh, parameter_shardings
     from inters_jax.models.config import DecoderConfig
     from inters_jax.models.decoder import abstract_model, logical_axes
-    from inters_jax.models.huggingface import load
+    from inters_jax.models.hf.folder import load
 
     jax.jit(lambda x: x + 1)(jnp.zeros(8)).block_until_ready()  # the backend itself is not what we measure
     _, params = abstract_model(DecoderConfig.from_hf(folder), param_dtype=dtype)

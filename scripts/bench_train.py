@@ -64,9 +64,9 @@ def work_ours(options: argparse.Namespace) -> None:
     from inters_jax.data.token_store import TokenStore
     from inters_jax.models.config import DecoderConfig
     from inters_jax.training import step as steps
+    from inters_jax.training.initialise import random_parameters
     from inters_jax.training.optimizer import AdamW
     from inters_jax.training.program import build_program
-    from inters_jax.training.start import random_parameters
 
     config = DecoderConfig.from_hf(shape(options.size, options.length))
     mesh = meshes.make_mesh("fsdp=-1")

@@ -25,7 +25,7 @@ import sample_sessions
 import sample_topics
 import train_tokenizer
 
-from inters_jax.writing import write_bytes
+from seqio_tasks.base import write_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "seqio_tasks" / "sample"

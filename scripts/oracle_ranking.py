@@ -31,7 +31,7 @@ from inters_jax.ranking import methods
 from inters_jax.ranking.backend import FunctionBackend
 from inters_jax.ranking.engine import Engine
 from inters_jax.ranking.inputs import Candidates, Collection, candidates_of, open_collection
-from inters_jax.ranking.requests import Document, Method
+from inters_jax.ranking.questions import Document, Method
 from seqio_tasks.metrics.ranking import evaluate_run
 
 MEASURE = "nDCG@10"

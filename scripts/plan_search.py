@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from inters_jax.mesh import MeshError
-from inters_jax.models.lora import LoRA
+from inters_jax.models.lora.layers import LoRA
 from inters_jax.plan import make_plan
 from inters_jax.planning import analytic, report
 from inters_jax.planning.devices import PlanError

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from inters_jax.writing import write_bytes
+from seqio_tasks.base import MissingData, write_bytes
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "seqio_tasks" / "templates"
 SPECIAL = ("<pad>", "<s>", "</s>")
@@ -70,7 +70,6 @@ def strings(value: object) -> list[str]:
 def texts(raw_dir: Path, rows_per_task: int) -> Iterator[str]:
     """The strings of up to `rows_per_task` training rows of every pair with data, then the templates."""
     from seqio_tasks import catalog  # brings SeqIO along, which make_sample.py can do without
-    from seqio_tasks.errors import MissingData
 
     for pair in catalog.PAIRS:
         try:

@@ -3,19 +3,45 @@
     import seqio, seqio_tasks
     dataset = seqio.get_mixture_or_task("inters").get_dataset({"inputs": 1792, "targets": 256}, "train")
 
-Importing this package registers all tasks and mixtures; no data file is opened and no tokenizer loaded
-before a task is used. `seqio_tasks.configure(raw_dir=..., tokenizer=...)` says where the data is;
-without it, the small collection that comes with the package is read.
+Importing this package registers all tasks and mixtures with SeqIO: at once if SeqIO is imported already,
+otherwise as soon as it is. What needs no SeqIO (catalog, sources, prompts, templates, metrics, download) does
+not import it, nor TensorFlow. No data file is opened and no tokenizer loaded before a task is used.
+`seqio_tasks.configure(raw_dir=..., tokenizer=...)` says where the data is; without it, the small collection
+that comes with the package is read.
 """
 
-from seqio_tasks import evaluation_only, mixtures, tasks
+import importlib
+import sys
+from types import ModuleType
+from typing import Any
+
+import wrapt
+
 from seqio_tasks.settings import configure
 
-tasks.register()
-mixtures.register()
-evaluation_only.register()
+_SEQIO_SIDE = frozenset(f"seqio_tasks.{name}" for name in ("vocabularies", "pipeline", "tasks", "mixtures"))
+_imported: set[str] = set()
 
-available = tasks.available
-members = mixtures.members
+
+def _register(module: ModuleType) -> None:
+    """Register once SeqIO is there, but not in the middle of importing a module that registration needs."""
+    _imported.add(module.__name__)
+    if "seqio" in _imported and _SEQIO_SIDE & sys.modules.keys() <= _imported:
+        importlib.import_module("seqio_tasks.registration")
+
+
+for _name in ("seqio", *_SEQIO_SIDE):
+    wrapt.when_imported(_name)(_register)
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("mixtures", "tasks"):
+        return importlib.import_module(f"seqio_tasks.{name}")
+    if name == "available":
+        return importlib.import_module("seqio_tasks.tasks").available
+    if name == "members":
+        return importlib.import_module("seqio_tasks.mixtures").members
+    raise AttributeError(f"module 'seqio_tasks' has no attribute {name!r}")
+
 
 __all__ = ["available", "configure", "members", "mixtures", "tasks"]

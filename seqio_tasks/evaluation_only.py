@@ -11,16 +11,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from seqio_tasks import catalog, prompts, ranking, settings
+from seqio_tasks import catalog, ranking_rows, settings
+from seqio_tasks.base import MissingData
 from seqio_tasks.catalog import Pair, Row
-from seqio_tasks.catalog_rows.evaluation_only import EvaluationPair
-from seqio_tasks.errors import MissingData
-from seqio_tasks.forms import Form
-from seqio_tasks.prompts import Rendered, Variant
+from seqio_tasks.catalog.evaluation_only import EvaluationPair
+from seqio_tasks.prompts import render as prompts
+from seqio_tasks.prompts.render import Rendered, Variant
 from seqio_tasks.row_source import SplitRows
 from seqio_tasks.sources.beir import Qrels
 from seqio_tasks.sources.common import SourceReport
 from seqio_tasks.sources.retrieval_sets import EVALUATION_SETS
+from seqio_tasks.variants import Form
 
 DEPTH = 100
 
@@ -80,7 +81,7 @@ def _stamp(dataset: str, raw_dir: str) -> tuple[tuple[int, int], ...]:
 
 @functools.lru_cache(maxsize=2)
 def _rows(dataset: str, split: str, raw_dir: str, _stamp: Any) -> SplitRows:
-    rows = list(ranking.set_rerank_rows(EVALUATION_SETS[dataset], raw_dir, split, DEPTH))
+    rows = list(ranking_rows.set_rerank_rows(EVALUATION_SETS[dataset], raw_dir, split, DEPTH))
     if not rows:
         raise MissingData(
             f"no candidate for any query of {dataset}",

@@ -22,8 +22,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from seqio_tasks import settings
+from seqio_tasks.base import replacing
 from seqio_tasks.metrics.ranking import ranking_order
-from seqio_tasks.writing import replacing
 
 log = logging.getLogger(__name__)
 

@@ -21,12 +21,13 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from seqio_tasks import encoding, settings
+from seqio_tasks import settings
 from seqio_tasks.catalog import Pair
-from seqio_tasks.encoding import Encoded
-from seqio_tasks.forms import NUMBER, TEXT, TEXTS, Form
+from seqio_tasks.prompts import encoding
+from seqio_tasks.prompts.encoding import Encoded
 from seqio_tasks.row_source import SplitRows
 from seqio_tasks.settings import Settings
+from seqio_tasks.variants import NUMBER, TEXT, TEXTS, Form
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
 log = logging.getLogger(__name__)

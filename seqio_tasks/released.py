@@ -32,21 +32,15 @@ from types import MappingProxyType
 from typing import Any
 
 from seqio_tasks import catalog, settings
+from seqio_tasks.base import DataError, MissingData
 from seqio_tasks.catalog import Pair, Row
-from seqio_tasks.catalog_types import (
-    ANSWER_METRICS,
-    LIST_METRICS,
-    QUAC_METRICS,
-    TEXT_METRICS,
-    TRIVIA_METRICS,
-)
-from seqio_tasks.errors import DataError, MissingData
-from seqio_tasks.filling import Block, numbered
-from seqio_tasks.forms import TEXT, Form
-from seqio_tasks.prompts import Rendered, Variant
+from seqio_tasks.catalog.types import ANSWER_METRICS, LIST_METRICS, QUAC_METRICS, TEXT_METRICS, TRIVIA_METRICS
+from seqio_tasks.prompts.filling import Block, numbered
+from seqio_tasks.prompts.render import Rendered, Variant
 from seqio_tasks.row_source import SplitRows
 from seqio_tasks.sources.common import SourceReport
 from seqio_tasks.sources.released import FOLDER, Candidates, Instructions
+from seqio_tasks.variants import TEXT, Form
 
 SEPARATED = " <=SEP=> "
 FOLDERS = MappingProxyType({"validation": "dev-qu-du-zero-shot", "test": "test-qu-du-zero-shot"})

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from seqio_tasks import catalog, ranking, settings
+from seqio_tasks import catalog, ranking_rows, settings
+from seqio_tasks.base import MissingData
 from seqio_tasks.catalog import Pair, Row
-from seqio_tasks.draws import text_hash
-from seqio_tasks.errors import MissingData
+from seqio_tasks.seeded import text_hash
 from seqio_tasks.sources.common import SourceReport
 from seqio_tasks.sources.retrieval_sets import collection
 
@@ -55,7 +55,7 @@ def load_rows(pair: Pair, split: str, *, raw_dir: str | None = None, rerank: boo
         if found is None:
             report = SourceReport()
             if rerank:
-                rows = list(ranking.set_rerank_rows(collection(pair.dataset), raw_dir, split))
+                rows = list(ranking_rows.set_rerank_rows(collection(pair.dataset), raw_dir, split))
             else:
                 rows = list(pair.rows(raw_dir, split, report=report))
             if not rows:

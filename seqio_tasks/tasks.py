@@ -32,13 +32,14 @@ from typing import Any
 import seqio
 import tensorflow as tf
 
-from seqio_tasks import catalog, encoding, released, row_source, settings
+from seqio_tasks import catalog, released, row_source, settings
 from seqio_tasks.catalog import Pair
-from seqio_tasks.encoding import Encoded
-from seqio_tasks.forms import Form, forms_of
 from seqio_tasks.metrics import seqio_metrics
 from seqio_tasks.pipeline import InstructionSource, encode_dataset, keep_fitting
+from seqio_tasks.prompts import encoding
+from seqio_tasks.prompts.encoding import Encoded
 from seqio_tasks.sources.retrieval_sets import collection
+from seqio_tasks.variants import Form, forms_of
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
 VOCABULARY = HuggingFaceVocabulary()  # of the settings in force when it is used

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from seqio_tasks.errors import DataError, MissingData
+from seqio_tasks.base import DataError, MissingData
 
 TOKENIZER_FILE = "tokenizer.json"
 CHAT_TEMPLATE_FILE = "chat_template.jinja"  # read by `chat`; older folders keep it in tokenizer_config.json

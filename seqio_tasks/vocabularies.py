@@ -25,7 +25,8 @@ import numpy.typing as npt
 import seqio
 import tensorflow as tf
 
-from seqio_tasks import chat, settings
+from seqio_tasks import settings
+from seqio_tasks.prompts import chat
 from seqio_tasks.tokenizer_files import LoadedTokenizer, find_tokenizer, load, spelled
 
 

@@ -32,7 +32,7 @@ from inters_jax.data.token_store import (
     write_json,
 )
 from seqio_tasks import settings as task_settings
-from seqio_tasks.errors import MissingData
+from seqio_tasks.base import MissingData
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
 

@@ -110,8 +110,8 @@ def chat_template_text(chat_template: str, tokenizer: str) -> str:
 def _chat_template_file(chat_template: str, tokenizer: str) -> Path:
     """Where a chat template stands.
 
-    The same places in the same order as `seqio_tasks.chat.template_text`, which cannot be imported here
-    without SeqIO.
+    The same places in the same order as `seqio_tasks.prompts.chat.template_text`, which cannot be imported
+    here without SeqIO.
     """
     path = Path(chat_template).expanduser()
     if chat_template == "tokenizer":

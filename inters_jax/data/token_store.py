@@ -43,13 +43,13 @@ from typing import Any
 import numpy as np
 
 from inters_jax import paths
-from inters_jax.writing import write_text
+from seqio_tasks.base import UserError, write_text
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 
 
-class StoreError(ValueError):
+class StoreError(UserError):
     """A store that is missing, damaged, or made for something else: says what differs and what to do."""
 
 

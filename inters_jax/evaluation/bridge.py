@@ -15,10 +15,7 @@ import numpy as np
 
 from inters_jax.data.conversion import plain_ids
 from inters_jax.evaluation.records import Records
-
-
-class EvaluationError(ValueError):
-    """A task or model that cannot be judged as asked."""
+from seqio_tasks.base import UserError
 
 
 class Answerer(Protocol):
@@ -117,7 +114,7 @@ class Bridge:
         found: list[dict[str, Any]] = [{} for _ in examples]
         for row, (score,) in zip(asked, scores, strict=True):
             if not np.isfinite(score):
-                raise EvaluationError(
+                raise UserError(
                     f"{self.task.name}: the target {self._text(targets[row])!r:.80} has the "
                     f"log-probability {score}; the model yields no numbers"
                 )
@@ -148,7 +145,7 @@ class Bridge:
             sizes[rows] = [len(answer) for answer in given]
         if not np.isfinite(scores).all():
             bad = int(np.flatnonzero(~np.isfinite(scores))[0])
-            raise EvaluationError(
+            raise UserError(
                 f"{self.task.name}, row {first + bad}: the score is {scores[bad]}; "
                 "the model yields no numbers"
             )
@@ -193,13 +190,13 @@ class Bridge:
             done = list(itertools.islice(before, len(examples)))
             for record, example in zip(done, examples, strict=False):
                 if record["inputs_pretokenized"] != self._inputs(example):
-                    raise EvaluationError(
+                    raise UserError(
                         f"{self.task.name}: the half-finished answers in {self.records.folder} are to other "
                         "questions (were the data or templates changed?); set another OUTPUT_DIR"
                     )
             yield numbers, examples, done
         if not self.counts["items"]:
-            raise EvaluationError(f"{self.task.name}: this split has no rows")
+            raise UserError(f"{self.task.name}: this split has no rows")
         if taken_up:
             self.counts["rows taken up"] = taken_up
 

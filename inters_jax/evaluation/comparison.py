@@ -26,11 +26,12 @@ from inters_jax.evaluation.significance import (
     permutation_test,
     win_tie_loss,
 )
+from seqio_tasks.base import UserError
 
 MEASURES = ("nDCG@10", "RR@10", "R@100", "AP")
 
 
-class CompareError(ValueError):
+class CompareError(UserError):
     """Systems that cannot be compared as asked."""
 
 

@@ -28,10 +28,11 @@ import numpy as np
 
 from inters_jax.data.conversion import plain_ids
 from inters_jax.evaluation import target_loss as target_losses
-from inters_jax.evaluation.bridge import Bridge, EvaluationError
+from inters_jax.evaluation.bridge import Bridge
 from inters_jax.evaluation.records import Records
 from inters_jax.inference.generate import Generator
 from inters_jax.inference.score import Scorer
+from seqio_tasks.base import UserError
 
 # What metric functions return beside measures.
 COUNTS = frozenset(
@@ -89,9 +90,7 @@ class Judge:
         target_loss: bool = False,
     ):
         if jax.process_count() > 1:
-            raise EvaluationError(
-                "evaluation runs in one process; start it on one host (its devices are all used)"
-            )
+            raise UserError("evaluation runs in one process; start it on one host (its devices are all used)")
         # The model's own ends, and that of the assistant's turn where a chat template is in force.
         known = plain_ids(vocabulary, vocabulary.end_ids).tolist()
         ends = [loaded.eos_id, *loaded.config.stop_ids, *known]
@@ -145,11 +144,11 @@ class Judge:
 
         task = seqio.get_mixture_or_task(task_name)
         if not isinstance(task, seqio.Task):
-            raise EvaluationError(f"{task_name} is a mixture; judge its tasks one by one")
+            raise UserError(f"{task_name} is a mixture; judge its tasks one by one")
         if split not in task.splits:
-            raise EvaluationError(f"{task_name} has no split {split!r}; it has {', '.join(task.splits)}")
+            raise UserError(f"{task_name} has no split {split!r}; it has {', '.join(task.splits)}")
         if not task.metric_fns and not task.metric_objs:
-            raise EvaluationError(f"{task_name} has no metrics: nothing can be measured")
+            raise UserError(f"{task_name} has no metrics: nothing can be measured")
         rows = None if questions is None else _rows_of(task, split, questions, seed)
         identity = {"task": task_name, "split": split, "rows": rows, "seed": seed, **(settings or {})}
         bridge = Bridge(self, task, Records(folder, identity))
@@ -303,5 +302,5 @@ def as_number(metric: Any) -> float:
     values."""
     value = np.asarray(getattr(metric, "value", metric), np.float64)
     if value.size != 1:
-        raise EvaluationError(f"a metric must be one number, got an array of shape {value.shape}")
+        raise UserError(f"a metric must be one number, got an array of shape {value.shape}")
     return float(value.reshape(()))

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from inters_jax.writing import replacing
+from seqio_tasks.base import UserError, replacing
 
 PREDICTIONS = "predictions.jsonl"
 JOURNAL = ".predictions.part.jsonl"
@@ -24,10 +24,6 @@ JOURNAL = ".predictions.part.jsonl"
 _ANEW = "remove the folder and evaluate this task anew"
 
 Record = dict[str, Any]
-
-
-class RecordError(ValueError):
-    """Saved answers that do not belong to this evaluation, or cannot be read."""
 
 
 class Records:
@@ -109,10 +105,10 @@ class Records:
         try:
             there = json.loads(header)["settings"]
         except (ValueError, KeyError, TypeError):
-            raise RecordError(f"{path}:1: not the beginning of a journal; remove the file") from None
+            raise UserError(f"{path}:1: not the beginning of a journal; remove the file") from None
         for name in sorted({*there, *self.settings}):
             if there.get(name) != self.settings.get(name):
-                raise RecordError(
+                raise UserError(
                     f"{path}: half-finished answers of another evaluation: {name} is {there.get(name)!r:.80} "
                     f"there and {self.settings.get(name)!r:.80} here; set another OUTPUT_DIR, or remove the "
                     "file to begin anew"
@@ -126,9 +122,9 @@ def read(path: Path) -> Iterator[Record]:
             try:
                 record = json.loads(line)
             except json.JSONDecodeError as error:
-                raise RecordError(
+                raise UserError(
                     f"{path}:{number}: not JSON ({error.msg}); evaluate this task anew"
                 ) from error
             if not isinstance(record, dict):
-                raise RecordError(f"{path}:{number}: not a JSON object; evaluate this task anew")
+                raise UserError(f"{path}:{number}: not a JSON object; evaluate this task anew")
             yield record

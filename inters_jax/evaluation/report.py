@@ -7,7 +7,6 @@ ranking -> name -> value) and `counts`. Pages and tables of results are made in 
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import platform
@@ -15,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from inters_jax.writing import write_text
+from seqio_tasks.base import UserError, file_sha256, write_text
 
 LIBRARIES = (
     "inters-jax",
@@ -34,19 +33,6 @@ HEADLINES = (
 )  # fmt: skip
 
 
-class ReportError(ValueError):
-    """A result that cannot be read or compared."""
-
-
-def file_hash(path: str | Path) -> str:
-    """sha256 of a file."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def versions() -> dict[str, str]:
     """Python and the installed versions of the libraries that can change a result."""
     found = {"python": platform.python_version()}
@@ -61,7 +47,7 @@ def versions() -> dict[str, str]:
 def tokenizer_of(loaded: Any) -> str:
     """The tokenizer of a LoadedModel; one without is refused."""
     if loaded.tokenizer_path is None:
-        raise ReportError(f"{loaded.description}: the model came without a tokenizer; set TOKENIZER")
+        raise UserError(f"{loaded.description}: the model came without a tokenizer; set TOKENIZER")
     return str(loaded.tokenizer_path)
 
 
@@ -75,7 +61,7 @@ def manifest(loaded: Any, **more: Any) -> dict[str, Any]:
         "model": loaded.description,
         "model_fingerprint": loaded.fingerprint,
         "tokenizer": tokenizer.name if tokenizer.suffix else tokenizer.name + "/",
-        "tokenizer_sha256": file_hash(file) if file.is_file() else None,
+        "tokenizer_sha256": file_sha256(file) if file.is_file() else None,
         "dtype": str(loaded.model.dtype),
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
         "versions": versions(),
@@ -89,7 +75,7 @@ def output_folder(output_dir: str | None, model_dir: Any, *names: str) -> Path:
         return Path(output_dir)
     if isinstance(model_dir, str | Path) and Path(model_dir).is_dir():
         return Path(model_dir, *names)
-    raise ReportError("the model is no local folder: set OUTPUT_DIR")
+    raise UserError("the model is no local folder: set OUTPUT_DIR")
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -137,13 +123,13 @@ def read_result(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     path = path / "results.json" if path.is_dir() else path
     if not path.is_file():
-        raise ReportError(f"{path}: no such file; evaluate and rerank write results.json in their OUTPUT_DIR")
+        raise UserError(f"{path}: no such file; evaluate and rerank write results.json in their OUTPUT_DIR")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise ReportError(f"{path}:{error.lineno}: not JSON ({error.msg})") from error
+        raise UserError(f"{path}:{error.lineno}: not JSON ({error.msg})") from error
     if not isinstance(value, dict) or not {"metrics", "manifest"} <= value.keys():
-        raise ReportError(f"{path}: not a result of evaluate or rerank: metrics or manifest are missing")
+        raise UserError(f"{path}: not a result of evaluate or rerank: metrics or manifest are missing")
     return value
 
 

@@ -13,15 +13,13 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
+from seqio_tasks.base import UserError
+
 Floats = npt.NDArray[np.float64]
 
 _CHUNK = 4_000_000  # numbers held at once
 _EXACT_ITEMS = 20  # at most 2**20 assignments are enumerated, whatever number of samples is asked for
 _EQUAL = 1e-12  # relative; sums of the same numbers in another order
-
-
-class SignificanceError(ValueError):
-    """Values that cannot be tested as asked."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +107,9 @@ def bootstrap_intervals(
     [[1.0, 1.0], [5.0, 5.0]]
     """
     if method not in ("percentile", "bca"):
-        raise SignificanceError(f"interval method {method!r} is unknown; there are 'percentile' and 'bca'")
+        raise UserError(f"interval method {method!r} is unknown; there are 'percentile' and 'bca'")
     if not 0 < level < 1:
-        raise SignificanceError(f"level {level} must lie between 0 and 1, for instance 0.95")
+        raise UserError(f"level {level} must lie between 0 and 1, for instance 0.95")
     data = _columns(values)
     means = _resampled_means(data, samples, seed)
     tails = np.asarray([(1 - level) / 2, (1 + level) / 2])
@@ -169,10 +167,8 @@ def _columns(values: npt.ArrayLike) -> Floats:
     found = np.asarray(values, np.float64)
     found = found[:, None] if found.ndim == 1 else found
     if found.ndim != 2 or not found.size:
-        raise SignificanceError(
-            f"values of shape {np.shape(values)}: one row per item is needed, and at least one"
-        )
+        raise UserError(f"values of shape {np.shape(values)}: one row per item is needed, and at least one")
     if not np.isfinite(found).all():
         row, column = np.argwhere(~np.isfinite(found))[0]
-        raise SignificanceError(f"item {row}, column {column}: {found[row, column]} is not a number to test")
+        raise UserError(f"item {row}, column {column}: {found[row, column]} is not a number to test")
     return found

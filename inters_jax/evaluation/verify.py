@@ -15,11 +15,12 @@ from typing import Any
 from inters_jax.evaluation import report, target_loss, written_runs
 from inters_jax.evaluation.records import PREDICTIONS, read
 from inters_jax.evaluation.written_runs import QRELS
+from seqio_tasks.base import UserError, file_sha256
 
 RUN = "run.trec"
 
 
-class VerificationError(ValueError):
+class VerificationError(UserError):
     """A result that its own files do not give."""
 
 
@@ -54,7 +55,7 @@ def verify(path: str | Path) -> dict[str, int]:
 def _check_file(path: Path, digest: str) -> None:
     if not path.is_file():
         raise VerificationError(f"{path}: missing; the result cannot be verified without it")
-    if report.file_hash(path) != digest:
+    if file_sha256(path) != digest:
         raise VerificationError(
             f"{path}: not the file that this result was made from (its sha256 is another one)"
         )

@@ -8,16 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from inters_jax.evaluation import averages, charts, report
+from inters_jax.evaluation import averages, report
 from inters_jax.evaluation.comparison import PairTest
-from inters_jax.evaluation.document import Section, document
-from inters_jax.evaluation.tables import Table
 from inters_jax.experiments.against_main import tests
-from inters_jax.experiments.curves import curves
 from inters_jax.experiments.lists import ExperimentList
 from inters_jax.experiments.results import Found, gather
 from inters_jax.experiments.runs import Run
 from inters_jax.experiments.tables import loss_tables, pairs_of_group, series, spread, tables
+from inters_jax.reports import charts
+from inters_jax.reports.curves import curves
+from inters_jax.reports.document import Section, document
+from inters_jax.reports.tables import Table
 
 
 def write(

@@ -34,14 +34,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from seqio_tasks.base import UserError
+
 STEPS = ("train", "evaluate", "rerank")
 ORDER = re.compile(r"reversed|shuffled-\d+")
 _LIST_KEYS = ("main", "seeds", "gin_files", "overrides", "experiments")
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")
-
-
-class SweepError(ValueError):
-    """A list of experiments that cannot be meant, or runs that failed."""
 
 
 @dataclass(frozen=True)
@@ -94,15 +92,15 @@ def read(path: str | Path) -> ExperimentList:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise SweepError(f"{path}: not YAML: {error}") from error
+        raise UserError(f"{path}: not YAML: {error}") from error
     if not isinstance(content, Mapping) or not content.get("experiments"):
-        raise SweepError(f"{path}: a list of experiments has the key 'experiments' with at least one")
+        raise UserError(f"{path}: a list of experiments has the key 'experiments' with at least one")
     _known(str(path), content, _LIST_KEYS)
     found: list[Experiment] = []
     for number, entry in enumerate(content["experiments"], start=1):
         where = f"{path}: experiment {number}"
         if not isinstance(entry, Mapping) or not entry.get("name"):
-            raise SweepError(f"{where}: it has no name")
+            raise UserError(f"{where}: it has no name")
         _known(where, entry, [*(f.name for f in dataclasses.fields(Experiment)), "for"])
         found += [
             _experiment(where, one, content.get("gin_files") or (), content.get("overrides") or {})
@@ -112,13 +110,13 @@ def read(path: str | Path) -> ExperimentList:
     _check(path, found, main)
     seeds = content.get("seeds", [0])
     if not seeds or not all(isinstance(seed, int) for seed in seeds):
-        raise SweepError(f"{path}: seeds are whole numbers, such as [0, 1, 2]; found {seeds!r}")
+        raise UserError(f"{path}: seeds are whole numbers, such as [0, 1, 2]; found {seeds!r}")
     return ExperimentList(path.stem, main, tuple(dict.fromkeys(seeds)), tuple(found))
 
 
 def _known(where: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
     if unknown := [key for key in given if key not in known]:
-        raise SweepError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(known)}")
+        raise UserError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(known)}")
 
 
 def _expanded(where: str, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -126,7 +124,7 @@ def _expanded(where: str, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     rest = {key: value for key, value in entry.items() if key != "for"}
     axes = entry.get("for") or {}
     if any(not isinstance(values, list) or not values for values in axes.values()):
-        raise SweepError(f"{where}: every name in 'for' has a list of values")
+        raise UserError(f"{where}: every name in 'for' has a list of values")
     return [
         _filled(rest, dict(zip(axes, values, strict=True))) for values in itertools.product(*axes.values())
     ]
@@ -149,19 +147,19 @@ def _experiment(
     judged_only = entry.get("model_of") is not None or entry.get("model") is not None
     steps = tuple(entry.get("steps") or (("evaluate",) if judged_only else ("train", "evaluate")))
     if wrong := [step for step in steps if step not in STEPS]:
-        raise SweepError(f"{where}: there is no step {wrong[0]!r}; the steps are {', '.join(STEPS)}")
+        raise UserError(f"{where}: there is no step {wrong[0]!r}; the steps are {', '.join(STEPS)}")
     if judged_only == ("train" in steps):
-        raise SweepError(f"{where}: an experiment trains, or has model_of or model; not both, not neither")
+        raise UserError(f"{where}: an experiment trains, or has model_of or model; not both, not neither")
     order = entry.get("order")
     if (order is None) != (entry.get("order_of") is None) or (order and steps != ("rerank",)):
-        raise SweepError(f"{where}: order and order_of go together, with the step rerank alone")
+        raise UserError(f"{where}: order and order_of go together, with the step rerank alone")
     if order is not None and not ORDER.fullmatch(str(order)):
-        raise SweepError(f"{where}: order is {order!r}; it is reversed or shuffled-N")
+        raise UserError(f"{where}: order is {order!r}; it is reversed or shuffled-N")
     try:
         series = {str(key): float(value) for key, value in (entry.get("series") or {}).items()}
     except ValueError:
         if order is None:
-            raise SweepError(f"{where}: the values of series are numbers") from None
+            raise UserError(f"{where}: the values of series are numbers") from None
         places = {"reversed": -1.0}  # a place on the axis; the candidates' own order is none
         series = {str(key): places.get(str(order), float(str(order)[9:] or 0)) for key in entry["series"]}
     return Experiment(
@@ -183,15 +181,15 @@ def _check(path: Path, found: Sequence[Experiment], main: str) -> None:
     earlier: dict[str, Experiment] = {}
     for one in found:
         if one.folder in folders:
-            raise SweepError(f"{path}: {one.name!r} and {folders[one.folder]!r} would have the same folder")
+            raise UserError(f"{path}: {one.name!r} and {folders[one.folder]!r} would have the same folder")
         for name in one.needs:
             if name not in earlier:
-                raise SweepError(f"{path}: {one.name} needs {name!r}, which is no experiment before it")
+                raise UserError(f"{path}: {one.name} needs {name!r}, which is no experiment before it")
         if one.model_of and "train" not in earlier[one.model_of].steps:
-            raise SweepError(f"{path}: {one.name}: {one.model_of} trains no model")
+            raise UserError(f"{path}: {one.name}: {one.model_of} trains no model")
         if one.order_of and "rerank" not in earlier[one.order_of].steps:
-            raise SweepError(f"{path}: {one.name}: {one.order_of} reranks nothing")
+            raise UserError(f"{path}: {one.name}: {one.order_of} reranks nothing")
         folders[one.folder] = one.name
         earlier[one.name] = one
     if main not in earlier:
-        raise SweepError(f"{path}: main is {main!r}, which is no experiment of the list")
+        raise UserError(f"{path}: main is {main!r}, which is no experiment of the list")

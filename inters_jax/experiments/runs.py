@@ -15,7 +15,6 @@ they have written down.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shlex
@@ -23,7 +22,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,8 @@ from typing import Any
 
 from inters_jax.evaluation import report
 from inters_jax.experiments import orders
-from inters_jax.experiments.lists import Experiment, ExperimentList, SweepError
+from inters_jax.experiments.lists import Experiment, ExperimentList
+from seqio_tasks.base import AlreadyLocked, UserError, file_sha256, locked
 
 RESULTS = {"evaluate": "evaluation", "rerank": "rerank"}
 FINISHED, FAILED, LAUNCHED, ELSEWHERE, SKIPPED = "finished", "failed", "launched", "elsewhere", "skipped"
@@ -138,7 +138,7 @@ def problem(results: Path) -> str | None:
     for owner, files in (result.get("files") or {}).items():
         for name, digest in files.items():
             file = results / owner / name
-            if not file.is_file() or report.file_hash(file) != digest:
+            if not file.is_file() or file_sha256(file) != digest:
                 return f"{file}: missing or changed since it was judged"
     return None
 
@@ -165,36 +165,40 @@ def _done(step: Step, known: Mapping[str, Any]) -> bool:
 
 def perform(run: Run, say: Callable[[str], None], stop: threading.Event) -> tuple[str, str]:
     """Do what is unfinished of a run here; returns what became of it and why."""
-    run.folder.mkdir(parents=True, exist_ok=True)
-    with _locked(run.folder / "run.lock") as mine:
-        if not mine:
-            return ELSEWHERE, "another sweep works on it"
-        known = state(run)
-        for step in run.steps:
-            if _done(step, known):
-                continue
-            before = known.get(step.name, {}).get("command")
-            if before is not None and before != list(step.command[1:]):
-                return FAILED, (
-                    f"{step.name} was started with other arguments ({run.folder / 'state.json'} has them); "
-                    "remove the folder, or choose another SWEEP_DIR"
-                )
-            if stop.is_set():
-                return SKIPPED, "the sweep was stopped"
-            if step.name == "rerank" and run.first_stage is not None:
-                orders.write(run.first_stage, str(run.experiment.order), run.folder / "first_stage.trec")
-            _note(run, known, step, finished=False)
-            say(f"{run.name}: {step.name} starts; log: {run.folder / step.name}.log")
-            begin = time.monotonic()
-            code = _call(step, run.folder / f"{step.name}.log", stop)
-            seconds = round(time.monotonic() - begin, 1)
-            why = f"{step.name} ended with exit code {code}" if code else None
-            if why is None and step.results is not None:
-                why = problem(step.results)
-            _note(run, known, step, finished=why is None, code=code, seconds=seconds)
-            if why is not None:
-                return FAILED, f"{why}; its log: {run.folder / step.name}.log"
-            say(f"{run.name}: {step.name} finished in {seconds} s")
+    try:
+        with locked(run.folder / "run.lock", busy="another sweep works on it"):
+            return _perform(run, say, stop)
+    except AlreadyLocked as error:
+        return ELSEWHERE, str(error)
+
+
+def _perform(run: Run, say: Callable[[str], None], stop: threading.Event) -> tuple[str, str]:
+    known = state(run)
+    for step in run.steps:
+        if _done(step, known):
+            continue
+        before = known.get(step.name, {}).get("command")
+        if before is not None and before != list(step.command[1:]):
+            return FAILED, (
+                f"{step.name} was started with other arguments ({run.folder / 'state.json'} has them); "
+                "remove the folder, or choose another SWEEP_DIR"
+            )
+        if stop.is_set():
+            return SKIPPED, "the sweep was stopped"
+        if step.name == "rerank" and run.first_stage is not None:
+            orders.write(run.first_stage, str(run.experiment.order), run.folder / "first_stage.trec")
+        _note(run, known, step, finished=False)
+        say(f"{run.name}: {step.name} starts; log: {run.folder / step.name}.log")
+        begin = time.monotonic()
+        code = _call(step, run.folder / f"{step.name}.log", stop)
+        seconds = round(time.monotonic() - begin, 1)
+        why = f"{step.name} ended with exit code {code}" if code else None
+        if why is None and step.results is not None:
+            why = problem(step.results)
+        _note(run, known, step, finished=why is None, code=code, seconds=seconds)
+        if why is not None:
+            return FAILED, f"{why}; its log: {run.folder / step.name}.log"
+        say(f"{run.name}: {step.name} finished in {seconds} s")
     return FINISHED, ""
 
 
@@ -267,19 +271,8 @@ def launch_words(run: Run, template: str, command: Sequence[str]) -> list[str]:
             word = word.replace(f"{{{name}}}", value)
         words.append(word)
     if "{arguments}" not in template and "{command}" not in template:
-        raise SweepError(f"LAUNCH is {template!r}; it must hold {{command}} or {{arguments}}")
+        raise UserError(f"LAUNCH is {template!r}; it must hold {{command}} or {{arguments}}")
     return words
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-            return
-        yield True
 
 
 def run_all(

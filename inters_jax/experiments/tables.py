@@ -17,9 +17,9 @@ from collections.abc import Mapping, Sequence
 from inters_jax.evaluation import averages
 from inters_jax.evaluation.comparison import PairTest, p_text
 from inters_jax.evaluation.multi_bootstrap import Interval
-from inters_jax.evaluation.tables import Table
 from inters_jax.experiments.against_main import intervals, tests
 from inters_jax.experiments.results import Found
+from inters_jax.reports.tables import Table
 
 _NONE = "-"
 _OVER_SEEDS = (

@@ -261,7 +261,7 @@ class Generator:
             what = "nothing can be generated" if needed == 1 else f"its answer may take {needed} more"
             raise ValueError(
                 f"prompt {number} has {len(prompt)} tokens, the model knows {self.config.max_position} "
-                f"positions: {what}; shorten it as seqio_tasks.encoding does"
+                f"positions: {what}; shorten it as seqio_tasks.prompts.encoding does"
             )
         if min(prompt) < 0 or max(prompt) >= self.config.vocab_size:
             raise ValueError(

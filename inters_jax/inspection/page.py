@@ -1,7 +1,7 @@
 """The page itself: one HTML file with its style, its script and its data inside, and nothing from elsewhere.
 
 Whatever comes from data or files is escaped where it enters: text through `html.escape`, the examples as JSON
-in which no `<` is left. Nothing but the page's own script could run (`inters_jax.page_head`).
+in which no `<` is left. Nothing but the page's own script could run (`inters_jax.reports.page_head`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from inters_jax.inspection import sections
 from inters_jax.inspection.numbers import Epoch, Packed, TaskNumbers
 from inters_jax.inspection.rendering import Rendering
 from inters_jax.inspection.sampling import Pick, Sample
-from inters_jax.page_head import head
+from inters_jax.reports.page_head import head
 
 
 def page(

@@ -20,6 +20,7 @@ import numpy as np
 
 from inters_jax.data.token_store import TokenStore
 from inters_jax.inspection.sampling import Pick
+from seqio_tasks.base import DataError
 
 DESCRIPTION, ITEM = "description", "item"
 
@@ -91,7 +92,6 @@ class _Renderer:
 
     def __init__(self, store: TokenStore, task: str) -> None:
         from seqio_tasks import tasks
-        from seqio_tasks.errors import DataError
         from seqio_tasks.settings import current
         from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
@@ -115,8 +115,8 @@ class _Renderer:
 
     def rendering(self, pick: Pick) -> Rendering:
         from seqio_tasks import templates
-        from seqio_tasks.encoding import Encoder, largest_list
-        from seqio_tasks.prompts import render as render_prompt
+        from seqio_tasks.prompts.encoding import Encoder, largest_list
+        from seqio_tasks.prompts.render import render as render_prompt
 
         row = self._rows.get(self._store.example_id(pick.task, pick.pass_, pick.index))
         if row is None:
@@ -157,7 +157,7 @@ def _parts(prompt: Any, example: Any) -> list[tuple[str, int]]:
 
     Where documents were cut, only the end of the description is certain.
     """
-    from seqio_tasks.prompts import BLANK
+    from seqio_tasks.prompts.render import BLANK
 
     pieces = [(DESCRIPTION, prompt.description)] if prompt.description else []
     if prompt.inputs(example.shots) != example.inputs:

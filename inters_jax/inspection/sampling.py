@@ -9,7 +9,7 @@ import numpy as np
 
 from inters_jax.data.shuffling import permutation
 from inters_jax.data.token_store import StoreError, TokenStore
-from inters_jax.inspection.pieces import Piece, TokenTexts
+from inters_jax.inspection.token_text import Piece, TokenTexts
 
 _EXAMPLE_BYTES = 260  # of an example beside its tokens: ids, counts, parts
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 from inters_jax.data.token_store import TokenStore
-from inters_jax.inspection import figures
 from inters_jax.inspection.numbers import Epoch, Packed, Share, TaskNumbers
 from inters_jax.inspection.sampling import Sample
+from inters_jax.reports import inspection_figures
 
 
 def tasks_section(store: TokenStore, tasks: Sequence[TaskNumbers]) -> str:
@@ -27,9 +27,9 @@ def tasks_section(store: TokenStore, tasks: Sequence[TaskNumbers]) -> str:
             f'<td data-name="kept">{task.kept:,}<small>of {task.rows:,}</small></td>'
             f'<td data-name="left out"{_zero(left_out)}>{left_out:,}</td>'
             f'<td data-name="shortened"{_zero(task.shortened)}>{task.shortened:,}</td>'
-            f'<td class="wide" data-name="lengths">{figures.histogram(task, longest)}{axis}</td>'
-            f'<td data-name="tokens">{_spread(figures.quantiles(task.lengths))}</td>'
-            f'<td data-name="in the loss">{_spread(figures.quantiles(task.completions))}</td></tr>'
+            f'<td class="wide" data-name="lengths">{inspection_figures.histogram(task, longest)}{axis}</td>'
+            f'<td data-name="tokens">{_spread(inspection_figures.quantiles(task.lengths))}</td>'
+            f'<td data-name="in the loss">{_spread(inspection_figures.quantiles(task.completions))}</td></tr>'
         )
     head = _head("task", "kept", "left out", "shortened", "lengths:wide", "tokens", "in the loss")
     return f"""<section id="tasks" aria-labelledby="h-tasks"><h2 id="h-tasks">Tasks</h2>
@@ -41,7 +41,7 @@ completion). Lengths are on a logarithmic axis; the number is the median.</p>
 
 
 def _length_axis(longest: int) -> str:
-    last = figures.octaves(longest)
+    last = inspection_figures.octaves(longest)
     marks = "".join(
         f'<span style="left:{100 * power / last:.2f}%">{_power(power)}</span>'
         for power in range(0, last + 1, 2)
@@ -93,7 +93,7 @@ def mixing_section(shares: Sequence[Share], epoch: Epoch, seed: int) -> str:
     largest = max((max(share.asked, share.drawn) for share in shares), default=1.0)
     rows = [
         f'<tr><th scope="row">{_task_link(share.name)}</th><td data-name="rate">{share.rate:,.6g}</td>'
-        f'<td class="wide" data-name="asked and drawn">{figures.share_bars(share, largest)}</td>'
+        f'<td class="wide" data-name="asked and drawn">{inspection_figures.share_bars(share, largest)}</td>'
         f'<td data-name="asked">{_percent(share.asked)}</td>'
         f'<td data-name="drawn">{_percent(share.drawn)}</td>'
         f'<td data-name="examples">{share.examples:,}{_repeats(share)}</td>'
@@ -134,11 +134,11 @@ def packing_section(packed: Packed, seed: int) -> str:
 other; loss falls on the completions (<i class="key loss"></i>); the rest is empty
 (<i class="key empty"></i>).</p>
 <h3>Row {packed.featured}: {plural(len(row), "example")}, {filled:.1f} % filled</h3>
-{figures.featured_row(packed)}
+{inspection_figures.featured_row(packed)}
 <div class="ends" aria-hidden="true"><span>0</span><span>{packed.max_length:,}</span></div>
 <details class="list"><summary>Its {plural(len(row), "segment")}</summary><ol>{items}</ol></details>
 <h3>The first {plural(len(packed.pictured), "row")} of epoch 0, seed {seed}</h3>
-{figures.packed_rows(packed)}</section>"""
+{inspection_figures.packed_rows(packed)}</section>"""
 
 
 def examples_section(

@@ -15,6 +15,8 @@ from typing import Any
 
 import gin
 
+from seqio_tasks.base import UserError
+
 ACTIVATIONS = ("silu", "gelu_tanh", "gelu")
 NORMS = ("rms", "rms_late", "rms_plus_one", "layer")
 NORM_PLACES = ("before", "after", "both")
@@ -22,7 +24,7 @@ RESIDUALS = ("sequential", "parallel", "parallel_shared")
 ROPE_KINDS = ("linear", "llama3", "yarn", "longrope")
 
 
-class ModelError(ValueError):
+class ModelError(UserError):
     """A model that cannot be read, built or written; the message says what to do."""
 
 
@@ -209,10 +211,10 @@ class DecoderConfig:
     @classmethod
     def from_hf(cls, source: Mapping[str, Any] | str | Path) -> DecoderConfig:
         """Reads a Hugging Face description: a dict, a `config.json`, or the folder that holds one."""
-        from inters_jax.models import families
+        from inters_jax.models.hf import config_json
 
         if isinstance(source, Mapping):
-            return families.config_from_hf(source, "config")
+            return config_json.config_from_hf(source, "config")
         path = Path(source)
         path = path / "config.json" if path.is_dir() else path
         if not path.is_file():
@@ -221,13 +223,13 @@ class DecoderConfig:
             content = json.loads(path.read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
             raise ModelError(f"{path}:{error.lineno}: not JSON ({error.msg})") from error
-        return families.config_from_hf(content, str(path))
+        return config_json.config_from_hf(content, str(path))
 
     def to_hf(self) -> dict[str, Any]:
         """The `config.json` that Hugging Face libraries read."""
-        from inters_jax.models import families
+        from inters_jax.models.hf import config_json
 
-        return families.config_to_hf(self)
+        return config_json.config_to_hf(self)
 
 
 @gin.configurable("DecoderConfig", module="inters_jax")

@@ -18,9 +18,11 @@ from jax.typing import DTypeLike
 
 from inters_jax import mesh as meshes
 from inters_jax import paths
-from inters_jax.models import adapters, bases, huggingface
 from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.decoder import Decoder, abstract_model, logical_axes
+from inters_jax.models.hf import folder as huggingface
+from inters_jax.models.lora import base as bases
+from inters_jax.models.lora import peft
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -115,7 +117,7 @@ def load_model(
 
     if adapter is not None:
         base = bases.base_of(source, seed=seed, step=step)
-        factors = adapters.read(adapter, config)
+        factors = peft.read(adapter, config)
         merged = ((path, factors.merge(path, array)) for path, array in bases.stream(base, config))
         model = _streamed(merged, config, mesh, kinds)
         name = f"{name} with the adapter {Path(adapter).resolve().name}"

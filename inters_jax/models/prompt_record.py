@@ -20,8 +20,8 @@ from typing import Any
 
 from inters_jax import paths
 from inters_jax.data import provenance
-from inters_jax.models import huggingface
 from inters_jax.models.config import DecoderConfig, ModelError
+from inters_jax.models.hf import folder as huggingface
 from inters_jax.models.loading import RUN_MODEL, is_run
 
 RECORD = "inters_prompts.json"

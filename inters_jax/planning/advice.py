@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from inters_jax.models.lora import LoRA
+from inters_jax.models.lora.layers import LoRA
 from inters_jax.planning import analytic
 from inters_jax.planning.compile import Compiled
 from inters_jax.planning.settings import Settings

@@ -21,10 +21,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 
+from seqio_tasks.base import UserError
+
 GIB = 2**30
 
 
-class PlanError(ValueError):
+class PlanError(UserError):
     """A question the planner cannot answer: the message says what it knows."""
 
 

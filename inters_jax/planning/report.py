@@ -14,7 +14,7 @@ from inters_jax.planning.compile import Compiled
 from inters_jax.planning.devices import GIB
 from inters_jax.planning.settings import Settings
 from inters_jax.planning.topologies import Topology
-from inters_jax.writing import write_text
+from seqio_tasks.base import write_text
 
 Rows = list[tuple[str, str, str]]  # what, figure, where it comes from
 

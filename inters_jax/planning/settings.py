@@ -9,7 +9,7 @@ from typing import Any
 from inters_jax import mesh as meshes
 from inters_jax.models.attention_backends import Attention
 from inters_jax.models.config import DecoderConfig
-from inters_jax.models.lora import LoRA
+from inters_jax.models.lora.layers import LoRA
 from inters_jax.planning.topologies import Topology
 from inters_jax.training.loss import MAX_LOGITS
 from inters_jax.training.optimizer import AdamW

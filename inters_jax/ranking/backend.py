@@ -28,7 +28,7 @@ from inters_jax.inference.score import Scorer
 from inters_jax.ranking.engine import Usage
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.identifiers import Identifiers, OrderCode
-from inters_jax.ranking.requests import (
+from inters_jax.ranking.questions import (
     CHECK,
     GENERATION,
     JUDGMENT,
@@ -119,7 +119,7 @@ class ModelBackend:
         marker: str = "[1]",
         joiner: str = " > ",
     ):
-        from seqio_tasks.encoding import Encoder
+        from seqio_tasks.prompts.encoding import Encoder
 
         self.loaded, self.vocabulary, self.pair = loaded, vocabulary, pair
         self.max_length = min(max_length, loaded.config.max_position)
@@ -149,7 +149,7 @@ class ModelBackend:
 
     def prompt(self, question: Question, *, by_first_token: bool = True) -> Any:
         """The Rendered prompt of a question."""
-        from seqio_tasks.ranking_prompts import question as rendered
+        from seqio_tasks.prompts.ranking import question as rendered
 
         count = len(question.documents)
         return rendered(
@@ -229,7 +229,7 @@ class ModelBackend:
     def _answers(self, request: Request, prompt: Any, first: bool) -> tuple[str, Any]:
         """The longest text that an answer may need room for, and the answers in tokens."""
         if isinstance(request, Likelihood):
-            from seqio_tasks.ranking_values import one_blank_line_less
+            from seqio_tasks.prompts.ranking_values import one_blank_line_less
 
             text = one_blank_line_less(request.continuation)
             return text, self.identifiers.whole([text])

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from inters_jax.ranking.errors import RerankError
-from inters_jax.ranking.requests import Answer, Labels, Ranked, Ranking, Request
+from inters_jax.ranking.questions import Answer, Labels, Ranked, Ranking, Request
 
 
 class Usage(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from seqio_tasks.base import UserError
 
-class RerankError(ValueError):
+
+class RerankError(UserError):
     """Input that must not be reranked: says where, what, and what to do."""

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from inters_jax.ranking.errors import RerankError
-from inters_jax.ranking.requests import Document
+from inters_jax.ranking.questions import Document
 
 _IDS = ("_id", "id", "docid", "doc_id", "pid", "docno")
 _QUERY_IDS = ("_id", "id", "qid", "query_id", "number", "topic_id")

@@ -249,8 +249,9 @@ def _replaced(collection: Collection, **changes: Any) -> Collection:
 
 def _brought(name: str) -> Path:
     """The BEIR folder that ir_datasets makes of an id, in the cache."""
-    from seqio_tasks import ir_datasets_source, settings
-    from seqio_tasks.download_report import FAILED
+    from seqio_tasks import settings
+    from seqio_tasks.download import ir_datasets_source
+    from seqio_tasks.download.report import FAILED
 
     dataset_id = name.removeprefix(IRDS)
     base = Path(settings.current().cache_dir) / "irds"
@@ -338,7 +339,7 @@ def _cut(collection: Collection, run: Run, depth: int, source: str, drop: bool) 
 
 def _excluded(collection: Collection, query: str) -> set[str]:
     """Documents that the judgments take out of the candidates of a query (BRIGHT)."""
-    from seqio_tasks.ranking import EXCLUDED
+    from seqio_tasks.ranking_rows import EXCLUDED
 
     judged = (collection.qrels or {}).get(query, {})
     return {document for document, grade in judged.items() if grade <= EXCLUDED}

@@ -28,8 +28,8 @@ from inters_jax.ranking.backend import ModelBackend
 from inters_jax.ranking.engine import Backend, Cost, Engine
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.methods import create
-from inters_jax.ranking.requests import Document as Candidate
-from inters_jax.ranking.requests import Method, Ranked
+from inters_jax.ranking.questions import Document as Candidate
+from inters_jax.ranking.questions import Method, Ranked
 
 DEFAULT_PAIR = "inters_general_retrieval_ms_marco"
 

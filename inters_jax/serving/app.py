@@ -14,8 +14,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
-from inters_jax.page_head import content_policy
 from inters_jax.ranking.errors import RerankError
+from inters_jax.reports.page_head import content_policy
 from inters_jax.serving.batcher import Batcher, Busy, Ranker
 from inters_jax.serving.messages import Limits, RerankRequest, answer, refusal, validation_message
 

@@ -8,7 +8,7 @@ data.
 
 A checkpoint is written beside its place and renamed at the end. What a killed process leaves behind is
 reported and skipped; a checkpoint that cannot be read is moved to ``<model_dir>/damaged_checkpoints`` and
-the one before it is used. `inters_jax.training.keeping` says which checkpoints stay.
+the one before it is used. `inters_jax.training.retention` says which checkpoints stay.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ from jax.experimental import multihost_utils
 
 from inters_jax import paths
 from inters_jax.training import faults
-from inters_jax.training.keeping import Best, Keep
 from inters_jax.training.metrics import jsonable
+from inters_jax.training.retention import Best, Keep
 from inters_jax.training.step import Parameters, TrainState, path_name
+from seqio_tasks.base import UserError
 
 FOLDER = "checkpoints"
 DAMAGED_FOLDER = "damaged_checkpoints"
@@ -52,7 +53,7 @@ MUST_AGREE: Mapping[str, str] = {
 log = logging.getLogger(__name__)
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError):
     """A checkpoint that is missing, damaged, or belongs to another run: says which and what to do."""
 
 

@@ -31,13 +31,13 @@ from jax.sharding import Mesh
 
 from inters_jax import mesh as meshes
 from inters_jax.training.checkpoints import Checkpoints
-from inters_jax.training.evaluating import PREFIX, Evaluation
+from inters_jax.training.in_run_evaluation import PREFIX, Evaluation
 from inters_jax.training.metrics import MetricWriter, Window
 from inters_jax.training.profiling import Profiler
 from inters_jax.training.progress import Progress, seconds_since_process_start
 from inters_jax.training.step import Batch, StepMetrics, TrainState
 from inters_jax.training.utilisation import Utilisation
-from inters_jax.writing import write_text
+from seqio_tasks.base import UserError, write_text
 
 # Steps that may be queued on the devices before the host reads the figures of the oldest.
 AHEAD = 2
@@ -48,10 +48,6 @@ LOOK_AHEAD = 16
 
 # Why a run ended whose evaluations brought nothing better.
 EARLY_STOP = "EARLY_STOP"
-
-
-class NonFiniteLoss(ArithmeticError):
-    """The loss or the gradient of a step was not finite; the message names the examples of the batch."""
 
 
 class Batches(Protocol):
@@ -197,7 +193,7 @@ class Reader:
             self._tell(f"skipped {explanation}")
             return
         many = f"{self._in_a_row} steps in a row were not finite; the last: " if self._limit > 1 else ""
-        raise NonFiniteLoss(
+        raise UserError(
             f"{many}{explanation}. No checkpoint holds anything of it; look at these examples, or lower "
             "LEARNING_RATE"
         )

@@ -17,7 +17,7 @@ from typing import Any
 
 from inters_jax import paths
 from inters_jax.training import faults
-from inters_jax.writing import write_text
+from seqio_tasks.base import write_text
 
 METRICS_FILE = "metrics.jsonl"
 COUNTED = ("examples", "real_tokens", "target_tokens")  # of the statistics of a batch

@@ -20,11 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from seqio_tasks.base import UserError
+
 SCHEDULES = ("cosine", "linear", "constant")
-
-
-class OptimizerError(ValueError):
-    """A setting of the optimiser that has no meaning."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +82,7 @@ class Optimizer(abc.ABC):
 
     def _need_axes(self, logical_axes: Any, why: str) -> None:
         if logical_axes is None:
-            raise OptimizerError(f"{type(self).__name__}.{why} needs the logical axes of the parameters")
+            raise UserError(f"{type(self).__name__}.{why} needs the logical axes of the parameters")
 
     def _check_rounding(self, **decays: float) -> None:
         """A moment decays by the share 1 - b a step; where that is below the rounding it never decays."""
@@ -93,7 +91,7 @@ class Optimizer(abc.ABC):
         smallest = float(jnp.finfo(jnp.dtype(self.moment_dtype)).eps)
         for name, decay in decays.items():
             if 1 - decay <= smallest:
-                raise OptimizerError(
+                raise UserError(
                     f"{type(self).__name__}.{name}={decay} needs finer moments than {self.moment_dtype}: a"
                     f" decay of {1 - decay:.3g} a step is lost in its rounding ({smallest:.3g});"
                     " use moment_dtype='float32'"
@@ -205,9 +203,9 @@ def learning_rate_schedule(
     [0.5, 1.0, 0.914, 0.689, 0.411, 0.186, 0.1]
     """
     if schedule not in SCHEDULES:
-        raise OptimizerError(f"unknown schedule {schedule!r}; known: {', '.join(SCHEDULES)}")
+        raise UserError(f"unknown schedule {schedule!r}; known: {', '.join(SCHEDULES)}")
     if total_steps < 1:
-        raise OptimizerError(f"a run needs at least one step, not {total_steps}")
+        raise UserError(f"a run needs at least one step, not {total_steps}")
     rising = warmup_steps(total_steps, warmup)
 
     def rate(step: Any) -> Any:

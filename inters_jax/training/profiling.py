@@ -6,11 +6,9 @@ from pathlib import Path
 
 import jax
 
+from seqio_tasks.base import UserError
+
 FOLDER = "profile"
-
-
-class ProfileError(ValueError):
-    """Steps that cannot be traced as asked."""
 
 
 class Profiler:
@@ -59,7 +57,7 @@ def parse_steps(steps: str | int) -> tuple[int, int]:
     except ValueError:
         begin = end = 0
     if not 1 <= begin < end:
-        raise ProfileError(
+        raise UserError(
             f"PROFILE_STEPS={steps!r} must read FIRST:LAST with 1 <= FIRST < LAST, such as '10:13' for the "
             "steps 10, 11 and 12"
         )

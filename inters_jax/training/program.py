@@ -16,10 +16,10 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from inters_jax import mesh as meshes
-from inters_jax.models import lora as adapters
 from inters_jax.models.attention_backends import Attention
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import abstract_model, logical_axes
+from inters_jax.models.lora import layers as adapters
 from inters_jax.training import loss, trainable
 from inters_jax.training import step as steps
 from inters_jax.training.compiling import CompiledStep, abstract_batch

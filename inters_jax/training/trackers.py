@@ -9,12 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from inters_jax.training.metrics import flat_scalars
+from seqio_tasks.base import UserError
 
 RUN_ID = "wandb_run_id"
-
-
-class TrackerError(RuntimeError):
-    """A tracker that cannot be used as asked."""
 
 
 class WandB:
@@ -30,7 +27,7 @@ class WandB:
         try:
             wandb = importlib.import_module("wandb")
         except ImportError as error:
-            raise TrackerError(
+            raise UserError(
                 f"WANDB={project!r} needs the package wandb: pip install wandb, or set WANDB=None"
             ) from error
         file = folder / RUN_ID

@@ -18,9 +18,8 @@ from typing import Literal
 
 import numpy as np
 
-from seqio_tasks.errors import DataError
+from seqio_tasks.base import DataError, replacing
 from seqio_tasks.metrics.ranking import float32_scores, ranking_order
-from seqio_tasks.writing import replacing
 
 _RUN_FORMS = "expected `qid Q0 docid rank score tag` (TREC) or `qid docid rank` (MS MARCO)"
 _QRELS_FORMS = "expected `qid 0 docid grade` (TREC) or `query-id<TAB>corpus-id<TAB>score` (BEIR)"

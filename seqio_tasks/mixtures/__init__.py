@@ -38,10 +38,10 @@ import seqio
 import tensorflow as tf
 
 from seqio_tasks import catalog, released, tasks
-from seqio_tasks.draws import text_hash
-from seqio_tasks.errors import MissingData
-from seqio_tasks.forms import SHOTS, TEST_TEMPLATES, VARIETIES, VOLUMES
+from seqio_tasks.base import MissingData
+from seqio_tasks.seeded import text_hash
 from seqio_tasks.templates import FAMILIES
+from seqio_tasks.variants import SHOTS, TEST_TEMPLATES, VARIETIES, VOLUMES
 
 log = logging.getLogger(__name__)
 

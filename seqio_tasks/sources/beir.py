@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seqio_tasks.errors import DataError, MissingData
+from seqio_tasks.base import DataError, MissingData
 from seqio_tasks.sources.common import Row, SourceReport, json_lines, lines, one_line, tsv_rows
 from seqio_tasks.sources.splits import (
     IN_OFFICIAL_DEV,

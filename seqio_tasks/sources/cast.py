@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seqio_tasks.errors import DataError, MissingData
+from seqio_tasks.base import DataError, MissingData
 from seqio_tasks.sources.common import Row, SourceReport, find_file, lines, one_line
 from seqio_tasks.sources.splits import assign, check_split, group_key
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from seqio_tasks.errors import DataError, MissingData
+from seqio_tasks.base import DataError, MissingData
 from seqio_tasks.sources.beir import beir_folder, read_corpus
 from seqio_tasks.sources.common import Row, SourceReport, find_file, json_lines, one_line
 from seqio_tasks.sources.splits import check_split, group_key, select, select_official

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from seqio_tasks.errors import DataError, MissingData
+from seqio_tasks.base import DataError, MissingData
 from seqio_tasks.sources.common import Row, SourceReport, find_file, lines, tsv_rows
 from seqio_tasks.sources.splits import check_split, group_key, select, select_official
 

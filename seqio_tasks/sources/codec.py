@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from seqio_tasks.errors import DataError
+from seqio_tasks.base import DataError
 from seqio_tasks.sources.common import Row, SourceReport, find_file, lines, one_line
 from seqio_tasks.sources.splits import group_key, select
 

@@ -29,8 +29,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from seqio_tasks.errors import DataError
-from seqio_tasks.filling import numbered
+from seqio_tasks.base import DataError
+from seqio_tasks.prompts.filling import numbered
 from seqio_tasks.sources.common import Row, SourceReport, find_file, one_line
 from seqio_tasks.sources.splits import check_split, group_key, select_official, stable_hash
 

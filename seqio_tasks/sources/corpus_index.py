@@ -21,12 +21,11 @@ from typing import NamedTuple
 import numpy as np
 
 from seqio_tasks import settings
-from seqio_tasks.errors import DataError, MissingData
+from seqio_tasks.base import DataError, MissingData, replacing
 from seqio_tasks.sources import beir
 from seqio_tasks.sources.beir import Document
 from seqio_tasks.sources.common import json_object, one_line
 from seqio_tasks.sources.splits import stable_hash
-from seqio_tasks.writing import replacing
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from seqio_tasks.errors import DataError
+from seqio_tasks.base import DataError
 from seqio_tasks.sources import json_stream
 from seqio_tasks.sources.common import Row, SourceReport, find_file, one_line
 from seqio_tasks.sources.splits import group_key, select_three

@@ -24,7 +24,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from seqio_tasks.errors import DataError, MissingData
+from seqio_tasks.base import DataError, MissingData
 from seqio_tasks.sources.common import Row, SourceReport, find_file, find_files, json_lines, one_line
 from seqio_tasks.sources.splits import check_split, group_key, select_three
 

@@ -16,7 +16,7 @@ from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from seqio_tasks.errors import DataError
+from seqio_tasks.base import DataError
 
 _CHUNK = 1 << 20
 _LARGEST = 1 << 28  # characters of one value

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from seqio_tasks.errors import DataError
+from seqio_tasks.base import DataError
 from seqio_tasks.sources.common import Row, SourceReport, find_file, one_line
 from seqio_tasks.sources.json_stream import columns, is_columns, open_text
 from seqio_tasks.sources.splits import check_split, group_key, select_official

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from seqio_tasks.errors import DataError
+from seqio_tasks.base import DataError
 from seqio_tasks.sources.common import Row, SourceReport, find_file, json_lines, one_line
 from seqio_tasks.sources.json_stream import array_items
 from seqio_tasks.sources.splits import check_split, group_key, select_official, select_three

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from seqio_tasks.errors import DataError
+from seqio_tasks.base import DataError
 from seqio_tasks.sources.common import Row, SourceReport, find_file, json_lines, one_line
 from seqio_tasks.sources.splits import BEYOND_CAP, IN_OFFICIAL_TEST, assign, check_split, group_key
 

@@ -17,10 +17,9 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from seqio_tasks.errors import DataError
+from seqio_tasks.base import DataError, replacing
 from seqio_tasks.metrics.trec_files import read_qrels, write_run
 from seqio_tasks.sources.common import one_line
-from seqio_tasks.writing import replacing
 
 
 class Stored(NamedTuple):

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from seqio_tasks.errors import MissingData
+from seqio_tasks.base import MissingData
 from seqio_tasks.sources import beir
 from seqio_tasks.sources.beir import Part, Qrels, SplitFiles
 from seqio_tasks.sources.common import SourceReport

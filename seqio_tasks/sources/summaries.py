@@ -24,7 +24,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from seqio_tasks.errors import DataError, MissingData
+from seqio_tasks.base import DataError, MissingData
 from seqio_tasks.sources.common import Row, SourceReport, find_file, find_files, json_lines, lines, one_line
 from seqio_tasks.sources.splits import (
     BEYOND_CAP,

@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from seqio_tasks.errors import DataError
+from seqio_tasks.base import DataError
 from seqio_tasks.sources.common import Row, SourceReport, find_file, find_files, one_line, xml_root
 from seqio_tasks.sources.splits import group_key, select
 

@@ -32,6 +32,7 @@ from typing import Any
 import yaml
 
 from seqio_tasks import settings
+from seqio_tasks.base import UserError
 
 FOLDER = Path(__file__).resolve().parent
 SLOTS = 12
@@ -52,7 +53,7 @@ FAMILIES = (
 )
 
 
-class TemplateError(ValueError):
+class TemplateError(UserError):
     """A template file that cannot be used; the message names file and slot."""
 
 

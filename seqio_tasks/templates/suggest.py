@@ -27,6 +27,7 @@ from typing import Any, Protocol
 import yaml
 
 from seqio_tasks import catalog
+from seqio_tasks.base import replacing
 from seqio_tasks.catalog import Pair
 from seqio_tasks.templates import (
     FAMILIES,
@@ -42,7 +43,6 @@ from seqio_tasks.templates import (
 )
 from seqio_tasks.templates.endpoint import Endpoint, EndpointError
 from seqio_tasks.templates.linter import FAMILY_FIELDS, template_faults, wording_key
-from seqio_tasks.writing import replacing
 
 OVERLAP = 0.6  # share of word trigrams from which on two templates are one
 _KEYS = ("input", "output", "cue", "reverse", "family")

@@ -15,9 +15,9 @@ import gin
 from flax import nnx
 
 from inters_jax import config
-from inters_jax.models import huggingface
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import Decoder
+from inters_jax.models.hf import folder as huggingface
 
 ROOT = Path(config.__file__).parents[1]
 EXPERIMENTS = ROOT / "gin" / "experiments"

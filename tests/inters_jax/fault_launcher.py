@@ -25,7 +25,7 @@ from orbax.checkpoint._src.path import atomicity
 from training_stand_ins import run_train
 
 from inters_jax import hosts
-from inters_jax.models.lora import LoRA
+from inters_jax.models.lora.layers import LoRA
 from inters_jax.training.compiling import CompiledStep
 
 FILLER = "filler"

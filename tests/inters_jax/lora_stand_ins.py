@@ -18,10 +18,11 @@ from flax import nnx
 from tokenizers import Tokenizer, models
 
 from inters_jax import mesh as meshes
-from inters_jax.models import bases, lora
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import Decoder
-from inters_jax.models.huggingface import save
+from inters_jax.models.hf.folder import save
+from inters_jax.models.lora import base as bases
+from inters_jax.models.lora import layers
 from inters_jax.training import step as steps
 from inters_jax.training.optimizer import AdamW
 from inters_jax.training.program import Program, build_program
@@ -61,7 +62,7 @@ def make_base(folder: Path) -> Path:
 
 
 def make(
-    folder: Path, settings: lora.LoRA | None, mesh: str = "fsdp=1", **changes: Any
+    folder: Path, settings: layers.LoRA | None, mesh: str = "fsdp=1", **changes: Any
 ) -> tuple[Program, steps.TrainState, Any]:
     """The program of a base, a fresh state, and the frozen parameters (None without `settings`)."""
     config = DecoderConfig.from_hf(folder)
@@ -75,12 +76,12 @@ def make(
     )
     frozen = None
     if settings is None:
-        from inters_jax.training.start import read_parameters
+        from inters_jax.training.initialise import read_parameters
 
         params = read_parameters(folder, program.structure.abstract(), program.shardings.params)
     else:
         frozen, _ = bases.read_frozen(bases.base_of(folder), config, settings, program.frozen)
-        params = lora.start(program.like.params, 0, program.shardings.params)
+        params = layers.start(program.like.params, 0, program.shardings.params)
     return program, steps.init_state(params, program.transformation, program.shardings), frozen
 
 
@@ -103,7 +104,7 @@ def leaves(tree: Any) -> dict[str, np.ndarray]:
 if __name__ == "__main__":
     base = Path(sys.argv[1])
     for mesh_line, parts, kept, dropout in json.loads(sys.argv[2]):
-        given = lora.LoRA(rank=4, base_dtype=kept, dropout=dropout)
+        given = layers.LoRA(rank=4, base_dtype=kept, dropout=dropout)
         made, start, held = make(
             base, given, mesh_line, microbatches=parts, remat="full" if parts > 1 else "none"
         )

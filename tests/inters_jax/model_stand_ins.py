@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import seqio_tasks
-from inters_jax.models import huggingface
 from inters_jax.models.config import DecoderConfig
+from inters_jax.models.hf import folder as huggingface
 from inters_jax.models.loading import LoadedModel, load_model
 
 SAMPLE = Path(seqio_tasks.__file__).parent / "sample"

@@ -69,7 +69,7 @@ def test_an_answer_does_not_depend_on_its_batch(loaded):
 def test_equal_to_transformers(tmp_path, ends, penalty):
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
-    from inters_jax.models import huggingface
+    from inters_jax.models.hf import folder
 
     config = transformers.LlamaConfig(
         vocab_size=29, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
@@ -79,7 +79,7 @@ def test_equal_to_transformers(tmp_path, ends, penalty):
     torch.manual_seed(0)
     reference = transformers.LlamaForCausalLM(config).eval()
     reference.save_pretrained(tmp_path)
-    model = huggingface.load(tmp_path, dtype="float32")
+    model = folder.load(tmp_path, dtype="float32")
     ours = SimpleNamespace(config=model.config, model=model, eos_id=2)
     generator = np.random.default_rng(1)
     prompts = [generator.integers(3, 29, size).tolist() for size in (1, 3, 17, 40, 22, 9, 5, 30)]

@@ -5,8 +5,8 @@ import pytest
 from browser_stand_ins import needs_browser, opened
 
 from inters_jax import compare
-from inters_jax.evaluation import comparison_page
 from inters_jax.evaluation.comparison import Options, compare_runs
+from inters_jax.reports import comparison_page
 from seqio_tasks.metrics.trec_files import write_run
 
 HOSTILE = "q<script>document.title='taken'</script>"

@@ -14,10 +14,11 @@ from flax import nnx
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from inters_jax import evaluate as command
-from inters_jax.evaluation.evaluator import EvaluationError, Judge
+from inters_jax.evaluation.evaluator import Judge
 from inters_jax.inference.generate import GenerationCounts
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import Decoder
+from seqio_tasks.base import UserError
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
 WORDS = ["yes", "<s>", "</s>", "no", "is", "it", "red", "blue", "maybe", "very", "?"]
@@ -259,15 +260,15 @@ def test_a_model_without_numbers_is_refused(judge, register):
     name = register("bridge_nan", choice_rows(["yes", "no"]), [scores_metric])
     judge.scorer = FakeScorer()
     judge.scorer.label_logits = lambda prompts, labels, **_: np.full((len(prompts), 2), np.nan, np.float32)
-    with pytest.raises(EvaluationError, match="row 0: the score is nan"):
+    with pytest.raises(UserError, match="row 0: the score is nan"):
         judge.run(name, "test")
 
 
 def test_what_cannot_be_judged_is_said(judge, register):
     name = register("bridge_plain", generation_rows(), [])
-    with pytest.raises(EvaluationError, match="has no metrics"):
+    with pytest.raises(UserError, match="has no metrics"):
         judge.run(name, "test")
-    with pytest.raises(EvaluationError, match=r"no split 'validation'; it has test"):
+    with pytest.raises(UserError, match=r"no split 'validation'; it has test"):
         judge.run(name, "validation")
 
 
@@ -275,5 +276,5 @@ def test_a_mixture_stands_for_the_judged_forms_of_its_tasks():
     assert command.judged_tasks(["inters_entity_retrieval"]) == ["inters_entity_retrieval_dbpedia_rerank"]
     assert command.judged_tasks(["inters_query_matching"]) == ["inters_query_matching_msrp_choices"]
     assert command.judged_tasks(["inters_query_matching_msrp"]) == ["inters_query_matching_msrp"]
-    with pytest.raises(EvaluationError, match="did you mean inters_query_matching"):
+    with pytest.raises(UserError, match="did you mean inters_query_matching"):
         command.judged_tasks(["inters_query_maching"])

@@ -36,9 +36,9 @@ from jax.experimental.compilation_cache import compilation_cache
 
 import seqio_tasks
 from inters_jax.data.token_store import TokenStore
-from inters_jax.models import huggingface
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import abstract_model
+from inters_jax.models.hf import folder as huggingface
 from inters_jax.planning.shapes import shape_of
 from inters_jax.training.checkpoints import restore_params
 from seqio_tasks import catalog, templates

@@ -15,7 +15,7 @@ from flax import nnx
 
 from inters_jax.inference.cache import KVCache
 from inters_jax.models.config import DecoderConfig
-from inters_jax.models.huggingface import load, save
+from inters_jax.models.hf.folder import load, save
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

@@ -18,8 +18,8 @@ from fault_launcher import FILLER
 from lora_stand_ins import make_base
 from training_stand_ins import make_store, run_train
 
-from inters_jax.models import bases
-from inters_jax.models.lora import LoRA
+from inters_jax.models.lora import base as bases
+from inters_jax.models.lora.layers import LoRA
 from inters_jax.training.checkpoints import DAMAGED_FOLDER, FOLDER, checkpoint_steps
 from inters_jax.training.metrics import read_metrics
 

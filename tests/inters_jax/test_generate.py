@@ -85,7 +85,7 @@ def test_generation_ends_where_the_model_knows_no_further_position(loaded):
 def test_equal_to_transformers(prompts, tmp_path):
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
-    from inters_jax.models import huggingface
+    from inters_jax.models.hf import folder
 
     config = transformers.LlamaConfig(
         vocab_size=61, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
@@ -95,7 +95,7 @@ def test_equal_to_transformers(prompts, tmp_path):
     torch.manual_seed(0)
     reference = transformers.LlamaForCausalLM(config).eval()
     reference.save_pretrained(tmp_path)
-    model = huggingface.load(tmp_path, dtype="float32")
+    model = folder.load(tmp_path, dtype="float32")
     ours = SimpleNamespace(config=model.config, model=model, eos_id=2)
     answers = Generator(ours, max_new_tokens=12, batch_tokens=1024).generate(prompts)
     for prompt, answer in zip(prompts, answers, strict=True):

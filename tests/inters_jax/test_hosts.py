@@ -8,6 +8,7 @@ import pytest
 
 from inters_jax import hosts
 from inters_jax.config import load_config, parse_arguments
+from seqio_tasks.base import UserError
 
 COMPLETE = {"JAX_COORDINATOR_ADDRESS": "host:1", "JAX_NUM_PROCESSES": "4", "JAX_PROCESS_ID": "3"}
 VARIABLES = (*COMPLETE, "TPU_WORKER_HOSTNAMES", "MEGASCALE_NUM_SLICES", "SLURM_STEP_NUM_TASKS",
@@ -88,7 +89,7 @@ def test_a_cluster_is_left_to_jax(joined, monkeypatch, cluster):
     ],
 )
 def test_contradictions_are_refused(joined, settings, message):
-    with pytest.raises(hosts.HostError, match=message):
+    with pytest.raises(UserError, match=message):
         hosts.join_hosts(**settings)
 
 
@@ -97,7 +98,7 @@ def test_hosts_that_do_not_appear_are_named(joined, monkeypatch):
         raise RuntimeError("DEADLINE_EXCEEDED: no answer")
 
     monkeypatch.setattr(jax.distributed, "initialize", fail)
-    with pytest.raises(hosts.HostError, match=r"at a:1 within 300 s: DEADLINE_EXCEEDED.*PROCESS_ID"):
+    with pytest.raises(UserError, match=r"at a:1 within 300 s: DEADLINE_EXCEEDED.*PROCESS_ID"):
         hosts.join_hosts(coordinator_address="a:1", num_processes=2, process_id=1)
 
 

@@ -14,12 +14,13 @@ from inspection_stand_ins import BOS, EOS, FIRST_BYTE, Elements, byte_tokenizer,
 
 from inters_jax.data.token_store import StoreError, TokenStore
 from inters_jax.inspect_data import inspect_data
-from inters_jax.inspection import figures, numbers, pieces, sampling
+from inters_jax.inspection import numbers, sampling, token_text
+from inters_jax.reports import inspection_figures
 
 
 def texts_of(folder):
     description = json.loads((folder / "tokenizer.json").read_text())
-    return pieces.TokenTexts(description, bos_id=BOS, eos_id=EOS)
+    return token_text.TokenTexts(description, bos_id=BOS, eos_id=EOS)
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +43,14 @@ def test_every_token_has_its_own_text_and_special_ones_are_known(tokenizer):
     found = texts_of(tokenizer).pieces(ids)
     assert [text for _, text, _ in found] == ["<s>", "a", "\n", "<", "/", "s", ">", "<pad>", "</s>"]
     kinds = [kind for _, _, kind in found]
-    assert kinds == [pieces.BOS, *[pieces.TEXT] * 6, pieces.SPECIAL, pieces.EOS]
+    assert kinds == [token_text.BOS, *[token_text.TEXT] * 6, token_text.SPECIAL, token_text.EOS]
     assert [token for token, _, _ in found] == ids
 
 
 def test_a_character_of_several_tokens_belongs_to_the_first(tokenizer):
     found = texts_of(tokenizer).pieces(ids_of("é€!"))
     assert [text for _, text, _ in found] == ["é", "", "€", "", "", "!"]
-    rest, text = pieces.REST, pieces.TEXT
+    rest, text = token_text.REST, token_text.TEXT
     assert [kind for _, _, kind in found] == [text, rest, text, rest, rest, text]
 
 
@@ -73,7 +74,7 @@ def test_a_broken_character_does_not_run_into_a_special_token(tokenizer):
 
 
 def test_sentencepiece_spaces_and_bytes_are_spelled_out():
-    texts = pieces.TokenTexts(stand_ins.sentencepiece_description(), bos_id=1, eos_id=2)
+    texts = token_text.TokenTexts(stand_ins.sentencepiece_description(), bos_id=1, eos_id=2)
     found = texts.pieces([1, 5, 3, 4, 6, 2])
     assert [text for _, text, _ in found] == ["<s>", " caf", "é", "", "!", "</s>"]
 
@@ -90,10 +91,10 @@ def test_texts_agree_with_the_tokenizers_own_decoding(tokenizer):
 def test_a_foreign_tokenizer_is_refused(tmp_path):
     manifest = {"tokenizer": {"name": "x", "sha256": "0" * 64, "bos_id": None, "eos_id": 2}}
     with pytest.raises(StoreError, match="is not the tokenizer of the store"):
-        pieces.open_texts(manifest, str(byte_tokenizer(tmp_path)))
+        token_text.open_texts(manifest, str(byte_tokenizer(tmp_path)))
     manifest["tokenizer"]["name"] = str(tmp_path / "gone")
     with pytest.raises(StoreError, match=r"not on this machine; name its place here with --gin.TOKENIZER"):
-        pieces.open_texts(manifest, None)
+        token_text.open_texts(manifest, None)
 
 
 def test_sample_is_even_over_tasks_and_gives_the_stored_tokens_back(tokenizer, tmp_path):
@@ -140,8 +141,8 @@ def test_numbers_of_a_task(tmp_path):
     task = numbers.task_numbers(small_store(tmp_path / "store"), "a")
     assert (task.kept, task.rows, task.passes, task.shortened) == (3, 3, 1, 0)
     assert task.lengths.tolist() == [4, 6, 6] and task.completions.tolist() == [2, 3, 1]
-    assert figures.quantiles(task.lengths) == (6, 6, 6)
-    assert figures.quantiles(task.completions) == (2, 3, 3)
+    assert inspection_figures.quantiles(task.lengths) == (6, 6, 6)
+    assert inspection_figures.quantiles(task.completions) == (2, 3, 3)
 
 
 def test_asked_and_drawn_shares_of_an_epoch(tmp_path):
@@ -175,8 +176,8 @@ def test_packed_rows_are_those_of_training(tmp_path):
 
 def test_histogram_counts_every_length_once():
     lengths = np.array([1, 1, 2, 3, 4, 100, 2048])
-    counts = figures.bins(lengths, 2048)
-    assert counts.sum() == len(lengths) and len(counts) == 11 * figures.PER_OCTAVE
+    counts = inspection_figures.bins(lengths, 2048)
+    assert counts.sum() == len(lengths) and len(counts) == 11 * inspection_figures.PER_OCTAVE
     assert counts[0] == 2 and counts[-1] == 1
 
 
@@ -207,7 +208,7 @@ def test_markup_in_data_stays_text(written):
     assert stand_ins.MARKUP in shown[stand_ins.MARKUP_ID]
     # "</s>" of the data is four tokens of text; the one that ends the sequence is a token of its own.
     example = next(example for example in data["examples"] if example["e"] == stand_ins.MARKUP_ID)
-    ends = [place for place, t in enumerate(example["t"]) if data["tokens"][t][2] == pieces.EOS]
+    ends = [place for place, t in enumerate(example["t"]) if data["tokens"][t][2] == token_text.EOS]
     assert ends == [len(example["t"]) - 1]
 
 

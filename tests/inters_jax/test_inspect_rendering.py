@@ -9,7 +9,7 @@ import pytest
 
 from inters_jax.data.token_store import TokenStore
 from inters_jax.inspect_data import inspect_data
-from inters_jax.inspection import pieces, rendering
+from inters_jax.inspection import rendering, token_text
 from inters_jax.inspection.sampling import Pick
 from inters_jax.prepare import prepare
 
@@ -74,7 +74,7 @@ def test_parts_begin_where_their_text_begins(collection):
 
     task = TASKS[1]
     store, _, found, _ = rendered(collection, task)
-    texts = pieces.open_texts(store.manifest, None)
+    texts = token_text.open_texts(store.manifest, None)
     description = templates.load("fact_verification").description
     for pick, made in found.items():
         ids = store.tokens(pick.task, pick.pass_, pick.index).tolist()

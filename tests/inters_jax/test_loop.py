@@ -18,11 +18,12 @@ from inters_jax.data.loader import PackedBatches
 from inters_jax.models.decoder import abstract_model, logical_axes
 from inters_jax.training import step as steps
 from inters_jax.training.checkpoints import Checkpoints, checkpoint_steps
-from inters_jax.training.loop import NonFiniteLoss, StopSignals, run_training
+from inters_jax.training.initialise import random_parameters
+from inters_jax.training.loop import StopSignals, run_training
 from inters_jax.training.metrics import MetricWriter, Window, read_metrics
 from inters_jax.training.optimizer import AdamW
 from inters_jax.training.progress import Progress, seconds_since_process_start
-from inters_jax.training.start import random_parameters
+from seqio_tasks.base import UserError
 
 
 class Disturbed(PackedBatches):
@@ -102,7 +103,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_examples_of_the_row(machinery,
         if step == 6:
             batch["decoder_input_tokens"][2] = 10_000  # outside the vocabulary: the embedding is not a number
 
-    with pytest.raises(NonFiniteLoss) as stopped:
+    with pytest.raises(UserError) as stopped:
         machinery(tmp_path, disturb)
     message = str(stopped.value)
     report = json.loads((tmp_path / "non_finite_step_7.json").read_text())
@@ -117,7 +118,7 @@ def test_nothing_is_saved_of_a_bad_step_that_is_a_checkpoint_step(machinery, tmp
         if step == 3:
             batch["decoder_input_tokens"][:] = 10_000
 
-    with pytest.raises(NonFiniteLoss, match="step 4: loss nan"):
+    with pytest.raises(UserError, match="step 4: loss nan"):
         machinery(tmp_path, disturb)
     assert checkpoint_steps(tmp_path) == []
 
@@ -144,7 +145,7 @@ def test_steps_that_are_not_finite_are_skipped_counted_and_told(machinery, tmp_p
 
 
 def test_so_many_in_a_row_end_the_run(machinery, tmp_path):
-    with pytest.raises(NonFiniteLoss, match="3 steps in a row were not finite; the last: step 7: loss nan"):
+    with pytest.raises(UserError, match="3 steps in a row were not finite; the last: step 7: loss nan"):
         machinery(tmp_path, nan_rows_at(1, 4, 5, 6), skip_non_finite=3)
     assert json.loads((tmp_path / "non_finite_step_7.json").read_text())["rows"] == [1]
 

@@ -16,11 +16,11 @@ import qwix
 from flax import nnx
 from lora_stand_ins import LENGTH, ROWS, SHAPE, batch, leaves, make, run
 
-from inters_jax.models import bases, lora
 from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.decoder import Decoder
-from inters_jax.models.huggingface import load, save
-from inters_jax.models.lora import LoRA
+from inters_jax.models.hf.folder import load, save
+from inters_jax.models.lora import base, layers
+from inters_jax.models.lora.layers import LoRA
 from inters_jax.training import step as steps
 from inters_jax.training import trainable
 from inters_jax.training.optimizer import AdamW
@@ -123,10 +123,10 @@ def test_gradients_are_those_of_the_dense_product(folder):
 @pytest.mark.parametrize(("shape", "inputs"), [((2, 128, 2, 8), 1), ((2, 2, 96, 8), 2)])
 def test_a_quantised_kernel_is_what_qwix_makes_of_it(base_dtype, bound, shape, inputs):
     kernel = jax.random.normal(jax.random.key(0), shape)
-    values, scales = lora.quantise(kernel, inputs, base_dtype)
-    assert values.shape == lora.value_shape(shape, inputs, base_dtype)
-    assert scales.shape == lora.scale_shape(shape, inputs, base_dtype)
-    got = np.asarray(lora.dequantise(values, scales, inputs, base_dtype))
+    values, scales = layers.quantise(kernel, inputs, base_dtype)
+    assert values.shape == layers.value_shape(shape, inputs, base_dtype)
+    assert scales.shape == layers.scale_shape(shape, inputs, base_dtype)
+    got = np.asarray(layers.dequantise(values, scales, inputs, base_dtype))
     for layer in range(shape[0]):
         if base_dtype == "int8":
             theirs = qwix.quantize(kernel[layer], jnp.int8, channelwise_axes=range(inputs, len(shape) - 1))
@@ -159,15 +159,15 @@ def test_a_base_is_kept_as_it_was_asked(folder, base_dtype):
     config, settings = DecoderConfig.from_hf(folder), LoRA(rank=8, base_dtype=base_dtype)
     path = ("layers", "mlp", "up", "kernel")
     kernel = leaves(steps.parameters_of(load(folder)))["/".join(path)]
-    kept = dict(bases.keep(path, kernel, config, settings))
-    merged = bases.as_kept(path, kernel, config, settings)
+    kept = dict(base.keep(path, kernel, config, settings))
+    merged = base.as_kept(path, kernel, config, settings)
     if base_dtype == "bfloat16":
         np.testing.assert_array_equal(kept[path], kernel.astype(jnp.bfloat16))
         np.testing.assert_array_equal(merged, kernel.astype(jnp.bfloat16).astype(np.float32))
     else:
         values, scales = kept[*path[:-1], "kernel_values"], kept[*path[:-1], "kernel_scales"]
         np.testing.assert_allclose(merged, values * scales, rtol=1e-6)
-        (embedding,) = bases.keep(("embedding",), np.ones((4, 4), np.float32), config, settings)
+        (embedding,) = base.keep(("embedding",), np.ones((4, 4), np.float32), config, settings)
         assert embedding[1].dtype == jnp.bfloat16
 
 
@@ -181,7 +181,7 @@ RUNS = [  # mesh, microbatches, base, dropout; each is compared with the first o
 
 @pytest.mark.slow
 def test_eight_devices_and_microbatches_give_the_losses_of_one(folder):
-    paths = [str(Path(lora.__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    paths = [str(Path(layers.__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {
         "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": os.pathsep.join(paths),
@@ -218,7 +218,7 @@ def test_settings_that_mean_nothing_are_refused():
         with pytest.raises(ModelError, match=said):
             LoRA(**bad)
     with pytest.raises(ModelError, match=r"wq; a llama model has down_proj, .*all-linear"):
-        lora.target_paths(config, ("q_proj", "wq"))
+        layers.target_paths(config, ("q_proj", "wq"))
 
 
 @pytest.mark.slow

@@ -14,11 +14,12 @@ from safetensors.numpy import load_file, save_file
 from training_stand_ins import make_store, run_train
 
 from inters_jax.export import export
-from inters_jax.models import adapters, bases
 from inters_jax.models.config import DecoderConfig, ModelError
-from inters_jax.models.families import FAMILIES
+from inters_jax.models.hf.config_json import FAMILIES
 from inters_jax.models.loading import load_model
-from inters_jax.models.lora import LoRA
+from inters_jax.models.lora import base as bases
+from inters_jax.models.lora import peft as adapters
+from inters_jax.models.lora.layers import LoRA
 from inters_jax.models.prompt_record import Prompts, of_model
 from inters_jax.training.checkpoints import CheckpointError, run_record
 

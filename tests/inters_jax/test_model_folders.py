@@ -18,8 +18,8 @@ from safetensors.numpy import load_file, save_file
 import inters_jax
 from inters_jax.models.config import DecoderConfig, ModelError, decoder_config
 from inters_jax.models.decoder import Decoder, abstract_model, logical_axes
-from inters_jax.models.families import FAMILIES
-from inters_jax.models.huggingface import SINGLE, load, save
+from inters_jax.models.hf.config_json import FAMILIES
+from inters_jax.models.hf.folder import SINGLE, load, save
 
 CONFIG = DecoderConfig(
     vocab_size=61,

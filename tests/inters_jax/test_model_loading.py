@@ -18,7 +18,7 @@ from tokenizers.models import WordLevel
 from inters_jax.export import export
 from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.decoder import abstract_model
-from inters_jax.models.huggingface import save
+from inters_jax.models.hf.folder import save
 from inters_jax.models.loading import LoadedModel, config_of, load_model
 
 CONFIG = DecoderConfig(

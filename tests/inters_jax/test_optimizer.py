@@ -8,7 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from inters_jax.training.optimizer import AdamW, OptimizerError, learning_rate_schedule
+from inters_jax.training.optimizer import AdamW, learning_rate_schedule
+from seqio_tasks.base import UserError
 
 
 def test_update_is_clipped_adamw():
@@ -75,12 +76,12 @@ def test_moments_in_bfloat16_take_half_the_memory_and_nearly_the_same_steps():
 
 
 def test_moments_that_could_not_decay_are_refused():
-    with pytest.raises(OptimizerError, match=r"AdamW\.b2=0\.999 needs finer moments than bfloat16"):
+    with pytest.raises(UserError, match=r"AdamW\.b2=0\.999 needs finer moments than bfloat16"):
         AdamW(b2=0.999, moment_dtype="bfloat16").build(10)
 
 
 def test_settings_without_meaning_are_refused():
-    with pytest.raises(OptimizerError, match="unknown schedule 'cosin'"):
+    with pytest.raises(UserError, match="unknown schedule 'cosin'"):
         AdamW(schedule="cosin").build(10)
-    with pytest.raises(OptimizerError, match="at least one step"):
+    with pytest.raises(UserError, match="at least one step"):
         AdamW().build(0)

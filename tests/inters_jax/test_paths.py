@@ -15,6 +15,7 @@ import seqio_tasks
 from inters_jax import paths
 from inters_jax.models.decoder import abstract_model
 from inters_jax.training.checkpoints import checkpoint_steps, restore_params
+from seqio_tasks.base import UserError
 
 RUN = "gs://bucket/runs/a"
 
@@ -127,7 +128,7 @@ def test_an_object_that_cannot_be_written_is_named(buckets, machine, monkeypatch
         raise RuntimeError("403 Forbidden")
 
     monkeypatch.setattr(buckets, "copy", refuse)
-    with pytest.raises(paths.PathError, match=f"could not be copied to {RUN}/x: 403 Forbidden"):
+    with pytest.raises(UserError, match=f"could not be copied to {RUN}/x: 403 Forbidden"):
         paths.push(here)
     paths.push_soon(here)
     paths._uploads[here].result()
@@ -197,7 +198,7 @@ def test_every_command_takes_urls(buckets, machine, monkeypatch):
     from inters_jax import config, evaluate, export, prepare, train
     from inters_jax.models.config import DecoderConfig
     from inters_jax.models.loading import load_model
-    from inters_jax.training import stores
+    from inters_jax.training import prepare_store
 
     task = "inters_query_description_gov2"
 
@@ -211,7 +212,7 @@ def test_every_command_takes_urls(buckets, machine, monkeypatch):
     stored = "gs://bucket/data/store"
     run(prepare.prepare, STORE_DIR=stored, MIXTURE_OR_TASK_NAME=task, MAX_LENGTH=256)
     machine("two")
-    monkeypatch.setattr(stores, "start_preparing", Prepared)
+    monkeypatch.setattr(prepare_store, "start_preparing", Prepared)
     run(
         train.train,
         MODEL="@DecoderConfig()",

@@ -16,10 +16,11 @@ from inters_jax.export import ends_of_answers, export
 from inters_jax.models.config import ModelError
 from inters_jax.models.prompt_record import RECORD, TEMPLATE, Prompts, chat_template_of, of_model, read
 from inters_jax.prepare import prepare
-from inters_jax.ranking.requests import JUDGMENT, Document, Labels, Question
+from inters_jax.ranking.questions import JUDGMENT, Document, Labels, Question
 from inters_jax.ranking.reranker import Reranker
-from inters_jax.training.start import read_prompts, write_model_folder
-from seqio_tasks import chat, settings
+from inters_jax.training.initialise import read_prompts, write_model_folder
+from seqio_tasks import settings
+from seqio_tasks.prompts import chat
 from seqio_tasks.tokenizer_files import find_tokenizer
 
 TEXT = (
@@ -143,7 +144,7 @@ def test_a_store_with_another_template_than_the_run_is_refused(files):
 
 
 def test_both_packages_read_the_same_text(files):
-    """`provenance` must do without SeqIO what `seqio_tasks.chat` does."""
+    """`provenance` must do without SeqIO what `seqio_tasks.prompts.chat` does."""
     named = [{"name": "tool", "template": OTHER}, {"name": "default", "template": TEXT}]
     for name, content in (("one", TEXT), ("several", named)):
         (files / f"{name}.json").write_text(json.dumps({"chat_template": content}))

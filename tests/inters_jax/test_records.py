@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from inters_jax.evaluation.records import JOURNAL, PREDICTIONS, RecordError, Records, read
+from inters_jax.evaluation.records import JOURNAL, PREDICTIONS, Records, read
+from seqio_tasks.base import UserError
 
 ROWS = [{"inputs_pretokenized": f"question {n}", "score": -0.1 * n} for n in range(4)]
 
@@ -24,7 +25,7 @@ def test_an_interrupted_journal_goes_on_behind_its_last_whole_line(tmp_path):
 
 def test_answers_of_another_model_are_refused_by_name(tmp_path):
     Records(tmp_path, {"model": "m", "seed": 0}).append(ROWS)
-    with pytest.raises(RecordError, match="model is 'm' there and 'other' here; set another OUTPUT_DIR"):
+    with pytest.raises(UserError, match="model is 'm' there and 'other' here; set another OUTPUT_DIR"):
         Records(tmp_path, {"model": "other", "seed": 0})
 
 
@@ -37,7 +38,7 @@ def test_a_journal_killed_before_its_first_line_begins_anew(tmp_path):
 
 def test_a_broken_line_of_saved_predictions_is_named(tmp_path):
     (tmp_path / PREDICTIONS).write_text('{"score": 1}\n[]\n')
-    with pytest.raises(RecordError, match=r"predictions\.jsonl:2: not a JSON object"):
+    with pytest.raises(UserError, match=r"predictions\.jsonl:2: not a JSON object"):
         list(read(tmp_path / PREDICTIONS))
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from inters_jax.evaluation import report
+from seqio_tasks.base import UserError
 
 
 def result(**changes):
@@ -20,9 +21,9 @@ def test_results_are_read_back_and_strangers_refused(tmp_path):
     report.write_json(tmp_path / "results.json", result())
     assert report.read_result(tmp_path) == result()
     (tmp_path / "other.json").write_text(json.dumps([1]))
-    with pytest.raises(report.ReportError, match="not a result of evaluate"):
+    with pytest.raises(UserError, match="not a result of evaluate"):
         report.read_result(tmp_path / "other.json")
-    with pytest.raises(report.ReportError, match="no such file"):
+    with pytest.raises(UserError, match="no such file"):
         report.read_result(tmp_path / "missing.json")
 
 

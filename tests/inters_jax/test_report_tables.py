@@ -4,9 +4,9 @@ import csv
 import io
 import re
 
-from inters_jax.evaluation import charts, pages
-from inters_jax.evaluation.document import Section, document, passage
-from inters_jax.evaluation.tables import Table
+from inters_jax.reports import charts, evaluation_page
+from inters_jax.reports.document import Section, document, passage
+from inters_jax.reports.tables import Table
 
 HOSTILE = '<script>alert("x")</script>'
 TABLE = Table("A & B", ["task", "nDCG@10"], [[HOSTILE, "+0.5"], ["=cmd|' /C calc'!A0", "1_0 %"]], ["a note"])
@@ -55,6 +55,6 @@ def test_a_before_and_after_says_what_makes_two_results_unequal():
         manifest = {"model": "m", "split": split, "seed": 0}
         return {"manifest": manifest, "metrics": {"t": {"f1": 50.0}}, "counts": {"t": {"items": 2}}}
 
-    table = pages.task_table(result("test"), result("validation"))
+    table = evaluation_page.task_table(result("test"), result("validation"))
     assert "Not the same split: before validation, after test." in table.notes
     assert list(table.rows[0])[-2:] == ["50.0000", "+0.0000"]

@@ -10,7 +10,7 @@ from inters_jax.ranking import methods
 from inters_jax.ranking.backend import FunctionBackend
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.inputs import candidates_of, open_collection
-from inters_jax.ranking.outcome import rerank_candidates, write_results
+from inters_jax.ranking.reranking import rerank_candidates, write_results
 from seqio_tasks.metrics.ranking import evaluate_run
 from seqio_tasks.metrics.trec_files import read_run
 

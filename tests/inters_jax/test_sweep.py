@@ -18,7 +18,7 @@ from inters_jax.config import run_command
 from inters_jax.evaluation import report
 from inters_jax.evaluation.comparison import Options
 from inters_jax.experiments import against_main, collect, lists, orders, runs, tables
-from inters_jax.experiments.lists import SweepError
+from seqio_tasks.base import UserError, locked
 
 LIST = """
 seeds: [0, 1]
@@ -112,7 +112,7 @@ def test_a_list_is_expanded_and_checked(tmp_path):
 )
 def test_a_list_that_cannot_be_meant_is_refused(tmp_path, text, message):
     (tmp_path / "list.yaml").write_text(text)
-    with pytest.raises(SweepError, match=message):
+    with pytest.raises(UserError, match=message):
         lists.read(tmp_path / "list.yaml")
 
 
@@ -157,8 +157,7 @@ def test_a_killed_sweep_continues_behind_the_finished_steps(place):
 def test_a_run_that_another_sweep_works_on_is_left_to_it(place):
     _, every = made(place, seeds=[0])
     every[0].folder.mkdir(parents=True)
-    with runs._locked(every[0].folder / "run.lock") as mine:
-        assert mine
+    with locked(every[0].folder / "run.lock"):
         assert do(place, every[:1])["main:0"][0] == runs.ELSEWHERE
     assert calls(place) == []
 
@@ -190,7 +189,7 @@ def test_the_words_of_a_launched_job(place):
         "python",
         "a b",
     ]
-    with pytest.raises(SweepError, match="must hold"):
+    with pytest.raises(UserError, match="must hold"):
         runs.launch_words(every[1], "sbatch", ["python"])
 
 
@@ -378,7 +377,7 @@ def test_only_names_experiments_or_runs(place):
         "rows 25:0",
         "rows 25:1",
     ]
-    with pytest.raises(SweepError, match="'rows 2'"):
+    with pytest.raises(UserError, match="'rows 2'"):
         command.select(every, "rows 2")
 
 

@@ -18,12 +18,13 @@ from flax import nnx
 from training_stand_ins import TINY, Prepared, make_store, run_train
 
 from inters_jax import config, train
-from inters_jax.models import huggingface
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import abstract_model
-from inters_jax.training import stores
+from inters_jax.models.hf import folder as huggingface
+from inters_jax.training import prepare_store
 from inters_jax.training.checkpoints import CheckpointError, checkpoint_steps, restore_params, run_record
 from inters_jax.training.metrics import read_metrics
+from seqio_tasks.base import UserError
 
 HERE = Path(__file__).parent
 ENVIRONMENT = os.environ | {
@@ -147,7 +148,7 @@ def test_the_recipe_runs_on_a_laptop_with_the_tiny_model(store, tmp_path, monkey
         seen.update(settings, arguments=config.gin_arguments(), rebuild=rebuild)
         return Prepared({"STORE_DIR": str(store)})
 
-    monkeypatch.setattr(stores, "start_preparing", start)
+    monkeypatch.setattr(prepare_store, "start_preparing", start)
     (tmp_path / "tokenizer").mkdir()
     (tmp_path / "tokenizer" / "tokenizer.json").write_text("{}")
     arguments = ["--gin_file=mistral.gin", "--gin_file=tiny.gin", f"--gin.MODEL_DIR={tmp_path / 'run'}",
@@ -164,15 +165,15 @@ def test_the_recipe_runs_on_a_laptop_with_the_tiny_model(store, tmp_path, monkey
 
 def test_preparing_gets_the_arguments_of_the_run_and_its_failure_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    preparation = stores.start_preparing({"STORE_DIR": str(tmp_path / "store")})
-    with pytest.raises(stores.PrepareError, match=r"no usable token store at .*store.* exit code 1"):
+    preparation = prepare_store.start_preparing({"STORE_DIR": str(tmp_path / "store")})
+    with pytest.raises(UserError, match=r"no usable token store at .*store.* exit code 1"):
         preparation.wait()
 
 
 def test_training_imports_neither_tensorflow_nor_seqio():
     script = (
         "import sys, inters_jax.train; "
-        "print({'tensorflow', 'seqio', 'seqio_tasks', 'torch', 'transformers'} & set(sys.modules))"
+        "print({'tensorflow', 'seqio', 'torch', 'transformers'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", script], env=ENVIRONMENT, capture_output=True, text=True)
     assert done.stdout.strip() == "set()", done.stderr

@@ -13,9 +13,10 @@ from training_stand_ins import TINY, make_store, run_train
 
 from inters_jax.data.loader import PackedBatches
 from inters_jax.training.metrics import Window, read_metrics
-from inters_jax.training.profiling import ProfileError, parse_steps
-from inters_jax.training.trackers import TrackerError, WandB
+from inters_jax.training.profiling import parse_steps
+from inters_jax.training.trackers import WandB
 from inters_jax.training.utilisation import Utilisation, measured_peak
+from seqio_tasks.base import UserError
 
 
 @pytest.fixture(scope="module")
@@ -102,10 +103,10 @@ def test_waiting_and_excluded_time_of_a_window():
 
 def test_missing_wandb_and_wrong_steps_are_told(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(TrackerError, match="pip install wandb, or set WANDB=None"):
+    with pytest.raises(UserError, match="pip install wandb, or set WANDB=None"):
         WandB("project", tmp_path, {})
     for wrong in ("5:5", "0:3", "a", "3:"):
-        with pytest.raises(ProfileError, match="must read FIRST:LAST"):
+        with pytest.raises(UserError, match="must read FIRST:LAST"):
             parse_steps(wrong)
 
 

@@ -115,7 +115,7 @@ TINY = DecoderConfig(
 def run_train(model_dir: Path, store_dir: Path, **changes: Any) -> dict[str, Any]:
     """`train` on a store from `make_store`, in this process."""
     from inters_jax import train
-    from inters_jax.training import stores
+    from inters_jax.training import prepare_store
     from inters_jax.training.optimizer import AdamW
 
     tokenizer = Path(store_dir).parent / "tokenizer"
@@ -127,9 +127,9 @@ def run_train(model_dir: Path, store_dir: Path, **changes: Any) -> dict[str, Any
         "optimizer": AdamW(learning_rate=0.01),
     }  # fmt: skip
     settings |= {"model_dir": str(model_dir), "store_dir": str(store_dir), "tokenizer": str(tokenizer)}
-    original = stores.start_preparing
-    stores.start_preparing = Prepared
+    original = prepare_store.start_preparing
+    prepare_store.start_preparing = Prepared
     try:
         return train.train(**(settings | changes))
     finally:
-        stores.start_preparing = original
+        prepare_store.start_preparing = original

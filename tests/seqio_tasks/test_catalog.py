@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from seqio_tasks import catalog_page
-from seqio_tasks.catalog import GROUPS, KINDS, PAIRS, TASKS, Pair, pair, pairs, table
-from seqio_tasks.errors import DataError, MissingData
-from seqio_tasks.files import SOURCES
+from seqio_tasks.base import DataError, MissingData
+from seqio_tasks.catalog import GROUPS, KINDS, PAIRS, TASKS, Pair, page, pair, pairs, table
+from seqio_tasks.catalog.files import SOURCES
 from seqio_tasks.metrics.labels import split_labels
 from seqio_tasks.sources.splits import SPLITS
 
@@ -98,8 +97,8 @@ def test_command_prints_the_table() -> None:
 
 
 def test_the_page_of_the_documentation_is_that_of_the_catalog() -> None:
-    assert catalog_page.PAGE.read_text(encoding="utf-8") == catalog_page.markdown(), (
-        "run `python -m seqio_tasks.catalog_page`"
+    assert page.PAGE.read_text(encoding="utf-8") == page.markdown(), (
+        "run `python -m seqio_tasks.catalog.page`"
     )
 
 

@@ -9,10 +9,11 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from seqio_tasks import chat, prompts, settings
-from seqio_tasks.encoding import Encoder
-from seqio_tasks.errors import DataError, MissingData
-from seqio_tasks.filling import Block
+from seqio_tasks import settings
+from seqio_tasks.base import DataError, MissingData
+from seqio_tasks.prompts import chat, render
+from seqio_tasks.prompts.encoding import Encoder
+from seqio_tasks.prompts.filling import Block
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
 CHATML = (
@@ -130,9 +131,9 @@ def test_control_strings_of_the_data_stay_text(tmp_path: Path) -> None:
     assert ours.encode_prompts([text, TEXTS[0]])[1] == ours.encode_prompts([TEXTS[0]])[0]
 
 
-def rendered(question: str, document: str, answer: str) -> prompts.Rendered:
+def rendered(question: str, document: str, answer: str) -> render.Rendered:
     item = Block(texts=("Document: ", document, question), documents=(1,), cue="", target=answer)
-    return prompts.Rendered("Do it.", (), item, "\n", "row", 0, ("Yes", "No"), {})
+    return render.Rendered("Do it.", (), item, "\n", "row", 0, ("Yes", "No"), {})
 
 
 @pytest.fixture

@@ -16,11 +16,13 @@ from typing import Any
 
 import pytest
 
-from seqio_tasks import download, download_report, settings
-from seqio_tasks.download import Downloader, Options, find_sources
-from seqio_tasks.errors import DataError
-from seqio_tasks.fetching import Fetcher, Patience
-from seqio_tasks.files import SOURCES, OfficialFile, Source
+from seqio_tasks import settings
+from seqio_tasks.base import DataError, locked
+from seqio_tasks.catalog.files import SOURCES, OfficialFile, Source
+from seqio_tasks.download import command as download
+from seqio_tasks.download import report
+from seqio_tasks.download.command import Downloader, Options, find_sources
+from seqio_tasks.download.fetching import Fetcher, Patience
 from seqio_tasks.sources import beir, trec_topics
 
 TEXT = b"".join(b"%d\tquery number %d\n" % (i, i * i) for i in range(40_000))  # 1 MB, several blocks
@@ -426,7 +428,7 @@ def test_too_little_room_is_told_before_the_transfer(
     site: Site, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("seqio_tasks.transfers.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("seqio_tasks.download.transfers.shutil.disk_usage", lambda path: usage)
     outcome = run.one(official(site.put("/q", TEXT)))
     assert outcome.status == "failed" and "free" in outcome.message
 
@@ -444,7 +446,7 @@ def test_a_file_of_the_user_is_not_overwritten(site: Site, run: Run) -> None:
 
 def test_two_downloads_do_not_work_on_one_folder(site: Site, run: Run) -> None:
     file = official(site.put("/q", TEXT))
-    with download._locked(run.raw_dir / ".download" / "set"):
+    with locked(run.raw_dir / ".download" / "set" / ".lock"):
         outcome = run.one(file)
     assert outcome.status == "failed" and "another download" in outcome.message
 
@@ -647,7 +649,7 @@ def test_the_command_prints_a_table_and_fails_when_a_file_did(
     )
     table = {"invented": Source("invented", "CC0", files)}
     monkeypatch.setattr(download, "SOURCES", table)
-    monkeypatch.setattr(download_report, "SOURCES", table)
+    monkeypatch.setattr(report, "SOURCES", table)
     command = ["invented", "--raw_dir", str(tmp_path)]
     assert download.main(command) == 1
     lines = capsys.readouterr().out.splitlines()

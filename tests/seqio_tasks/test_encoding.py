@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from seqio_tasks import encoding, templates
+from seqio_tasks import templates
 from seqio_tasks.catalog import Pair, pair
-from seqio_tasks.encoding import common_level, encode_rows
-from seqio_tasks.prompts import Variant
+from seqio_tasks.prompts import encoding
+from seqio_tasks.prompts.encoding import common_level, encode_rows
+from seqio_tasks.prompts.render import Variant
 
 SQUAD = pair("inters_reading_comprehension_squad")
 MSRP = pair("inters_query_matching_msrp")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seqio_tasks.errors import DataError, MissingData
+from seqio_tasks.base import DataError, MissingData
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import seqio
 
-from seqio_tasks import catalog, evaluation_only, ir_datasets_source, mixtures, settings, tasks
-from seqio_tasks.catalog_page import markdown
+from seqio_tasks import catalog, evaluation_only, mixtures, settings, tasks
+from seqio_tasks.catalog.page import markdown
+from seqio_tasks.download import ir_datasets_source
 from seqio_tasks.metrics import protocols
 from seqio_tasks.sources import rank_llm
 from seqio_tasks.sources.retrieval_sets import BRIGHT_DOMAINS, EVALUATION_SETS, SETS

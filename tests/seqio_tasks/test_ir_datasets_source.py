@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from seqio_tasks import ir_datasets_source
-from seqio_tasks.download import main
-from seqio_tasks.errors import DataError
-from seqio_tasks.ir_datasets_source import bring, checked_folder, folder_name, split_name
+from seqio_tasks.base import DataError
+from seqio_tasks.download import ir_datasets_source
+from seqio_tasks.download.command import main
+from seqio_tasks.download.ir_datasets_source import bring, checked_folder, folder_name, split_name
 from seqio_tasks.sources import beir
 from seqio_tasks.sources.beir import Document
 

@@ -9,8 +9,8 @@ import seqio
 
 import seqio_tasks
 from seqio_tasks import catalog, mixtures, row_source, settings, tasks
-from seqio_tasks.forms import VOLUMES
 from seqio_tasks.mixtures.__main__ import main
+from seqio_tasks.variants import VOLUMES
 
 SAMPLE = Path(seqio_tasks.__file__).parent / "sample"
 MSRP = "inters_query_matching_msrp"

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 import seqio_tasks
-from seqio_tasks import catalog, prompts, row_source, settings, tasks, templates
-from seqio_tasks.prompts import Variant
+from seqio_tasks import catalog, row_source, settings, tasks, templates
+from seqio_tasks.prompts import render
+from seqio_tasks.prompts.render import Variant
 from seqio_tasks.templates import FAMILIES, TemplateError, own
 from seqio_tasks.templates.__main__ import main
 
@@ -87,10 +88,10 @@ def sample():  # type: ignore[no-untyped-def]
         yield
 
 
-def prompt(name: str, slot: int, **options: Any) -> prompts.Rendered:
+def prompt(name: str, slot: int, **options: Any) -> render.Rendered:
     pair = catalog.pair(name)
     row = row_source.load_rows(pair, "train").rows[0]
-    return prompts.render(row, pair, variant=Variant(shots=0, template=slot), seed=0, **options)
+    return render.render(row, pair, variant=Variant(shots=0, template=slot), seed=0, **options)
 
 
 def test_our_form_replaces_the_datasets_it_names_and_no_other(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from seqio_tasks import templates
+from seqio_tasks.base import DataError
 from seqio_tasks.catalog import Pair, pair
-from seqio_tasks.errors import DataError
-from seqio_tasks.prompts import Variant, render
+from seqio_tasks.prompts.render import Variant, render
 
 GOV2 = pair("inters_query_description_gov2")
 MSRP = pair("inters_query_matching_msrp")

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from seqio_tasks import settings, templates
+from seqio_tasks.base import DataError, MissingData
 from seqio_tasks.catalog import PAIRS, Pair
-from seqio_tasks.errors import DataError, MissingData
 from seqio_tasks.metrics.labels import split_labels
-from seqio_tasks.prompts import Variant, render
+from seqio_tasks.prompts.render import Variant, render
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = Path(settings.Settings().raw_dir)

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from seqio_tasks import ranking
+from seqio_tasks import ranking_rows
+from seqio_tasks.base import DataError
 from seqio_tasks.catalog import pair
-from seqio_tasks.draws import Draws
-from seqio_tasks.errors import DataError
-from seqio_tasks.prompts import Variant, render
-from seqio_tasks.ranking_values import Style, document_text, values_for
+from seqio_tasks.prompts.ranking_values import Style, document_text, values_for
+from seqio_tasks.prompts.render import Variant, render
+from seqio_tasks.seeded import Draws
 from seqio_tasks.sources.beir import Document
 from seqio_tasks.sources.common import SourceReport
 
@@ -105,7 +105,7 @@ def test_documents_are_numbered_in_one_style() -> None:
 def test_pointwise_prompt_is_the_trained_form() -> None:
     document = Document("Mills", "They grind.")
     for template in (0, 1):
-        fixed = ranking.pointwise_prompt("query 1", document, PAIR, template=template)
+        fixed = ranking_rows.pointwise_prompt("query 1", document, PAIR, template=template)
         trained = {
             **row(1),
             "positives": [{"doc_id": "x", "title": "Mills", "text": "They grind.", "grade": 1}],
@@ -114,10 +114,10 @@ def test_pointwise_prompt_is_the_trained_form() -> None:
         rendered = render(trained, PAIR, variant=Variant(shots=0, template=template), seed=5)
         assert fixed.inputs() == rendered.inputs()
         assert fixed.choices == ("Yes", "No") and rendered.targets in fixed.choices
-    bare = ranking.pointwise_prompt("q", {"title": "", "text": "They grind."}, PAIR, description=False)
+    bare = ranking_rows.pointwise_prompt("q", {"title": "", "text": "They grind."}, PAIR, description=False)
     assert bare.inputs().startswith("Claim: q\nDocument: They grind.\n")
     with pytest.raises(ValueError, match="not of family pointwise_judgment"):
-        ranking.pointwise_prompt("q", document, PAIR, template=4)
+        ranking_rows.pointwise_prompt("q", document, PAIR, template=4)
 
 
 def _overlap(
@@ -135,7 +135,7 @@ def _overlap(
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(ranking, "_bm25", _overlap)
+    monkeypatch.setattr(ranking_rows, "_bm25", _overlap)
     topics = ["mill", "river", "bread", "stone"]
     documents = [{"_id": f"d{i}", "title": "", "text": f"{topics[i % 4]} number {i}"} for i in range(40)]
     queries = [{"_id": f"q{i}", "text": f"{topics[i % 4]} question {i}"} for i in range(12)]
@@ -152,7 +152,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_rows_hold_graded_positives_and_true_negatives(folder: Path) -> None:
-    found = list(ranking.rows(folder, "train", candidates=8, prefix="sci"))
+    found = list(ranking_rows.rows(folder, "train", candidates=8, prefix="sci"))
     assert [r["example_id"] for r in found] == [f"sci/train/q{i}" for i in range(8)]
     for i, r in enumerate(found):
         assert [(d["doc_id"], d["grade"]) for d in r["positives"]] == [(f"d{i}", 2), (f"d{i + 4}", 1)]
@@ -160,20 +160,20 @@ def test_rows_hold_graded_positives_and_true_negatives(folder: Path) -> None:
         assert len(set(negatives)) == 8 and not {f"d{i}", f"d{i + 4}"} & set(negatives)
         assert negatives[0] == f"d{i + 8}"  # judged and not relevant: the hardest there is
         assert sum(int(d[1:]) % 4 == i % 4 for d in negatives[:4]) == 4  # the hard half shares the topic
-    assert found == list(ranking.rows(folder, "train", candidates=8, prefix="sci"))
-    assert found != list(ranking.rows(folder, "train", candidates=8, prefix="sci", seed=1))
+    assert found == list(ranking_rows.rows(folder, "train", candidates=8, prefix="sci"))
+    assert found != list(ranking_rows.rows(folder, "train", candidates=8, prefix="sci", seed=1))
 
 
 def test_queries_that_cannot_be_used_are_counted(folder: Path) -> None:
     (folder / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\nq0\tgone\t1\nq1\td1\t1\n")
     report = SourceReport()
-    assert [r["query_id"] for r in ranking.rows(folder, "train", report=report)] == ["q1"]
-    assert report[ranking.NO_POSITIVE] == 1
+    assert [r["query_id"] for r in ranking_rows.rows(folder, "train", report=report)] == ["q1"]
+    assert report[ranking_rows.NO_POSITIVE] == 1
 
 
 def test_rerank_rows_follow_the_run_and_keep_every_query(folder: Path) -> None:
     run = {"q8": {"d8": 1.0, "d1": 3.0, "d2": 3.0, "d12": 0.5}, "q9": {"d9": 1.0}}
-    found = list(ranking.rerank_rows(folder, "test", run, depth=3))
+    found = list(ranking_rows.rerank_rows(folder, "test", run, depth=3))
     assert [(r["query_id"], r["doc_id"], r["relevance"], r["rank"]) for r in found] == [
         ("q8", "d2", 0, 1),  # equal scores: the higher id first, as trec_eval has it
         ("q8", "d1", 0, 2),
@@ -181,11 +181,11 @@ def test_rerank_rows_follow_the_run_and_keep_every_query(folder: Path) -> None:
         ("q9", "d9", 1, 1),
     ]
     assert found[0]["document"] == {"doc_id": "d2", "title": "", "text": "bread number 2"}
-    full = list(ranking.rerank_rows(folder, "test"))
+    full = list(ranking_rows.rerank_rows(folder, "test"))
     assert {r["query_id"] for r in full} == {"q8", "q9", "q10", "q11"} and min(
         r["relevance"] for r in full
     ) == -1
     judged = render(full[0], PAIR, variant=Variant(shots=0), seed=0, split="test")
     assert judged.extras["family"] == "pointwise_judgment"
     with pytest.raises(DataError, match="'d99' for query 'q9'"):
-        list(ranking.rerank_rows(folder, "test", {"q9": {"d99": 1.0}}))
+        list(ranking_rows.rerank_rows(folder, "test", {"q9": {"d99": 1.0}}))

@@ -10,7 +10,7 @@ import pytest
 
 import seqio_tasks
 from seqio_tasks import catalog, released, row_source, settings, tasks
-from seqio_tasks.errors import DataError, MissingData
+from seqio_tasks.base import DataError, MissingData
 from seqio_tasks.sources.common import SourceReport
 from seqio_tasks.sources.released import EMPTY, TWICE, Candidates, Instructions
 from seqio_tasks.tasks import metric_of

@@ -26,9 +26,9 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 
 import seqio_tasks
 from seqio_tasks import pipeline, settings, tasks
-from seqio_tasks.forms import forms_of
 from seqio_tasks.released import InstructionForm
 from seqio_tasks.tasks import InstructionTask
+from seqio_tasks.variants import forms_of
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
 NAMES = sorted(name for name in seqio.TaskRegistry.names() if name.startswith("inters_"))

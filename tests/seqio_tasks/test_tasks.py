@@ -15,7 +15,7 @@ import tensorflow as tf
 
 import seqio_tasks
 from seqio_tasks import catalog, first_stage, mixtures, pipeline, row_source, settings, tasks, templates
-from seqio_tasks.errors import MissingData
+from seqio_tasks.base import MissingData
 from seqio_tasks.metrics import evaluate_run
 from seqio_tasks.sources import beir
 

@@ -7,10 +7,10 @@ import itertools
 import pytest
 
 from seqio_tasks import catalog, mixtures, templates
-from seqio_tasks.draws import text_hash
-from seqio_tasks.forms import VARIETIES, forms_of
-from seqio_tasks.prompts import Variant, render, some_of
+from seqio_tasks.prompts.render import Variant, render, some_of
+from seqio_tasks.seeded import text_hash
 from seqio_tasks.tasks import task
+from seqio_tasks.variants import VARIETIES, forms_of
 
 MSRP = catalog.pair("inters_query_matching_msrp")
 ROWS = [

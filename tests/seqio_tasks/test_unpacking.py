@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from seqio_tasks.errors import DataError
-from seqio_tasks.unpacking import Limits, kind, safe_path, unpack
+from seqio_tasks.base import DataError
+from seqio_tasks.download.unpacking import Limits, kind, safe_path, unpack
 
 ESCAPES = ("../evil", "/evil", "a/../../evil", "..\\evil", "C:\\evil", "\\\\host\\evil", "a/..", "..")
 

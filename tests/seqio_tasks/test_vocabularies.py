@@ -14,7 +14,7 @@ import tensorflow as tf
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from seqio_tasks import settings
-from seqio_tasks.errors import DataError, MissingData
+from seqio_tasks.base import DataError, MissingData
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
 CORPUS = [

@@ -19,7 +19,7 @@ from inters_jax.ranking.methods.listwise import Listwise
 from inters_jax.ranking.methods.pairwise import Pairwise
 from inters_jax.ranking.methods.pointwise import Pointwise, QueryLikelihood
 from inters_jax.ranking.methods.setwise import Setwise
-from inters_jax.ranking.requests import Method
+from inters_jax.ranking.questions import Method
 
 __all__ = ["METHODS", "Listwise", "Pairwise", "Pointwise", "QueryLikelihood", "Setwise", "create", "options"]
 

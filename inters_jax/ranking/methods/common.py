@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from inters_jax.ranking.errors import RerankError
-from inters_jax.ranking.requests import Answer, Ranked, Request
+from inters_jax.ranking.questions import Answer, Ranked, Request
 
 # A part of a ranking that yields requests and returns a value.
 Steps = Generator[list[Request], list[Answer], Any]

@@ -24,7 +24,7 @@ import numpy as np
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.methods.aggregation import AGGREGATIONS, balanced_shuffles
 from inters_jax.ranking.methods.common import Steps, at_least, by_order, one_of
-from inters_jax.ranking.requests import ORDER, Labels, Permutation, Question, Ranking, Request
+from inters_jax.ranking.questions import ORDER, Labels, Permutation, Question, Ranking, Request
 
 ANSWERS = ("generated", "first_token")
 

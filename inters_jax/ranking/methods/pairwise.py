@@ -18,7 +18,7 @@ import numpy as np
 
 from inters_jax.ranking.methods.common import Steps, at_least, by_order, by_score, one_of
 from inters_jax.ranking.methods.sorting import ALGORITHMS, remembering
-from inters_jax.ranking.requests import CHECK, CHOICE, Answer, Labels, Question, Ranking, Request
+from inters_jax.ranking.questions import CHECK, CHOICE, Answer, Labels, Question, Ranking, Request
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from inters_jax.ranking.methods.common import by_score
-from inters_jax.ranking.requests import GENERATION, JUDGMENT, Labels, Likelihood, Question, Ranking
+from inters_jax.ranking.questions import GENERATION, JUDGMENT, Labels, Likelihood, Question, Ranking
 
 
 @dataclass(frozen=True)

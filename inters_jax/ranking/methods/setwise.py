@@ -15,7 +15,7 @@ import numpy as np
 
 from inters_jax.ranking.methods.common import Steps, at_least, by_order, one_of
 from inters_jax.ranking.methods.sorting import ALGORITHMS, remembering
-from inters_jax.ranking.requests import ORDER, Labels, Question, Ranking
+from inters_jax.ranking.questions import ORDER, Labels, Question, Ranking
 
 
 @dataclass(frozen=True)

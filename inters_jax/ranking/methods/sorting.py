@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from inters_jax.ranking.methods.common import Steps, together
-from inters_jax.ranking.requests import Answer, Request
+from inters_jax.ranking.questions import Answer, Request
 
 Choose = Callable[[tuple[int, ...]], Steps]
 Sorted = Generator[list[Request], list[Answer], list[int]]

@@ -10,7 +10,7 @@ import pytest
 from inters_jax import config
 from inters_jax.mesh import MeshError
 from inters_jax.models.config import DecoderConfig
-from inters_jax.models.lora import LoRA
+from inters_jax.models.lora.layers import LoRA
 from inters_jax.planning import analytic, devices, shapes, topologies
 from inters_jax.planning.compile import refused
 from inters_jax.planning.settings import Settings

@@ -7,9 +7,10 @@ import pytest
 
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.identifiers import Identifiers
-from seqio_tasks import catalog, ranking, ranking_prompts
-from seqio_tasks.prompts import Variant, render
-from seqio_tasks.ranking_values import Style
+from seqio_tasks import catalog, ranking_rows
+from seqio_tasks.prompts import ranking as ranking_prompts
+from seqio_tasks.prompts.ranking_values import Style
+from seqio_tasks.prompts.render import Variant, render
 from seqio_tasks.sources.beir import Document
 
 PAIR = catalog.pair("inters_fact_retrieval_scifact")
@@ -95,7 +96,9 @@ def test_questions_are_worded_as_in_training():
     document = Document("Mills", "They grind.")
     for wording in (0, 1):
         ours = ranking_prompts.question(PAIR, "pointwise_judgment", "q 1", [document], wording=wording)
-        assert ours.inputs() == ranking.pointwise_prompt("q 1", document, PAIR, template=wording).inputs()
+        assert (
+            ours.inputs() == ranking_rows.pointwise_prompt("q 1", document, PAIR, template=wording).inputs()
+        )
         assert ours.choices == ("Yes", "No")
     texts = {f"d{n}": {"doc_id": f"d{n}", "title": "", "text": f"text {n}", "grade": n % 3} for n in range(9)}
     row = {

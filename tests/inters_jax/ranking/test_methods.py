@@ -14,7 +14,7 @@ from inters_jax.ranking.engine import Engine, run_one
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.methods.aggregation import balanced_shuffles, kemeny, preferences
 from inters_jax.ranking.methods.listwise import windows
-from inters_jax.ranking.requests import Document, Permutation
+from inters_jax.ranking.questions import Document, Permutation
 
 # Methods and the calls that each needs at most for n documents.
 EXACT = [

@@ -11,7 +11,7 @@ from inters_jax.ranking import methods
 from inters_jax.ranking.backend import ModelBackend, _finished
 from inters_jax.ranking.engine import Engine, run_one
 from inters_jax.ranking.errors import RerankError
-from inters_jax.ranking.requests import Document, Labels, Permutation
+from inters_jax.ranking.questions import Document, Labels, Permutation
 from seqio_tasks import catalog
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
 

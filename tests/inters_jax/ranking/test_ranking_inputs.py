@@ -11,7 +11,7 @@ from inters_jax.ranking import formats
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.inputs import candidates_of, open_collection
 from seqio_tasks import settings
-from seqio_tasks.errors import DataError
+from seqio_tasks.base import DataError
 
 TEXTS = {"d1": "a red mill", "d2": "the blue river", "d3": "a mill on the river", "d4": "bread"}
 QUERIES = {"1": "red mill", "2": "river"}
@@ -244,8 +244,8 @@ def test_what_is_missing_is_said(tmp_path):
 
 
 def test_an_id_of_ir_datasets_becomes_a_folder_in_the_cache(tmp_path, monkeypatch):
-    from seqio_tasks import ir_datasets_source
-    from seqio_tasks.download_report import FAILED, FETCHED, Outcome
+    from seqio_tasks.download import ir_datasets_source
+    from seqio_tasks.download.report import FAILED, FETCHED, Outcome
 
     def bring(dataset_id, base):
         if dataset_id == "none":

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqio_tasks.errors import DataError
+from seqio_tasks.base import DataError
 from seqio_tasks.metrics.ranking import evaluate_run, ranking_order
 from seqio_tasks.metrics.trec_files import read_qrels, read_run, write_run
 

@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from seqio_tasks import settings
-from seqio_tasks.errors import DataError, MissingData
+from seqio_tasks.base import DataError, MissingData
 from seqio_tasks.sources import beir, corpus_index
 from seqio_tasks.sources.corpus_index import Corpus
 

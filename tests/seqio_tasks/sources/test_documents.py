@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from seqio_tasks.base import DataError, MissingData
 from seqio_tasks.catalog import pair
-from seqio_tasks.errors import DataError, MissingData
-from seqio_tasks.prompts import Variant, render
+from seqio_tasks.prompts.render import Variant, render
 from seqio_tasks.sources import conversations, fever, json_stream, ms_marco, open_qa, summaries, trivia_qa
 from seqio_tasks.sources.common import SourceReport
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from seqio_tasks.base import MissingData
 from seqio_tasks.catalog import PAIRS, Pair, pairs
-from seqio_tasks.errors import MissingData
 from seqio_tasks.sources import beir, retrieval_sets
 from seqio_tasks.sources.common import Row
 from seqio_tasks.sources.splits import SPLITS, group_key

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from seqio_tasks import settings
+from seqio_tasks.base import DataError, MissingData
 from seqio_tasks.catalog import pair
-from seqio_tasks.errors import DataError, MissingData
-from seqio_tasks.prompts import Variant, render
+from seqio_tasks.prompts.render import Variant, render
 from seqio_tasks.sources import cast, codec, query2doc, web_topics
 from seqio_tasks.sources.common import Row, SourceReport
 from seqio_tasks.sources.splits import BEYOND_CAP, IN_OFFICIAL_TEST, SPLITS, group_key

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from seqio_tasks.base import DataError, MissingData
 from seqio_tasks.catalog import PAIRS, pair
-from seqio_tasks.encoding import encode_rows
-from seqio_tasks.errors import DataError, MissingData
-from seqio_tasks.prompts import Variant, render
+from seqio_tasks.prompts.encoding import encode_rows
+from seqio_tasks.prompts.render import Variant, render
 from seqio_tasks.sources import clarifications, dialogues, rewrites, sessions
 from seqio_tasks.sources.common import Row, SourceReport
 from seqio_tasks.sources.splits import IN_OFFICIAL_TEST, SPLITS, group_key

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from seqio_tasks.errors import DataError, MissingData
+from seqio_tasks.base import DataError, MissingData
 from seqio_tasks.sources import beir, boolq, claims, squad, tables, trec_topics
 from seqio_tasks.sources.common import SourceReport, lines, tsv_rows
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from seqio_tasks.base import MissingData
 from seqio_tasks.catalog import pair
-from seqio_tasks.errors import MissingData
 from seqio_tasks.sources import beir, boolq, claims, squad, tables, trec_topics
 from seqio_tasks.sources.common import Row, SourceReport
 from seqio_tasks.sources.splits import IN_OFFICIAL_TEST, SPLITS

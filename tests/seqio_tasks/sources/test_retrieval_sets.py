@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from seqio_tasks import ranking, row_source, settings
+from seqio_tasks import ranking_rows, row_source, settings
+from seqio_tasks.base import DataError, MissingData
 from seqio_tasks.catalog import PAIRS, pair, pairs
-from seqio_tasks.errors import DataError, MissingData
 from seqio_tasks.metrics.ranking import evaluate_run
 from seqio_tasks.sources import beir, rank_llm, splits
 from seqio_tasks.sources.common import SourceReport
@@ -79,7 +79,7 @@ def test_rows_of_the_sample(entry: Any) -> None:
             assert all(grades[d["doc_id"]] == d["grade"] > 0 for d in row["positives"])
             assert all(grades.get(d["doc_id"], 0) <= 0 for d in row["negatives"]) and row["negatives"]
             assert all((d["title"] or d["text"]) for d in row["positives"] + row["negatives"])
-    missing = {ranking.ABSENT_POSITIVE: 2, ranking.NO_POSITIVE: 2}
+    missing = {ranking_rows.ABSENT_POSITIVE: 2, ranking_rows.NO_POSITIVE: 2}
     assert report == (missing if entry.dataset == "arguana" else {})
 
 
@@ -186,12 +186,12 @@ def test_a_query_that_is_a_document_goes_before_the_cut() -> None:
         for row in entry.rows(SAMPLE, split):
             assert row["query_id"] in corpus
             assert row["query_id"] not in {d["doc_id"] for d in row["positives"] + row["negatives"]}
-    ranked = list(ranking.set_rerank_rows(arguana, SAMPLE, "test", depth=5))
+    ranked = list(ranking_rows.set_rerank_rows(arguana, SAMPLE, "test", depth=5))
     by_query = {row["query_id"]: [r for r in ranked if r["query_id"] == row["query_id"]] for row in ranked}
     for query_id, rows in by_query.items():
         assert [row["rank"] for row in rows] == [1, 2, 3, 4, 5]  # all five, although the best was left out
         assert query_id not in {row["doc_id"] for row in rows}
-    own = [row for row in ranking.rerank_rows(part.folder, "test", depth=5) if row["rank"] == 1]
+    own = [row for row in ranking_rows.rerank_rows(part.folder, "test", depth=5) if row["rank"] == 1]
     assert own and all(row["doc_id"] == row["query_id"] for row in own)  # what the query would have found
 
 
@@ -199,9 +199,9 @@ def test_equal_ids_mean_nothing_where_queries_have_numbers_of_their_own(tmp_path
     documents = {"1": "salt mill", "2": "salt fish", "3": "salt road"}
     folder_of(tmp_path / "beir_x", documents, {"1": "salt"}, {"test": [("1", "2", 1)]})
     plain = RetrievalSet("x", "x")
-    assert {row["doc_id"] for row in ranking.set_rerank_rows(plain, tmp_path, "test")} == {"1", "2", "3"}
+    assert {row["doc_id"] for row in ranking_rows.set_rerank_rows(plain, tmp_path, "test")} == {"1", "2", "3"}
     shared = RetrievalSet("x", "x", own_document=True)
-    assert {row["doc_id"] for row in ranking.set_rerank_rows(shared, tmp_path, "test")} == {"2", "3"}
+    assert {row["doc_id"] for row in ranking_rows.set_rerank_rows(shared, tmp_path, "test")} == {"2", "3"}
 
 
 def test_forums_stay_apart() -> None:
@@ -209,7 +209,7 @@ def test_forums_stay_apart() -> None:
     rows = [row for split in SPLITS for row in entry.rows(SAMPLE, split)]
     assert len(rows) == 60 and len({row["query_id"] for row in rows}) == 60
     assert {row["query_id"].partition("/")[0] for row in rows} == set(FORUMS)
-    reranked = list(ranking.set_rerank_rows(SETS["cqadupstack"], SAMPLE, "test"))
+    reranked = list(ranking_rows.set_rerank_rows(SETS["cqadupstack"], SAMPLE, "test"))
     assert len({row["example_id"] for row in reranked}) == len(reranked) == 60
     for row in rows:
         forum = row["query_id"].partition("/")[0]
@@ -240,10 +240,10 @@ def test_runs_in_the_folder_take_the_place_of_bm25(tmp_path: Path, monkeypatch: 
         asked.extend(queries)
         return {query: {"d3": 1.0} for query in queries}
 
-    monkeypatch.setattr(ranking, "_bm25", bm25)
-    found = [(row["query_id"], row["doc_id"]) for row in ranking.rerank_rows(folder, "test")]
+    monkeypatch.setattr(ranking_rows, "_bm25", bm25)
+    found = [(row["query_id"], row["doc_id"]) for row in ranking_rows.rerank_rows(folder, "test")]
     assert found == [("q", "d5"), ("q", "d4"), ("p", "d3")] and asked == ["p"]
-    row = next(iter(ranking.rows(folder, "test", candidates=4)))
+    row = next(iter(ranking_rows.rows(folder, "test", candidates=4)))
     ids = [document["doc_id"] for document in row["negatives"]]
     assert set(ids[:2]) == {"d4", "d5"} and len(set(ids)) == 4 and not {"d1", "none"} & set(ids)
 
@@ -254,7 +254,7 @@ def test_judged_zeros_are_the_first_negatives() -> None:
         judged = SETS[entry.dataset].qrels(SAMPLE, "test")
         for row in entry.rows(SAMPLE, "test"):
             zeros = {doc for doc, grade in judged[row["query_id"]].items() if grade == 0}
-            hard = {document["doc_id"] for document in row["negatives"][: ranking.CANDIDATES // 2]}
+            hard = {document["doc_id"] for document in row["negatives"][: ranking_rows.CANDIDATES // 2]}
             assert zeros and zeros <= hard
 
 
@@ -266,7 +266,7 @@ def test_results_of_rank_llm_become_a_folder(tmp_path: Path) -> None:
     (tmp_path / "qrels").write_text("7 Q0 2 3\n7 Q0 99 1\n")
     counts = rank_llm.write_folder(tmp_path / "r.json", tmp_path / "qrels", tmp_path / "beir")
     assert list(counts.values()) == [1, 3, 3, 1, 2]
-    rows = list(ranking.rerank_rows(tmp_path / "beir", "test"))
+    rows = list(ranking_rows.rerank_rows(tmp_path / "beir", "test"))
     assert [(r["query"], r["doc_id"], r["relevance"], r["document"]["text"]) for r in rows] == [
         ("a b", "1", 0, "text 1"),
         ("a b", "2", 3, "text 2"),
@@ -286,7 +286,7 @@ def test_trec_2019_from_stored_candidates(tmp_path: Path) -> None:
     counts = rank_llm.write_folder(results, judgments, tmp_path)
     assert counts["judged queries"] == 43 and counts["judgments"] == 9260 and counts["passages"] == 4297
     run: dict[str, dict[str, float]] = {}
-    for row in ranking.rerank_rows(tmp_path, "test"):
+    for row in ranking_rows.rerank_rows(tmp_path, "test"):
         run.setdefault(row["query_id"], {})[row["doc_id"]] = row["first_stage_score"]
     result = evaluate_run(beir.read_qrels(tmp_path, "test"), run, ["nDCG@10"])
     assert round(result.means["nDCG@10"], 4) == 0.5058  # as published

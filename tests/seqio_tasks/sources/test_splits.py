@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqio_tasks.errors import DataError
+from seqio_tasks.base import DataError
 from seqio_tasks.sources.common import Row, SourceReport
 from seqio_tasks.sources.splits import (
     BEYOND_CAP,

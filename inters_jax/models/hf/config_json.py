@@ -1,0 +1,157 @@
+"""Reads and writes Hugging Face `config.json` by the table of families (`family_table.py`).
+
+Keys that would change the arithmetic in a way that this decoder does not know are refused, never ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from inters_jax.models.config import DecoderConfig, ModelError
+from inters_jax.models.hf.families import FAMILIES, Family
+from inters_jax.models.hf.rope_keys import write_rope
+from inters_jax.models.hf.tensors import Names, Tensor, tensor_rows
+
+Json = Mapping[str, Any]
+
+REQUIRED = ("vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads")
+
+ACTIVATION_NAMES = {
+    "silu": "silu",
+    "gelu": "gelu",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_new": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+}
+
+# Keys that change the arithmetic unless they hold one of these values; a family may read some of them itself.
+NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+    "quantization_config": (None,),
+    "use_bidirectional_attention": (None, False),
+    "rope_interleaved": (None, False),
+    "partial_rotary_factor": (None, 1.0),
+    "alibi": (None, False),
+    "qk_layernorm": (None, False),
+    "clip_qkv": (None,),
+    "attn_logit_softcapping": (None,),
+    "final_logit_softcapping": (None,),
+    "apply_residual_connection_post_layernorm": (None, False),
+    "logits_scaling": (None, 1, 1.0),
+    "logit_scale": (None, 1, 1.0),
+    "embedding_multiplier": (None, 1, 1.0),
+    "residual_multiplier": (None, 1, 1.0),
+    "attention_multiplier": (None,),
+    "num_experts": (None, 0),
+    "num_local_experts": (None, 0, 1),
+}
+
+
+def tensors(config: DecoderConfig) -> list[Tensor]:
+    """Every tensor of a checkpoint of this shape."""
+    names = _family(config).names
+    return tensor_rows(names if isinstance(names, Names) else names(config), config)
+
+
+def config_from_hf(source: Json, where: str) -> DecoderConfig:
+    """The shape described by a Hugging Face config; `where` names its file in messages."""
+    family, source = _family_of(source, where)
+    data = {**family.defaults, **source}
+    keys = family.all_keys
+    missing = [
+        keys[field] for field in REQUIRED if data.get(keys[field]) is None and field not in family.fixed
+    ]
+    missing = [key for key in missing if key not in family.defaults]
+    if missing:
+        raise ModelError(f"{where}: {', '.join(missing)} missing; a {family.architecture} needs them")
+    for key, neutral in NEUTRAL.items():
+        if key not in family.reads and data.get(key) not in neutral:
+            raise ModelError(
+                f"{where}: {key} is {data[key]!r}, which is not supported; use a model without it"
+                " (for a quantised model, the one it was made from)"
+            )
+    _check_layer_types(family, data, where)
+    fields = {field: data[key] for field, key in keys.items() if data.get(key) is not None}
+    fields["bos_id"] = _first(data.get("bos_token_id"))
+    stop = data.get("eos_token_id")
+    fields["stop_ids"] = tuple(stop) if isinstance(stop, list | tuple) else ()
+    fields["eos_id"] = _first(stop)
+    activation = data.get(keys["activation"], "silu")
+    if activation not in ACTIVATION_NAMES:
+        raise ModelError(
+            f"{where}: activation {activation!r} is not supported; known: {', '.join(ACTIVATION_NAMES)}"
+        )
+    fields["activation"] = ACTIVATION_NAMES[activation]
+    return DecoderConfig(**{"family": family.name, **fields, **family.fixed, **family.read(data, where)})
+
+
+def config_to_hf(config: DecoderConfig) -> dict[str, Any]:
+    """The config.json of a decoder, in the keys that every version of transformers reads."""
+    family = _family(config)
+    names = {ours: theirs for theirs, ours in reversed(ACTIVATION_NAMES.items())}
+    names["gelu_tanh"] = family.tanh_name
+    keys = family.all_keys
+    out: dict[str, Any] = {
+        "architectures": [family.architecture],
+        "model_type": family.model_type or family.name,
+        **{key: getattr(config, field) for field, key in keys.items()},
+        "eos_token_id": list(config.stop_ids) if len(config.stop_ids) > 1 else config.eos_id,
+        keys["activation"]: names[config.activation],
+        **write_rope(config),
+        **family.write(config),
+    }
+    if config_from_hf(out, "this model") != config:
+        raise ModelError(
+            f"a model of family {config.family!r} cannot have this shape in a Hugging Face config: {config}"
+        )
+    return out
+
+
+def text_prefix(source: Json) -> bool:
+    """Whether a config.json describes more than text, whose tensors then carry a prefix."""
+    named = source.get("architectures") or []
+    return any(family.text_of in named for family in FAMILIES.values() if family.text_of)
+
+
+def _family(config: DecoderConfig) -> Family:
+    if config.family not in FAMILIES:
+        raise ModelError(f"family {config.family!r} is not known; known: {', '.join(FAMILIES)}")
+    return FAMILIES[config.family]
+
+
+def _family_of(source: Json, where: str) -> tuple[Family, Json]:
+    """The row of a config.json, and the part of it that describes the decoder."""
+    named = source.get("architectures") or []
+    for family in FAMILIES.values():
+        model_type = family.model_type or family.name
+        if family.architecture in named or (not named and source.get("model_type") == model_type):
+            return family, source
+        if family.text_of and family.text_of in named:
+            ids = (
+                "bos_token_id",
+                "eos_token_id",
+                "pad_token_id",
+                "tie_word_embeddings",
+                "quantization_config",
+            )
+            outer = {key: source[key] for key in ids if source.get(key) is not None}
+            return family, {**(source.get("text_config") or {}), **outer}
+    asked = ", ".join(named) or source.get("model_type") or "no architecture at all"
+    known = ", ".join(family.architecture for family in FAMILIES.values())
+    raise ModelError(f"{where}: {asked} is not supported; known architectures: {known}")
+
+
+def _check_layer_types(family: Family, data: Json, where: str) -> None:
+    """Families without a pattern of windows ignore `layer_types`; it must then say what is computed."""
+    kinds = set(data.get("layer_types") or ())
+    computed = "sliding_attention" if data.get("sliding_window") else "full_attention"
+    if "layer_types" not in family.reads and kinds - {computed}:
+        raise ModelError(
+            f"{where}: layer_types name {', '.join(sorted(kinds))}, but every layer of a"
+            f" {family.architecture} has {computed}"
+        )
+
+
+def _first(value: Any) -> int | None:
+    """The first of a list of ids, or the one id."""
+    return (value[0] if value else None) if isinstance(value, list | tuple) else value

@@ -1,0 +1,192 @@
+"""The safetensors files of a model folder: which tensors there are, and reading them in pieces.
+
+Nothing is unpickled and no code from a folder is run. A file is mapped into memory only while a piece of it
+is read, so that what was read before does not count as memory in use.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from inters_jax.models.config import ModelError
+from inters_jax.models.hf.tensors import Tensor
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+# Buffers that older files carry; they follow from the config.
+IGNORED_SUFFIXES = (
+    ".rotary_emb.inv_freq",
+    ".attn.masked_bias",
+    ".attn.bias",
+    ".attention.masked_bias",
+    ".attention.bias",
+    ".attention.rotary_emb.inv_freq",
+)
+# A model of text and images: where its text decoder lies, and what belongs to images.
+TEXT_PREFIXES = (
+    ("language_model.model.", "model."),
+    ("language_model.lm_head.", "lm_head."),
+    ("model.language_model.", "model."),
+)
+IMAGE_PREFIXES = (
+    "vision_tower.",
+    "multi_modal_projector.",
+    "model.vision_tower.",
+    "model.multi_modal_projector.",
+)
+
+
+class Checkpoint:
+    """The tensors of a folder by name.
+
+    nested: the decoder lies inside a model of text and images; its tensors then go by their plain names.
+    """
+
+    def __init__(self, folder: Path, *, nested: bool = False) -> None:
+        self.folder = folder
+        self._headers: dict[str, dict[str, tuple[int, ...]]] = {}  # file -> tensor -> shape
+        located = self._locate()
+        self._stored = (
+            {_plain(name): name for name in located} if nested else {name: name for name in located}
+        )
+        if nested:
+            self._stored = {
+                plain: name for plain, name in self._stored.items() if not name.startswith(IMAGE_PREFIXES)
+            }
+        self.files = {plain: located[name] for plain, name in self._stored.items()}
+
+    def _locate(self) -> dict[str, str]:
+        """Tensor name -> file name."""
+        index = self.folder / INDEX
+        if index.is_file():
+            listed: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            for file in sorted(set(listed.values())):
+                if Path(file).name != file:
+                    raise ModelError(f"{index}: {file!r} lies outside the folder; weights must lie beside it")
+                if not (self.folder / file).is_file():
+                    raise ModelError(
+                        f"{self.folder / file}: missing, but {INDEX} names it; download the folder again"
+                    )
+                held = self._shapes(file)
+                absent = sorted(name for name, where in listed.items() if where == file and name not in held)
+                if absent:
+                    raise ModelError(f"{self.folder / file}: {INDEX} puts {some(absent)} here, but it is not")
+            return listed
+        if (self.folder / SINGLE).is_file():
+            return dict.fromkeys(self._shapes(SINGLE), SINGLE)
+        pickled = [path.name for path in self.folder.glob("*.bin")]
+        hint = "convert it with transformers' save_pretrained" if pickled else "is the download complete?"
+        found = f"only pickled weights ({some(pickled)}), which are never opened" if pickled else "no weights"
+        raise ModelError(f"{self.folder}: {found}; {SINGLE} or {INDEX} is needed, {hint}")
+
+    def _open(self, file: str) -> Any:
+        try:
+            return safe_open(self.folder / file, framework="numpy")
+        except (SafetensorError, OSError) as error:
+            raise ModelError(
+                f"{self.folder / file}: not a whole safetensors file ({error}); download it again"
+            ) from error
+
+    def _shapes(self, file: str) -> dict[str, tuple[int, ...]]:
+        if file not in self._headers:
+            with self._open(file) as handle:
+                self._headers[file] = {
+                    name: tuple(handle.get_slice(name).get_shape())
+                    for name in handle.keys()  # noqa: SIM118
+                }
+        return self._headers[file]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a tensor, from the header of its file."""
+        return self._shapes(self.files[name])[self._stored[name]]
+
+    def read(self, name: str, rows: slice | None = None) -> np.ndarray:
+        """One tensor, or some rows of it, in the dtype of the file."""
+        file = self.files[name]
+        with self._open(file) as handle:
+            if rows is None:
+                array: np.ndarray = handle.get_tensor(self._stored[name])
+            else:
+                array = handle.get_slice(self._stored[name])[rows]
+        if array.dtype.kind not in "fV":
+            raise ModelError(
+                f"{self.folder / file}: {name} holds {array.dtype}, not floating-point numbers;"
+                " quantised weights are not supported"
+            )
+        return array
+
+    def name_of(self, row: Tensor, layer: int = 0) -> str:
+        """What this folder calls a tensor: its name, or the alias that is here instead."""
+        for name in (row.name, *row.aliases):
+            if name.format(layer=layer) in self.files:
+                return name.format(layer=layer)
+        return row.name.format(layer=layer)
+
+    def check(
+        self,
+        rows: Sequence[Tensor],
+        shapes: Mapping[tuple[str, ...], tuple[int, ...]],
+        layers: int,
+        family: str,
+    ) -> None:
+        """Every tensor is there, in its shape, and nothing is left over.
+
+        shapes: of our parameters by path, the axis of layers included.
+        """
+        expected = {}
+        for row in rows:
+            parts = [tuple(shapes[path][1 if row.stacked else 0 :]) for path in row.paths]
+            for layer in range(layers if row.stacked else 1):
+                expected[self.name_of(row, layer)] = row.file_shape(parts)
+        missing = [name for name in expected if name not in self.files]
+        if missing:
+            raise ModelError(f"{self.folder}: {len(missing)} tensors missing: {some(missing)}")
+        extra = [name for name in self.files if name not in expected and not name.endswith(IGNORED_SUFFIXES)]
+        extra = [name for name in extra if not self._repeats_embedding(name, rows)]
+        if extra:
+            raise ModelError(
+                f"{self.folder}: {len(extra)} tensors without a place in the {family} model of this"
+                f" config.json: {some(extra)}"
+            )
+        wrong = [
+            f"{name} is {list(self.shape(name))}, expected {list(shape)}"
+            for name, shape in expected.items()
+            if self.shape(name) != shape
+        ]
+        if wrong:
+            raise ModelError(
+                f"{self.folder}: {len(wrong)} tensors do not fit config.json: {some(wrong, '; ')}"
+            )
+
+    def _repeats_embedding(self, name: str, rows: Sequence[Tensor]) -> bool:
+        """Whether a tensor is the head of a tied model, written although it is the embedding."""
+        embedding = rows[0].name
+        tied = not any(row.paths[0][0] == "head" for row in rows)
+        if not tied or name not in ("lm_head.weight", "embed_out.weight") or embedding not in self.files:
+            return False
+        same = self.shape(name) == self.shape(embedding)
+        if not same or not np.array_equal(self.read(name), self.read(embedding)):
+            raise ModelError(
+                f"{self.folder}: config.json ties the head to the embedding, but {name} differs"
+                " from it; set tie_word_embeddings to false"
+            )
+        return True
+
+
+def _plain(name: str) -> str:
+    for prefix, plain in TEXT_PREFIXES:
+        if name.startswith(prefix):
+            return plain + name[len(prefix) :]
+    return name
+
+
+def some(names: list[str], separator: str = ", ", limit: int = 5) -> str:
+    """A few of many names, for messages."""
+    more = f"{separator}and {len(names) - limit} more" if len(names) > limit else ""
+    return separator.join(names[:limit]) + more

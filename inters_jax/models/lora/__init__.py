@@ -1,0 +1,1 @@
+"""LoRA: adapted linear maps (`layers`), the frozen base (`base`), PEFT folders (`peft`)."""

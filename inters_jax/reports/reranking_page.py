@@ -1,0 +1,122 @@
+"""The report of a reranking: first stage and reranked held against each other, cost, counts, manifest.
+
+report.html    one page: intervals, paired test, movement per query, cost
+results.md     the same tables; results.csv and results.tex for a spreadsheet and for a paper
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from inters_jax.evaluation import report
+from inters_jax.evaluation.comparison import Comparison, compare_runs
+from inters_jax.evaluation.written_runs import FILES, QRELS
+from inters_jax.reports import comparison_page
+from inters_jax.reports.document import Section, details, document
+from inters_jax.reports.tables import Table
+
+Result = Mapping[str, Any]
+
+
+def write(folder: Path, result: Result) -> None:
+    """Writes report.html, results.md, results.csv and results.tex from the files of a finished reranking."""
+    manifest = result["manifest"]
+    title = f"{manifest['collection']}, split {manifest['split']}, by {manifest['method']}"
+    compared = _compare(folder, result)
+    figures, cost = figure_table(result), cost_table(result)
+    tables = [figures] if figures is not None else []
+    tables += comparison_page.tables(compared) if compared is not None else []
+    lines = [
+        f"# Reranking of {title}",
+        "",
+        f"Model: {manifest.get('model')}  ",
+        f"First stage: {manifest['first_stage']}, depth {manifest['depth']}",
+        "",
+        "" if tables else "No judgments: nothing was measured.\n",
+        *[table.markdown() for table in (*tables, cost)],
+    ]
+    report.write_text(folder / "results.md", "\n".join(lines))
+    report.write_text(folder / "results.csv", (figures or cost).csv())
+    report.write_text(folder / "results.tex", "\n".join(table.latex() for table in (*tables, cost)))
+    report.write_text(folder / "report.html", page(title, result, compared, figures, cost))
+
+
+def figure_table(result: Result) -> Table | None:
+    """Both runs by both protocols."""
+    rows = [
+        [run, protocol, measure, report.number(value)]
+        for protocol, key in (("standard", "metrics"), ("paper", "paper_metrics"))
+        for run, measures in result.get(key, {}).items()
+        for measure, value in measures.items()
+    ]
+    if not rows:
+        return None
+    note = "“paper” is what the authors' released evaluation computes, errors included: docs/metrics.md."
+    return Table("Figures", ["run", "protocol", "measure", "value"], rows, [note])
+
+
+def cost_table(result: Result) -> Table:
+    """Model calls, tokens, seconds, and what was counted."""
+    rows = []
+    for name, value in result["cost"].items():
+        if isinstance(value, Mapping):
+            rows += [[f"{name}, {key}", f"{number:g}"] for key, number in value.items()]
+        else:
+            rows.append([name, f"{value:,}"])
+    rows.append(["documents per second", str(result["documents per second"])])
+    rows += [[name, str(value)] for name, value in result["counts"].items()]
+    return Table("Cost and counts", ["what", "value"], rows)
+
+
+def page(title: str, result: Result, compared: Comparison | None, figures: Table | None, cost: Table) -> str:
+    """report.html."""
+    manifest = result["manifest"]
+    facts = {
+        "model": manifest.get("model"),
+        "first stage": manifest["first_stage"],
+        "depth": manifest["depth"],
+        "dtype": manifest.get("dtype"),
+        "device": manifest.get("device"),
+    }
+    text = escape(json.dumps(manifest, indent=1, ensure_ascii=False, default=str))
+    more = [
+        Section(
+            "cost", "Cost", "Summed over all queries; seconds are shares of the model's time.", cost.html()
+        ),
+        Section(
+            "manifest",
+            "Manifest",
+            "What was reranked with what; `evaluate --verify` computes every figure again.",
+            details("manifest", f'<div class="text">{text}</div>'),
+        ),
+    ]
+    if figures is not None:
+        lead = "First stage and reranked, by the protocols “standard” and “paper”."
+        more.insert(0, Section("protocols", "Both protocols", lead, figures.html(titled=False)))
+    calls = result["cost"].get("model calls per query")
+    tiles = [] if calls is None else [(f"{calls:g}", "model calls per query", str(manifest["method"]))]
+    made_by = "python -m inters_jax.rerank"
+    if compared is None:
+        return document(title, "Reranking", facts, tiles, more, made_by)
+    return comparison_page.page(
+        compared, title=title, eyebrow="Reranking", facts=facts, made_by=made_by, more=more, tiles=tiles
+    )
+
+
+def _compare(folder: Path, result: Result) -> Comparison | None:
+    """First stage against reranked; None without judgments, or for one query, where nothing can be tested."""
+    from seqio_tasks.metrics.trec_files import read_qrels, read_run
+
+    if not result["metrics"]:
+        return None
+    qrels = read_qrels(folder / QRELS)
+    runs = {name: read_run(folder / file) for name, file in FILES.items()}
+    judged = [query for query in qrels if query in runs["reranked"]]
+    if len(judged) < 2:
+        return None
+    measures = list(result["metrics"]["reranked"])
+    return compare_runs(runs, qrels, measures, title=str(result["manifest"]["collection"]))

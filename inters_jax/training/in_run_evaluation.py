@@ -1,0 +1,191 @@
+"""Evaluation inside a run: the Judge of `inters_jax.evaluate` on the parameters of the moment.
+
+It reads parameters and writes figures: neither the order of the data nor any randomness of the run sees it,
+so a run has the same bits with and without. SeqIO and TensorFlow are imported when the first evaluation
+begins. Programs are compiled once: later evaluations hand other parameters to the same ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from inters_jax.models.config import DecoderConfig
+from inters_jax.models.decoder import abstract_model
+from inters_jax.models.lora import layers as adapters
+from inters_jax.training import step as steps
+from inters_jax.training import trainable
+from inters_jax.training.retention import Best
+from seqio_tasks.base import UserError
+
+PREFIX = "eval/"
+MEAN = "eval/mean"
+MEAN_HEADLINE = Best(MEAN, largest=True)
+MEAN_HEADLINE = Best(MEAN, largest=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """When a run is evaluated, on what, and when it has had enough.
+
+    every: steps between evaluations; the last step is evaluated as well.
+    tasks: task or mixture names, as for `evaluate`.
+    examples: questions per task; None: all.
+    patience: evaluations without a better one that end the run; None: never.
+    """
+
+    every: int
+    tasks: str
+    split: str = "validation"
+    examples: int | None = 100
+    patience: int | None = None
+    best: Best = MEAN_HEADLINE
+    max_new_tokens: int = 64
+
+    def __post_init__(self) -> None:
+        for name, value in (("EVAL_EVERY", self.every), ("EARLY_STOP", self.patience)):
+            if value is not None and value < 1:
+                raise UserError(f"{name}={value} must be at least 1, or None")
+        if jax.process_count() > 1:
+            raise UserError(
+                "EVAL_EVERY works in a run of one process; evaluate checkpoints of larger runs with "
+                "python -m inters_jax.evaluate"
+            )
+
+    def due(self, step: int, total: int) -> bool:
+        """Whether the state after `step` steps is evaluated."""
+        return step % self.every == 0 or step == total
+
+    def exhausted(self, records: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether the last `patience` evaluations brought nothing better than the one before them.
+
+        >>> schedule = Schedule(10, "task", patience=2)
+        >>> [schedule.exhausted([{MEAN: value} for value in found]) for found in ([3, 2], [3, 2, 3])]
+        [False, True]
+        """
+        if self.patience is None:
+            return False
+        values = [value for record in records if (value := self.best.value(record)) is not None]
+        return bool(values) and len(values) - 1 - values.index(max(values)) >= self.patience
+
+
+class Evaluation:
+    """Evaluates the state of a run.
+
+    Args:
+        schedule: when and on what.
+        config: shape of the decoder.
+        mesh: where parameters lie.
+        dtype: compute dtype of the run.
+        lora: of a LoRA run.
+        frozen: parameters of a LoRA run that are not trained.
+        ends: bos_id and eos_id of the tokenizer.
+        data: what `seqio_tasks.settings` gets: tokenizer, max_length, seed, raw_dir, chat_template.
+        history: records of the run so far.
+        tell: called with a line of text.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        config: DecoderConfig,
+        mesh: Mesh,
+        *,
+        dtype: str,
+        lora: adapters.LoRA | None,
+        frozen: steps.Parameters | None,
+        ends: Mapping[str, int | None],
+        data: Mapping[str, Any],
+        history: Sequence[Mapping[str, Any]] = (),
+        tell: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.schedule = schedule
+        self.history: list[Mapping[str, Any]] = list(history)
+        self._config, self._frozen, self._ends, self._data, self._tell = config, frozen, ends, data, tell
+        options = {"dtype": jnp.dtype(dtype), "param_dtype": jnp.float32, "attention": "auto", "mesh": mesh}
+        made = (
+            abstract_model(config, **options)
+            if lora is None
+            else adapters.abstract_model(config, dataclasses.replace(lora, dropout=0.0), **options)
+        )
+        self._structure = steps.Structure(*made)
+        self._judge: Any = None
+        self._tasks: list[str] = []
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the run has had enough."""
+        return self.schedule.exhausted(self.history)
+
+    @property
+    def compilations(self) -> int:
+        """Shapes compiled so far for generation and scoring."""
+        if self._judge is None:
+            return 0
+        return int(self._judge.generator.compilations + self._judge.scorer.compilations)
+
+    def run(self, params: steps.Parameters) -> dict[str, float]:
+        """``eval/<task>/<metric>`` of every task, and ``eval/mean``, the mean headline metric in per cent."""
+        from inters_jax.evaluation import averages, report
+
+        whole = params if self._frozen is None else trainable.join(params, self._frozen)
+        model = self._structure.bind(whole)
+        if self._judge is None:
+            self._start(model)
+        else:
+            self._judge.use(model)
+        figures: dict[str, float] = {}
+        headlines = []
+        for name in self._tasks:
+            found = self._judge.run(
+                name, self.schedule.split, questions=self.schedule.examples, seed=self._data["seed"]
+            )
+            figures |= {f"{PREFIX}{name}/{metric}": float(value) for metric, value in found.metrics.items()}
+            main = averages.headline_of(name, found.metrics) or report.headline_first(found.metrics)[0]
+            headlines.append(averages.per_cent(main, float(found.metrics[main])))
+        figures[MEAN] = sum(headlines) / len(headlines)
+        self.history.append(figures)
+        return figures
+
+    def _start(self, model: Any) -> None:
+        import seqio
+
+        import seqio_tasks  # noqa: F401 (registers the tasks)
+        from inters_jax.evaluate import judged_tasks, missing_data, split_names
+        from inters_jax.evaluation.evaluator import Judge
+        from inters_jax.inference.placement import default_batch_tokens
+        from inters_jax.models.loading import LoadedModel
+        from seqio_tasks.settings import configure
+        from seqio_tasks.vocabularies import HuggingFaceVocabulary
+
+        settings = configure(**{name: value for name, value in self._data.items() if value is not None})
+        for name in judged_tasks(split_names(self.schedule.tasks)):
+            splits = seqio.get_mixture_or_task(name).splits
+            reason = (
+                missing_data(name, self.schedule.split)
+                if self.schedule.split in splits
+                else f"it has no split {self.schedule.split!r} (EVAL_SPLIT), only {', '.join(splits)}"
+            )
+            if reason is None:
+                self._tasks.append(name)
+            else:
+                self._tell(f"not evaluated: {name}: {reason}")
+        if not self._tasks:
+            raise UserError(
+                f"nothing of EVAL_TASKS={self.schedule.tasks!r} can be evaluated on the split "
+                f"{self.schedule.split!r}; choose other tasks, or EVAL_SPLIT='test'"
+            )
+        loaded = LoadedModel(
+            self._config, model, None, None, self._ends["bos_id"], self._ends["eos_id"], "a run", ""
+        )
+        self._judge = Judge(
+            loaded,
+            HuggingFaceVocabulary(settings.tokenizer),
+            max_new_tokens=self.schedule.max_new_tokens,
+            batch_tokens=max(default_batch_tokens(), int(self._data["max_length"])),
+        )

@@ -1,0 +1,91 @@
+"""Which checkpoints of a run stay: the newest, the best, every N-th, and the start of a random run."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from seqio_tasks.base import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Best:
+    """The metric that says which checkpoint is best."""
+
+    metric: str
+    largest: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Best:
+        """Read ``min:loss`` or ``max:NAME``.
+
+        >>> Best.parse("max:boolq/accuracy")
+        Best(metric='boolq/accuracy', largest=True)
+        """
+        direction, colon, metric = text.partition(":")
+        if direction not in ("min", "max") or not colon or not metric:
+            raise UserError(f"KEEP_BEST={text!r} must read min:METRIC or max:METRIC, such as min:loss")
+        return cls(metric, direction == "max")
+
+    def value(self, metrics: Mapping[str, Any]) -> float | None:
+        """The metric as a number of which the larger is better; None when it is missing or not finite."""
+        value = metrics.get(self.metric)
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            return None
+        return float(value) if self.largest else -float(value)
+
+
+@dataclasses.dataclass
+class Keep:
+    """What stays; the interface of Orbax's preservation policies.
+
+    Args:
+        newest: how many of the newest.
+        every: multiples of this many steps stay for good; None: no such rule.
+        best: the best by this metric stays (of equals the newest); None: no such rule.
+        first: whether step 0 stays.
+        metrics_of: the metrics saved with the checkpoint of a step.
+    """
+
+    newest: int = 2
+    every: int | None = None
+    best: Best | None = None
+    first: bool = False
+    metrics_of: Callable[[int], Mapping[str, Any]] = lambda step: {}
+
+    def __post_init__(self) -> None:
+        if self.newest < 1:
+            raise UserError(f"KEEP_CHECKPOINTS={self.newest}: at least the newest checkpoint must stay")
+        if self.every is not None and self.every < 1:
+            raise UserError(f"KEEP_EVERY={self.every} must be a number of steps, or None")
+
+    def best_of(self, steps: Sequence[int]) -> tuple[int, float] | None:
+        """(step, metric) of the best checkpoint; None without a rule or when none has the metric."""
+        if self.best is None:
+            return None
+        values = [
+            (value, step) for step in steps if (value := self.best.value(self.metrics_of(step))) is not None
+        ]
+        if not values:
+            return None
+        value, step = max(values)
+        return step, value if self.best.largest else -value
+
+    def stay(self, steps: Sequence[int]) -> set[int]:
+        """The steps that stay of those there are.
+
+        >>> sorted(Keep(newest=2, every=10, first=True).stay([0, 5, 10, 15, 20, 25, 30, 35]))
+        [0, 10, 20, 30, 35]
+        """
+        kept = set(sorted(steps)[-self.newest :])
+        kept.update(step for step in steps if self.every and step and step % self.every == 0)
+        best = self.best_of(steps)
+        kept.update([best[0]] if best else [])
+        return kept | ({0} & set(steps) if self.first else set())
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
+        """Asked by Orbax: one answer for each checkpoint, which has a `step`."""
+        kept = self.stay([checkpoint.step for checkpoint in checkpoints])
+        return [checkpoint.step in kept for checkpoint in checkpoints]

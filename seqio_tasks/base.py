@@ -1,0 +1,156 @@
+"""What every module leans on: errors for people, files that appear when they are whole, locks, hashes.
+
+Imports nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None  # type: ignore[assignment]
+
+
+class UserError(ValueError):
+    """What the user can put right: a setting, a file, a machine. The message says what, where and what to do.
+
+    Commands print it as one line. Subclasses exist only where code catches them by name.
+    """
+
+
+class DataError(UserError):
+    """A data file that cannot be used as it is.
+
+    The message always reads ``file:line: what; what to do`` (parts that are unknown are left out):
+
+    >>> print(DataError("3 columns, expected 5", path="orcas.tsv", line=7, todo="download the file again"))
+    orcas.tsv:7: 3 columns, expected 5; download the file again
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        path: str | Path | None = None,
+        line: int | None = None,
+        todo: str | None = None,
+    ) -> None:
+        self.what = what
+        self.path = None if path is None else Path(path)
+        self.line = line
+        self.todo = todo
+        where = "" if path is None else f"{path}: " if line is None else f"{path}:{line}: "
+        super().__init__(f"{where}{what}" + (f"; {todo}" if todo else ""))
+
+
+class MissingData(DataError):
+    """An official file is not there (as opposed to being there and broken)."""
+
+
+def nearest(name: str, candidates: Iterable[str], *, most: int = 3) -> str:
+    """``; did you mean X?`` for the candidates closest to `name`, ignoring case; "" when nothing is close.
+
+    >>> nearest("max_lenth", ["max_length", "seed"])
+    '; did you mean max_length?'
+    >>> nearest("zebra", ["max_length", "seed"])
+    ''
+    """
+    by_folded = {candidate.casefold(): candidate for candidate in sorted(candidates)}
+    close = difflib.get_close_matches(name.casefold(), by_folded, n=most, cutoff=0.6)
+    return f"; did you mean {' or '.join(by_folded[folded] for folded in close)}?" if close else ""
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A temporary path beside `path`: it takes that name when the block succeeds and is removed otherwise.
+
+    The temporary file is hidden (`.NAME.xxxxxxxx.partial`), has the permissions of a new file, and belongs to
+    this process alone. Missing folders are made.
+
+    >>> target = Path(tempfile.mkdtemp()) / "new" / "a.txt"
+    >>> with replacing(target) as partial:
+    ...     _ = partial.write_text("x")
+    ...     target.exists()
+    False
+    >>> [path.name for path in target.parent.iterdir()]
+    ['a.txt']
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    os.close(handle)
+    partial = Path(name)
+    try:
+        partial.chmod(0o666 & ~_umask())
+        yield partial
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file (UTF-8), whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write a file, whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+class AlreadyLocked(UserError):
+    """Another process holds a lock."""
+
+
+@contextlib.contextmanager
+def locked(path: str | Path, *, busy: str | None = None) -> Iterator[None]:
+    """Hold an exclusive lock on the file `path`; it is released when the holder ends, killed or not.
+
+    Where the system has no locks (Windows, some network file systems) nothing is locked.
+
+    Args:
+      path: the lock file; it is made, and stays behind.
+      busy: what to tell when another process holds the lock; None waits for it.
+
+    Raises:
+      AlreadyLocked: another process holds the lock and `busy` is given.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if busy is None else fcntl.LOCK_NB))
+            except BlockingIOError:
+                raise AlreadyLocked(busy or "") from None
+            except OSError:
+                pass
+        yield
+
+
+def text_hash(text: str) -> int:
+    """A stable 64-bit hash of a text (Python's own `hash` changes from process to process)."""
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest(), "little")
+
+
+def file_sha256(path: str | Path) -> str:
+    """The SHA-256 of a file's bytes, as hex digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

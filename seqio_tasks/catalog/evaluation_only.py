@@ -1,0 +1,154 @@
+"""Collections that are judged and never trained on: not of INTERS, in no mixture, in no count.
+
+Numbers are those of ir_datasets 0.5 for the ids named. What is not known is left open: a licence that no
+official page at hand states, the size of a collection that everybody cuts differently.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from seqio_tasks.catalog.types import RANKING_METRICS, Pair
+
+WORDING = "inters_general_retrieval_ms_marco"
+# Grade 1 of TREC Deep Learning is on the topic and no answer; measures that know two grades ask for 2.
+_GRADED = ("nDCG@10", "RR(rel=2)@10", "AP(rel=2)", "R(rel=2)@100")
+
+
+@dataclass(frozen=True)
+class EvaluationPair(Pair):
+    """A collection for judging alone.
+
+    wording: the pair whose templates ask; origin: where the folder comes from; about: what has to be known.
+    """
+
+    wording: str = WORDING
+    origin: str = ""
+    about: str = ""
+    queries: int = 0
+    documents: int = 0
+    judgments: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"inters_ood_{self.dataset}"
+
+
+def _pair(
+    dataset: str,
+    sizes: tuple[int, int, int],
+    origin: str,
+    licence: str = "not known",
+    *,
+    about: str = "",
+    metrics: tuple[str, ...] = RANKING_METRICS,
+) -> EvaluationPair:
+    queries, documents, judgments = sizes
+    return EvaluationPair(
+        task="general_retrieval",
+        dataset=dataset,
+        group="query_document",
+        kind="rank",
+        loader="",
+        fields=("query", "document"),
+        metrics=metrics,
+        document_fields=("document",),
+        in_domain=False,
+        counts=MappingProxyType({"test": queries} if queries else {}),
+        folder=f"beir_{dataset}",
+        licence=licence,
+        origin=origin,
+        about=about,
+        queries=queries,
+        documents=documents,
+        judgments=judgments,
+    )
+
+
+_MARCO = "MS MARCO: non-commercial research only"
+_DL = (
+    "from stored candidates also by `python -m seqio_tasks.sources.rank_llm RESULTS.json QRELS FOLDER`, "
+    "without the 8.8 million passages. MS MARCO itself is a dataset of INTERS: new queries, known passages."
+)
+_SEEN = (
+    "all queries of the official test set. INTERS trains on a part of them; a model is judged fairly here "
+    "only if it was trained without the dataset (`inters_without_{task}`)."
+)
+
+PAIRS: tuple[EvaluationPair, ...] = (
+    _pair(
+        "trec_dl_2019",
+        (43, 8_841_823, 9_260),
+        "irds:msmarco-passage/trec-dl-2019/judged",
+        _MARCO,
+        about=_DL,
+        metrics=_GRADED,
+    ),
+    _pair(
+        "trec_dl_2020",
+        (54, 8_841_823, 11_386),
+        "irds:msmarco-passage/trec-dl-2020/judged",
+        _MARCO,
+        about=_DL,
+        metrics=_GRADED,
+    ),
+    _pair(
+        "trec_covid",
+        (50, 171_332, 66_336),
+        "BEIR zip, irds:beir/trec-covid",
+        "judgments NIST, public; texts CORD-19 dataset licence",
+        about=_SEEN.format(task="biomedical_retrieval"),
+    ),
+    _pair(
+        "touche",
+        (49, 382_545, 2_214),
+        "BEIR zip, irds:beir/webis-touche2020/v2",
+        "BEIR card CC BY-SA 4.0; args.me corpus CC BY 4.0 as far as known",
+        about="the second edition of the judgments; " + _SEEN.format(task="argument_retrieval"),
+    ),
+    _pair(
+        "esci",
+        (0, 0, 0),
+        "a BEIR folder made from github.com/amazon-science/esci-data",
+        "Apache-2.0",
+        about="product search; ir_datasets has no such id. One locale per folder, products as documents; "
+        "write Exact, Substitute, Complement, Irrelevant as 3, 2, 1, 0. The files list up to 40 products per "
+        "query: put them into runs/ to rank these and not the whole catalogue.",
+    ),
+    _pair(
+        "bright",
+        (1_384, 1_333_166, 0),
+        "irds:bright/biology and its eleven sisters",
+        "CC BY 4.0 (dataset card)",
+        about="twelve domains, each a folder of its own below (biology, earth-science, ...); measures are "
+        "averaged over them. Documents that a query excludes (grade -100) are no candidates of it.",
+    ),
+    _pair(
+        "lotte_search",
+        (3_869, 2_819_103, 11_124),
+        "irds:lotte/pooled/test/search",
+        about="the pooled test collection with its search queries; Success@5 is the official measure.",
+        metrics=("nDCG@10", "Success@5", "RR@10", "R@100"),
+    ),
+    _pair(
+        "lotte_forum",
+        (10_025, 2_819_103, 61_536),
+        "irds:lotte/pooled/test/forum",
+        about="the same documents with the questions of forums.",
+        metrics=("nDCG@10", "Success@5", "RR@10", "R@100"),
+    ),
+    _pair(
+        "antique",
+        (200, 403_666, 6_589),
+        "irds:antique/test",
+        "the authors' data usage agreement (ciir.cs.umass.edu/downloads/Antique/readme.txt)",
+        about="questions of Yahoo! Answers. Grades 1 and 2 (no answer) count 0, 3 and 4 count 1 and 2.",
+    ),
+    _pair(
+        "cranfield",
+        (225, 1_400, 1_837),
+        "irds:cranfield",
+        about="grades 1 to 4 count 1, -1 counts 0: which end of the scale is best is told in two ways.",
+    ),
+)

@@ -1,0 +1,202 @@
+"""What the catalog is made of: official files, pairs, and what all datasets of a task have in common.
+
+The rows themselves are in the modules beside this one; the
+official files in `files` and there. All of them import this module, and it imports none of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+Row = dict[str, Any]
+
+GROUPS = ("query_understanding", "document_understanding", "query_document")
+KINDS = ("generate", "classify", "rank")
+
+# Held out as whole datasets in the paper's out-of-domain experiment.
+OUT_OF_DOMAIN = ("trec_robust", "qrecc", "mimics_duo", "climate_fever", "xsum", "quora", "nq")
+
+# The metrics of the tasks; a pair may name others.
+TEXT_METRICS = ("bleu_1", "bleu_2", "rouge_l")
+SUMMARY_METRICS = ("rouge_1", "rouge_2", "rouge_l")
+LABEL_METRICS = ("accuracy", "macro_f1", "weighted_f1")
+MULTI_LABEL_METRICS = ("precision_at_1",)
+LIST_METRICS = ("set_precision", "set_recall", "set_f1")
+ANSWER_METRICS = ("exact_match", "f1")
+TRIVIA_METRICS = ("trivia_exact_match", "trivia_f1")
+QUAC_METRICS = ("quac_f1", "quac_heq_q", "exact_match")
+TURN_METRICS = ("turn_exact_match", "turn_f1")
+RANKING_METRICS = ("nDCG@10", "RR@10", "R@10", "R@100")
+
+
+@dataclass(frozen=True)
+class OfficialFile:
+    """One file to download. ``bytes`` is 0 and a checksum empty where no published value is known.
+
+    name:     path inside the dataset's folder
+    url:      https://..., or hf://datasets/<owner>/<repository>[@revision]/<path>
+    manual:   what a person has to do where no program may or can fetch the file; empty: it is fetched
+    members:  which files of an archive are needed, as patterns read from the right ("qrels/*.tsv" also takes
+              nfcorpus/qrels/test.tsv); empty: all of them
+    unpack:   False leaves an archive (zip, tar, gz, ...) as it is
+    """
+
+    name: str
+    url: str
+    bytes: int = 0
+    md5: str = ""
+    sha256: str = ""
+    manual: str = ""
+    members: tuple[str, ...] = ()
+    unpack: bool = True
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset's folder, licence and official files; ``accepted`` names other files the readers take."""
+
+    folder: str
+    licence: str
+    files: tuple[OfficialFile, ...]
+    accepted: str = ""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One task on one dataset.
+
+    fields:           row fields that templates may use
+    document_fields:  the long ones, which give way first when a prompt exceeds the length limit
+    optional_fields:  those that a row may leave empty; templates that use one are not drawn for such a row
+    indispensable_fields:  those of them that a template must show where a row has them (the turns before a
+                      question: without these it cannot be understood)
+    answer:           the field that the templates ask for (all but those marked `reverse`)
+    labels:           the label set, exactly as in the targets (kind "classify"); label_field: the gold one
+    multi_label:      several labels may hold at once: the target lists them, "a, b"
+    metrics:          names of `seqio_tasks.metrics`
+    counts:           rows per split of the official files, by the split rule; a missing split is not known
+    """
+
+    task: str
+    dataset: str
+    group: str
+    kind: str
+    loader: str
+    fields: tuple[str, ...]
+    metrics: tuple[str, ...]
+    document_fields: tuple[str, ...] = ()
+    optional_fields: tuple[str, ...] = ()
+    indispensable_fields: tuple[str, ...] = ()
+    answer: str = ""
+    labels: tuple[str, ...] = ()
+    label_field: str = ""
+    multi_label: bool = False
+    in_domain: bool = True
+    counts: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    folder: str = ""
+    licence: str = ""
+    files: tuple[OfficialFile, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"inters_{self.task}_{self.dataset}"
+
+    def load(self) -> Callable[..., Iterator[Row]]:
+        """The loader function, imported on first use: ``loader(raw_dir, split, report=None)``."""
+        module, _, function = self.loader.partition(":")
+        loader: Callable[..., Iterator[Row]] = getattr(importlib.import_module(module), function)
+        return loader
+
+    def rows(self, raw_dir: str | Path, split: str, **options: Any) -> Iterator[Row]:
+        """Rows of one split; ``report=SourceReport()`` counts what was left out and why."""
+        return self.load()(Path(raw_dir), split, **options)
+
+
+@dataclass(frozen=True)
+class TaskShape:
+    """What all datasets of a task have in common."""
+
+    group: str
+    kind: str
+    metrics: tuple[str, ...]
+
+
+def _shapes(group: str, **tasks: tuple[str, tuple[str, ...]]) -> dict[str, TaskShape]:
+    return {name: TaskShape(group, kind, metrics) for name, (kind, metrics) in tasks.items()}
+
+
+TASKS: Mapping[str, TaskShape] = MappingProxyType(
+    _shapes(
+        "query_understanding",
+        query_description=("generate", TEXT_METRICS),
+        query_expansion=("generate", TEXT_METRICS),
+        query_reformulation=("generate", TEXT_METRICS),
+        query_clarification=("generate", LIST_METRICS),
+        query_subtopic_generation=("generate", LIST_METRICS),
+        query_suggestion=("generate", TEXT_METRICS),
+        query_matching=("classify", LABEL_METRICS),
+        query_intent_classification=("classify", LABEL_METRICS),
+    )
+    | _shapes(
+        "document_understanding",
+        fact_verification=("classify", LABEL_METRICS),
+        summarization=("generate", SUMMARY_METRICS),
+        reading_comprehension=("generate", ANSWER_METRICS),
+        conversational_qa=("generate", ANSWER_METRICS),
+    )
+    | {
+        name: TaskShape("query_document", "rank", RANKING_METRICS)
+        for name in (
+            "general_retrieval",
+            "biomedical_retrieval",
+            "supporting_evidence_retrieval",
+            "argument_retrieval",
+            "duplicate_question_retrieval",
+            "entity_retrieval",
+            "article_retrieval",
+            "fact_retrieval",
+        )
+    }
+)
+
+
+def make_pair(
+    sources: Mapping[str, Source],
+    task: str,
+    dataset: str,
+    loader: str,
+    fields: str,
+    counts: tuple[int, int, int] | None,
+    *,
+    source: str = "",
+    **changes: Any,
+) -> Pair:
+    """A row of the table: the task's shape, the dataset's files, and whatever differs for this pair.
+
+    loader: below the package, e.g. "sources.boolq:boolq"; fields: names between blanks; counts: rows for
+    train, validation and test, None when nobody knows; source: key in `sources`, else the dataset's name;
+    answer: where nothing is said, the label field, or else the last of the fields.
+    """
+    shape, files = TASKS[task], sources[source or dataset]
+    names = tuple(fields.split())
+    settings: dict[str, Any] = {"group": shape.group, "kind": shape.kind, "metrics": shape.metrics} | changes
+    if settings["kind"] != "rank":  # the answer of a ranking template depends on its family
+        settings.setdefault("answer", settings.get("label_field") or names[-1])
+    known = {} if counts is None else dict(zip(("train", "validation", "test"), counts, strict=True))
+    return Pair(
+        task=task,
+        dataset=dataset,
+        loader=f"seqio_tasks.{loader}",
+        fields=names,
+        in_domain=dataset not in OUT_OF_DOMAIN,
+        counts=MappingProxyType(known),
+        folder=files.folder,
+        licence=files.licence,
+        files=files.files,
+        **settings,
+    )

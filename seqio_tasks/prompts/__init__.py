@@ -1,0 +1,1 @@
+"""Rows become prompts (`render`, `ranking`), prompts become token ids (`encoding`, `chat`)."""

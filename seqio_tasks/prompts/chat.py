@@ -1,0 +1,331 @@
+"""Chat templates: the prompt as the user's turn of a conversation, the answer as the assistant's.
+
+The paper's prompts are plain text, and so are ours unless `settings.chat_template` names a template:
+"tokenizer" (the one that came with the tokenizer) or a file with Jinja text. A template is rendered once,
+with marks in place of the two texts, in Jinja's sandbox; what stands around the marks is all that is kept:
+
+    <s><|user|>\\n  MARK  <|end|>\\n<|assistant|>\\n      MARK  <|end|>\\n
+    -----------        ------------------------           -------
+    head        user   tail                    lead answer end      (lead: what the template puts between)
+
+* `inputs` becomes head + user text + tail, the ids of `apply_chat_template(add_generation_prompt=True)`;
+* `targets` becomes lead + answer + end, up to the last control token of the end, which ends a generation;
+* the template's own control strings are control tokens, the same strings inside data are plain text;
+* BOS is left out where the template writes it: the store, the generator and the scorer put it in front of
+  every sequence. Where it writes none, sequences have none (`HuggingFaceVocabulary.bos_id` is None then).
+
+A lead that is more than blanks (an empty "<think></think>") belongs to the prompt: the model need not say it.
+Where a template trims a turn, the text is trimmed here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from seqio_tasks import settings
+from seqio_tasks.base import DataError, MissingData
+from seqio_tasks.tokenizer_files import (
+    CHAT_TEMPLATE_FILE,
+    LoadedTokenizer,
+    find_tokenizer,
+    load,
+    special_tokens,
+    spelled,
+)
+
+NONE, TOKENIZER = "none", "tokenizer"
+_USER, _ANSWER = "qU3stMark", "aNsw3rMark"
+_BLANKS = " \n "  # around a mark, to see whether the template trims
+
+
+class NamedVocabulary(Protocol):
+    """What a chat format needs of a vocabulary."""
+
+    @property
+    def name(self) -> str: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Turns:
+    """What a template writes around the two texts, and whether it trims them."""
+
+    head: str
+    tail: str
+    lead: str
+    end: str
+    trims_user: bool
+    trims_answer: bool
+
+
+class ChatFormat:
+    """A template on a tokenizer. Ids are SeqIO ids (see `vocabularies`), without BOS."""
+
+    def __init__(self, turns: Turns, loaded: LoadedTokenizer) -> None:
+        from tokenizers import Tokenizer
+
+        self.turns = turns
+        self._loaded = loaded
+        # A copy that takes control strings for control tokens: for the template's own text.
+        self._parsing = Tokenizer.from_str(loaded.tokenizer.to_str())
+        self._parsing.encode_special_tokens = False
+        self._prompt_controls = self._controls(self._parse(turns.head + "x" + turns.tail))
+        self.begins_with_bos = loaded.bos is not None and self._prompt_controls[:1] == [loaded.bos]
+        # An answer is encoded behind the template's text since the last control token, as in a conversation.
+        encoding = self._parsing.encode(turns.tail, add_special_tokens=False)
+        last = max((i for i, token in enumerate(encoding.ids) if token in loaded.control), default=-1)
+        self._before = turns.tail[encoding.offsets[last][0] if last >= 0 else 0 :]
+        self._before_ids = self._parse(self._before)
+        self._answer_controls = self._controls(self._parse(self._before + turns.lead + "x" + turns.end))
+        ends = self._controls(self._parse(turns.end))
+        self._ends = bool(ends)
+        if not ends and loaded.eos is None:
+            raise DataError(
+                "the chat template ends the assistant's turn with no control token, and the tokenizer has "
+                "no EOS: no answer could end"
+            )
+        self._end = ends[-1] if ends else loaded.eos
+
+    @property
+    def end_id(self) -> int:
+        """The token that ends an answer."""
+        assert self._end is not None
+        return self._end + self._loaded.offset
+
+    def encode_prompts(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of user texts within the template, up to where the assistant begins."""
+        turns = self.turns
+        users = [text.strip() if turns.trims_user else text for text in texts]
+        whole = [turns.head + user + turns.tail for user in users]
+        found = []
+        for user, encoding in zip(
+            users, self._parsing.encode_batch_fast(whole, add_special_tokens=False), strict=True
+        ):
+            ids: list[int] = encoding.ids
+            if self._controls(ids) != self._prompt_controls:  # the user's text holds control strings
+                ids = self._pieces(turns.head, user, turns.tail)
+            found.append(self._shifted(ids[1:] if self.begins_with_bos else ids))
+        return found
+
+    def encode_answers(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of answers, the token that ends them included."""
+        turns = self.turns
+        found = []
+        for text in texts:
+            answer = text.strip() if turns.trims_answer else text
+            ids = self._parse(self._before + turns.lead + answer + turns.end)
+            size = len(self._before_ids)
+            if ids[:size] == self._before_ids and self._controls(ids) == self._answer_controls:
+                ids = ids[size:]
+            else:
+                ids = self._pieces(turns.lead, answer, turns.end)
+            if self._ends:
+                while ids[-1] not in self._loaded.control:
+                    ids = ids[:-1]
+            else:
+                ids = [*ids, int(self._loaded.eos or 0)]
+            found.append(self._shifted(ids))
+        return found
+
+    def encode_choices(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids with which answers begin: without the end of the turn, for scoring."""
+        end = self._parse(self.turns.end) if self._ends else [int(self._loaded.eos or 0)]
+        while end[-1] not in self._loaded.control:
+            end = end[:-1]
+        shifted = self._shifted(end)
+        return [
+            ids[: len(ids) - (len(end) if ids[-len(end) :] == shifted else 1)]
+            for ids in self.encode_answers(texts)
+        ]
+
+    def _pieces(self, before: str, text: str, after: str) -> list[int]:
+        """Ids where control strings count in the template's text only: its neighbouring plain text is
+        encoded with the data, as one text."""
+        left = self._parsing.encode(before, add_special_tokens=False)
+        right = self._parsing.encode(after, add_special_tokens=False)
+        control = self._loaded.control
+        last = max((i for i, token in enumerate(left.ids) if token in control), default=None)
+        first = next((i for i, token in enumerate(right.ids) if token in control), None)
+        plain_left = before if last is None else before[left.offsets[last][1] :]
+        plain_right = after if first is None else after[: right.offsets[first][0]]
+        middle = spelled(self._loaded, plain_left + text + plain_right)[0]
+        return [
+            *([] if last is None else left.ids[: last + 1]),
+            *middle,
+            *([] if first is None else right.ids[first:]),
+        ]
+
+    def _parse(self, text: str) -> list[int]:
+        ids: list[int] = self._parsing.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def _controls(self, ids: Sequence[int]) -> list[int]:
+        return [token for token in ids if token in self._loaded.control]
+
+    def _shifted(self, ids: Sequence[int]) -> list[int]:
+        return [token + self._loaded.offset for token in ids]
+
+
+def in_force(tokenizer: str, template: str | None = None) -> ChatFormat | None:
+    """The chat format of a tokenizer; None: plain text.
+
+    Args:
+      tokenizer: tokenizer.json, a folder with one, or a hub name.
+      template: as `settings.chat_template`; None: that of the settings in force.
+    """
+    chosen = settings.current().chat_template if template is None else template
+    if chosen == NONE:
+        return None
+    file = find_tokenizer(tokenizer)
+    stat = file.stat()
+    return _format(template_text(chosen, file), str(file), stat.st_mtime_ns, stat.st_size)
+
+
+@functools.lru_cache(maxsize=8)
+def _format(text: str, file: str, modified: int, size: int) -> ChatFormat:
+    names = {f"{kind}_token": name for kind, name in special_tokens(Path(file).parent)[0].items() if name}
+    return ChatFormat(turns_of(text, names), load(file, modified, size))
+
+
+def fingerprint(template: str, tokenizer: str) -> str:
+    """sha256 of the template's text; "" for plain text."""
+    if template == NONE:
+        return ""
+    return hashlib.sha256(template_text(template, find_tokenizer(tokenizer)).encode()).hexdigest()
+
+
+def template_text(template: str, tokenizer_file: Path) -> str:
+    """The Jinja text of a template: "tokenizer", a file with it, or a JSON file with "chat_template"."""
+    if template != TOKENIZER:
+        path = Path(template).expanduser()
+        if not path.is_file():
+            raise MissingData(
+                "no such chat template",
+                path=path,
+                todo=f"chat_template is {NONE!r}, {TOKENIZER!r} or the path of a file with Jinja text",
+            )
+        return _from_json(path) if path.suffix == ".json" else path.read_text(encoding="utf-8")
+    beside = tokenizer_file.parent / CHAT_TEMPLATE_FILE
+    if beside.is_file():
+        return beside.read_text(encoding="utf-8")
+    return _from_json(tokenizer_file.parent / "tokenizer_config.json")
+
+
+def _from_json(path: Path) -> str:
+    found: Any = None
+    if path.is_file():
+        try:
+            found = json.loads(path.read_text(encoding="utf-8")).get("chat_template")
+        except ValueError as error:
+            raise DataError(f"is not JSON: {error}", path=path) from error
+    if isinstance(found, list):  # several by name
+        found = {entry["name"]: entry["template"] for entry in found}.get("default")
+    if not isinstance(found, str):
+        raise MissingData(
+            "names no chat template",
+            path=path,
+            todo=f"leave chat_template at {NONE!r} for a base model, or give the path of a template",
+        )
+    return found
+
+
+def turns_of(text: str, names: dict[str, str]) -> Turns:
+    """Renders a template with marks and takes it apart.
+
+    >>> text = "{% for m in messages %}[{{ m.role }}]{{ m.content | trim }}[end]{% endfor %}"
+    >>> turns_of(text + "{% if add_generation_prompt %}[assistant]{% endif %}", {})
+    ... # doctest: +NORMALIZE_WHITESPACE
+    Turns(head='[user]', tail='[end][assistant]', lead='', end='[end]', trims_user=True, trims_answer=True)
+    """
+    user = {"role": "user", "content": _BLANKS + _USER + _BLANKS}
+    answer = {"role": "assistant", "content": _BLANKS + _ANSWER + _BLANKS}
+    prompt = render(text, [user], names, add_generation_prompt=True)
+    both = render(text, [user, answer], names, add_generation_prompt=False)
+    head, tail, trims_user = _around(prompt, _USER)
+    before, end, trims_answer = _around(both, _ANSWER)
+    if not before.startswith(prompt):
+        raise DataError(
+            "the chat template writes a conversation otherwise than its own prompt followed by an answer "
+            f"({prompt!r} does not begin {before!r}): training and generation would see different prompts",
+            todo="give a template without that difference as a file",
+        )
+    lead = before[len(prompt) :]
+    if lead.strip():
+        tail, lead = tail + lead, ""
+    return Turns(head, tail, lead, end, trims_user, trims_answer)
+
+
+def _around(rendered: str, mark: str) -> tuple[str, str, bool]:
+    """What stands before and behind a mark, and whether the blanks around it were trimmed."""
+    if rendered.count(mark) != 1:
+        raise DataError(f"the chat template writes a message {rendered.count(mark)} times instead of once")
+    before, after = rendered.split(mark)
+    kept = before.endswith(_BLANKS), after.startswith(_BLANKS)
+    if kept == (True, True):
+        return before[: -len(_BLANKS)], after[len(_BLANKS) :], False
+    if any(kept):
+        raise DataError("the chat template trims only one side of a message; give one that trims both")
+    return before, after, True
+
+
+def render(text: str, messages: Sequence[dict[str, str]], names: dict[str, str], **options: Any) -> str:
+    """A template's own text for some messages, in the sandbox, with the helpers that templates may use."""
+    try:
+        import jinja2
+    except ImportError as error:
+        raise MissingData(
+            "chat templates need the package jinja2", todo="pip install inters-jax[chat]"
+        ) from error
+    try:
+        template = _environment().from_string(text)
+        written: str = template.render(
+            messages=list(messages), tools=None, documents=None, **names, **options
+        )
+    except jinja2.TemplateError as error:
+        raise DataError(f"the chat template cannot be rendered: {error}") from error
+    return written
+
+
+@functools.cache
+def _environment() -> Any:
+    import datetime
+    import os
+
+    from jinja2 import TemplateError, nodes
+    from jinja2.ext import Extension, loopcontrols
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class GenerationBlock(Extension):
+        """`{% generation %}`, which marks the assistant's text for training: nothing but its content."""
+
+        tags = {"generation"}  # noqa: RUF012 (a set, as Jinja wants it)
+
+        def parse(self, parser: Any) -> list[nodes.Node]:
+            next(parser.stream)
+            body: list[nodes.Node] = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+            return body
+
+    def refuse(message: str) -> None:
+        raise TemplateError(message)
+
+    def now(form: str) -> str:
+        # A fixed date makes prompts repeatable; SOURCE_DATE_EPOCH is the common name for one.
+        given = os.environ.get("SOURCE_DATE_EPOCH")
+        if given is None:
+            return datetime.datetime.now().strftime(form)
+        return datetime.datetime.fromtimestamp(int(given), datetime.UTC).strftime(form)
+
+    def to_json(value: Any, indent: int | None = None, **options: Any) -> str:
+        return json.dumps(value, **{"ensure_ascii": False, "indent": indent, **options})
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[GenerationBlock, loopcontrols]
+    )
+    environment.filters["tojson"] = to_json
+    environment.globals |= {"raise_exception": refuse, "strftime_now": now}
+    return environment

@@ -1,0 +1,327 @@
+"""Prompts become token ids, in batches, within the length limit.
+
+`inputs` and `targets` are encoded separately and never joined as text: the boundary between prompt and
+answer is a token boundary everywhere (training, generation, scoring). The vocabulary object treats
+special-token strings in data as ordinary text. BOS is not added here, but its place is kept free: a
+sequence of the token store is [BOS] + input_ids + target_ids, at most `max_length` long.
+
+The length rule, for a prompt that does not fit:
+
+    1. documents give way: all to one common length, the longest first, never below 64 tokens;
+    2. then demonstrations fall away, the last first (with more room the documents grow back);
+    3. then the row is dropped and counted.
+
+Instruction, question, cue and answer are never cut. A document is cut at a token boundary by character
+offsets and the prompt is encoded again as a whole (joining pieces of ids would give other tokens at the
+seams).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from seqio_tasks.prompts import chat
+from seqio_tasks.prompts import render as prompts
+from seqio_tasks.prompts.render import Demonstrations, Example, Rendered, Row, Variant
+
+if TYPE_CHECKING:
+    from seqio_tasks.catalog import Pair
+
+DOCUMENT_FLOOR = 64  # tokens below which a document is no longer shortened
+CHUNK = 1000  # rows per call of the tokenizer
+# With more characters per token of room a prompt is hardly ever short enough: encoding it whole, before its
+# documents are measured, would be for nothing. Changes the cost only, not the result.
+LIKELY_CHARACTERS = 5.5
+
+# What `encode_rows` counts.
+ROWS = "rows read"
+EXAMPLES = "examples written"
+SHORTENED = "examples with shortened documents"
+TOKENS_CUT = "document tokens cut"
+ANSWER_CUT = "examples whose quoted answer stood in the part cut away"
+FEWER_SHOTS = "demonstrations left out for length"
+MISSING_SHOTS = "demonstrations asked for but not available"
+TOO_LONG = "dropped: longer than the limit even without demonstrations"
+
+
+class BatchVocabulary(Protocol):
+    """What encoding needs of a vocabulary (`vocabularies.HuggingFaceVocabulary` offers it)."""
+
+    @property
+    def eos_id(self) -> int | None: ...
+
+    @property
+    def bos_id(self) -> int | None: ...
+
+    def encode_batch(self, texts: list[str]) -> list[list[int]]: ...
+
+    def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]: ...
+
+
+@dataclass
+class Encoded:
+    """One example in tokens.
+
+    input_ids:  int32 [n]   the prompt, separator included, without BOS
+    target_ids: int32 [m]   the answer, EOS last when the vocabulary has one
+    shortened:  document tokens that the length rule cut away
+    """
+
+    input_ids: np.ndarray
+    target_ids: np.ndarray
+    example: Example
+    shortened: int = 0
+
+
+class Encoder:
+    """A vocabulary, a length limit, and a memory of document lengths (documents recur in ranking data).
+
+    chat_template: as in the settings; None: that of the vocabulary, which a vocabulary of another project has
+        not. With a template the separator at the end of a prompt gives way to the template's own end of the
+        user's turn.
+    """
+
+    def __init__(
+        self,
+        vocabulary: BatchVocabulary,
+        max_length: int,
+        *,
+        report: Counter[str] | None = None,
+        chat_template: str | None = None,
+    ) -> None:
+        self.vocabulary = vocabulary
+        self.max_length = max_length
+        self.report: Counter[str] = Counter() if report is None else report
+        name = getattr(vocabulary, "name", None)
+        if chat_template is None:
+            self.chat: chat.ChatFormat | None = getattr(vocabulary, "chat_format", None)
+        else:
+            self.chat = None if name is None else chat.in_force(name, chat_template)
+        self._bos = int(vocabulary.bos_id is not None if self.chat is None else self.chat.begins_with_bos)
+        self._eos = [] if vocabulary.eos_id is None else [vocabulary.eos_id]
+        self._ends: OrderedDict[str, np.ndarray] = OrderedDict()
+
+    def encode(
+        self, rendered: Sequence[Rendered], targets: Sequence[Sequence[str]] | None = None
+    ) -> list[list[Encoded]]:
+        """One list per prompt: an `Encoded` for each of its targets, or nothing when the prompt was dropped.
+
+        targets: for each prompt the answers to encode after it (default: its own one). They all share one
+            and the same prompt, which leaves room for the longest of them.
+        """
+        answers = [[r.targets] for r in rendered] if targets is None else [list(t) for t in targets]
+        # Labels repeat: each different answer is encoded once.
+        distinct = list(dict.fromkeys(itertools.chain.from_iterable(answers)))
+        ids = dict(zip(distinct, self._targets(distinct), strict=True)) if distinct else {}
+        answer_ids = {text: np.asarray(ids[text], np.int32) for text in distinct}
+        room = [
+            self.max_length - self._bos - max((len(answer_ids[text]) for text in texts), default=0)
+            for texts in answers
+        ]
+        texts = [r.inputs() for r in rendered]
+        # The others go the slow way, which gives the same result for a prompt that does fit.
+        likely = [i for i, text in enumerate(texts) if len(text) <= LIKELY_CHARACTERS * self.max_length]
+        separators = [rendered[i].separator for i in likely]
+        whole = dict(zip(likely, self._inputs([texts[i] for i in likely], separators), strict=True))
+        results: list[list[Encoded]] = []
+        for i, item in enumerate(rendered):
+            fitted: tuple[list[int], Example, int] | None
+            if i in whole and len(whole[i]) <= room[i]:
+                fitted = whole[i], item.example(), 0
+            else:
+                fitted = self._fit(item, room[i])
+            results.append([] if fitted is None else self._answers(fitted, answers[i], answer_ids))
+        return results
+
+    def _inputs(self, texts: Sequence[str], separators: Sequence[str]) -> list[list[int]]:
+        """The ids of prompts, without BOS."""
+        if self.chat is None:
+            return self.vocabulary.encode_batch(list(texts))
+        bare = [text.removesuffix(end) for text, end in zip(texts, separators, strict=True)]
+        return self.chat.encode_prompts(bare)
+
+    def _targets(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of answers, with the token that ends them."""
+        if self.chat is None:
+            return [ids + self._eos for ids in self.vocabulary.encode_batch(list(texts))]
+        return self.chat.encode_answers(texts)
+
+    def _answers(
+        self, fitted: tuple[list[int], Example, int], answers: list[str], answer_ids: dict[str, np.ndarray]
+    ) -> list[Encoded]:
+        input_ids, example, cut = np.asarray(fitted[0], np.int32), fitted[1], fitted[2]
+        found = []
+        for text in answers:
+            own = dataclasses.replace(example, targets=text, extras=dict(example.extras))
+            found.append(Encoded(input_ids, answer_ids[text], own, cut))
+        return found
+
+    def _fit(self, item: Rendered, room: int) -> tuple[list[int], Example, int] | None:
+        """Shorten documents, then leave out demonstrations; None when nothing helps."""
+        for shots in range(item.shots, -1, -1):
+            fitted = self._shorten(item, shots, room)
+            if fitted is not None:
+                if shots < item.shots:
+                    self.report[FEWER_SHOTS] += item.shots - shots
+                return fitted
+        return None
+
+    def _shorten(self, item: Rendered, shots: int, room: int) -> tuple[list[int], Example, int] | None:
+        """The prompt with `shots` demonstrations and documents just short enough, or None."""
+        documents = item.documents(shots)
+        ends = [self._document_ends(text) for text in documents]
+        lengths = [len(e) for e in ends]
+        if common_level(lengths, room) is None:
+            return None  # the documents alone are too much: no need to encode the rest
+        fixed = self._inputs([item.inputs(shots, [""] * len(documents))], [item.separator])[0]
+        available = room - len(fixed)
+        while True:
+            level = common_level(lengths, available)
+            if level is None:
+                return None
+            cut = [
+                text if len(e) <= level else text[: e[level - 1]].rstrip()
+                for text, e in zip(documents, ends, strict=True)
+            ]
+            example = item.example(shots, cut)
+            ids = self._inputs([example.inputs], [item.separator])[0]
+            if len(ids) <= room:
+                break
+            # The seams between pieces cost a few tokens more than counted: take them off and try again.
+            # `available` is first capped at what was used, so that each turn really shortens something.
+            used = sum(min(length, level) for length in lengths)
+            available = min(available, used) - (len(ids) - room)
+        tokens_cut = sum(max(0, length - level) for length in lengths)
+        if tokens_cut:
+            self.report[SHORTENED] += 1
+            self.report[TOKENS_CUT] += tokens_cut
+            first = len(documents) - len(item.item.documents)
+            # Only where answers are quoted from the document does it matter that they stand in it.
+            if "references" in item.extras and any(
+                item.targets in whole and item.targets not in short
+                for whole, short in zip(documents[first:], cut[first:], strict=True)
+            ):
+                self.report[ANSWER_CUT] += 1
+        return ids, example, tokens_cut
+
+    def _document_ends(self, text: str) -> np.ndarray:
+        """int32 [tokens]: the character position where each token of the document ends."""
+        if text in self._ends:
+            self._ends.move_to_end(text)
+            return self._ends[text]
+        _, offsets = self.vocabulary.encode_with_offsets(text)
+        ends = np.fromiter((end for _, end in offsets), np.int32, len(offsets))
+        self._ends[text] = ends
+        if len(self._ends) > 20_000:
+            self._ends.popitem(last=False)
+        return ends
+
+
+def common_level(lengths: Sequence[int], available: int, floor: int = DOCUMENT_FLOOR) -> int | None:
+    """The largest common length L with sum(min(length, L)) <= available; None when L would be below `floor`.
+
+    Documents shorter than L keep their length, so the longest give way first.
+
+    >>> common_level([100, 300, 500], 600)
+    250
+    >>> common_level([100, 300], 400)
+    300
+    >>> common_level([100, 300], 120) is None
+    True
+    """
+    if sum(lengths) <= available:
+        return max(lengths, default=0)
+    left, level = available, 0
+    ordered = sorted(lengths)
+    for position, length in enumerate(ordered):
+        level = left // (len(ordered) - position)
+        if length > level:
+            break
+        left -= length
+    return level if level >= floor else None
+
+
+def largest_list(max_length: int) -> int:
+    """How many documents a listwise prompt may show: about 100 tokens each beside 200 for the instruction.
+
+    >>> largest_list(2048), largest_list(1024), largest_list(512)
+    (10, 8, 3)
+    """
+    return max(2, min(10, (max_length - 200) // 100))
+
+
+def encode_rows(
+    rows: Iterable[Row],
+    pair: Pair,
+    vocabulary: BatchVocabulary,
+    *,
+    variant: Variant | None = None,
+    demonstrations: Demonstrations = (),
+    split: str = "train",
+    seed: int = 0,
+    epoch: int = 0,
+    max_length: int = 2048,
+    max_shots: int = 5,
+    separator: str = "\n",
+    report: Counter[str] | None = None,
+    choices: bool = False,
+    chunk: int = CHUNK,
+    templates: Sequence[str] | None = None,
+    render: Callable[..., Rendered] = prompts.render,
+    chat_template: str | None = None,
+) -> Iterator[Encoded]:
+    """Render and encode rows, in their order.
+
+    choices: for scoring, yield one example per possible answer of a row (labels, or Yes and No) in the order
+        of the label set, with extras["choice"] (its number) and extras["gold"] (the right answer).
+    report: counts rows, examples, cuts and drops under the names at the top of this module.
+    templates: own template files; None: those of the settings in force.
+    render: makes the prompt of a row, called as `prompts.render`.
+    chat_template: as in the settings; None: that of the vocabulary.
+    """
+    variant = variant or Variant()
+    encoder = Encoder(vocabulary, max_length, report=report, chat_template=chat_template)
+    counts = encoder.report
+    iterator = iter(rows)
+    while batch := list(itertools.islice(iterator, chunk)):
+        counts[ROWS] += len(batch)
+        rendered = [
+            render(
+                row,
+                pair,
+                variant=variant,
+                demonstrations=demonstrations,
+                seed=seed,
+                epoch=epoch,
+                split=split,
+                separator=separator,
+                max_shots=max_shots,
+                largest_list=largest_list(max_length),
+                templates=templates,
+            )
+            for row in batch
+        ]
+        if variant.shots and (missing := sum(variant.shots - item.shots for item in rendered)):
+            counts[MISSING_SHOTS] += missing
+        answers = [_choices(item) for item in rendered] if choices else None
+        for item, found in zip(rendered, encoder.encode(rendered, answers), strict=True):
+            if not found:
+                counts[TOO_LONG] += 1
+            for number, encoded in enumerate(found):
+                if choices:
+                    encoded.example.extras |= {"choice": number, "gold": item.targets}
+                counts[EXAMPLES] += 1
+                yield encoded
+
+
+def _choices(item: Rendered) -> Sequence[str]:
+    if not item.choices:
+        raise ValueError(f"{item.example_id}: template {item.template} has no fixed set of answers to score")
+    return item.choices

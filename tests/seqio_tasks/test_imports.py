@@ -8,23 +8,9 @@ import pytest
 # Everything but the SeqIO side: the tasks, their mixtures, the pipeline and the vocabularies.
 LIGHT = (
     *("base", "seeded", "settings", "catalog", "catalog.page", "sources.beir", "sources.trec_topics"),
-    *(
-        "templates",
-        "templates.linter",
-        "prompts.render",
-        "prompts.ranking",
-        "prompts.encoding",
-        "prompts.chat",
-    ),
-    *(
-        "metrics",
-        "metrics.seqio_metrics",
-        "metrics.protocols",
-        "tokenizer_files",
-        "ranking_rows",
-        "row_source",
-    ),
-    *("variants", "released", "first_stage", "download.command"),
+    *("templates", "templates.linter", "prompts.render", "prompts.ranking", "prompts.encoding"),
+    *("prompts.chat", "metrics", "metrics.seqio_metrics", "metrics.protocols", "tokenizer_files"),
+    *("ranking_rows", "row_source", "variants", "released", "first_stage", "download.command"),
 )
 ORDERS = {
     "seqio first": "import seqio, seqio_tasks",

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from inters_jax.config import run_command
+from inters_jax.command_line import run_command
 from inters_jax.evaluation import report
 from inters_jax.evaluation.comparison import (
     MEASURES,

@@ -1,343 +1,315 @@
-"""Gin for every command: files found by name, overrides in plain text, typos refused with a suggestion.
+"""From gin files and ``--gin.NAME=VALUE`` to the groups of settings that a command takes.
 
-A command is a plain function ``train(...)``, and its module ends with
+A name in capitals is a setting (``BATCH_SIZE``) of the groups that the command reads
+(`inters_jax.settings.commands`), or a macro that some value refers to (``WIDTH`` in ``%WIDTH``). Later
+statements win over earlier ones, files come in the order given, and the command line comes last.
 
-    if __name__ == "__main__":
-        run_command(train)
+    BATCH_SIZE = 4               every command that reads BATCH_SIZE
+    evaluate.max_length = 1024   `evaluate` alone: one recipe serves several commands
+    StepSettings.batch_size = 4  the same setting as T5X users write it
+    OPTIMIZER = @Lion()          an object, and
+    Lion.b2 = 0.95               a field of it
 
-``run_command`` makes the function configurable (no decorator is needed) and reads, in this order, so that
-the later one wins:
+A recipe may hold settings of other commands: they are left to those. What is typed on the command line must
+be read by this one. A name that no command knows is refused with the nearest one.
 
-1. ``runs/<command>.gin``: the macros of the command, their defaults, and which argument each one feeds;
-2. every ``--gin_file=FILE`` in the order given;
-3. every ``--gin.NAME=VALUE``: ``NAME`` is a macro (``MODEL``) or a binding (``train.log_every``); ``VALUE``
-   is a gin value, and anything that is not one is a string, so quotes are optional:
-   ``--gin.MODEL=mistralai/Mistral-7B-v0.1``.
-
-Files are searched in ``--gin_search_paths``, the working directory, its ``gin/``, the ``gin/`` of the
-repository and the copy inside the installed package (``inters_jax/gin_configs``).
-
-The files of a run set macros, and every command reads the ones it knows: one ``mistral.gin`` serves train,
-prepare and evaluate. A binding that names another command (``train.log_every`` while preparing) is that
-command's business and is passed over; every other unknown name stops the command.
-
-An argument that is a URL (``gs://bucket/run``) reaches the command as a local folder: `inters_jax.paths`.
-
-Nothing here imports TensorFlow or JAX.
+Nothing here imports TensorFlow or JAX; the module of an object (`Lion`) is imported when a value refers to it.
 """
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import difflib
+import importlib
 import inspect
-import os
-import re
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import gin
 
-from inters_jax.paths import at_urls
-from seqio_tasks.base import UserError
-
-_MACRO_LINE = re.compile(r"^(?P<name>[A-Za-z_]\w*)\s*=\s*(?P<value>[^#]*?)\s*(?:#\s*(?P<comment>.*))?$")
-_UNKNOWN_CONFIGURABLE = re.compile(r"No configurable matching (?:reference )?'?@?([\w./]+)")
-_UNKNOWN_FILE = re.compile(r"Unable to open file: (.+?)\. Searched")
-_UNKNOWN_ARGUMENT = re.compile(r"Configurable '([\w./]+)' doesn't have a parameter named '(\w+)'")
-
-_arguments: list[str] = []
+from inters_jax.gin_files import ConfigError, Statement, read_file, read_override
+from inters_jax.settings.commands import COMMANDS, readers, settings_of_command
+from inters_jax.settings.fields import Setting, settings_of
+from seqio_tasks.base import UserError, nearest
 
 
-class ConfigError(UserError):
-    """A gin file or an override that cannot be meant: says where, what, and the nearest name that exists."""
+def load(
+    command: str, files: Sequence[str], overrides: Sequence[tuple[str, str, str]], paths: Sequence[Path]
+) -> list[Any]:
+    """The groups of settings of a command, in its order.
+
+    Args:
+      command: a key of `COMMANDS`.
+      files: gin files by name.
+      overrides: (as typed, NAME, VALUE) of the command line.
+      paths: folders in which files are looked up.
+
+    Raises:
+      ConfigError: a file, name or value that is wrong, with its place.
+    """
+    statements = [statement for name in files for statement in read_file(name, paths)]
+    statements += [read_override(*override) for override in overrides]
+    return _Configuration(command, statements).groups()
 
 
-@dataclasses.dataclass(frozen=True)
-class CommandLine:
-    """The parsed arguments of a command; `overrides` are gin statements such as ``MODEL = 'tiny'``."""
+def call(command: Callable[..., Any], **values: Any) -> Any:
+    """Call a command from Python with settings by their names: ``call(train, model=..., batch_size=4)``.
 
-    files: tuple[str, ...]
-    overrides: tuple[str, ...]
-    search_paths: tuple[str, ...]
-    help: bool
-
-
-def gin_arguments() -> list[str]:
-    """The gin arguments of the running command, to hand on to a subprocess; empty outside `run_command`."""
-    return list(_arguments)
-
-
-def operative_config() -> str:
-    """Every value that reached a function of this run, as gin text that can be read back."""
-    return gin.operative_config_str(max_line_length=110) + "\n"
-
-
-def search_paths(extra: Iterable[str] = ()) -> list[Path]:
-    """The folders in which gin files are looked up, first match first."""
-    package = Path(__file__).resolve().parent
-    found: list[Path] = []
-    for folder in (
-        *(Path(path).absolute() for path in extra),
-        Path.cwd(),
-        Path.cwd() / "gin",
-        package.parent / "gin",
-        package / "gin_configs",
-    ):
-        # An installed package has site-packages as its parent, and site-packages/gin is gin-config itself.
-        is_gin_config = (folder / "__init__.py").exists() and folder.name == "gin"
-        if folder.is_dir() and not is_gin_config and folder not in found:
-            found.append(folder)
-    return found
-
-
-def find_file(name: str, paths: Sequence[Path]) -> Path:
-    """The first `name` on the search path (or `name` itself when absolute); otherwise `ConfigError`."""
-    candidates = [Path(name)] if Path(name).is_absolute() else [folder / name for folder in paths]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    raise ConfigError(
-        f"gin file {name!r} not found in {', '.join(map(str, paths))}{_nearest(name, _known_files(paths))}; "
-        "name an existing file or add its folder with --gin_search_paths=FOLDER"
+    Raises:
+      ConfigError: a name that the command does not read.
+      SettingError: a value that its setting does not accept.
+    """
+    groups = COMMANDS[command.__name__]
+    known = {one.field: one for group in groups for one in settings_of(group)}
+    for name in values:
+        if name not in known:
+            raise ConfigError(f"{command.__name__} reads no setting {name!r}{nearest(name, known)}")
+    for name, one in known.items():
+        if one.required and name not in values:
+            raise ConfigError(_without_value(one))
+    return command(
+        *(
+            group(**{one.field: values[one.field] for one in settings_of(group) if one.field in values})
+            for group in groups
+        )
     )
 
 
-def _known_files(paths: Iterable[Path]) -> set[str]:
-    return {str(file.relative_to(folder)) for folder in paths for file in _gin_files(folder)}
+def _without_value(setting: Setting) -> str:
+    return f"{setting.name} has no value; set it with --gin.{setting.name}=... or in a --gin_file"
 
 
-def _gin_files(folder: Path) -> list[Path]:
-    """Gin files of a folder and one level below: the working directory may be huge, so no deep walk."""
-    return [*folder.glob("*.gin"), *folder.glob("*/*.gin")]
+class _Configuration:
+    """The statements of one command, sorted by what they are for."""
 
+    def __init__(self, command: str, statements: Iterable[Statement]) -> None:
+        self.command = command
+        self.settings = settings_of_command(command)
+        self.given: dict[str, Statement] = {}  # settings of this command
+        self.macros: dict[str, Statement] = {}  # every other name in capitals
+        self.bindings: dict[tuple[str, str, str], Statement] = {}  # fields of objects
+        self.group_names = {group.__name__ for groups in COMMANDS.values() for group in groups}
+        for statement in statements:
+            self._sort(statement)
 
-def parse_arguments(argv: Sequence[str]) -> CommandLine:
-    """Read ``--gin_file``, ``--gin.NAME=VALUE``, ``--gin_search_paths`` and ``--help``.
-
-    >>> parse_arguments(["--gin_file=tiny.gin", "--gin.MODEL=tiny/model", "--gin.SEED=3"]).overrides
-    ("MODEL = 'tiny/model'", 'SEED = 3')
-    """
-    files: list[str] = []
-    overrides: list[str] = []
-    paths: list[str] = []
-    wants_help = False
-    rest = list(argv)
-    while rest:
-        argument = rest.pop(0)
-        flag, separator, value = argument.partition("=")
-        if argument in ("--help", "-h"):
-            wants_help = True
-        elif flag in ("--gin_file", "--gin_search_paths"):
-            if not separator:
-                if not rest:
-                    raise ConfigError(f"{flag} needs a value: {flag}=...")
-                value = rest.pop(0)
-            target = files if flag == "--gin_file" else paths
-            target.extend([value] if flag == "--gin_file" else value.split(","))
-        elif flag.startswith("--gin.") and separator:
-            overrides.append(f"{flag.removeprefix('--gin.')} = {gin_value(value)}")
-        elif flag.startswith("--gin."):
-            raise ConfigError(f"{argument} has no value; write {argument}=VALUE")
+    def _sort(self, statement: Statement) -> None:
+        selector = statement.selector.rpartition(".")[2]
+        if not statement.argument:
+            if statement.target in self.settings:
+                self.given[statement.target] = statement
+            else:
+                self.macros[statement.target] = statement
+        elif selector in COMMANDS or selector in self.group_names:
+            self._sort_setting(selector, statement)
         else:
-            hint = _nearest(flag, ["--gin_file", "--gin_search_paths", "--help"])
-            upper = flag.lstrip("-").upper().replace("-", "_")
-            raise ConfigError(f"unknown argument {argument!r}{hint}; values are set so: --gin.{upper}=...")
-    return CommandLine(tuple(files), tuple(overrides), tuple(paths), wants_help)
+            self.bindings[statement.scope, statement.selector, statement.argument] = statement
 
+    def _sort_setting(self, owner: str, statement: Statement) -> None:
+        """``train.batch_size = 4`` or ``StepSettings.batch_size = 4``."""
+        groups = COMMANDS[owner] if owner in COMMANDS else [self._group(owner)]
+        known = {one.field: one.name for group in groups for one in settings_of(group)}
+        if statement.scope:
+            raise ConfigError(
+                f"{statement.where}: settings have no scope; write {owner}.{statement.argument}"
+            )
+        if statement.argument not in known:
+            near = nearest(statement.argument, known)
+            raise ConfigError(f"{statement.where}: {owner} has no setting {statement.argument!r}{near}")
+        if owner == self.command or (owner not in COMMANDS and groups[0] in COMMANDS[self.command]):
+            self.given[known[statement.argument]] = statement
+        elif statement.typed:
+            raise ConfigError(f"{statement.where}: {self.command} does not read the settings of {owner}")
 
-def gin_value(text: str) -> str:
-    """The text of an override as a gin value; what is no literal, reference or macro becomes a string.
+    def _group(self, name: str) -> type:
+        return next(group for groups in COMMANDS.values() for group in groups if group.__name__ == name)
 
-    >>> [gin_value(text) for text in ["1e-5", "True", "fsdp=-1", "'a b'", "%SEED", "a,b", "[1, 2]", "-1"]]
-    ['1e-5', 'True', "'fsdp=-1'", "'a b'", '%SEED', "'a,b'", '[1, 2]', '-1']
-    """
-    stripped = text.strip()
-    if stripped[:1] in ("@", "%"):
-        return stripped
-    try:
-        ast.literal_eval(stripped)
-    except (ValueError, SyntaxError):
-        holds_references = stripped[:1] in ("[", "(", "{") and ("@" in stripped or "%" in stripped)
-        return stripped if holds_references else repr(text)
-    # Python reads `1, 2` as a tuple, gin needs the brackets.
-    return f"({stripped})" if _is_bare_tuple(stripped) else stripped
+    def groups(self) -> list[Any]:
+        """The checked groups."""
+        for one in self.settings.values():
+            if one.required and one.name not in self.given:
+                self._check_names()  # a misspelt name is the likelier mistake
+                raise ConfigError(f"{self.command}: {_without_value(one)}")
+        self._check_names()
+        used = dict(self._used())
+        self._import_objects(used.values())
+        gin.clear_config()
+        # Group names may be those of third-party configurables too: ours are told apart by their module.
+        lines = [f"{target} = {statement.value}" for target, statement in used.items()]
+        lines += self._object_lines(used.values())
+        try:
+            gin.parse_config("\n".join(lines))
+        except Exception as error:
+            raise ConfigError(f"{self.command}: {_plain(error)}") from error
+        return [self._made(group) for group in COMMANDS[self.command]]
 
+    def _made(self, group: type) -> Any:
+        try:
+            return gin.get_configurable(group)()
+        except UserError as error:
+            given = self.given.get(getattr(error, "name", ""))
+            where = "" if given is None else f"{given.where}: "
+            raise ConfigError(f"{where}{_plain(error)}") from error
 
-def _is_bare_tuple(text: str) -> bool:
-    return isinstance(ast.literal_eval(text), tuple) and not text.startswith("(")
+    def _used(self) -> Iterator[tuple[str, Statement]]:
+        """gin targets and what they are set to: settings, objects by default, and the macros they need."""
+        values: list[Statement] = []
+        for name, setting in self.settings.items():
+            statement = self.given.get(name)
+            if statement is None and setting.meaning.default_object is not None:
+                default = setting.meaning.default_object
+                names = frozenset({default.strip("@()")})
+                statement = Statement("", name, "", default, frozenset(), names, f"default of {name}")
+            if statement is not None:
+                values.append(statement)
+                yield f"inters_jax.{setting.group.__name__}.{setting.field}", statement
+        needed: dict[str, Statement] = {}
+        while values:
+            statement = values.pop()
+            values += self._bindings_of(statement)
+            for name in statement.macros:
+                if name not in needed:
+                    needed[name] = self._macro(name, statement.where)
+                    values.append(needed[name])
+        yield from needed.items()
 
+    def _macro(self, name: str, where: str) -> Statement:
+        found = self.given.get(name) or self.macros.get(name)
+        if found is not None:
+            return found
+        setting = self.settings.get(name)
+        if setting is not None and not setting.required:
+            return Statement("", name, "", repr(setting.default), frozenset(), frozenset(), where)
+        near = nearest(name, [*self.given, *self.macros, *self.settings])
+        raise ConfigError(f"{where}: %{name} is used but never set{near}; set it with --gin.{name}=...")
 
-def load_config(command: str, line: CommandLine) -> None:
-    """Parse the files and overrides of a command into gin's global configuration, then check and lock it."""
-    paths = search_paths(line.search_paths)
-    gin.clear_config()
-    # `include` searches where we do, and files only: gin's reader of packages logs every path it misses.
-    gin.config._LOCATION_PREFIXES[:] = [str(folder) for folder in paths]
-    gin.config._FILE_READERS[:] = [(open, os.path.isfile)]
-    known = commands(paths)
-    skip = sorted(known - {command})
-    defaults = [f"runs/{command}.gin"] if command in known else []
-    for name in (*defaults, *line.files):
-        file = find_file(name, paths)
-        _explain(str(file), gin.parse_config_file, str(file), skip_unknown=skip)
-    for override in line.overrides:
-        _explain(f"--gin.{override}", gin.parse_config, override, skip_unknown=skip)
-    _check_macros(paths)
-    _explain(f"configuration of {command}", gin.finalize)
+    def _bindings_of(self, statement: Statement) -> list[Statement]:
+        return [
+            binding
+            for (_, selector, _), binding in self.bindings.items()
+            if selector.rpartition(".")[2] in {name.rpartition(".")[2] for name in statement.references}
+        ]
 
+    def _import_objects(self, used: Iterable[Statement]) -> None:
+        modules = {
+            name: module
+            for setting in self.settings.values()
+            for name, module in setting.meaning.objects.items()
+        }
+        for statement in used:
+            for name in statement.references:
+                if name in modules:
+                    importlib.import_module(modules[name])
+                    continue
+                try:
+                    gin.get_configurable(name)
+                except KeyError:
+                    raise ConfigError(
+                        f"{statement.where}: @{name} is not known{nearest(name, modules)}; a class of your own"
+                        " is registered by `import its.module` in the gin file"
+                    ) from None
 
-def _explain(where: str, action: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-    """Run a gin call; an unknown name is raised as `ConfigError` with the nearest existing one."""
-    try:
-        action(*args, **kwargs)
-    except (ValueError, SyntaxError, OSError, ImportError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        message = str(error).strip()
-        hint = ""
-        if match := _UNKNOWN_ARGUMENT.search(message):
-            hint = _nearest(match[2], _parameters(match[1]))
-        elif match := _UNKNOWN_CONFIGURABLE.search(message):
-            hint = _nearest(match[1], {*_configurables(), *commands(_prefixes())})
-        elif match := _UNKNOWN_FILE.search(message):
-            hint = _nearest(match[1], _known_files(_prefixes()))
-        raise ConfigError(f"{where}: {message}{hint}") from error
+    def _object_lines(self, used: Iterable[Statement]) -> list[str]:
+        """The bindings of the objects that are used; their arguments are checked."""
+        lines = []
+        for binding in dict.fromkeys(b for statement in used for b in self._bindings_of(statement)):
+            known = _parameters(binding.selector)
+            if known and binding.argument not in known:
+                near = nearest(binding.argument, known)
+                raise ConfigError(
+                    f"{binding.where}: {binding.selector} has no field {binding.argument!r}{near}"
+                )
+            lines.append(f"{binding.target} = {binding.value}")
+        return lines
 
+    def _check_names(self) -> None:
+        """Refuse what nothing reads, and what is typed and not read by this command."""
+        referenced = {name for statement in self._all() for name in statement.macros}
+        for name, statement in self.macros.items():
+            if name in referenced:
+                continue
+            others = readers(name)
+            if others and not statement.typed:
+                continue
+            near = nearest(name, self.settings)
+            if others:
+                raise ConfigError(
+                    f"{statement.where}: {self.command} does not read {name}, a setting of "
+                    f"{', '.join(others)}{near}"
+                )
+            raise ConfigError(f"{statement.where}: {name} is set but nothing uses it{near}")
+        mine = self._objects([self.command])
+        others_objects = self._objects(COMMANDS)
+        referenced = {
+            name.rpartition(".")[2]
+            for statement in (*self._all(), *self._defaults())
+            for name in statement.references
+        }
+        for binding in self.bindings.values():
+            name = binding.selector.rpartition(".")[2]
+            if name in referenced:
+                continue
+            if name in others_objects:
+                if binding.typed:
+                    of = f"set {mine[name]}=@{name}()" if name in mine else f"{self.command} does not read it"
+                    raise ConfigError(f"{binding.where}: no setting refers to @{name}(); {of}")
+                continue
+            known = [*others_objects, *COMMANDS, *self.group_names]
+            raise ConfigError(
+                f"{binding.where}: nothing is called {binding.selector!r}{nearest(name, known)}"
+            )
 
-def _prefixes() -> list[Path]:
-    return [Path(prefix) for prefix in gin.config._LOCATION_PREFIXES]
+    def _objects(self, commands: Iterable[str]) -> dict[str, str]:
+        """Object class -> the setting that takes it."""
+        return {
+            name: setting.name
+            for command in commands
+            for setting in settings_of_command(command).values()
+            for name in setting.meaning.objects
+        }
 
+    def _defaults(self) -> Iterator[Statement]:
+        for setting in self.settings.values():
+            if (default := setting.meaning.default_object) and setting.name not in self.given:
+                names = frozenset({default.strip("@()")})
+                yield Statement("", setting.name, "", default, frozenset(), names, "")
 
-def _configurables() -> list[str]:
-    return [selector.rsplit(".", 1)[-1] for selector in gin.config._REGISTRY._selector_map]
+    def _all(self) -> Iterator[Statement]:
+        yield from self.given.values()
+        yield from self.macros.values()
+        yield from self.bindings.values()
 
 
 def _parameters(selector: str) -> list[str]:
-    configurable = gin.config._REGISTRY.get_match(selector.rsplit("/", 1)[-1])
-    if configurable is None:
+    """The parameters of a registered class or function; none where any name is accepted."""
+    found = inspect.signature(inspect.unwrap(gin.get_configurable(selector))).parameters.values()
+    if any(parameter.kind == parameter.VAR_KEYWORD for parameter in found):
         return []
-    return list(inspect.signature(configurable.wrapped).parameters)
+    return [parameter.name for parameter in found]
 
 
-def _check_macros(paths: Sequence[Path]) -> None:
-    """Refuse a macro that is set but unknown to every command, used but not set, or required."""
-    macro = gin.get_configurable("gin.macro")
-    values = {
-        scope: parameters["value"]
-        for (scope, selector), parameters in gin.config._CONFIG.items()
-        if selector == "gin.macro"
-    }
-    used = {reference.scoped_selector.removesuffix("/gin.macro").removesuffix("/macro")
-            for reference in gin.config.iterate_references(gin.config._CONFIG, to=macro)}  # fmt: skip
-    known = used | known_macros(paths)
-    for name in values:
-        if name not in known:
-            raise ConfigError(f"{name} is set but nothing uses it{_nearest(name, known)}")
-    for name in sorted(used - set(values)):
-        raise ConfigError(
-            f"%{name} is used but never set{_nearest(name, values)}; set it with --gin.{name}=..."
-        )
-    for name, value in values.items():
-        if getattr(value, "scoped_selector", "") == "gin.REQUIRED/gin.constant":
-            raise ConfigError(f"{name} has no value; set it with --gin.{name}=... or in a --gin_file")
+def _plain(error: Exception) -> str:
+    """The message without what gin appends about its calls."""
+    return str(error).partition("\n  In ")[0]
 
 
-def commands(paths: Sequence[Path]) -> set[str]:
-    """The names of all commands: each has its ``runs/<name>.gin``."""
-    return {file.stem for folder in paths for file in folder.glob("runs/*.gin")}
+def operative_text(command: str, groups: Sequence[Any]) -> str:
+    """Every setting in force as gin text that can be read back with --gin_file.
 
-
-def known_macros(paths: Sequence[Path]) -> set[str]:
-    """The macros that any command defines in its ``runs/*.gin``."""
-    runs = {file.name: file for folder in reversed(paths) for file in folder.glob("runs/*.gin")}
-    return {name for file in runs.values() for name, _, _ in macro_table(file)}
-
-
-def macro_table(file: Path) -> list[tuple[str, str, str]]:
-    """(name, default, comment) of every macro line of a gin file, in order."""
-    matches = map(_MACRO_LINE.match, file.read_text(encoding="utf-8").splitlines())
-    return [(match["name"], match["value"], match["comment"] or "") for match in matches if match]
-
-
-def _nearest(name: str, candidates: Iterable[str]) -> str:
-    """``; did you mean X?`` for the closest candidates, ignoring case; empty when nothing is near."""
-    by_folded = {candidate.casefold(): candidate for candidate in sorted(candidates)}
-    close = difflib.get_close_matches(name.casefold(), by_folded, n=3, cutoff=0.6)
-    return f"; did you mean {' or '.join(by_folded[folded] for folded in close)}?" if close else ""
-
-
-def help_text(command: str, function: Callable[..., Any], paths: Sequence[Path]) -> str:
-    """What ``--help`` prints: the docstring, the macros with their defaults, and the gin files found."""
-    lines = [f"usage: python -m inters_jax.{command} [--gin_file=FILE ...] [--gin.NAME=VALUE ...]", ""]
-    lines += [
-        inspect.getdoc(function) or "",
-        "",
-        "Names (default) to set with --gin.NAME=VALUE or in a gin file:",
-    ]
-    try:
-        table = macro_table(find_file(f"runs/{command}.gin", paths))
-    except ConfigError:
-        table = []
-    for name, value, comment in table:
-        shown = "required" if value == "%gin.REQUIRED" else value
-        lines.append(f"  {name:<22} {'(' + shown + ')':<18} {comment}")
-    lines += ["", f"Arguments of {command}, for --gin.{command}.NAME=VALUE:"]
-    lines.append("  " + ", ".join(inspect.signature(function).parameters))
-    lines += ["", "Gin files:"]
-    lines.append("  " + ", ".join(sorted(_known_files(paths))))
-    return "\n".join(lines)
-
-
-def _make_configurable(function: Callable[..., Any]) -> tuple[str, Callable[..., Any]]:
-    """Register the command under its own name, once; returns the name and the function gin fills in."""
-    name = function.__name__
-    registered = gin.config._REGISTRY.matching_selectors(name)
-    for selector in registered:
-        configurable = gin.config._REGISTRY[selector]
-        if function in (inspect.unwrap(configurable.wrapped), configurable.wrapper):
-            return name, configurable.wrapper
-    if registered and function.__module__ == "__main__":
-        # `python -m inters_jax.x` runs x as __main__; if x was imported under its own name too, use that one.
-        return name, gin.config._REGISTRY[registered[0]].wrapper
-    return name, gin.external_configurable(at_urls(function), name=name, module="inters_jax")
-
-
-def run_command(function: Callable[..., Any], argv: Sequence[str] | None = None) -> Any:
-    """Configure `function` from the command line and call it without arguments; returns what it returns.
-
-    An error that is the user's to mend (any exception class of this project) ends the command with its
-    message alone; set INTERS_TRACEBACK=1 to see where it was raised.
+    Objects are written with all their fields: ``OPTIMIZER = @AdamW()``, ``AdamW.b1 = 0.9``.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    command, configured = _make_configurable(function)
-    plain = inspect.unwrap(function)
-    try:
-        line = parse_arguments(arguments)
-        if line.help:
-            print(help_text(command, plain, search_paths(line.search_paths)))
-            return None
-        load_config(command, line)
-        _require_arguments(command, plain)
-        _arguments[:] = arguments
-        return configured()
-    except Exception as error:
-        ours = type(error).__module__.partition(".")[0] in ("inters_jax", "seqio_tasks", "__main__")
-        if ours and not os.environ.get("INTERS_TRACEBACK"):
-            message = str(error).partition("\n  In call to configurable")[0]  # gin names the wrapped function
-            raise SystemExit(f"{command}: {message}") from error
-        raise
-    finally:
-        _arguments.clear()
-
-
-def _require_arguments(command: str, function: Callable[..., Any]) -> None:
-    """Name the arguments that have neither a default nor a binding, before anything runs."""
-    bound = gin.config._CONFIG.get(("", gin.config._REGISTRY.get_match(command).selector), {})
-    for name, parameter in inspect.signature(function).parameters.items():
-        variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        if parameter.default is parameter.empty and not variadic and name not in bound:
-            raise ConfigError(f"argument {name!r} has no value; set it with --gin.{command}.{name}=...")
+    lines = [f"# Every setting of python -m inters_jax.{command} in force."]
+    objects: dict[str, Mapping[str, Any]] = {}
+    for group in groups:
+        lines += ["", f"# {type(group).__name__}"]
+        for one in settings_of(type(group)):
+            value = getattr(group, one.field)
+            if dataclasses.is_dataclass(value) and not isinstance(value, type):
+                objects[type(value).__name__] = {
+                    field.name: getattr(value, field.name) for field in dataclasses.fields(value)
+                }
+                lines.append(f"{one.name} = @{type(value).__name__}()")
+            else:
+                lines.append(f"{one.name} = {value!r}")
+    for name, fields in objects.items():
+        lines += ["", *(f"{name}.{field} = {value!r}" for field, value in fields.items())]
+    return "\n".join(lines) + "\n"

@@ -24,8 +24,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from inters_jax.command_line import run_command
 from inters_jax.compare import compare_evaluations
-from inters_jax.config import run_command
 from inters_jax.evaluation import report, verify, written_runs
 from inters_jax.evaluation.comparison import CompareError, Comparison
 from inters_jax.evaluation.evaluator import Judge, TaskResult

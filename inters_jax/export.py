@@ -208,6 +208,6 @@ def _prompt_text(run: Path) -> str:
 
 
 if __name__ == "__main__":
-    from inters_jax.config import run_command
+    from inters_jax.command_line import run_command
 
     run_command(export)

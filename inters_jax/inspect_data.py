@@ -85,7 +85,7 @@ def inspect_data(
 
 
 if __name__ == "__main__":
-    from inters_jax.config import run_command
+    from inters_jax.command_line import run_command
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     run_command(inspect_data)

@@ -13,16 +13,14 @@ whole object (an object appears when it is complete, or not at all), manifests l
 its size and time of change, so what has not changed is not moved. `origin` leads from a mirror back to the
 URL. For a path on this machine all of them do nothing.
 
-Commands get this from `run_command`, which hands URLs through `at_urls`. URLs are opened by etils' epath: by
+Commands get this from `run_command`, which hands URLs through `mirrors`. URLs are opened by etils' epath: by
 TensorFlow's file system for gs://, or by fsspec with EPATH_USE_TF=false (and gcsfs installed).
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
-import inspect
 import json
 import logging
 import os
@@ -178,39 +176,31 @@ def join(folder: str | os.PathLike[str], *names: str) -> str:
     return os.fspath(folder).rstrip("/") + "".join(f"/{name}" for name in names)
 
 
-def at_urls(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function with its arguments that are URLs replaced by mirrors; these are pushed at the end.
+@contextlib.contextmanager
+def mirrors() -> Iterator[Callable[[Any], Any]]:
+    """A function that replaces URLs by their mirrors, which are pushed when the block ends.
 
-    Lists and tuples of URLs are looked through too. An error does not keep what was written from being
-    uploaded: a command that is started again elsewhere continues there.
+    The function also looks through lists and tuples and returns every other value as it is. An error does not
+    keep what was written from being uploaded: a command that is started again elsewhere resumes there.
     """
+    opened: list[Path] = []
 
-    @functools.wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        opened: list[Path] = []
+    def mirrored(value: Any) -> Any:
+        if is_url(value):
+            opened.append(local(value))
+            return str(opened[-1])
+        if isinstance(value, list | tuple) and any(map(is_url, value)):
+            return type(value)(map(mirrored, value))
+        return value
 
-        def mirrored(value: Any) -> Any:
-            if is_url(value):
-                opened.append(local(value))
-                return str(opened[-1])
-            if isinstance(value, list | tuple) and any(map(is_url, value)):
-                return type(value)(map(mirrored, value))
-            return value
-
-        args = tuple(map(mirrored, args))
-        kwargs = {name: mirrored(value) for name, value in kwargs.items()}
-        try:
-            result = function(*args, **kwargs)
-        except BaseException:
-            for folder in opened:
-                _push_or_log(folder)
-            raise
+    try:
+        yield mirrored
+    except BaseException:
         for folder in opened:
-            push(folder)
-        return result
-
-    wrapper.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]  # what gin looks at
-    return wrapper
+            _push_or_log(folder)
+        raise
+    for folder in opened:
+        push(folder)
 
 
 def _remote(url: str) -> Any:

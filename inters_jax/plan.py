@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from inters_jax.config import run_command
+from inters_jax.command_line import run_command
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.lora.layers import LoRA
 from inters_jax.planning import advice, analytic, report

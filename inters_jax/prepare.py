@@ -4,7 +4,7 @@
         --gin.RAW_DIR=/data/inters
 
 Any registered name will do; tasks of another project are registered by naming its module:
-``--gin.prepare.modules="['seqio_tasks', 'their_tasks']"``. A finished store is checked in well under a second
+``--gin.MODULES=seqio_tasks,their_tasks``. A finished store is checked in well under a second
 and left as it is; an interrupted run goes on with the next task.
 """
 
@@ -13,92 +13,60 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from inters_jax import paths
 from inters_jax.data import provenance
 from inters_jax.data.token_store import MANIFEST, StoreError, TokenStore
+from inters_jax.gin_files import ConfigError
+from inters_jax.settings.training import DataSettings, LengthSettings, StoreSettings
 from seqio_tasks.base import locked
 
 
-def prepare(
-    mixture_or_task_name: str,
-    store_dir: str,
-    tokenizer: str | None = None,
-    raw_dir: str | None = None,
-    max_length: int = 2048,
-    seed: int = 0,
-    passes: int = 1,
-    split: str = "train",
-    max_shots: int = 5,
-    epoch_examples: int | None = None,
-    modules: Sequence[str] = ("seqio_tasks",),
-    templates: str | Sequence[str] = (),
-    cache_dirs: str | Sequence[str] = (),
-    rebuild: bool = False,
-    check_sources: bool = True,
-    chat_template: str | None = None,
-) -> TokenStore:
+def prepare(data: DataSettings, length: LengthSettings, existing: StoreSettings) -> TokenStore:
     """Write the token store of a SeqIO task or mixture, or return at once when it is already there.
 
-    Args:
-      mixture_or_task_name: a registered name, of this project or another (see `modules`).
-      store_dir: the folder to write; a store made otherwise is refused with what differs.
-      tokenizer: tokenizer.json, a folder with one, or a hub name; None: the packaged sample's.
-      raw_dir: the folder of official files; None: the packaged sample.
-      max_length: the longest sequence in tokens, BOS and EOS included; longer ones are dropped and counted.
-      seed: draws templates, demonstrations and options.
-      passes: renderings of every row; each further one has fresh templates and demonstrations.
-      split: of the tasks.
-      max_shots: our training prompts carry 0 to this many demonstrations.
-      epoch_examples: size of an epoch; None: the sum of the rates where a rate is a number of examples
-        (such as seqio.mixing_rate_num_examples), else all examples.
-      modules: imported to register the tasks.
-      templates: own template files for our tasks (see `seqio_tasks.templates.own`); (): INTERS_TEMPLATES.
-      cache_dirs: where SeqIO's caching wrote (`seqio_cache_tasks`): tasks that are found there are read from
-        there, as they were made; all passes are alike then.
-      rebuild: replace a store that was made otherwise.
-      check_sources: False accepts an existing store although code, templates or raw files have changed since,
-        to finish a run on the data it began with.
-      chat_template: None or "none" writes plain prompts, as the paper does; "tokenizer" wraps them in the
-        tokenizer's own chat template, a path in the one of that file (see `seqio_tasks.prompts.chat`);
-        only our own tasks know it.
+    Raises:
+      StoreError: a store made with other settings is there, or a folder that is no store.
     """
-    store = paths.local(store_dir)
-    tokenizer = provenance.tokenizer_source(tokenizer)
-    raw = provenance.raw_folder(raw_dir)
+    if data.store_dir is None:
+        raise ConfigError("STORE_DIR has no value; set it with --gin.STORE_DIR=... or in a --gin_file")
+    store = paths.local(data.store_dir)
+    tokenizer = provenance.tokenizer_source(data.tokenizer)
+    raw = provenance.raw_folder(data.raw_dir)
     settings = {
-        "name": mixture_or_task_name,
-        "split": split,
-        "max_length": max_length,
-        "seed": seed,
-        "passes": passes,
-        "max_shots": max_shots,
-        "epoch_examples": epoch_examples,
+        "name": data.mixture_or_task_name,
+        "split": data.split,
+        "max_length": length.max_length,
+        "seed": data.seed,
+        "passes": data.passes,
+        "max_shots": data.max_shots,
+        "epoch_examples": data.epoch_examples,
     }
-    named = [templates] if isinstance(templates, str) else list(templates)
-    named = named or [path for path in os.environ.get("INTERS_TEMPLATES", "").split(os.pathsep) if path]
-    caches = [cache_dirs] if isinstance(cache_dirs, str) else list(cache_dirs)
+    named = list(data.templates) or [
+        path for path in os.environ.get("INTERS_TEMPLATES", "").split(os.pathsep) if path
+    ]
+    caches = list(data.cache_dirs)
     if named:
         settings["templates"] = provenance.digests(named)
     if caches:
         settings["cache_dirs"] = provenance.digests(caches)
-    chat = provenance.chat_template_asked(chat_template)
+    chat = provenance.chat_template_asked(data.chat_template)
     if chat != provenance.PLAIN:
         settings["chat_template"] = provenance.chat_template_identity(chat, tokenizer)
     asked: dict[str, Any] = {
         "settings": settings,
         "tokenizer": tokenizer,
         "raw_dir": raw,
-        "modules": tuple(modules),
+        "modules": data.modules,
     }
-    if passes < 1:
-        raise StoreError(f"passes is {passes}; a store needs at least one")
     store.parent.mkdir(parents=True, exist_ok=True)
     with locked(store.with_name(f".{store.name}.lock")):
-        if (store / MANIFEST).exists() and (found := _current(store, asked, rebuild, check_sources)):
+        if (store / MANIFEST).exists() and (
+            found := _current(store, asked, existing.rebuild, data.check_sources)
+        ):
             return found
         if store.exists() and not (store / MANIFEST).exists() and any(store.iterdir()):
             raise StoreError(f"{store} exists and is no token store; name another store_dir or remove it")
@@ -121,7 +89,7 @@ def _current(store: Path, asked: Mapping[str, Any], rebuild: bool, check_sources
     except StoreError as error:
         if rebuild:
             return None
-        raise StoreError(f"{error} (--gin.prepare.rebuild=True replaces it)") from error
+        raise StoreError(f"{error} (--gin.REBUILD=True replaces it)") from error
     if not differences:
         examples = sum(found.examples(task, p) for task in found.tasks for p in range(found.passes(task)))
         print(f"{store} is current: {len(found.tasks)} tasks, {examples:,} examples; nothing to do")
@@ -131,8 +99,8 @@ def _current(store: Path, asked: Mapping[str, Any], rebuild: bool, check_sources
     raise StoreError(
         f"{store} was made otherwise:\n  - "
         + "\n  - ".join(differences)
-        + "\nName another store_dir, or replace this one with --gin.prepare.rebuild=True (when only "
-        "sources have changed, --gin.prepare.check_sources=False goes on with it)."
+        + "\nName another store_dir, or replace this one with --gin.REBUILD=True (when only "
+        "sources have changed, --gin.CHECK_SOURCES=False uses it as it is)."
     )
 
 
@@ -185,7 +153,7 @@ def report(manifest: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    from inters_jax.config import run_command
+    from inters_jax.command_line import run_command
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     run_command(prepare)

@@ -26,7 +26,7 @@ from typing import Any
 
 import gin
 
-from inters_jax.config import run_command
+from inters_jax.command_line import run_command
 from inters_jax.evaluation import report
 from inters_jax.mesh import make_mesh
 from inters_jax.models.loading import load_model

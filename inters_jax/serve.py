@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from inters_jax.config import run_command
+from inters_jax.command_line import run_command
 from inters_jax.ranking.reranker import Reranker
 from seqio_tasks.base import UserError
 

@@ -115,6 +115,6 @@ def suggest_templates(
 
 
 if __name__ == "__main__":
-    from inters_jax.config import run_command
+    from inters_jax.command_line import run_command
 
     run_command(suggest_templates)

@@ -24,7 +24,7 @@ import jax
 
 from inters_jax import hosts, paths
 from inters_jax import mesh as meshes
-from inters_jax.config import run_command
+from inters_jax.command_line import run_command
 from inters_jax.data import provenance
 from inters_jax.data.loader import PackedBatches
 from inters_jax.data.token_store import TokenStore

@@ -1,0 +1,1 @@
+"""Every setting of every command, declared once: `fields` says how, `commands` who reads which group."""

@@ -17,26 +17,24 @@ stopped, and finished tasks are not asked again. A result is checked against its
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from inters_jax.command_line import run_command
 from inters_jax.compare import compare_evaluations
-from inters_jax.evaluation import report, verify, written_runs
+from inters_jax.evaluation import report, verify
 from inters_jax.evaluation.comparison import CompareError, Comparison
-from inters_jax.evaluation.evaluator import Judge, TaskResult
-from inters_jax.evaluation.records import PREDICTIONS
 from inters_jax.inference.placement import default_batch_tokens
 from inters_jax.inference.sampling import Sampling
 from inters_jax.mesh import make_mesh
 from inters_jax.models.loading import load_model
 from inters_jax.models.prompt_record import chat_template_of
 from inters_jax.reports import evaluation_page
-from seqio_tasks.base import UserError, file_sha256
+from seqio_tasks.base import UserError
+from seqio_tasks.prompts import chat
+from seqio_tasks.settings import configure
 
 
 def evaluate(
@@ -97,9 +95,9 @@ def evaluate(
     before = None if compare_with is None else report.read_result(compare_with)
     folder = report.output_folder(output_dir, model_dir, "evaluation")
 
-    import seqio_tasks  # noqa: F401 (registers the tasks)
-    from seqio_tasks.prompts import chat
-    from seqio_tasks.settings import configure
+    # These import SeqIO and TensorFlow, which takes seconds: --help and a wrong setting do not wait for it.
+    from inters_jax.evaluation.judge import Judge
+    from inters_jax.evaluation.tasks import judge_task, judged_tasks, resume_result, split_names
     from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
     explicit = split_names(tasks)
@@ -125,7 +123,7 @@ def evaluate(
         decoding={"sampling": sampling, "stop_strings": stops},
         target_loss=target_loss,
     )
-    result = taken_up(
+    result = resume_result(
         folder,
         report.manifest(
             loaded,
@@ -171,148 +169,6 @@ def tested(before: str | None, folder: Path) -> Comparison | None:
     except CompareError as error:
         print(f"before and after cannot be tested: {error}", flush=True)
         return None
-
-
-def taken_up(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    """The result in a folder to be continued, or a fresh one; one of another model or settings is refused."""
-    fresh: dict[str, Any] = {
-        "manifest": manifest,
-        "metrics": {},
-        "paper_metrics": {},
-        "counts": {},
-        "files": {},
-        "skipped": {},
-        "failed": {},
-    }
-    if not (folder / "results.json").is_file():
-        return fresh
-    there = report.read_result(folder)
-    for name in sorted({*there["manifest"], *manifest} - {"versions", "device", "step"}):
-        one, other = there["manifest"].get(name), manifest.get(name)
-        if one != other:
-            raise UserError(
-                f"{folder / 'results.json'} is of another evaluation: {name} is {one!r:.80} there and "
-                f"{other!r:.80} here; set another OUTPUT_DIR, or remove the folder"
-            )
-    return fresh | {
-        key: there[key] for key in ("metrics", "paper_metrics", "counts", "files") if key in there
-    }
-
-
-def judge_task(
-    judge: Judge,
-    name: str,
-    split: str,
-    folder: Path,
-    result: dict[str, Any],
-    questions: int | None,
-    seed: int,
-    skip: bool,
-) -> None:
-    """Judge one task into `result`; a failure is kept there, so that the other tasks still count."""
-    from tqdm.auto import tqdm
-
-    if name in result["metrics"] and _unchanged(folder / name, result["files"].get(name, {})):
-        print(f"{name}: judged before", flush=True)
-        return
-    reason = missing_data(name, split)
-    if reason is not None and skip:
-        result["skipped"][name] = reason
-        print(f"{name}: not available: {reason}", flush=True)
-        return
-    manifest = result.get("manifest", {})
-    settings = {key: value for key, value in manifest.items() if key not in ("versions", "device", "step")}
-    started = time.perf_counter()
-    try:
-        with tqdm(desc=name, unit="question", mininterval=1.0) as bar:
-            judge.progress = bar.update
-            found = judge.run(
-                name, split, questions=questions, seed=seed, folder=folder / name, settings=settings
-            )
-    except Exception as error:
-        result["failed"][name] = f"{type(error).__name__}: {error}"
-        print(f"{name}: failed: {error}", flush=True)
-        return
-    found.counts["seconds"] = round(time.perf_counter() - started, 2)
-    result["metrics"][name] = found.metrics
-    result["counts"][name] = found.counts
-    if found.paper_metrics:
-        result.setdefault("paper_metrics", {})[name] = found.paper_metrics
-    result.setdefault("files", {})[name] = write_task(folder / name, found)
-    shown = ", ".join(
-        f"{m} {report.number(found.metrics[m])}" for m in report.headline_first(found.metrics)[:4]
-    )
-    print(f"{name}: {shown} ({found.counts['items']} items, {found.counts['seconds']} s)", flush=True)
-
-
-def _unchanged(folder: Path, files: Mapping[str, str]) -> bool:
-    """Whether the files of a finished task are those that its figures were made from."""
-    return bool(files) and all(
-        (folder / name).is_file() and file_sha256(folder / name) == digest for name, digest in files.items()
-    )
-
-
-def missing_data(name: str, split: str) -> str | None:
-    """Why a task of ours cannot be read from the raw directory; None when it can, or is a stranger's task."""
-    import seqio
-
-    from seqio_tasks import tasks
-
-    if not isinstance(seqio.get_mixture_or_task(name), tasks.InstructionTask):
-        return None
-    return tasks.missing(name, split)
-
-
-def split_names(tasks: str | Sequence[str] | None) -> list[str]:
-    """Names from `a,b` or a list.
-
-    >>> split_names("inters_a, inters_b"), split_names(None)
-    (['inters_a', 'inters_b'], [])
-    """
-    if tasks is None:
-        return []
-    parts = tasks.split(",") if isinstance(tasks, str) else tasks
-    return [part.strip() for part in parts if part.strip()]
-
-
-def judged_tasks(names: Sequence[str]) -> list[str]:
-    """The tasks to run: tasks as they are named, a mixture as the judged form of its tasks, nothing as
-    all."""
-    import seqio
-
-    from seqio_tasks import catalog
-
-    def form(name: str) -> str:
-        pairs = {pair.name: pair for pair in catalog.PAIRS}
-        kind = pairs[name].kind if name in pairs else "generate"
-        return name + {"classify": "_choices", "rank": "_rerank"}.get(kind, "")
-
-    found: list[str] = []
-    for name in names or [pair.name for pair in catalog.PAIRS]:
-        if not names:
-            found.append(form(name))
-        elif name in seqio.TaskRegistry.names():
-            found.append(name)
-        elif name in seqio.MixtureRegistry.names():
-            found += [form(task.name) for task in seqio.get_subtasks(seqio.get_mixture_or_task(name))]
-        else:
-            known = [*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()]
-            near = difflib.get_close_matches(name, known, n=3)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            raise UserError(f"no task or mixture is called {name!r}{hint}")
-    return list(dict.fromkeys(found))
-
-
-def write_task(folder: Path, found: TaskResult) -> dict[str, str]:
-    """For ranking tasks the TREC run with its judgments; the sha256 of every file of the task."""
-    names = [PREDICTIONS]
-    if found.run is not None and found.qrels is not None:
-        from seqio_tasks.metrics.trec_files import write_run
-
-        write_run(folder / verify.RUN, found.run, "inters-jax", ties="given")
-        written_runs.write_qrels(folder, found.qrels)
-        names += [verify.RUN, written_runs.QRELS]
-    return {name: file_sha256(folder / name) for name in names}
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from inters_jax.evaluation import report, target_loss, written_runs
+from inters_jax.evaluation import report, target_loss, task_result, written_runs
 from inters_jax.evaluation.records import PREDICTIONS, read
 from inters_jax.evaluation.written_runs import QRELS
 from seqio_tasks.base import UserError, file_sha256
@@ -66,32 +66,31 @@ def _judged(folder: Path, name: str) -> tuple[dict[str, float], dict[str, float]
     import seqio
 
     import seqio_tasks  # noqa: F401 (registers the tasks)
-    from inters_jax.evaluation import evaluator
     from seqio_tasks.metrics.trec_files import read_qrels, read_run
 
     task = seqio.get_mixture_or_task(name)
     records = list(read(folder / PREDICTIONS))
-    result = evaluator.TaskResult(name, {}, {})
+    result = task_result.TaskResult(name, {}, {})
     form = getattr(task, "form", None)
     if getattr(form, "rerank", False):
-        run = evaluator.ranking(records)
+        run = task_result.ranking(records)
         saved = read_run(folder / RUN)
         for query, scores in run.items():
             if list(saved.get(query, {})) != list(scores):
                 raise VerificationError(
                     f"{folder / RUN}: query {query!r} is not in the order of the scores in {PREDICTIONS}"
                 )
-        result.metrics = evaluator.rerank_metrics(task, records, read_qrels(folder / QRELS))
+        result.metrics = task_result.rerank_metrics(task, records, read_qrels(folder / QRELS))
     else:
         targets = [record["target"] for record in records]
         for metric in task.predict_metric_fns:
             result.metrics |= metric(targets, [record["prediction"] for record in records])
         for metric in task.score_metric_fns:
             result.metrics |= metric(targets, [record["score"] for record in records])
-    result.metrics = {name: evaluator.as_number(value) for name, value in result.metrics.items()}
+    result.metrics = {name: task_result.as_number(value) for name, value in result.metrics.items()}
     result.split_counts()
     qrels = read_qrels(folder / QRELS) if (folder / QRELS).is_file() else None
-    return result.metrics, evaluator.paper_metrics(name, records, qrels)
+    return result.metrics, task_result.paper_metrics(name, records, qrels)
 
 
 def _check_runs(folder: Path, path: str, result: Mapping[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""Evaluation inside a run: the Judge of `inters_jax.evaluate` on the parameters of the moment.
+"""Evaluation inside a run: `inters_jax.evaluation.judge` on the parameters of the moment.
 
 It reads parameters and writes figures: neither the order of the data nor any randomness of the run sees it,
 so a run has the same bits with and without. SeqIO and TensorFlow are imported when the first evaluation
@@ -15,17 +15,20 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from inters_jax.evaluation import averages, report
+from inters_jax.inference.placement import default_batch_tokens
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import abstract_model
+from inters_jax.models.loading import LoadedModel
 from inters_jax.models.lora import layers as adapters
 from inters_jax.training import step as steps
 from inters_jax.training import trainable
 from inters_jax.training.retention import Best
 from seqio_tasks.base import UserError
+from seqio_tasks.settings import configure
 
 PREFIX = "eval/"
 MEAN = "eval/mean"
-MEAN_HEADLINE = Best(MEAN, largest=True)
 MEAN_HEADLINE = Best(MEAN, largest=True)
 
 
@@ -131,8 +134,6 @@ class Evaluation:
 
     def run(self, params: steps.Parameters) -> dict[str, float]:
         """``eval/<task>/<metric>`` of every task, and ``eval/mean``, the mean headline metric in per cent."""
-        from inters_jax.evaluation import averages, report
-
         whole = params if self._frozen is None else trainable.join(params, self._frozen)
         model = self._structure.bind(whole)
         if self._judge is None:
@@ -153,14 +154,11 @@ class Evaluation:
         return figures
 
     def _start(self, model: Any) -> None:
+        # These import SeqIO and TensorFlow, which a run without evaluations never loads.
         import seqio
 
-        import seqio_tasks  # noqa: F401 (registers the tasks)
-        from inters_jax.evaluate import judged_tasks, missing_data, split_names
-        from inters_jax.evaluation.evaluator import Judge
-        from inters_jax.inference.placement import default_batch_tokens
-        from inters_jax.models.loading import LoadedModel
-        from seqio_tasks.settings import configure
+        from inters_jax.evaluation.judge import Judge
+        from inters_jax.evaluation.tasks import judged_tasks, missing_data, split_names
         from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
         settings = configure(**{name: value for name, value in self._data.items() if value is not None})

@@ -15,7 +15,7 @@ from model_stand_ins import tiny_model
 import seqio_tasks
 from inters_jax import config, evaluate
 from inters_jax.evaluation import verify
-from inters_jax.evaluation.evaluator import Judge, plain_converter
+from inters_jax.evaluation.judge import Judge, PlainConverter
 from inters_jax.evaluation.records import JOURNAL
 from inters_jax.models.loading import load_model
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
@@ -109,7 +109,7 @@ def test_a_generation_task_goes_on_behind_its_journal(judge, tmp_path, monkeypat
 def test_streamed_reranking_gives_what_seqio_evaluator_gives(judge):
     result = judge.run(RERANK, "test")
     evaluator = seqio.Evaluator(
-        RERANK, feature_converter=plain_converter(), eval_split="test", async_compute_metrics=False
+        RERANK, feature_converter=PlainConverter(), eval_split="test", async_compute_metrics=False
     )
     scores = [record["score"] for record in result.examples]
     future, _ = evaluator.evaluate(

@@ -11,7 +11,7 @@ from flax import nnx
 from training_stand_ins import make_store, run_train
 
 import seqio_tasks
-from inters_jax.evaluation.evaluator import Judge
+from inters_jax.evaluation.judge import Judge
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.loading import load_model
 from inters_jax.models.lora.layers import LoRA

@@ -13,8 +13,8 @@ import tensorflow as tf
 from flax import nnx
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from inters_jax import evaluate as command
-from inters_jax.evaluation.evaluator import Judge
+from inters_jax.evaluation.judge import Judge
+from inters_jax.evaluation.tasks import judge_task, judged_tasks
 from inters_jax.inference.generate import GenerationCounts
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import Decoder
@@ -249,7 +249,7 @@ def test_a_failing_metric_fails_its_own_task_only(judge, register, tmp_path):
     judge.generator = FakeGenerator({5: [0, 2], 3: [3, 2], 7: [8, 2]})
     result = {"metrics": {}, "counts": {}, "skipped": {}, "failed": {}}
     for name in (bad, good):
-        command.judge_task(judge, name, "test", tmp_path, result, None, 0, skip=False)
+        judge_task(judge, name, "test", tmp_path, result, None, 0, skip=False)
     assert "no metric today" in result["failed"][bad]
     assert result["metrics"] == {good: {"ok": 1.0}}
     lines = (tmp_path / good / "predictions.jsonl").read_text().splitlines()
@@ -273,8 +273,8 @@ def test_what_cannot_be_judged_is_said(judge, register):
 
 
 def test_a_mixture_stands_for_the_judged_forms_of_its_tasks():
-    assert command.judged_tasks(["inters_entity_retrieval"]) == ["inters_entity_retrieval_dbpedia_rerank"]
-    assert command.judged_tasks(["inters_query_matching"]) == ["inters_query_matching_msrp_choices"]
-    assert command.judged_tasks(["inters_query_matching_msrp"]) == ["inters_query_matching_msrp"]
+    assert judged_tasks(["inters_entity_retrieval"]) == ["inters_entity_retrieval_dbpedia_rerank"]
+    assert judged_tasks(["inters_query_matching"]) == ["inters_query_matching_msrp_choices"]
+    assert judged_tasks(["inters_query_matching_msrp"]) == ["inters_query_matching_msrp"]
     with pytest.raises(UserError, match="did you mean inters_query_matching"):
-        command.judged_tasks(["inters_query_maching"])
+        judged_tasks(["inters_query_maching"])

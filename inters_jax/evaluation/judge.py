@@ -18,51 +18,29 @@ A sequence is [BOS, if the tokenizer has one] + inputs + targets, as in the toke
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+import seqio
 
 from inters_jax.data.conversion import plain_ids
 from inters_jax.evaluation import target_loss as target_losses
 from inters_jax.evaluation.bridge import Bridge
 from inters_jax.evaluation.records import Records
+from inters_jax.evaluation.task_result import (
+    TaskResult,
+    as_number,
+    paper_metrics,
+    ranking,
+    rerank_metrics,
+)
 from inters_jax.inference.generate import Generator
 from inters_jax.inference.score import Scorer
+from seqio_tasks import row_source
 from seqio_tasks.base import UserError
-
-# What metric functions return beside measures.
-COUNTS = frozenset(
-    {"examples", "tied", "unparsed", "low_agreement", "queries", "queries_missing", "documents"}
-)
-
-
-@dataclass
-class TaskResult:
-    """What judging one task gave.
-
-    metrics, paper_metrics: by the protocols `standard` (the task's own metric functions) and `paper`.
-    counts: items (rows), questions (rows that share a prompt are one), truncated answers and so on.
-    examples: one record per row of the task: texts, evaluation fields, `target` (what the metric functions
-      get), `prediction` and/or `score`.
-    run: query id -> document id -> score in ranking order, and qrels, for tasks that rank documents.
-    """
-
-    task: str
-    metrics: dict[str, float]
-    counts: dict[str, int | float]
-    examples: Records = field(default_factory=Records)
-    run: dict[str, dict[str, float]] | None = None
-    qrels: Mapping[str, Mapping[str, int]] | None = None
-    paper_metrics: dict[str, float] = field(default_factory=dict)
-
-    def split_counts(self) -> None:
-        """Moves what metric functions count (unparsed answers, ties, ...) from the metrics to the counts."""
-        for name in COUNTS & self.metrics.keys():
-            self.counts[name] = int(self.metrics.pop(name))
 
 
 class Judge:
@@ -140,8 +118,6 @@ class Judge:
             on where it stopped; None keeps them in memory.
           settings: what the answers belong to, beside task, split, questions and seed.
         """
-        import seqio
-
         task = seqio.get_mixture_or_task(task_name)
         if not isinstance(task, seqio.Task):
             raise UserError(f"{task_name} is a mixture; judge its tasks one by one")
@@ -166,12 +142,10 @@ class Judge:
         return result
 
     def _by_evaluator(self, bridge: Bridge, split: str, rows: int | None, seed: int) -> dict[str, float]:
-        import seqio
-
         name = bridge.task.name
         evaluator = seqio.Evaluator(
             name,
-            feature_converter=plain_converter(),
+            feature_converter=PlainConverter(),
             eval_split=split,
             num_examples=rows,
             seed=seed,
@@ -187,8 +161,6 @@ class Judge:
         the few fields that the metric functions look at are kept. With a limit on questions the measures are
         taken over the judgments of the queries that were ranked: those left out would count as not found.
         """
-        from seqio_tasks import row_source
-
         task = bridge.task
         dataset = task.get_dataset(sequence_length=None, split=split, shuffle=False, seed=seed, num_epochs=1)
         dataset = dataset.take(rows) if rows is not None else dataset
@@ -201,72 +173,11 @@ class Judge:
         return TaskResult(task.name, metrics, bridge.counts, bridge.records, run, qrels)
 
 
-def rerank_metrics(
-    task: Any, records: Iterable[Mapping[str, Any]], qrels: Mapping[str, Mapping[str, int]]
-) -> dict[str, float]:
-    """The task's own metrics of the scores in its records, against the given judgments."""
-    pairs = [(record["target"], record["score"]) for record in records]
-    targets, scores = [target for target, _ in pairs], [score for _, score in pairs]
-    found: dict[str, float] = {}
-    for metric in task.score_metric_fns:
-        found |= metric(targets, scores, qrels=lambda split: qrels)
-    return {name: as_number(value) for name, value in found.items()}
+class PlainConverter(seqio.PassThroughFeatureConverter):
+    """A feature converter that leaves examples as they are."""
 
-
-def paper_metrics(
-    task: str, records: Iterable[Mapping[str, Any]], qrels: Mapping[str, Mapping[str, int]] | None
-) -> dict[str, float]:
-    """The same answers by the protocol `paper`; nothing for tasks that are not of the catalog."""
-    from seqio_tasks.metrics import protocols
-
-    try:
-        protocols.pair_of(task)
-    except ValueError:
-        return {}
-    # Large tasks are rerank tasks, whose texts no metric looks at.
-    kept = [
-        record
-        if "query_id" not in record
-        else {name: value for name, value in record.items() if not name.endswith("_pretokenized")}
-        for record in records
-    ]
-    found: dict[str, float] = protocols.score(task, kept, "paper", qrels=qrels)
-    return found
-
-
-def ranking(examples: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """Documents by score(Yes) - score(No) as float32, ties in first-stage order.
-
-    >>> row = {"query_id": "q", "doc_id": "a", "first_stage_rank": 1, "choice": 0, "score": -1.0}
-    >>> other = row | {"doc_id": "b", "first_stage_rank": 2}
-    >>> ranking([row, row | {"choice": 1, "score": -2.0}, other, other | {"choice": 1, "score": -4.0}])
-    {'q': {'b': 3.0, 'a': 1.0}}
-    """
-    differences: dict[str, dict[str, float]] = {}
-    ranks: dict[tuple[str, str], int] = {}
-    for example in examples:
-        query, document = example["query_id"], example["doc_id"]
-        scores = differences.setdefault(query, {})
-        sign = 1.0 if example["choice"] == 0 else -1.0
-        scores[document] = scores.get(document, 0.0) + sign * example["score"]
-        ranks[query, document] = example["first_stage_rank"]
-    run = {}
-    for query, scores in differences.items():
-        narrow = {document: float(np.float32(score)) for document, score in scores.items()}
-        ordered = sorted(narrow, key=lambda document: (-narrow[document], ranks[query, document]))
-        run[query] = {document: narrow[document] for document in ordered}
-    return run
-
-
-def plain_converter() -> Any:
-    """A seqio feature converter that leaves examples as they are (built here: seqio is imported late)."""
-    import seqio
-
-    class Plain(seqio.PassThroughFeatureConverter):
-        pack = False
-        TASK_FEATURES: Mapping[str, Any] = {}
-
-    return Plain()
+    pack = False
+    TASK_FEATURES: Mapping[str, Any] = {}
 
 
 def question_of(example: Mapping[str, Any], scored: bool, row: int) -> Any:
@@ -295,12 +206,3 @@ def _rows_of(task: Any, split: str, questions: int, seed: int) -> int:
 
 def _numpy(dataset: Any) -> Iterator[Mapping[str, Any]]:
     yield from dataset.as_numpy_iterator()
-
-
-def as_number(metric: Any) -> float:
-    """A metric as a float: metric functions may return numbers, arrays of one number or seqio metric
-    values."""
-    value = np.asarray(getattr(metric, "value", metric), np.float64)
-    if value.size != 1:
-        raise UserError(f"a metric must be one number, got an array of shape {value.shape}")
-    return float(value.reshape(()))

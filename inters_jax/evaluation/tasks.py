@@ -1,0 +1,179 @@
+"""The tasks of an evaluation: which ones, and one after another into its result.
+
+Imports SeqIO: commands import this module when their settings have been checked.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import seqio
+from tqdm.auto import tqdm
+
+from inters_jax.evaluation import report, verify, written_runs
+from inters_jax.evaluation.judge import Judge
+from inters_jax.evaluation.records import PREDICTIONS
+from inters_jax.evaluation.task_result import TaskResult
+from seqio_tasks import catalog, tasks
+from seqio_tasks.base import UserError, file_sha256, nearest
+from seqio_tasks.metrics.trec_files import write_run
+
+
+def split_names(names: str | Sequence[str] | None) -> list[str]:
+    """Names from `a,b` or a list.
+
+    >>> split_names("inters_a, inters_b"), split_names(None)
+    (['inters_a', 'inters_b'], [])
+    """
+    if names is None:
+        return []
+    parts = names.split(",") if isinstance(names, str) else names
+    return [part.strip() for part in parts if part.strip()]
+
+
+def judged_tasks(names: Sequence[str]) -> list[str]:
+    """The tasks to judge, each once.
+
+    Args:
+      names: a task stands for itself, a mixture for the judged form of each of its tasks: generation tasks
+        as they are, classification by label scoring (`_choices`), ranking by pointwise reranking
+        (`_rerank`). Empty: the judged form of every task of the catalog.
+
+    Raises:
+      UserError: an unknown name, with the nearest ones.
+    """
+    kinds = {pair.name: pair.kind for pair in catalog.PAIRS}
+
+    def form(name: str) -> str:
+        return name + {"classify": "_choices", "rank": "_rerank"}.get(kinds.get(name, ""), "")
+
+    if not names:
+        return [form(name) for name in kinds]
+    found: list[str] = []
+    for name in names:
+        if name in seqio.TaskRegistry.names():
+            found.append(name)
+        elif name in seqio.MixtureRegistry.names():
+            found += [form(task.name) for task in seqio.get_subtasks(seqio.get_mixture_or_task(name))]
+        else:
+            known = [*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()]
+            raise UserError(f"no task or mixture is called {name!r}{nearest(name, known)}")
+    return list(dict.fromkeys(found))
+
+
+def missing_data(name: str, split: str) -> str | None:
+    """Why a task of this project cannot be read from the raw directory; None if it can, or is third-party."""
+    if not isinstance(seqio.get_mixture_or_task(name), tasks.InstructionTask):
+        return None
+    return tasks.missing(name, split)
+
+
+def resume_result(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """The unfinished result in `folder`, or an empty one.
+
+    Raises:
+      UserError: the folder holds the result of another model or of other settings.
+    """
+    empty: dict[str, Any] = {
+        "manifest": manifest,
+        "metrics": {},
+        "paper_metrics": {},
+        "counts": {},
+        "files": {},
+        "skipped": {},
+        "failed": {},
+    }
+    if not (folder / "results.json").is_file():
+        return empty
+    found = report.read_result(folder)
+    for name in sorted({*found["manifest"], *manifest} - {"versions", "device", "step"}):
+        there, here = found["manifest"].get(name), manifest.get(name)
+        if there != here:
+            raise UserError(
+                f"{folder / 'results.json'} is of another evaluation: {name} is {there!r:.80} there and "
+                f"{here!r:.80} here; set another OUTPUT_DIR, or remove the folder"
+            )
+    kept = ("metrics", "paper_metrics", "counts", "files")
+    return empty | {key: found[key] for key in kept if key in found}
+
+
+def judge_task(
+    judge: Judge,
+    name: str,
+    split: str,
+    folder: Path,
+    result: dict[str, Any],
+    questions: int | None,
+    seed: int,
+    skip: bool,
+) -> None:
+    """Judge one task and add it to `result`.
+
+    A failure is recorded in `result`, so that the other tasks still count. A finished task whose files are
+    unchanged is not judged again.
+
+    Args:
+      judge: answers for the model.
+      name: of the task.
+      split: to judge on.
+      folder: of the evaluation; the task writes into a folder of its own in it.
+      result: see `resume_result`; changed in place.
+      questions: limit on questions (queries where documents are ranked); None: all.
+      seed: of the task's dataset.
+      skip: skip the task if its data is missing, instead of failing.
+    """
+    if name in result["metrics"] and _unchanged(folder / name, result["files"].get(name, {})):
+        print(f"{name}: judged before", flush=True)
+        return
+    reason = missing_data(name, split)
+    if reason is not None and skip:
+        result["skipped"][name] = reason
+        print(f"{name}: not available: {reason}", flush=True)
+        return
+    manifest = result.get("manifest", {})
+    settings = {key: value for key, value in manifest.items() if key not in ("versions", "device", "step")}
+    started = time.perf_counter()
+    try:
+        with tqdm(desc=name, unit="question", mininterval=1.0) as bar:
+            judge.progress = bar.update
+            found = judge.run(
+                name, split, questions=questions, seed=seed, folder=folder / name, settings=settings
+            )
+    except Exception as error:
+        result["failed"][name] = f"{type(error).__name__}: {error}"
+        print(f"{name}: failed: {error}", flush=True)
+        return
+    found.counts["seconds"] = round(time.perf_counter() - started, 2)
+    result["metrics"][name] = found.metrics
+    result["counts"][name] = found.counts
+    if found.paper_metrics:
+        result.setdefault("paper_metrics", {})[name] = found.paper_metrics
+    result.setdefault("files", {})[name] = write_task(folder / name, found)
+    shown = ", ".join(
+        f"{m} {report.number(found.metrics[m])}" for m in report.headline_first(found.metrics)[:4]
+    )
+    print(f"{name}: {shown} ({found.counts['items']} items, {found.counts['seconds']} s)", flush=True)
+
+
+def _unchanged(folder: Path, files: Mapping[str, str]) -> bool:
+    """Whether the files of a finished task are those that its figures were computed from."""
+    return bool(files) and all(
+        (folder / name).is_file() and file_sha256(folder / name) == digest for name, digest in files.items()
+    )
+
+
+def write_task(folder: Path, found: TaskResult) -> dict[str, str]:
+    """Write the TREC run and judgments of a ranking task.
+
+    Returns:
+      file name -> sha256, of every file of the task.
+    """
+    names = [PREDICTIONS]
+    if found.run is not None and found.qrels is not None:
+        write_run(folder / verify.RUN, found.run, "inters-jax", ties="given")
+        written_runs.write_qrels(folder, found.qrels)
+        names += [verify.RUN, written_runs.QRELS]
+    return {name: file_sha256(folder / name) for name in names}

@@ -1,122 +1,89 @@
-"""Finished queries on disk, so that an interrupted reranking goes on where it stopped, whatever the method.
+"""Finished queries on disk, so that an interrupted reranking resumes with the next query.
 
-    {"settings": {...}}                          line 1: everything that shaped the rankings
+    {"settings": {...}}                          line 1: everything that the rankings depend on
     {"query": "q1", "order": [1, 0], "scores": [-0.25, 1.5], "cost": {"calls": 2, ...}}
                                                  one line per query: candidate numbers, best first; scores in
                                                  candidate order
 
-float32 values survive the round trip through JSON exactly. Settings that differ are refused by name: rankings
-of two models, two methods, two candidate lists or two corpora are never mixed.
+JSON keeps float32 values exactly. The settings hold the model, the method, the candidates and the texts, so
+rankings of two runs are never mixed.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from inters_jax.evaluation import report
+from inters_jax.journal import Journal
 from inters_jax.ranking.engine import Cost
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.questions import Ranked
 
-_ANEW = "choose another OUTPUT_DIR, or delete the file to start anew"
 _FIELDS = {"query", "order", "scores", "cost"}
-_COSTS = {entry.name for entry in dataclasses.fields(Cost)}
+_COSTS = [entry.name for entry in dataclasses.fields(Cost)]
 
 
-class FinishedFile:
-    """Opens or begins a file of finished queries.
+class FinishedQueries:
+    """The queries that a reranking has finished: query id -> ranking and cost.
 
     Args:
       path: scores.jsonl.
-      settings: what must be equal for the rankings to be taken up.
+      settings: everything that the rankings depend on.
       documents: query id -> candidates, in first-stage order.
+
+    Raises:
+      UserError: the file has other settings, or a line that does not fit the candidates.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any], documents: Mapping[str, Sequence[str]]):
-        self.path, self.documents = path, documents
-        self.settings: dict[str, Any] = json.loads(json.dumps(settings, default=str))
+        self.documents = documents
         self.ranked: dict[str, Ranked] = {}
         self.costs: dict[str, Cost] = {}
-        lines = self._whole_lines()
-        if not lines:
-            report.write_text(path, json.dumps({"settings": self.settings}) + "\n")
-            return
-        self._check_settings(self._parse(lines[0], 1))
-        for number, line in enumerate(lines[1:], 2):
-            self._take_up(self._parse(line, number), number)
+        self._journal = Journal(
+            path, settings, todo="choose another OUTPUT_DIR, or delete the file to start over"
+        )
+        for number, entry in self._journal.numbered():
+            self._add(*self._parsed(entry, f"{path}:{number}: "))
 
     def append(self, query: str, ranked: Ranked, cost: Cost) -> None:
-        """Adds a finished query."""
+        """Add a finished query."""
         self._check(query, ranked, "")
-        line = {
+        entry = {
             "query": query,
             "order": ranked.order,
             "scores": ranked.scores.tolist(),
             "cost": dataclasses.asdict(cost),
         }
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        self._journal.append([entry])
+        self._add(query, ranked, cost)
+
+    def _add(self, query: str, ranked: Ranked, cost: Cost) -> None:
         self.ranked[query], self.costs[query] = ranked, cost
 
-    def _whole_lines(self) -> list[str]:
-        """The lines that were written to their end; one that a crash cut off is taken out of the file."""
-        if not self.path.exists():
-            return []
-        *whole, last = self.path.read_text(encoding="utf-8").split("\n")
-        if last:
-            report.write_text(self.path, "".join(line + "\n" for line in whole))
-        return whole
-
-    def _parse(self, line: str, number: int) -> dict[str, Any]:
+    def _parsed(self, entry: Mapping[str, Any], where: str) -> tuple[str, Ranked, Cost]:
+        if entry.keys() != _FIELDS:
+            raise self._error(f"{where}expected {' and '.join(sorted(_FIELDS))}")
         try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise RerankError(f"{self.path}:{number}: not JSON ({error.msg}); {_ANEW}") from None
-        expected = {"settings"} if number == 1 else _FIELDS
-        if not isinstance(value, dict) or value.keys() != expected:
-            raise RerankError(f"{self.path}:{number}: expected {' and '.join(sorted(expected))}; {_ANEW}")
-        return value
-
-    def _check_settings(self, header: Mapping[str, Any]) -> None:
-        there = header["settings"]
-        differing = sorted(
-            key for key in {*there, *self.settings} if there.get(key) != self.settings.get(key)
-        )
-        if differing:
-            shown = "; ".join(
-                f"{key} is {there.get(key)!r:.60} there and {self.settings.get(key)!r:.60} here"
-                for key in differing
-            )
-            raise RerankError(f"{self.path}: these are rankings of another run: {shown}; {_ANEW}")
-
-    def _take_up(self, value: Mapping[str, Any], number: int) -> None:
-        query, where = value["query"], f"{self.path}:{number}: "
-        try:
-            ranked = Ranked([int(place) for place in value["order"]], np.asarray(value["scores"], np.float32))
-            cost = Cost(**{name: value["cost"][name] for name in _COSTS})
+            ranked = Ranked([int(place) for place in entry["order"]], np.asarray(entry["scores"], np.float32))
+            cost = Cost(**{name: entry["cost"][name] for name in _COSTS})
         except (TypeError, ValueError, KeyError):
-            raise RerankError(f"{where}order, scores or cost are not numbers; {_ANEW}") from None
-        self._check(query, ranked, where)
-        self.ranked[query], self.costs[query] = ranked, cost
+            raise self._error(f"{where}order, scores or cost are not numbers") from None
+        self._check(entry["query"], ranked, where)
+        return entry["query"], ranked, cost
 
     def _check(self, query: str, ranked: Ranked, where: str) -> None:
-        """A full order of the candidates with finite scores that do not rise along it."""
+        """A full order of the candidates, with finite scores that never increase along it."""
         documents = self.documents.get(query, ())
         if ranked.scores.shape != (len(documents),):
-            raise RerankError(
-                f"{where}query {query!r} has {ranked.scores.size} scores and {len(documents)} "
-                f"candidates; {_ANEW}"
+            raise self._error(
+                f"{where}query {query!r} has {ranked.scores.size} scores and {len(documents)} candidates"
             )
         if sorted(ranked.order) != list(range(len(documents))):
-            raise RerankError(
-                f"{where}query {query!r}: the order is no permutation of its candidates; {_ANEW}"
-            )
+            raise self._error(f"{where}query {query!r}: the order is not a permutation of its candidates")
         bad = np.flatnonzero(~np.isfinite(ranked.scores))
         if bad.size:
             raise RerankError(
@@ -124,4 +91,7 @@ class FinishedFile:
                 f"{ranked.scores[bad[0]]}"
             )
         if (np.diff(ranked.scores[ranked.order]) > 0).any():
-            raise RerankError(f"{where}query {query!r}: its scores rise along the order; {_ANEW}")
+            raise self._error(f"{where}query {query!r}: the scores increase along the order")
+
+    def _error(self, what: str) -> RerankError:
+        return RerankError(f"{what}; {self._journal.todo}")

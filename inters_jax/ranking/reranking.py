@@ -17,7 +17,7 @@ import numpy as np
 from inters_jax.evaluation import report, written_runs
 from inters_jax.ranking.engine import Backend, Cost, Engine
 from inters_jax.ranking.inputs import Candidates, Collection
-from inters_jax.ranking.journal import FinishedFile
+from inters_jax.ranking.journal import FinishedQueries
 from inters_jax.ranking.questions import Document, Method, Ranked, Ranking
 from inters_jax.reports import reranking_page
 from seqio_tasks.base import file_sha256
@@ -46,8 +46,8 @@ def rerank_candidates(
         key: value for key, value in manifest.items() if key not in ("versions", "device", "measures")
     }
     settings["texts_sha256"] = _texts_hash(data, candidates)
-    done = FinishedFile(folder / "scores.jsonl", settings, candidates.documents)
-    counts: Counter[str] = Counter({"queries taken up": len(done.ranked)})
+    done = FinishedQueries(folder / "scores.jsonl", settings, candidates.documents)
+    counts: Counter[str] = Counter({"queries resumed": len(done.ranked)})
     seconds = _rank_all(
         data, candidates, method, Engine(backend, batch=batch, concurrent=concurrent), done, counts
     )
@@ -120,7 +120,7 @@ def _rank_all(
     candidates: Candidates,
     method: Method,
     engine: Engine,
-    done: FinishedFile,
+    done: FinishedQueries,
     counts: Counter[str],
 ) -> float:
     """Ranks the queries that `done` lacks and adds them, one by one as they are finished; seconds taken."""

@@ -1,4 +1,4 @@
-"""The journal of answers: it grows by chunks, survives a crash, and refuses what belongs elsewhere."""
+"""The answers of a task: they grow by chunks, survive a crash, and are not mixed with other answers."""
 
 import json
 
@@ -10,26 +10,26 @@ from seqio_tasks.base import UserError
 ROWS = [{"inputs_pretokenized": f"question {n}", "score": -0.1 * n} for n in range(4)]
 
 
-def test_an_interrupted_journal_goes_on_behind_its_last_whole_line(tmp_path):
+def test_interrupted_answers_resume_behind_the_last_whole_line(tmp_path):
     first = Records(tmp_path, {"model": "m"})
     first.append(ROWS[:2])
     with (tmp_path / JOURNAL).open("a") as file:
-        file.write('{"inputs_pretokenized": "torn')  # killed while writing
+        file.write('{"inputs_pretokenized": "cut')  # killed while writing
     again = Records(tmp_path, {"model": "m"})
     assert len(again) == 2 and list(again) == ROWS[:2]
     again.append(ROWS[2:])
     again.finish()
     assert not (tmp_path / JOURNAL).exists()
-    assert list(read(tmp_path / PREDICTIONS)) == ROWS == list(again)
+    assert list(read(tmp_path / PREDICTIONS)) == ROWS == list(again) and len(again) == 4
 
 
 def test_answers_of_another_model_are_refused_by_name(tmp_path):
     Records(tmp_path, {"model": "m", "seed": 0}).append(ROWS)
-    with pytest.raises(UserError, match="model is 'm' there and 'other' here; set another OUTPUT_DIR"):
+    with pytest.raises(UserError, match="model was 'm' and is now 'other'; set another OUTPUT_DIR"):
         Records(tmp_path, {"model": "other", "seed": 0})
 
 
-def test_a_journal_killed_before_its_first_line_begins_anew(tmp_path):
+def test_answers_killed_before_their_first_line_start_over(tmp_path):
     (tmp_path / JOURNAL).write_text('{"settings": ')
     records = Records(tmp_path, {"model": "m"})
     assert len(records) == 0

@@ -11,6 +11,7 @@ from inters_jax.ranking.backend import FunctionBackend
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.inputs import candidates_of, open_collection
 from inters_jax.ranking.reranking import rerank_candidates, write_results
+from seqio_tasks.base import UserError
 from seqio_tasks.metrics.ranking import evaluate_run
 from seqio_tasks.metrics.trec_files import read_run
 
@@ -103,7 +104,7 @@ def test_a_constant_scorer_keeps_the_first_stage_order(folder, run_file, tmp_pat
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_an_interrupted_run_goes_on_behind_the_last_finished_query(folder, run_file, tmp_path, method):
+def test_an_interrupted_run_resumes_behind_the_last_finished_query(folder, run_file, tmp_path, method):
     out = tmp_path / "out"
     whole = reranked(folder, run_file, tmp_path / "whole", hash_score, method=method)
 
@@ -117,30 +118,30 @@ def test_an_interrupted_run_goes_on_behind_the_last_finished_query(folder, run_f
     with (out / "scores.jsonl").open("a") as file:
         file.write('{"query": "q2", "sco')  # the crash came in the middle of a write
     result = reranked(folder, run_file, out, hash_score, method=method)
-    assert result["counts"]["queries taken up"] == 1
+    assert result["counts"]["queries resumed"] == 1
     assert result["counts"]["documents scored now"] == 4
     assert result["metrics"] == whole["metrics"]
     assert result["cost"]["model calls"] == whole["cost"]["model calls"]
     assert (out / "reranked.trec").read_bytes() == (tmp_path / "whole" / "reranked.trec").read_bytes()
 
 
-def test_rankings_of_another_model_or_corpus_are_not_taken_up(folder, run_file, tmp_path):
+def test_rankings_of_another_model_or_corpus_are_not_continued(folder, run_file, tmp_path):
     out = tmp_path / "out"
     reranked(folder, run_file, out, oracle, {"model": "a"})
-    with pytest.raises(RerankError, match="model is 'a' there and 'b' here"):
+    with pytest.raises(UserError, match="model was 'a' and is now 'b'; choose another OUTPUT_DIR"):
         reranked(folder, run_file, out, oracle, {"model": "b"})
-    with pytest.raises(RerankError, match="method is 'pointwise' there and 'setwise' here"):
+    with pytest.raises(UserError, match="method was 'pointwise' and is now 'setwise'"):
         reranked(folder, run_file, out, oracle, {"model": "a"}, method="setwise")
     changed = (folder / "corpus.jsonl").read_text().replace("number 3", "number three")
     (folder / "corpus.jsonl").write_text(changed)
-    with pytest.raises(RerankError, match="texts_sha256"):
+    with pytest.raises(UserError, match="texts_sha256 was"):
         reranked(folder, run_file, out, lambda q, d: 0.0, {"model": "a"})
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"order": [3', '"order": [3, 3', "the order is no permutation"),
+        ('"order": [3', '"order": [3, 3', "the order is not a permutation"),
         ('"scores": [', '"scores": [7, ', "has 11 scores and 10 candidates"),
         ('"calls"', '"cals"', "order, scores or cost are not numbers"),
         ('"order"', '"ordre"', "expected cost and order and query and scores"),

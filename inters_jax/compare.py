@@ -14,7 +14,6 @@ is tested) and wins, ties and losses: compare.md and compare.json, which holds t
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +22,6 @@ from typing import Any
 from inters_jax.command_line import run_command
 from inters_jax.evaluation import report
 from inters_jax.evaluation.comparison import (
-    MEASURES,
     CompareError,
     Comparison,
     Options,
@@ -33,61 +31,36 @@ from inters_jax.evaluation.comparison import (
 )
 from inters_jax.reports import comparison_page
 from inters_jax.reports.tables import Table
+from inters_jax.settings.tools import CompareSettings
 from seqio_tasks.base import file_sha256
+from seqio_tasks.metrics.measures import split_measures
 
 _PLAIN = ("qrels", "measures", "tasks", "output_dir", "missing")
 _WITH_VALUE = ("--gin_file", "--gin_search_paths")
-_BETWEEN = re.compile(r"[,\s]+(?![^()]*\))")  # commas inside RR(rel=2,judged_only=True) part nothing
 
 
-def compare(
-    runs: str | Sequence[str],
-    qrels: str | None = None,
-    measures: str | Sequence[str] = MEASURES,
-    tasks: str | Sequence[str] | None = None,
-    output_dir: str | None = None,
-    missing: str = "refuse",
-    samples: int = 100_000,
-    bootstrap: int = 10_000,
-    level: float = 0.95,
-    interval: str = "percentile",
-    seed: int = 0,
-) -> Comparison:
-    """Compare two or more runs on the same judgments, or two or more evaluations on their common tasks.
-
-    Args:
-      runs: run files, or results.json files or folders of evaluate; separated by commas, or as arguments.
-      qrels: judgments (TREC or BEIR); needed for run files.
-      measures: of run files, in the spelling of ir_measures or trec_eval, separated by commas.
-      tasks: of evaluations; None: all that every one of them has.
-      output_dir: where compare.md and compare.json are written; None: the tables are only printed.
-      missing: 'refuse' runs over different judged queries, or count a query without results as 'zero'.
-      samples: random assignments of signs; few queries are enumerated instead.
-      bootstrap: resamples of a confidence interval.
-      level: of the confidence intervals.
-      interval: 'percentile' or 'bca'.
-      seed: of the random assignments and resamples.
-    """
-    if min(samples, bootstrap) < 1:
-        raise CompareError(f"SAMPLES is {samples} and BOOTSTRAP {bootstrap}; both must be at least 1")
-    options = Options(samples, bootstrap, level, interval, seed)
-    paths = named_paths(split(runs))
+def compare(settings: CompareSettings) -> Comparison:
+    """Compare two or more runs on the same judgments, or two or more evaluations on their common tasks."""
+    options = Options(settings.samples, settings.bootstrap, settings.level, settings.interval, settings.seed)
+    paths = named_paths(settings.runs)
     evaluations = {name: _is_evaluation(path) for name, path in paths.items()}
     if all(evaluations.values()):
-        if qrels is not None:
+        if settings.qrels is not None:
             raise CompareError("evaluations bring their judgments: leave QRELS out")
-        found = compare_evaluations(paths, split(tasks) if tasks else None, options)
+        found = compare_evaluations(paths, list(settings.tasks) or None, options)
     elif not any(evaluations.values()):
-        found = _compare_run_files(paths, qrels, split(measures), missing, options)
+        found = _compare_run_files(
+            paths, settings.qrels, split_measures(settings.measures), settings.missing, options
+        )
     else:
         one = next(name for name, evaluation in evaluations.items() if evaluation)
         raise CompareError(f"{one} is an evaluation and others are run files: give either, not both")
     text = f"# Comparison of {', '.join(found.systems)}\n\n" + found.markdown()
     print(text, flush=True)
-    if output_dir is not None:
+    if settings.output_dir is not None:
         inputs = {name: {"path": str(path), **_hash(path)} for name, path in paths.items()}
-        report.write_json(Path(output_dir) / "compare.json", {"inputs": inputs, **found.as_json()})
-        _write(Path(output_dir), found, text)
+        report.write_json(Path(settings.output_dir) / "compare.json", {"inputs": inputs, **found.as_json()})
+        _write(Path(settings.output_dir), found, text)
     return found
 
 
@@ -112,16 +85,6 @@ def _write(folder: Path, found: Comparison, text: str) -> None:
 def _hash(path: Path) -> dict[str, str]:
     file = path / "results.json" if path.is_dir() else path
     return {"sha256": file_sha256(file)}
-
-
-def split(values: str | Sequence[str]) -> list[str]:
-    """Parts of a text between commas or blanks, or the parts given.
-
-    >>> split("nDCG@10, RR(rel=2,judged_only=True)@10 AP")
-    ['nDCG@10', 'RR(rel=2,judged_only=True)@10', 'AP']
-    """
-    parts = _BETWEEN.split(values) if isinstance(values, str) else [str(value) for value in values]
-    return [part for part in parts if part]
 
 
 def named_paths(runs: Sequence[str]) -> dict[str, Path]:

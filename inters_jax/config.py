@@ -13,7 +13,7 @@ statements win over earlier ones, files come in the order given, and the command
 A recipe may hold settings of other commands: they are left to those. What is typed on the command line must
 be read by this one. A name that no command knows is refused with the nearest one.
 
-Nothing here imports TensorFlow or JAX; the module of an object (`Lion`) is imported when a value refers to it.
+Nothing here imports TensorFlow or JAX; the module of an object (`Lion`) is imported when it is used.
 """
 
 from __future__ import annotations
@@ -146,9 +146,13 @@ class _Configuration:
         try:
             return gin.get_configurable(group)()
         except UserError as error:
-            given = self.given.get(getattr(error, "name", ""))
-            where = "" if given is None else f"{given.where}: "
-            raise ConfigError(f"{where}{_plain(error)}") from error
+            raise ConfigError(f"{self._place(error)}{_plain(error)}") from error
+
+    def _place(self, error: UserError) -> str:
+        """The file and line of the value that an error is about; "" when it was typed, or is a default."""
+        statements = [self.given[name] for name in [getattr(error, "name", "")] if name in self.given]
+        statements += [binding for binding in self.bindings.values() if binding.target in str(error)]
+        return next((f"{one.where}: " for one in statements if not one.typed), "")
 
     def _used(self) -> Iterator[tuple[str, Statement]]:
         """gin targets and what they are set to: settings, objects by default, and the macros they need."""
@@ -203,9 +207,10 @@ class _Configuration:
                 try:
                     gin.get_configurable(name)
                 except KeyError:
+                    near = nearest(name, modules)
                     raise ConfigError(
-                        f"{statement.where}: @{name} is not known{nearest(name, modules)}; a class of your own"
-                        " is registered by `import its.module` in the gin file"
+                        f"{statement.where}: @{name} is not known{near}; `import its.module` in the gin file "
+                        "registers a class of your own"
                     ) from None
 
     def _object_lines(self, used: Iterable[Statement]) -> list[str]:
@@ -244,9 +249,10 @@ class _Configuration:
             for statement in (*self._all(), *self._defaults())
             for name in statement.references
         }
+        here = {name.rpartition(".")[2] for _, one in self._used() for name in one.references}
         for binding in self.bindings.values():
             name = binding.selector.rpartition(".")[2]
-            if name in referenced:
+            if name in (here if binding.typed else referenced):
                 continue
             if name in others_objects:
                 if binding.typed:
@@ -290,6 +296,11 @@ def _parameters(selector: str) -> list[str]:
 def _plain(error: Exception) -> str:
     """The message without what gin appends about its calls."""
     return str(error).partition("\n  In ")[0]
+
+
+def values_of(*groups: Any) -> dict[str, Any]:
+    """Every setting of some groups by its name."""
+    return {one.name: getattr(group, one.field) for group in groups for one in settings_of(type(group))}
 
 
 def operative_text(command: str, groups: Sequence[Any]) -> str:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,129 +25,96 @@ from inters_jax.command_line import run_command
 from inters_jax.compare import compare_evaluations
 from inters_jax.evaluation import report, verify
 from inters_jax.evaluation.comparison import CompareError, Comparison
+from inters_jax.inference.model import DEFAULT_LENGTH, open_model
 from inters_jax.inference.placement import default_batch_tokens
 from inters_jax.inference.sampling import Sampling
-from inters_jax.mesh import make_mesh
-from inters_jax.models.loading import load_model
 from inters_jax.models.prompt_record import chat_template_of
 from inters_jax.reports import evaluation_page
+from inters_jax.settings.judging import EvaluationSettings, GenerationSettings, InferenceSettings
 from seqio_tasks.base import UserError
 from seqio_tasks.prompts import chat
 from seqio_tasks.settings import configure
 
 
 def evaluate(
-    model_dir: Any,
-    tasks: str | Sequence[str] | None = None,
-    split: str = "test",
-    output_dir: str | None = None,
-    raw_dir: str | None = None,
-    step: int | str | None = None,
-    tokenizer: str | None = None,
-    max_examples: int | None = None,
-    max_length: int | None = None,
-    max_new_tokens: int = 256,
-    batch_tokens: int | None = None,
-    dtype: str = "float32",
-    mesh: str | None = None,
-    seed: int = 0,
-    compare_with: str | None = None,
-    chat_template: str | None = None,
-    temperature: float = 0.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    beams: int = 1,
-    length_penalty: float = 1.0,
-    stop_strings: str | Sequence[str] = (),
-    target_loss: bool = False,
+    model: InferenceSettings, judged: EvaluationSettings, generation: GenerationSettings
 ) -> dict[str, Any]:
     """Judge a model on SeqIO tasks by their own metrics.
 
-    Args:
-      model_dir: run folder of train, Hugging Face folder or hub name.
-      tasks: task or mixture names, separated by commas. A mixture stands for its tasks, each in the form
-        that is judged: generation tasks as they are, classification by label scoring (`_choices`), ranking
-        by pointwise reranking (`_rerank`). None: everything whose files are there.
-      split: split to judge on.
-      output_dir: default `<model_dir>/evaluation` of a local model.
-      raw_dir: folder with the official files; None: the packaged synthetic sample.
-      step: checkpoint of a run folder; None: the last; "best": the best by its KEEP_BEST.
-      tokenizer: tokenizer.json or its folder, instead of the model's own.
-      max_examples: questions per task (queries where documents are ranked); None: all.
-      max_length: longest sequence in tokens; default 2048 or what the model knows, if that is less.
-      max_new_tokens: limit of a generated answer.
-      batch_tokens: tokens that the model sees at once, the memory knob; None: 2,048 on a CPU, else 16,384.
-      dtype: compute type; logits are float32 in any case.
-      mesh: devices, such as "fsdp=-1"; None: the first one.
-      seed: draws demonstrations of few-shot tasks.
-      compare_with: a results.json (or its folder) of another evaluation: a before/after table is made.
-      chat_template: None for the one of training, which a run folder and its export know (others: plain
-        prompts); "none", "tokenizer", or a file (see `seqio_tasks.prompts.chat`).
-      temperature: of generated answers; 0 takes the most probable token.
-      top_k: sample among the k most probable tokens only.
-      top_p: sample among the most probable tokens that make up this probability only.
-      beams: width of the beam search.
-      length_penalty: an answer of a beam search is worth its log-probability / length ** length_penalty.
-      stop_strings: texts that end an answer; they are not part of it.
-      target_loss: also measure how probable the right answers are, in nats per token and bits per byte.
+    A mixture in TASKS stands for its tasks, each in the form that is judged: generation tasks as they are,
+    classification by label scoring (`_choices`), ranking by pointwise reranking (`_rerank`).
     """
-    before = None if compare_with is None else report.read_result(compare_with)
-    folder = report.output_folder(output_dir, model_dir, "evaluation")
+    before = None if judged.compare_with is None else report.read_result(judged.compare_with)
+    folder = report.output_folder(judged.output_dir, model.model_dir, "evaluation")
 
     # These import SeqIO and TensorFlow, which takes seconds: --help and a wrong setting do not wait for it.
     from inters_jax.evaluation.judge import Judge
-    from inters_jax.evaluation.tasks import judge_task, judged_tasks, resume_result, split_names
+    from inters_jax.evaluation.tasks import judge_task, judged_tasks, resume_result
     from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
-    explicit = split_names(tasks)
+    explicit = list(judged.tasks)
     names = judged_tasks(explicit)
-    placed = None if mesh is None else make_mesh(mesh)
-    loaded = load_model(model_dir, dtype=dtype, step=step, mesh=placed, tokenizer=tokenizer)
-    limit = min(2048 if max_length is None else max_length, loaded.config.max_position)
-    changes: dict[str, Any] = {"tokenizer": report.tokenizer_of(loaded), "max_length": limit, "seed": seed}
-    chat_template = chat_template_of(model_dir, chat_template, tokenizer)
-    if chat_template is not None:
-        changes["chat_template"] = chat_template
-    stops = (stop_strings,) if isinstance(stop_strings, str) else tuple(stop_strings)
-    sampling = Sampling(temperature, top_k, top_p, beams, length_penalty, seed)
-    if raw_dir is not None:
-        changes["raw_dir"] = raw_dir
-    settings = configure(**changes)
-    vocabulary = HuggingFaceVocabulary(settings.tokenizer)
+    loaded = open_model(model)
+    limit = min(model.max_length or DEFAULT_LENGTH, loaded.config.max_position)
+    changes = {
+        "tokenizer": report.tokenizer_of(loaded),
+        "max_length": limit,
+        "seed": judged.seed,
+        "raw_dir": judged.raw_dir,
+        "chat_template": chat_template_of(model.model_dir, model.chat_template, model.tokenizer),
+    }
+    settings = configure(**{name: value for name, value in changes.items() if value is not None})
+    sampling = Sampling(
+        generation.temperature,
+        generation.top_k,
+        generation.top_p,
+        generation.beams,
+        generation.length_penalty,
+        judged.seed,
+    )
     judge = Judge(
         loaded,
-        vocabulary,
-        max_new_tokens=max_new_tokens,
-        batch_tokens=max(batch_tokens or default_batch_tokens(), limit),
-        decoding={"sampling": sampling, "stop_strings": stops},
-        target_loss=target_loss,
+        HuggingFaceVocabulary(settings.tokenizer),
+        max_new_tokens=generation.max_new_tokens,
+        batch_tokens=max(model.batch_tokens or default_batch_tokens(), limit),
+        decoding={"sampling": sampling, "stop_strings": generation.stop_strings},
+        target_loss=judged.target_loss,
     )
     result = resume_result(
         folder,
         report.manifest(
             loaded,
             command="evaluate",
-            split=split,
-            step=step,
-            seed=seed,
-            max_examples=max_examples,
+            split=judged.split,
+            step=model.step,
+            seed=judged.seed,
+            max_examples=judged.max_examples,
             max_length=limit,
-            max_new_tokens=max_new_tokens,
-            decoding=dataclasses.asdict(sampling) | {"stop_strings": list(stops)},
+            max_new_tokens=generation.max_new_tokens,
+            decoding=dataclasses.asdict(sampling) | {"stop_strings": list(generation.stop_strings)},
             chat_template=chat.fingerprint(settings.chat_template, settings.tokenizer)[:16] or "none",
-            raw_data="packaged sample" if raw_dir is None else Path(raw_dir).name,
-            **({"target_loss": True} if target_loss else {}),
+            raw_data="packaged sample" if judged.raw_dir is None else Path(judged.raw_dir).name,
+            **({"target_loss": True} if judged.target_loss else {}),
         ),
     )
     for name in names:
-        judge_task(judge, name, split, folder, result, max_examples, seed, skip=name not in explicit)
+        judge_task(
+            judge,
+            name,
+            judged.split,
+            folder,
+            result,
+            judged.max_examples,
+            judged.seed,
+            skip=name not in explicit,
+        )
         report.write_json(folder / "results.json", result)  # what is finished survives whatever comes after
     result["counts"]["model"] = {
         "shapes compiled for generation": judge.generator.compilations,
         "shapes compiled for scoring": judge.scorer.compilations,
     }
     report.write_json(folder / "results.json", result)
-    evaluation_page.write(folder, result, before, tested(compare_with, folder))
+    evaluation_page.write(folder, result, before, tested(judged.compare_with, folder))
     print((folder / "results.md").read_text(encoding="utf-8"), flush=True)
     if result["failed"]:
         raise UserError(

@@ -17,6 +17,7 @@ from pathlib import Path
 import jax
 
 from inters_jax import __version__
+from inters_jax.command_line import run_command
 from inters_jax.mesh import make_mesh
 from inters_jax.models import prompt_record
 from inters_jax.models.config import DecoderConfig, ModelError
@@ -24,6 +25,7 @@ from inters_jax.models.hf import folder as huggingface
 from inters_jax.models.loading import RUN_MODEL, LoadedModel, config_of, is_run, load_model, named_step
 from inters_jax.models.lora import base as bases
 from inters_jax.models.lora import peft
+from inters_jax.settings.tools import ExportSettings
 
 CARD = """---
 library_name: transformers
@@ -53,8 +55,6 @@ tags:
 """
 
 
-FORMATS = ("merged", "peft")
-
 ADAPTER_CARD = """---
 library_name: peft
 base_model: {base}
@@ -81,28 +81,14 @@ merged export keeps them.
 """
 
 
-def export(
-    model_dir: str,
-    output_dir: str,
-    step: int | str | None = None,
-    dtype: str = "float32",
-    format: str = "merged",
-) -> Path:
-    """Writes a run folder as a Hugging Face folder; `output_dir` must be new or empty.
-
-    Args:
-      model_dir: the run folder.
-      output_dir: the folder to write.
-      step: which checkpoint; None for the newest, "best" for the best by KEEP_BEST.
-      dtype: of the written weights; "float32" keeps every bit of the run, "bfloat16" halves the size.
-      format: "merged" for a whole model; "peft" for the adapter of a LoRA run alone, in float32.
-    """
-    if format not in FORMATS:
-        raise ModelError(f"FORMAT={format!r} is not known; choose {' or '.join(FORMATS)}")
+def export(settings: ExportSettings) -> Path:
+    """Write a run as a Hugging Face model folder, or the adapter of a LoRA run as a PEFT folder."""
+    model_dir, output_dir, dtype = settings.model_dir, settings.output_dir, settings.export_dtype
     if not is_run(model_dir):
         raise ModelError(f"{model_dir}: no run folder of ours ({RUN_MODEL}/config.json is not there)")
+    step = settings.step
     chosen = named_step(model_dir, step) if isinstance(step, str) else step
-    if format == "peft":
+    if settings.format == "peft":
         return export_adapter(Path(model_dir), Path(output_dir), chosen)
     # The host's memory holds the weights, whatever accelerator is there.
     host = make_mesh("fsdp=1", jax.local_devices(backend="cpu")[:1])
@@ -208,6 +194,4 @@ def _prompt_text(run: Path) -> str:
 
 
 if __name__ == "__main__":
-    from inters_jax.command_line import run_command
-
     run_command(export)

@@ -11,93 +11,57 @@ is present (``--topology=local``); elsewhere their figures are analytic estimate
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from inters_jax.command_line import run_command
-from inters_jax.models.config import DecoderConfig
-from inters_jax.models.lora.layers import LoRA
 from inters_jax.planning import advice, analytic, report
 from inters_jax.planning.compile import compile_step
-from inters_jax.planning.devices import GIB, PlanError
+from inters_jax.planning.devices import GIB
 from inters_jax.planning.settings import Settings
 from inters_jax.planning.shapes import shape_of
 from inters_jax.planning.topologies import Topology, resolve
-from inters_jax.training.loss import MAX_LOGITS
-from inters_jax.training.optimizer import AdamW, Optimizer
-
-METHODS = ("auto", "compile", "estimate")
+from inters_jax.settings.training import (
+    LengthSettings,
+    ModelSettings,
+    OptimizerSettings,
+    PlanSettings,
+    StepSettings,
+)
+from inters_jax.training.optimizer import configured
 
 
 def plan(
-    model: str | DecoderConfig,
-    topology: str = "local",
-    batch_size: int = 8,
-    microbatches: int = 1,
-    max_length: int = 2048,
-    loss_positions: int | None = None,
-    optimizer: Optimizer | None = None,
-    dtype: str = "bfloat16",
-    remat: str = "full",
-    mesh: str = "fsdp=-1",
-    max_logits: int = MAX_LOGITS,
-    attention: str = "auto",
-    lora: LoRA | None = None,
-    compiler_options: Mapping[str, str] | None = None,
-    device_memory: float | None = None,
-    method: str = "auto",
-    tries: int = 3,
-    output_dir: str | None = None,
+    model: ModelSettings,
+    length: LengthSettings,
+    step: StepSettings,
+    optimizer: OptimizerSettings,
+    planning: PlanSettings,
 ) -> dict[str, Any]:
-    """Say whether a run fits, how long a step takes at best, and what would make it fit.
-
-    Args:
-        model: Hugging Face folder or hub name, a run folder of ours, or a `DecoderConfig`; only its shape
-            is read.
-        topology: devices, such as "v5e-8", "v4-32", "v5p-8", "v6e-8", "h100-8", or "local" for those present.
-        batch_size: packed rows per optimiser step, over all devices.
-        microbatches: parts into which a batch is cut.
-        max_length: positions of a row.
-        loss_positions: slots for target tokens of a row; None: a quarter of `max_length`.
-        optimizer: None: `AdamW` with the settings of the recipe.
-        dtype: what activations and matrix products are computed in.
-        remat: what the backward pass computes again: "none", "dots", "attention", "full", "offload" or
-            "offload_dots" (`inters_jax.models.remat`).
-        mesh: devices by axis.
-        max_logits: logits that may exist at once on a device.
-        attention: "auto" (by hardware), "xla", "splash" (TPU), "cudnn" (GPU) or "reference".
-        compiler_options: XLA flags, such as {'xla_tpu_scoped_vmem_limit_kib': '65536'}; train takes them from
-            the environment (LIBTPU_INIT_ARGS on TPU, XLA_FLAGS elsewhere).
-        lora: train low-rank updates of a frozen base; None: train every parameter.
-        device_memory: GiB per device, instead of what the table of devices says.
-        method: "compile", "estimate", or "auto" for whatever the topology allows.
-        tries: changes that may be compiled when the step does not fit.
-        output_dir: folder for plan.json and plan.md; None: nothing is written.
-    """
-    if method not in METHODS:
-        raise PlanError(f"METHOD={method!r} is not known; choose {', '.join(METHODS)}")
-    where = resolve(topology, None if device_memory is None else device_memory * GIB)
+    """Say whether a run fits its devices, how long a step takes at best, and what would make it fit."""
+    memory = planning.device_memory
+    where = resolve(planning.topology, None if memory is None else memory * GIB)
+    slots = planning.loss_positions
     settings = Settings(
-        config=shape_of(model),
-        mesh=mesh,
-        batch_size=batch_size,
-        max_length=max_length,
-        loss_positions=max(1, max_length // 4) if loss_positions is None else loss_positions,
-        microbatches=microbatches,
-        dtype=dtype,
-        remat=remat,
-        max_logits=max_logits,
-        optimizer=optimizer or AdamW(),
-        attention=attention,
-        lora=lora,
-        compiler_options=tuple((compiler_options or {}).items()),
+        config=shape_of(model.model),
+        mesh=step.mesh,
+        batch_size=step.batch_size,
+        max_length=length.max_length,
+        loss_positions=max(1, length.max_length // 4) if slots is None else slots,
+        microbatches=step.microbatches,
+        dtype=step.dtype,
+        remat=step.remat,
+        max_logits=step.max_logits,
+        optimizer=configured(optimizer),
+        attention=step.attention,
+        lora=model.lora,
+        compiler_options=tuple((planning.compiler_options or {}).items()),
     )
-    found = make_plan(
-        settings, where, compiles=method == "compile" or (method == "auto" and where.compiles), tries=tries
-    )
+    compiles = planning.method == "compile" or (planning.method == "auto" and where.compiles)
+    found = make_plan(settings, where, compiles=compiles, tries=planning.tries)
     print(report.text(found))
-    if output_dir is not None:
-        report.write(found, output_dir)
+    if planning.output_dir is not None:
+        report.write(found, planning.output_dir)
     return report.record(found)
 
 

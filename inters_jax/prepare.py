@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from inters_jax import paths
+from inters_jax.command_line import run_command
 from inters_jax.data import provenance
 from inters_jax.data.token_store import MANIFEST, StoreError, TokenStore
 from inters_jax.gin_files import ConfigError
@@ -153,7 +154,5 @@ def report(manifest: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    from inters_jax.command_line import run_command
-
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     run_command(prepare)

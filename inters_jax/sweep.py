@@ -12,6 +12,7 @@ that fails is recorded and the others go on; the exit code is 1 then. SWEEP_DIR 
 
 from __future__ import annotations
 
+import functools
 import shlex
 import signal
 import sys
@@ -21,44 +22,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from inters_jax import config
+from inters_jax.command_line import parse_arguments, run_command
 from inters_jax.experiments import collect, lists, runs
+from inters_jax.experiments.runs import NO_ARGUMENTS, Arguments
+from inters_jax.gin_files import find_file, search_paths
+from inters_jax.settings.commands import settings_of_command
+from inters_jax.settings.tools import SweepSettings
 from seqio_tasks.base import UserError
 
 
-def sweep(
-    experiments: str,
-    sweep_dir: str,
-    seeds: Sequence[int] | int | str | None = None,
-    only: str | None = None,
-    jobs: int = 1,
-    launch: str | None = None,
-    relaunch: bool = False,
-    dry_run: bool = False,
-    collect_only: bool = False,
-) -> Mapping[str, tuple[str, str]]:
+def sweep(settings: SweepSettings, arguments: Arguments = NO_ARGUMENTS) -> Mapping[str, tuple[str, str]]:
     """Run a list of experiments with seeds, and put their results together.
 
     Args:
-      experiments: the list, a YAML file.
-      sweep_dir: folder of the runs; a sweep that is in it already is continued.
-      seeds: of training; None: those of the list. Judging has its own seed, the same for all.
-      only: names of experiments or runs (main:0), separated by semicolons.
-      jobs: runs at a time.
-      launch: command template that starts a job for each run, with {command}, {arguments}, {name}, {folder}.
-      relaunch: also launch what was launched before and is not finished.
-      dry_run: print every command, run none.
-      collect_only: make the tables of what is finished, run nothing.
+      settings: of the sweep.
+      arguments: further gin files and settings of the command line, for the runs.
     """
-    file = config.find_file(experiments, config.search_paths())
+    file = find_file(settings.experiments, search_paths())
     found = lists.read(file)
-    if jobs < 1:
-        raise UserError(f"JOBS is {jobs}; it is at least 1")
-    root = Path(sweep_dir)
-    own = handed_on(config.gin_arguments())
-    every = runs.runs_of(found, root, chosen_seeds(seeds, found.seeds), own)
-    chosen = select(every, only)
-    if dry_run:
+    root = Path(settings.sweep_dir)
+    every = runs.runs_of(found, root, chosen_seeds(settings.seeds, found.seeds), arguments)
+    chosen = select(every, settings.only)
+    if settings.dry_run:
         for run in chosen:
             for step in run.steps:
                 print(shlex.join(step.command), flush=True)
@@ -66,64 +51,60 @@ def sweep(
     root.mkdir(parents=True, exist_ok=True)
     outcome: dict[str, tuple[str, str]] = {}
     stop = threading.Event()
-    if not collect_only:
+    if not settings.collect_only:
         job: list[str] = []
-        if launch is not None:
-            job = [sys.executable, "-m", "inters_jax.sweep", *own]
+        if settings.launch is not None:
+            job = [sys.executable, "-m", "inters_jax.sweep", *arguments.words()]
             job += [f"--gin.EXPERIMENTS={file.resolve()}", f"--gin.SWEEP_DIR={root.resolve()}"]
 
         def work(run: runs.Run) -> tuple[str, str]:
-            if launch is not None:
+            if settings.launch is not None:
                 one = [*job, f"--gin.SEEDS=({run.seed},)", f"--gin.ONLY={run.name}"]
-                return runs.launch(run, launch, one, relaunch)
+                return runs.launch(run, settings.launch, one, settings.relaunch)
             return runs.perform(run, _say, stop)
 
         others = [run for run in every if run not in chosen]
         with _stopping(stop):
-            outcome = runs.run_all(chosen, jobs, _say, work, others)
-    if only is None or collect_only:  # a job of a sweep leaves the tables to the sweep
+            outcome = runs.run_all(chosen, settings.jobs, _say, work, others)
+    if settings.only is None or settings.collect_only:  # a job of a sweep leaves the tables to the sweep
         for run in every:
             outcome.setdefault(run.name, ("finished" if runs.is_finished(run) else "open", ""))
         collect.write(found, every, root, outcome)
         print((root / "sweep.md").read_text(encoding="utf-8"), flush=True)
     failed = [name for name, (status, _) in outcome.items() if status in (runs.FAILED, runs.SKIPPED)]
-    if failed and not collect_only:
+    if failed and not settings.collect_only:
         raise UserError(f"{len(failed)} of {len(chosen)} runs failed or were skipped: {'; '.join(failed)}")
     return outcome
 
 
-def handed_on(arguments: Sequence[str]) -> list[str]:
-    """The gin arguments that are not the sweep's own, one word each.
+def divided(argv: Sequence[str]) -> tuple[list[str], Arguments]:
+    """The sweep's own arguments, and those of its runs.
 
-    >>> handed_on(["--gin_file", "tiny.gin", "--gin.JOBS=2", "--gin.RAW_DIR=data"])
-    ['--gin_file=tiny.gin', '--gin.RAW_DIR=data']
+    >>> own, others = divided(["--gin_file", "tiny.gin", "--gin.JOBS=2", "--gin.RAW_DIR=data"])
+    >>> own, others.words()
+    (['--gin.JOBS=2'], ['--gin_file=tiny.gin', '--gin.RAW_DIR=data'])
     """
-    table = config.macro_table(config.find_file("runs/sweep.gin", config.search_paths()))
-    macros = {name for name, _, _ in table}
-    words, rest = [], list(arguments)
-    while rest:
-        word = rest.pop(0)
-        if word in ("--gin_file", "--gin_search_paths") and rest:
-            word = f"{word}={rest.pop(0)}"
-        name = word.partition("=")[0].removeprefix("--gin.")
-        if name not in macros and not name.startswith("sweep."):
-            words.append(word)
-    return words
+    line = parse_arguments(argv)
+    mine = settings_of_command("sweep")
+    own = [word for word, name, _ in line.overrides if name in mine or name.startswith("sweep.")]
+    own += ["--help"] if line.help else []
+    values = {name: value for word, name, value in line.overrides if word not in own}
+    folders = [f"--gin_search_paths={','.join(line.search_paths)}"] if line.search_paths else []
+    return [*own, *folders], Arguments(line.files, values, line.search_paths)
 
 
-def chosen_seeds(seeds: Sequence[int] | int | str | None, default: Sequence[int]) -> list[int]:
-    """Seeds from a number, a list, or text.
+def chosen_seeds(seeds: Sequence[int] | int | None, default: Sequence[int]) -> list[int]:
+    """Seeds from a number or a list.
 
-    >>> chosen_seeds(None, (0, 1)), chosen_seeds(3, ()), chosen_seeds("0,2", ())
+    >>> chosen_seeds(None, (0, 1)), chosen_seeds(3, ()), chosen_seeds((0, 2), ())
     ([0, 1], [3], [0, 2])
     """
     if seeds is None:
         return list(default)
-    try:
-        parts = seeds.split(",") if isinstance(seeds, str) else [seeds] if isinstance(seeds, int) else seeds
-        return [int(part) for part in parts]
-    except ValueError:
-        raise UserError(f"SEEDS is {seeds!r}; seeds are whole numbers between commas") from None
+    found = [seeds] if isinstance(seeds, int) else list(seeds)
+    if wrong := [seed for seed in found if not isinstance(seed, int)]:
+        raise UserError(f"SEEDS holds {wrong[0]!r}; seeds are whole numbers")
+    return found
 
 
 def select(every: Sequence[runs.Run], only: str | None) -> list[runs.Run]:
@@ -159,5 +140,14 @@ def _stopping(stop: threading.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def main(argv: Sequence[str]) -> Any:
+    """The command: its own settings, and everything else for the runs."""
+    try:
+        own, others = divided(argv)
+    except UserError as error:
+        raise SystemExit(f"sweep: {error}") from error
+    return run_command(functools.update_wrapper(functools.partial(sweep, arguments=others), sweep), own)
+
+
 if __name__ == "__main__":
-    config.run_command(sweep)
+    main(sys.argv[1:])

@@ -22,18 +22,31 @@ from typing import Any
 
 import jax
 
-from inters_jax import hosts, paths
 from inters_jax import mesh as meshes
+from inters_jax import paths
 from inters_jax.command_line import run_command
+from inters_jax.config import operative_text, values_of
 from inters_jax.data import provenance
 from inters_jax.data.loader import PackedBatches
 from inters_jax.data.token_store import TokenStore
+from inters_jax.hosts import join_hosts, one_fate
 from inters_jax.models import loading
 from inters_jax.models.config import DecoderConfig
-from inters_jax.models.hf import folder
-from inters_jax.models.lora.layers import LoRA
+from inters_jax.models.hf import folder as huggingface
 from inters_jax.models.prompt_record import Prompts, chat_template_of, of_model
-from inters_jax.training import loss, prepare_store
+from inters_jax.settings.training import (
+    DataSettings,
+    HostSettings,
+    InRunEvaluationSettings,
+    LengthSettings,
+    ModelSettings,
+    OptimizerSettings,
+    RetentionSettings,
+    RunSettings,
+    StepSettings,
+    StoreSettings,
+)
+from inters_jax.training import prepare_store
 from inters_jax.training import step as steps
 from inters_jax.training.checkpoints import Checkpoints, checkpoint_steps, config_hash
 from inters_jax.training.in_run_evaluation import MEAN_HEADLINE, PREFIX, Evaluation, Schedule
@@ -49,273 +62,177 @@ from inters_jax.training.initialise import (
 )
 from inters_jax.training.loop import EARLY_STOP, Outcome, run_training
 from inters_jax.training.metrics import MetricWriter, read_metrics
-from inters_jax.training.optimizer import AdamW, Optimizer
+from inters_jax.training.optimizer import configured
 from inters_jax.training.profiling import Profiler
-from inters_jax.training.program import build_program
+from inters_jax.training.program import Program, build_program
 from inters_jax.training.progress import Progress
 from inters_jax.training.retention import Best
 from inters_jax.training.trackers import WandB
 from inters_jax.training.utilisation import Utilisation
 from seqio_tasks.base import UserError
 
-STARTS = ("pretrained", "random")
-
 # The exit code of a run that a signal has stopped, for those who start it again until it is done
 # (scripts/tpu); 0 unless this variable of the environment is set.
 STOPPED_EXIT = "INTERS_STOPPED_EXIT"
 
 
-def train(
-    model: str | DecoderConfig,
-    model_dir: str,
-    init: str = "pretrained",
-    tokenizer: str | None = None,
-    raw_dir: str | None = None,
-    mixture_or_task_name: str = "inters",
-    store_dir: str | None = None,
-    passes: int = 1,
-    epochs: int | None = 3,
-    train_steps: int | None = None,
-    batch_size: int = 8,
-    microbatches: int = 1,
-    max_length: int = 2048,
-    optimizer: Optimizer | None = None,
-    lora: LoRA | None = None,
-    seed: int = 0,
-    dtype: str = "bfloat16",
-    remat: str = "full",
-    mesh: str = "fsdp=-1",
-    max_logits: int = loss.MAX_LOGITS,
-    attention: str = "auto",
-    checkpoint_every: int = 500,
-    keep_checkpoints: int = 2,
-    keep_every: int | None = None,
-    keep_best: str | None = None,
-    skip_non_finite: int = 5,
-    log_every: int = 10,
-    tensorboard: bool = True,
-    chat_template: str | None = None,
-    wandb: str | None = None,
-    profile_steps: str | int | None = None,
-    eval_every: int | None = None,
-    eval_tasks: str | None = None,
-    eval_split: str = "validation",
-    eval_examples: int | None = 100,
-    eval_max_new_tokens: int = 64,
-    early_stop: int | None = None,
-) -> dict[str, Any]:
-    """Tune a model and return the last record of its metrics.
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """Where a run begins.
 
-    Args:
-        model: Hugging Face folder or hub name, a run folder of ours, or a `DecoderConfig`.
-        model_dir: the run folder; a run that is in it already is continued.
-        init: "pretrained", or "random" to take only the shape of `model`.
-        tokenizer: tokenizer.json, a folder with one, or a hub name; None: the model's own, or the packaged
-            sample's for a `DecoderConfig`.
-        raw_dir: folder of the official files; None: the packaged sample.
-        mixture_or_task_name: SeqIO task or mixture.
-        store_dir: token store; None: ``store`` in the run folder.
-        passes: renderings of every example in the store, each with fresh templates and demonstrations.
-        epochs: length of the run, unless `train_steps` is given.
-        train_steps: length of the run in optimiser steps.
-        batch_size: packed rows per optimiser step, over all devices.
-        microbatches: parts into which a batch is cut to save memory; the result is the same.
-        max_length: positions of a row, and the longest sequence.
-        optimizer: None: `AdamW` with the settings of the recipe.
-        lora: train low-rank updates beside a frozen, perhaps quantised base; None: train every parameter.
-        seed: of data order, templates and random starts.
-        dtype: what activations and matrix products are computed in; parameters and moments are float32.
-        remat: what the backward pass computes again: "none", "dots", "attention", "full", "offload" or
-            "offload_dots" (`inters_jax.models.remat`).
-        mesh: devices by axis, such as "fsdp=-1" or "fsdp=4,tensor=2".
-        max_logits: logits that may exist at once on a device; more are computed in chunks.
-        attention: "auto" (by hardware), "xla", "splash" (TPU), "cudnn" (GPU) or "reference".
-        checkpoint_every: steps between checkpoints.
-        keep_checkpoints: how many of the newest stay (step 0 of a random start stays as well).
-        keep_every: checkpoints of multiples of this many steps stay for good; None: no such rule.
-        keep_best: "min:METRIC" or "max:METRIC", such as "min:loss": the best checkpoint stays; None: no such
-            rule.
-        skip_non_finite: steps whose loss or gradient is not finite are skipped; so many in a row end the run
-            (0: already the first).
-        log_every: steps between records.
-        tensorboard: whether to write event files.
-        chat_template: None for plain prompts, "tokenizer" or a file, as for `prepare`; kept in the run
-            folder, where `evaluate` and others find it.
-        wandb: Weights & Biases project that gets the records as well; None: none.
-        profile_steps: steps to trace, such as "10:13" for 10, 11 and 12; None: none.
-        eval_every: steps between evaluations in the run; None: no evaluation.
-        eval_tasks: tasks or mixtures to judge, separated by commas; None: those that are trained on.
-        eval_split: split to judge on.
-        eval_examples: questions per task; None: all.
-        eval_max_new_tokens: limit of a generated answer.
-        early_stop: evaluations without a better one that end the run; None: never. Better is what `keep_best`
-            says of a metric ``eval/...``, otherwise the mean of the headline metrics, ``eval/mean``.
+    run: its folder, here or the mirror of a URL. source: of the first parameters, or a bare shape.
+    steps: of the checkpoints that are there. first: whether this host writes the files of the run.
     """
-    _check_settings(model, init, epochs, train_steps)
-    hosts.join_hosts()
-    evaluating = _evaluation_schedule(
-        eval_every,
-        tasks=eval_tasks or mixture_or_task_name,
-        split=eval_split,
-        examples=eval_examples,
-        patience=early_stop,
-        max_new_tokens=eval_max_new_tokens,
-        keep_best=keep_best,
-    )
-    profiler = None if profile_steps is None else Profiler(profile_steps, paths.local(model_dir))
-    run, random_start, first = paths.local(model_dir), init == "random", jax.process_index() == 0
-    store_folder = paths.local(store_dir or paths.join(paths.origin(run), "store"))
-    device_mesh = meshes.make_mesh(mesh)
-    meshes.check_batch(device_mesh, batch_size, microbatches)
-    source = model if isinstance(model, DecoderConfig) else _local(paths.localized(model))
-    tokenizer = str(_tokenizer_of(source)) if tokenizer is None else tokenizer
-    found = checkpoint_steps(run)
-    preparation = prepare_store.start_preparing(
-        {
-            "STORE_DIR": str(store_folder),
-            "TOKENIZER": tokenizer,
-            "RAW_DIR": raw_dir,
-            "MIXTURE_OR_TASK_NAME": mixture_or_task_name,
-            "MAX_LENGTH": max_length,
-            "SEED": seed,
-            "PASSES": passes,
-            "CHAT_TEMPLATE": chat_template,
-        },
-        # A store inside a run that has no checkpoint yet belongs to nothing else: it may be made anew.
-        rebuild=store_dir is None and not found,
-    )
-    try:
-        config = loading.config_of(source)
-        store = preparation.wait()
-    finally:
-        preparation.stop()
-    _check_vocabulary(config, store, tokenizer)
-    prompts = read_prompts(chat_template, tokenizer, store) if first else Prompts()
-    if isinstance(source, DecoderConfig):  # a bare shape knows no tokenizer: it takes on the ends of this one
-        ends = store.manifest["tokenizer"]
-        config = dataclasses.replace(config, bos_id=ends["bos_id"], eos_id=ends["eos_id"], stop_ids=())
+
+    run: Path
+    source: str | Path | DecoderConfig
+    tokenizer: str
+    steps: list[int]
+    first: bool
+    random: bool
+
+
+def train(
+    run: RunSettings,
+    model: ModelSettings,
+    data: DataSettings,
+    length: LengthSettings,
+    step: StepSettings,
+    optimizer: OptimizerSettings,
+    retention: RetentionSettings,
+    evaluation: InRunEvaluationSettings,
+    hosts: HostSettings,
+) -> dict[str, Any]:
+    """Tune a model and return the last record of its metrics; a run that is in MODEL_DIR is continued."""
+    if run.init == "pretrained" and isinstance(model.model, DecoderConfig):
+        raise UserError("MODEL is only a shape, it has no weights: set INIT='random', or name a model")
+    join_hosts(**vars(hosts))
+    schedule = evaluation_schedule(evaluation, data, retention)
+    profiler = None if run.profile_steps is None else Profiler(run.profile_steps, paths.local(run.model_dir))
+    device_mesh = meshes.make_mesh(step.mesh)
+    meshes.check_batch(device_mesh, step.batch_size, step.microbatches)
+
+    start = open_start(run, model, data)
+    config, store = prepared(start, data, length)
+    prompts = read_prompts(data.chat_template, start.tokenizer, store) if start.first else Prompts()
     batches = PackedBatches(
         store,
-        batch_rows=batch_size,
-        max_length=max_length,
-        seed=seed,
-        steps=train_steps,
-        epochs=epochs if train_steps is None else None,
-        host_rows=meshes.host_rows(device_mesh, batch_size),
+        batch_rows=step.batch_size,
+        max_length=length.max_length,
+        seed=data.seed,
+        steps=run.train_steps,
+        epochs=run.epochs if run.train_steps is None else None,
+        host_rows=meshes.host_rows(device_mesh, step.batch_size),
     )
     total = batches.total_steps or 0
-    optimizer = optimizer or AdamW()
     program = build_program(
         config,
         device_mesh=device_mesh,
-        optimizer=optimizer,
+        optimizer=configured(optimizer),
         total_steps=total,
-        batch_size=batch_size,
-        max_length=max_length,
-        dtype=dtype,
-        remat=remat,
-        microbatches=microbatches,
-        max_logits=max_logits,
-        attention=attention,
-        lora=lora,
-        noise_seed=seed,
+        batch_size=step.batch_size,
+        max_length=length.max_length,
+        dtype=step.dtype,
+        remat=step.remat,
+        microbatches=step.microbatches,
+        max_logits=step.max_logits,
+        attention=step.attention,
+        lora=model.lora,
+        noise_seed=data.seed,
     )
-    shardings = program.shardings
-    progress = Progress(total, found[-1] if found else 0, visible=first)
-    progress.line(f"mesh: {meshes.describe(device_mesh)}; compute {dtype}, parameters float32")
+    done = start.steps[-1] if start.steps else 0
+    progress = Progress(total, done, visible=start.first)
+    progress.line(f"mesh: {meshes.describe(device_mesh)}; compute {step.dtype}, parameters float32")
     progress.line(_describe_data(batches, store, total))
-    before = of_model(source) if first else None
-    if before is not None and before.sha256 != prompts.sha256:
-        progress.line(f"MODEL was trained with {before}, this run trains with {prompts} (CHAT_TEMPLATE)")
+    if start.first:
+        _tell_other_prompts(start.source, prompts, progress)
+
     train_step = program.compiled_step(progress.line)
 
     def compile_for(number: int) -> None:
         if number < total:
             train_step.start(batches.statistics(number)["loss_positions"])
 
-    compile_for(found[-1] if found else 0)  # while the parameters are read
+    compile_for(done)  # while the parameters are read
     record = frozen = None
-    if lora is not None:
+    if model.lora is not None:
         record, frozen = read_base(
-            run, source, config, lora, program.frozen, random_start=random_start, seed=seed
+            start.run,
+            start.source,
+            config,
+            model.lora,
+            program.frozen,
+            random_start=start.random,
+            seed=data.seed,
         )
         train_step.hold(frozen)
         progress.line(describe_lora(record, program.like.params, frozen))
     identity = {
         "model": config_hash(config.to_hf()),
         "store": store.fingerprint,
-        "seed": seed,
-        "batch_rows": batch_size,
-        "max_length": max_length,
+        "seed": data.seed,
+        "batch_rows": step.batch_size,
+        "max_length": length.max_length,
         "total_steps": total,
-        "optimizer_kind": type(optimizer).__name__,
-        "optimizer": dataclasses.asdict(optimizer),
-        "dtype": dtype,
-        "microbatches": microbatches,
-        "keep_best": keep_best,
+        "optimizer_kind": type(configured(optimizer)).__name__,
+        "optimizer": dataclasses.asdict(configured(optimizer)),
+        "dtype": step.dtype,
+        "microbatches": step.microbatches,
+        "keep_best": retention.keep_best,
         **({} if record is None else {"base": record.fingerprint, "lora": record.to_json()["lora"]}),
     }
     checkpoints = Checkpoints(
-        run,
+        start.run,
         identity,
-        keep=keep_checkpoints,
-        keep_first=random_start,
-        keep_every=keep_every,
-        keep_best=keep_best,
+        keep=retention.keep_checkpoints,
+        keep_first=start.random,
+        keep_every=retention.keep_every,
+        keep_best=retention.keep_best,
     )
     writer = None
     try:
-        state = checkpoints.restore(program.like) if found else None
+        state = checkpoints.restore(program.like) if start.steps else None
         if state is not None:
             progress.line(f"continuing from the checkpoint of step {int(state.step)}")
         else:
-            params = (
-                adapter_parameters(program.like.params, seed, shardings.params)
-                if lora is not None
-                else random_parameters(config, seed, shardings.params)
-                if random_start or isinstance(source, DecoderConfig)
-                else read_parameters(source, program.structure.abstract(), shardings.params)
-            )
-            state = steps.init_state(params, program.transformation, shardings)
-            del params
-            if random_start:
+            state = first_state(program, start, config, lora=model.lora is not None, seed=data.seed)
+            if start.random:
                 checkpoints.save(state)
-        step = int(state.step)
-        if first:
-            write_model_folder(run, config, tokenizer, prompts, record, fresh=not found)
-            write_operative_config(run, step)
-            trackers = (
-                [] if wandb is None else [WandB(wandb, run, identity | {"mixture": mixture_or_task_name})]
-            )
-            writer = MetricWriter(run, resume_step=step, tensorboard=tensorboard, trackers=trackers)
-        if step >= total:
-            progress.line(f"{paths.origin(run)} has all its {total} steps; nothing to do")
-            return {"step": step}
-        evaluation = None
-        if evaluating is not None:
-            evaluation = Evaluation(
-                evaluating,
+        at = int(state.step)
+        if start.first:
+            write_model_folder(start.run, config, start.tokenizer, prompts, record, fresh=not start.steps)
+            groups = (run, model, data, length, step, optimizer, retention, evaluation, hosts)
+            write_operative_config(start.run, at, operative_text("train", groups))
+            facts = identity | {"mixture": data.mixture_or_task_name}
+            trackers = [] if run.wandb is None else [WandB(run.wandb, start.run, facts)]
+            writer = MetricWriter(start.run, resume_step=at, tensorboard=run.tensorboard, trackers=trackers)
+        if at >= total:
+            progress.line(f"{paths.origin(start.run)} has all its {total} steps; nothing to do")
+            return {"step": at}
+        judged = None
+        if schedule is not None:
+            judged = Evaluation(
+                schedule,
                 config,
                 device_mesh,
-                dtype=dtype,
-                lora=lora,
+                dtype=step.dtype,
+                lora=model.lora,
                 frozen=frozen,
                 ends=store.manifest["tokenizer"],
                 data={
-                    "tokenizer": tokenizer,
-                    "max_length": max_length,
-                    "seed": seed,
-                    "raw_dir": raw_dir,
-                    "chat_template": chat_template_of(run),
+                    "tokenizer": start.tokenizer,
+                    "max_length": length.max_length,
+                    "seed": data.seed,
+                    "raw_dir": data.raw_dir,
+                    "chat_template": chat_template_of(start.run),
                 },
-                history=read_metrics(run),
+                history=read_metrics(start.run),
                 tell=progress.line,
             )
-            if evaluation.exhausted:
-                progress.line(
-                    f"{paths.origin(run)}: ended by EARLY_STOP={early_stop} after step {step}; nothing to do"
-                )
-                return {"step": step}
+            if judged.exhausted:
+                ended = f"ended by EARLY_STOP={evaluation.early_stop} after step {at}"
+                progress.line(f"{paths.origin(start.run)}: {ended}; nothing to do")
+                return {"step": at}
         outcome = run_training(
             state,
             train_step=train_step,
@@ -325,19 +242,21 @@ def train(
             checkpoints=checkpoints,
             writer=writer,
             progress=progress,
-            model_dir=run,
+            model_dir=start.run,
             total_steps=total,
-            checkpoint_every=checkpoint_every,
-            log_every=log_every,
-            skip_non_finite=skip_non_finite,
+            checkpoint_every=retention.checkpoint_every,
+            log_every=run.log_every,
+            skip_non_finite=run.skip_non_finite,
             look_ahead=compile_for,
             utilisation=Utilisation(
                 config,
                 list(device_mesh.devices.flat),
-                None if lora is None else sum(leaf.size for leaf in jax.tree.leaves(program.like.params)),
+                None
+                if model.lora is None
+                else sum(leaf.size for leaf in jax.tree.leaves(program.like.params)),
             ),
             profiler=profiler,
-            evaluation=evaluation,
+            evaluation=judged,
         )
         best = checkpoints.best()
     finally:
@@ -345,27 +264,96 @@ def train(
         if writer is not None:
             writer.close()
         checkpoints.close()
-        paths.push(run)
-    progress.line(_farewell(paths.origin(run), outcome, total))
+        paths.push(start.run)
+    progress.line(_farewell(paths.origin(start.run), outcome, total))
     if best is not None:
-        progress.line(f"best checkpoint by {keep_best}: step {best[0]} ({best[1]:.4g}); STEP='best' names it")
+        progress.line(
+            f"best checkpoint by {retention.keep_best}: step {best[0]} ({best[1]:.4g}); STEP='best' names it"
+        )
     if outcome.stopped_by not in (None, EARLY_STOP) and (code := os.environ.get(STOPPED_EXIT)):
         raise SystemExit(int(code))
     return {"step": outcome.step, **outcome.record}
 
 
-def _check_settings(model: object, init: str, epochs: int | None, train_steps: int | None) -> None:
-    if init not in STARTS:
-        raise UserError(f"INIT={init!r} is not known; choose {' or '.join(STARTS)}")
-    if init == "pretrained" and isinstance(model, DecoderConfig):
-        raise UserError("MODEL is only a shape, it has no weights: set INIT='random', or name a model")
-    if train_steps is None and epochs is None:
-        raise UserError("neither TRAIN_STEPS nor EPOCHS says how long the run is")
+def open_start(run: RunSettings, model: ModelSettings, data: DataSettings) -> Start:
+    """The folder of a run and what it starts from."""
+    folder = paths.local(run.model_dir)
+    source: str | Path | DecoderConfig = model.model
+    if not isinstance(source, DecoderConfig):
+        name = str(paths.localized(source))
+        source = name if loading.is_run(name) else huggingface.folder_of(name)
+    return Start(
+        run=folder,
+        source=source,
+        tokenizer=str(_tokenizer_of(source)) if data.tokenizer is None else data.tokenizer,
+        steps=list(checkpoint_steps(folder)),
+        first=jax.process_index() == 0,
+        random=run.init == "random",
+    )
 
 
-def _local(model: str) -> str | Path:
-    """The folder of a model: a run of ours as it is, else the (downloaded) Hugging Face folder."""
-    return model if loading.is_run(model) else folder.folder_of(model)
+def prepared(start: Start, data: DataSettings, length: LengthSettings) -> tuple[DecoderConfig, TokenStore]:
+    """The shape of the model and the token store, which is prepared by another process if it is missing."""
+    folder = paths.local(data.store_dir or paths.join(paths.origin(start.run), "store"))
+    # A store inside a run that has no checkpoint yet belongs to nothing else: it may be replaced.
+    existing = StoreSettings(rebuild=data.store_dir is None and not start.steps)
+    resolved = dataclasses.replace(data, store_dir=str(folder), tokenizer=start.tokenizer)
+    preparation = prepare_store.start_preparing(values_of(resolved, length, existing))
+    try:
+        config = loading.config_of(start.source)
+        store = preparation.wait()
+    finally:
+        preparation.stop()
+    _check_vocabulary(config, store, start.tokenizer)
+    if isinstance(
+        start.source, DecoderConfig
+    ):  # a bare shape knows no tokenizer: it takes on the ends of this one
+        ends = store.manifest["tokenizer"]
+        config = dataclasses.replace(config, bos_id=ends["bos_id"], eos_id=ends["eos_id"], stop_ids=())
+    return config, store
+
+
+def first_state(
+    program: Program, start: Start, config: DecoderConfig, *, lora: bool, seed: int
+) -> steps.TrainState:
+    """The state of step 0: fresh adapters, random parameters, or those of the source."""
+    shardings = program.shardings
+    if lora:
+        params = adapter_parameters(program.like.params, seed, shardings.params)
+    elif start.random or isinstance(start.source, DecoderConfig):
+        params = random_parameters(config, seed, shardings.params)
+    else:
+        params = read_parameters(start.source, program.structure.abstract(), shardings.params)
+    return steps.init_state(params, program.transformation, shardings)
+
+
+def evaluation_schedule(
+    evaluation: InRunEvaluationSettings, data: DataSettings, retention: RetentionSettings
+) -> Schedule | None:
+    """When the run is evaluated; None: never."""
+    best = None if retention.keep_best is None else Best.parse(retention.keep_best)
+    of_evaluation = best is not None and best.metric.startswith(PREFIX)
+    if evaluation.eval_every is None:
+        if of_evaluation or evaluation.early_stop is not None:
+            raise UserError(
+                "KEEP_BEST by an eval/ metric and EARLY_STOP need evaluations: set EVAL_EVERY (steps)"
+            )
+        return None
+    return Schedule(
+        evaluation.eval_every,
+        tasks=evaluation.eval_tasks or data.mixture_or_task_name,
+        split=evaluation.eval_split,
+        examples=evaluation.eval_examples,
+        patience=evaluation.early_stop,
+        best=best if best is not None and of_evaluation else MEAN_HEADLINE,
+        max_new_tokens=evaluation.eval_max_new_tokens,
+    )
+
+
+def _tell_other_prompts(source: str | Path | DecoderConfig, prompts: Prompts, progress: Progress) -> None:
+    before = of_model(source)
+    if before is not None and before.sha256 != prompts.sha256:
+        progress.line(f"MODEL was trained with {before}, this run trains with {prompts} (CHAT_TEMPLATE)")
 
 
 def _tokenizer_of(source: str | Path | DecoderConfig) -> str | Path:
@@ -391,18 +379,6 @@ def _describe_data(batches: PackedBatches, store: TokenStore, total: int) -> str
     )
 
 
-def _evaluation_schedule(every: int | None, *, keep_best: str | None, **settings: Any) -> Schedule | None:
-    of_evaluation = keep_best is not None and Best.parse(keep_best).metric.startswith(PREFIX)
-    if every is None:
-        if of_evaluation or settings["patience"] is not None:
-            raise UserError(
-                "KEEP_BEST by an eval/ metric and EARLY_STOP need evaluations: set EVAL_EVERY (steps)"
-            )
-        return None
-    best = Best.parse(keep_best) if keep_best is not None and of_evaluation else MEAN_HEADLINE
-    return Schedule(every, best=best, **settings)
-
-
 def _farewell(run: Path, outcome: Outcome, total: int) -> str:
     if outcome.stopped_by is None:
         return f"finished: {run}, step {outcome.step}"
@@ -415,5 +391,5 @@ def _farewell(run: Path, outcome: Outcome, total: int) -> str:
 
 
 if __name__ == "__main__":
-    with hosts.one_fate():
+    with one_fate():
         run_command(train)

@@ -24,18 +24,38 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from inters_jax.evaluation import report
 from inters_jax.experiments import orders
 from inters_jax.experiments.lists import Experiment, ExperimentList
-from seqio_tasks.base import AlreadyLocked, UserError, file_sha256, locked
+from inters_jax.settings.commands import COMMANDS, settings_of_command
+from inters_jax.settings.fields import settings_of
+from seqio_tasks.base import AlreadyLocked, UserError, file_sha256, locked, nearest
 
 RESULTS = {"evaluate": "evaluation", "rerank": "rerank"}
 FINISHED, FAILED, LAUNCHED, ELSEWHERE, SKIPPED = "finished", "failed", "launched", "elsewhere", "skipped"
 WAITING = "waiting"  # for a run that is under way, but not here
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Gin files and settings for every run; a setting reaches the commands that read it."""
+
+    files: tuple[str, ...] = ()
+    values: Mapping[str, str] = field(default_factory=dict)
+    search_paths: tuple[str, ...] = ()
+
+    def words(self) -> list[str]:
+        """As they are typed."""
+        folders = [f"--gin_search_paths={','.join(self.search_paths)}"] if self.search_paths else []
+        files = [f"--gin_file={name}" for name in self.files]
+        return [*folders, *files, *(f"--gin.{name}={value}" for name, value in self.values.items())]
+
+
+NO_ARGUMENTS = Arguments()
 
 
 @dataclass(frozen=True)
@@ -71,18 +91,53 @@ def runs_of(
     experiments: ExperimentList,
     folder: Path,
     seeds: Sequence[int],
-    extra: Sequence[str] = (),
+    extra: Arguments = NO_ARGUMENTS,
     module: Callable[[str], Sequence[str]] | None = None,
 ) -> list[Run]:
     """All runs, those that others need first.
 
-    extra: gin arguments of the sweep's own command line, after those of every experiment.
+    extra: from the sweep's own command line, after those of every experiment.
     module: how a command is called, train -> ["python", "-m", "inters_jax.train"].
     """
     call = module or (lambda name: (sys.executable, "-m", f"inters_jax.{name}"))
+    check_names(experiments, extra)
     return [
         _run(experiments, one, seed, folder, extra, call) for one in experiments.experiments for seed in seeds
     ]
+
+
+def check_names(experiments: ExperimentList, extra: Arguments) -> None:
+    """Refuse a setting that no command of the list reads."""
+    for one in experiments.experiments:
+        for name in one.overrides:
+            if not any(reads(step, name) for step in one.steps):
+                known = {known for step in one.steps for known in settings_of_command(step)}
+                raise UserError(
+                    f"{one.name}: {' and '.join(one.steps)} do not read {name}{nearest(name, known)}"
+                )
+    steps = {step for one in experiments.experiments for step in one.steps}
+    for name in extra.values:
+        if not any(reads(step, name) for step in steps):
+            known = {known for step in steps for known in settings_of_command(step)}
+            raise UserError(f"--gin.{name}: no run of this list reads it{nearest(name, known)}")
+
+
+def reads(command: str, name: str) -> bool:
+    """Whether a setting on a command's line is one that it reads; fields of objects count for training.
+
+    >>> reads("evaluate", "TASKS"), reads("evaluate", "BATCH_SIZE"), reads("train", "LoRA.rank")
+    (True, False, True)
+    """
+    owner, _, argument = name.rpartition(".")
+    if not owner:
+        return name in settings_of_command(command)
+    if owner in COMMANDS:
+        return owner == command
+    groups = {group.__name__: group for group in COMMANDS[command]}
+    if owner in groups:
+        return argument in {one.field for one in settings_of(groups[owner])}
+    objects = {name for one in settings_of_command(command).values() for name in one.meaning.objects}
+    return owner in objects
 
 
 def _run(
@@ -90,16 +145,16 @@ def _run(
     one: Experiment,
     seed: int,
     root: Path,
-    extra: Sequence[str],
+    extra: Arguments,
     call: Callable[[str], Sequence[str]],
 ) -> Run:
     folder = root / one.folder / f"seed{seed}"
     owner = experiments.experiment(one.model_of) if one.model_of else one
     model = one.model or str(root / owner.folder / f"seed{seed}" / "model")
-    files = [argument for argument in extra if argument.startswith("--gin_file")]
-    others = [argument for argument in extra if argument not in files]
-    common = [*(f"--gin_file={name}" for name in one.gin_files), *files]
-    common += [f"--gin.{name}={_text(value)}" for name, value in one.overrides.items()] + others
+    common = [*(f"--gin_file={name}" for name in (*one.gin_files, *extra.files))]
+    if extra.search_paths:
+        common.insert(0, f"--gin_search_paths={','.join(extra.search_paths)}")
+    values = {name: _text(value) for name, value in one.overrides.items()} | dict(extra.values)
     first_stage = None
     steps = []
     for name in one.steps:
@@ -113,7 +168,8 @@ def _run(
             base = experiments.experiment(one.order_of)
             first_stage = root / base.folder / f"seed{seed}" / RESULTS["rerank"] / "first_stage.trec"
             given.append(f"--gin.RUN={folder / 'first_stage.trec'}")
-        steps.append(Step(name, (*call(name), *common, *given), results))
+        own = [f"--gin.{key}={value}" for key, value in values.items() if reads(name, key)]
+        steps.append(Step(name, (*call(name), *common, *own, *given), results))
     needs = tuple(run_name(name, seed) for name in one.needs)
     return Run(one, seed, folder, tuple(steps), needs, first_stage)
 

@@ -21,8 +21,7 @@ from typing import Any
 import numpy as np
 
 from inters_jax.evaluation.report import tokenizer_of
-from inters_jax.mesh import make_mesh
-from inters_jax.models.loading import load_model
+from inters_jax.inference.model import DEFAULT_LENGTH, open_model
 from inters_jax.models.prompt_record import chat_template_of
 from inters_jax.ranking.backend import ModelBackend
 from inters_jax.ranking.engine import Backend, Cost, Engine
@@ -30,6 +29,9 @@ from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.methods import create
 from inters_jax.ranking.questions import Document as Candidate
 from inters_jax.ranking.questions import Method, Ranked
+from inters_jax.settings.judging import InferenceSettings, RankingSettings
+from seqio_tasks import settings
+from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
 DEFAULT_PAIR = "inters_general_retrieval_ms_marco"
 
@@ -149,24 +151,45 @@ class Reranker:
             the settings say, plain prompts by default); "none", "tokenizer", or a file.
           options: of the method, such as window=10 for listwise.
         """
-        from seqio_tasks import settings
-        from seqio_tasks.vocabularies import HuggingFaceVocabulary
+        known = {"window_passes": options.pop("passes", None), "shuffle_seed": options.pop("seed", None)}
+        return cls.from_settings(
+            InferenceSettings(
+                model_dir=str(source),
+                max_length=max_length,
+                dtype=dtype,
+                mesh=mesh,
+                batch_tokens=batch_tokens,
+                step=step,
+                tokenizer=None if tokenizer is None else str(tokenizer),
+                chat_template=chat_template,
+            ),
+            RankingSettings(method=method, pair=pair, description=description, **known, **options),
+        )
 
-        made = create(method, **options)  # a wrong option is said before a model is loaded
-        wording = ranking_pair(pair)
-        chosen = chat_template_of(source, chat_template, tokenizer) or settings.current().chat_template
-        placed = None if mesh is None else make_mesh(mesh)
-        loaded = load_model(source, dtype=dtype, step=step, mesh=placed, tokenizer=tokenizer)
+    @classmethod
+    def from_settings(cls, model: InferenceSettings, ranking: RankingSettings) -> Reranker:
+        """A reranker as the command `serve` opens it."""
+        made = create(
+            ranking.method, **ranking.options()
+        )  # a wrong option is reported before a model is loaded
+        wording = ranking_pair(ranking.pair or DEFAULT_PAIR)
+        chosen = chat_template_of(model.model_dir, model.chat_template, model.tokenizer)
+        chosen = chosen or settings.current().chat_template
+        loaded = open_model(model)
         backend = ModelBackend(
             loaded,
             HuggingFaceVocabulary(tokenizer_of(loaded), chat_template=chosen),
             wording,
-            max_length=max_length,
-            batch_tokens=batch_tokens,
-            description=description,
+            max_length=model.max_length or DEFAULT_LENGTH,
+            batch_tokens=model.batch_tokens,
+            wording=ranking.template,
+            description=ranking.description,
             separator=settings.current().separator,
+            identifiers=ranking.identifiers,
+            marker=ranking.marker,
+            joiner=ranking.joiner,
         )
-        return cls(backend, made, name=loaded.description, method_name=method)
+        return cls(backend, made, name=loaded.description, method_name=ranking.method)
 
     def rank(
         self,

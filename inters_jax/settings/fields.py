@@ -8,7 +8,7 @@
 
 In gin files and on the command line a setting has the name of its field in capitals: ``BATCH_SIZE = 4``,
 ``--gin.BATCH_SIZE=4``. Groups are frozen dataclasses whose values are checked wherever they are made, in
-Python too, and they are registered with gin, so ``StepSettings.batch_size = 4`` works in a T5X-style pipeline.
+Python too. They are registered with gin: ``StepSettings.batch_size = 4`` works in a T5X-style pipeline.
 
 Imports neither JAX nor TensorFlow.
 """

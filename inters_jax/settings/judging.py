@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from inters_jax.settings.fields import SettingError, group, setting
 from inters_jax.settings.training import DTYPES
+
+# Settings of RankingSettings that are options of single methods.
+METHOD_OPTIONS = (
+    *("sort", "top_k", "num_child", "window", "stride", "shuffles", "aggregate", "whole", "per_token"),
+)
 
 
 @group
@@ -130,6 +137,15 @@ class RankingSettings:
     aggregate: str | None = setting(None, "self_consistency: kemeny or borda; None: kemeny")
     whole: bool | None = setting(None, "listwise: order the whole window; None: as the method does")
     per_token: bool | None = setting(None, "query_likelihood: mean over tokens; None: as the method does")
+
+    def options(self) -> dict[str, Any]:
+        """The options of the method that are given, under the names of its fields."""
+        names = {name: name for name in METHOD_OPTIONS} | {
+            "window_passes": "passes",
+            "shuffle_seed": "seed",
+        }
+        given = {option: getattr(self, name) for name, option in names.items()}
+        return {option: value for option, value in given.items() if value is not None}
 
 
 @group

@@ -1,4 +1,4 @@
-"""Settings of a training run; `plan` reads those that decide over memory and time, `prepare` those of the data."""
+"""Settings of a training run; `plan` and `prepare` read some of them."""
 
 from __future__ import annotations
 

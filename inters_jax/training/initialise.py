@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from inters_jax.config import operative_config
 from inters_jax.data import provenance
 from inters_jax.data.token_store import StoreError, TokenStore, write_json
 from inters_jax.models import loading
@@ -137,10 +136,9 @@ def write_model_folder(
         shutil.move(str(made), folder)
 
 
-def write_operative_config(run: Path, step: int) -> None:
+def write_operative_config(run: Path, step: int, text: str) -> None:
     """``operative_config.gin``; another one from an earlier start of the run stays under its own name."""
     file = run / "operative_config.gin"
-    text = operative_config()
     if file.exists():
         if file.read_text(encoding="utf-8") == text:
             return

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from inters_jax.settings.training import OptimizerSettings
 from seqio_tasks.base import UserError
 
 SCHEDULES = ("cosine", "linear", "constant")
@@ -140,6 +141,16 @@ class Lion(Optimizer):
     def moments(self) -> float:
         """Values kept for each parameter."""
         return 1.0
+
+
+def configured(settings: OptimizerSettings) -> Optimizer:
+    """The chosen optimiser with the settings that all share; AdamW when none is chosen."""
+    shared = {
+        field.name: getattr(settings, field.name)
+        for field in dataclasses.fields(settings)
+        if field.name != "optimizer"
+    }
+    return dataclasses.replace(settings.optimizer or AdamW(), **shared)
 
 
 def matrix_axes(axes: tuple[Any, ...]) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]] | None:

@@ -1,7 +1,7 @@
 """The token store of a run: checked, and written by another process when it is missing.
 
 Preparing needs SeqIO and with it TensorFlow; training must not load either, so `python -m
-inters_jax.prepare` runs as a process of its own, with the gin arguments of this one. It returns within a
+inters_jax.prepare` runs as a process of its own, with the resolved settings of this one. It returns within a
 second when the store is there and current. Of several hosts the first prepares; the others wait for its word.
 """
 
@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import jax
 
 from inters_jax import hosts, paths
-from inters_jax.config import gin_arguments
 from inters_jax.data.token_store import MANIFEST, TokenStore
 from seqio_tasks.base import UserError
 
@@ -89,25 +88,23 @@ class PreparedElsewhere:
         """Nothing runs here."""
 
 
-def prepare_command(settings: Mapping[str, Any], arguments: Sequence[str]) -> list[str]:
-    """The command line of `prepare`: the gin arguments of this run, then the values this run resolved.
+def prepare_command(settings: Mapping[str, Any]) -> list[str]:
+    """The command line of `prepare` with the values that this run resolved.
 
-    >>> prepare_command({"STORE_DIR": "runs/a/store", "SEED": 0}, ["--gin_file=tiny.gin"])[1:]
-    ['-m', 'inters_jax.prepare', '--gin_file=tiny.gin', "--gin.STORE_DIR='runs/a/store'", '--gin.SEED=0']
+    >>> prepare_command({"STORE_DIR": "runs/a/store", "SEED": 0})[1:]
+    ['-m', 'inters_jax.prepare', "--gin.STORE_DIR='runs/a/store'", '--gin.SEED=0']
     """
     overrides = [f"--gin.{name}={value!r}" for name, value in settings.items()]
-    return [sys.executable, "-m", "inters_jax.prepare", *arguments, *overrides]
+    return [sys.executable, "-m", "inters_jax.prepare", *overrides]
 
 
-def start_preparing(settings: Mapping[str, Any], *, rebuild: bool = False) -> Store:
-    """Start `prepare` for the macros in `settings`, on the first host.
+def start_preparing(settings: Mapping[str, Any]) -> Store:
+    """Start `prepare` on the first host.
 
     Args:
-        settings: macros and their values; STORE_DIR names the folder.
-        rebuild: replace a store that was made otherwise, which `prepare` refuses by itself.
+        settings: every setting of `prepare` by name, resolved; STORE_DIR names the folder.
     """
     if jax.process_index() > 0:
         return PreparedElsewhere(settings["STORE_DIR"])
-    arguments = [*gin_arguments(), *(["--gin.prepare.rebuild=True"] if rebuild else [])]
-    process = subprocess.Popen(prepare_command(settings, arguments), stdin=subprocess.DEVNULL)
+    process = subprocess.Popen(prepare_command(settings), stdin=subprocess.DEVNULL)
     return Preparation(settings["STORE_DIR"], process)

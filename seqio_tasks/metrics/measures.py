@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from typing import Any
 
 NAMES = ("nDCG", "RR", "AP", "P", "R", "Success", "Judged", "Bpref", "Rprec", "NumRet", "NumRel")
@@ -31,6 +32,7 @@ _ALIASES = {
 _NEEDS_CUTOFF = ("P", "R", "Success", "Judged")
 _NO_CUTOFF = ("Bpref", "Rprec", "NumRet", "NumRel")
 
+_BETWEEN = re.compile(r"[,\s]+(?![^()]*\))")  # commas inside RR(rel=2,judged_only=True) separate nothing
 _IR_MEASURES = re.compile(r"^([A-Za-z_-]+)(?:\(([^()]*)\))?(?:@(\d+))?$")
 _TREC_EVAL = re.compile(r"^([A-Za-z_]+?)[_.](\d+)$")
 
@@ -55,6 +57,16 @@ class Measure:
             options.append(f"rel={self.rel}")
         arguments = f"({','.join(options)})" if options else ""
         return f"{self.name}{arguments}{'' if self.cutoff is None else f'@{self.cutoff}'}"
+
+
+def split_measures(names: str | Sequence[str]) -> list[str]:
+    """Measure names from a text with commas or blanks between them, or from a list.
+
+    >>> split_measures("nDCG@10, RR(rel=2,judged_only=True)@10 AP")
+    ['nDCG@10', 'RR(rel=2,judged_only=True)@10', 'AP']
+    """
+    parts = _BETWEEN.split(names) if isinstance(names, str) else [str(name) for name in names]
+    return [part for part in parts if part]
 
 
 def parse_measure(text: str | Measure) -> Measure:

@@ -206,7 +206,7 @@ class _Configuration:
                     continue
                 try:
                     gin.get_configurable(name)
-                except KeyError:
+                except (KeyError, ValueError):
                     near = nearest(name, modules)
                     raise ConfigError(
                         f"{statement.where}: @{name} is not known{near}; `import its.module` in the gin file "

@@ -133,7 +133,8 @@ def _statements(text: str, where: str) -> Iterator[tuple[Any, int]]:
     except SyntaxError as error:
         line = f":{error.lineno}" if error.lineno and not where.startswith("--") else ""
         raise ConfigError(
-            f"{where}{line}: {error.msg}: {(error.text or '').strip()!r}; text values need quotes"
+            f"{where}{line}: cannot read {(error.text or '').strip()!r}: a value is a Python literal, "
+            "@NAME() or %NAME; text values need quotes"
         ) from error
     except (ValueError, tokenize.TokenError) as error:
         raise ConfigError(f"{where}: {error}") from error

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from inters_jax.config import call
 from inters_jax.data.provenance import package_folder, tokenizer_source
 from inters_jax.prepare import prepare
 
@@ -90,9 +91,10 @@ def main() -> None:
         import inters_jax.data.building  # noqa: F401
 
         imported, cpu = time.perf_counter(), time.process_time()
-        store = prepare(
-            TASK,
-            str(Path(folder) / "store"),
+        store = call(
+            prepare,
+            mixture_or_task_name=TASK,
+            store_dir=str(Path(folder) / "store"),
             tokenizer=tokenizer_source(arguments.tokenizer),
             raw_dir=str(Path(folder) / "raw"),
             max_length=arguments.max_length,

@@ -44,6 +44,7 @@ def test_loss_mask_covers_exactly_the_target_tokens_and_eos(tmp_path):
     """Real prompts of the packaged sample, through SeqIO task, store, plan and batch, decoded again."""
     import seqio
 
+    from inters_jax.config import call
     from inters_jax.prepare import prepare
     from seqio_tasks import settings
 
@@ -51,7 +52,7 @@ def test_loss_mask_covers_exactly_the_target_tokens_and_eos(tmp_path):
     with settings.override(raw_dir=settings.Settings().raw_dir, tokenizer=settings.Settings().tokenizer):
         for name in tasks:
             task = seqio.get_mixture_or_task(name)
-            store = prepare(name, str(tmp_path / name), max_length=512)
+            store = call(prepare, mixture_or_task_name=name, store_dir=str(tmp_path / name), max_length=512)
             vocabulary = task.output_features["targets"].vocabulary
             expected = sorted(
                 (encoded.example.inputs, encoded.example.targets)

@@ -138,7 +138,7 @@ class OptimizerSettings:
     optimizer: Any | None = setting(
         None, "Lion wants a smaller rate", objects=_OPTIMIZERS, default_object="@AdamW()"
     )
-    learning_rate: float = setting(1e-5, "peak", above=0)
+    learning_rate: float = setting(1e-5, "peak", at_least=0)
     weight_decay: float = setting(0.1, "times the rate", at_least=0)
     decay_norms: bool = setting(True, "False spares norms and biases")
     clip: float | None = setting(1.0, "largest global norm of the gradients; None: no clipping", above=0)

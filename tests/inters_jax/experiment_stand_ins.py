@@ -15,6 +15,7 @@ import gin
 from flax import nnx
 
 from inters_jax import config
+from inters_jax.command_line import run_command
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import Decoder
 from inters_jax.models.hf import folder as huggingface
@@ -66,7 +67,7 @@ def run(name: str, command: str, *files: str, header: str | None = None, **value
     arguments += [f"--gin_file={file}" for file in files]
     arguments += [f"--gin.{macro}={value}" for macro, value in values.items()]
     gin.clear_config()
-    return config.run_command(getattr(importlib.import_module(f"inters_jax.{command}"), command), arguments)
+    return run_command(getattr(importlib.import_module(f"inters_jax.{command}"), command), arguments)
 
 
 def part_of_sample(folder: Path, names: Iterable[str]) -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from inters_jax import compare as command
-from inters_jax.compare import main, named_paths, plain_arguments, split
+from inters_jax.compare import main, named_paths, plain_arguments
 from inters_jax.evaluation.comparison import CompareError, Options, Values, compare_runs, compare_values
 from seqio_tasks.metrics import evaluate_run, write_run
 

@@ -5,6 +5,7 @@ import pytest
 from browser_stand_ins import needs_browser, opened
 
 from inters_jax import compare
+from inters_jax.config import call
 from inters_jax.evaluation.comparison import Options, compare_runs
 from inters_jax.reports import comparison_page
 from seqio_tasks.metrics.trec_files import write_run
@@ -55,8 +56,9 @@ def test_the_command_writes_page_tables_and_values(runs, tmp_path):
         write_run(tmp_path / f"{name}.trec", own, name)
     lines = [f"{q} 0 {d} {grade}\n" for q, row in plain.items() for d, grade in row.items()]
     (tmp_path / "qrels.txt").write_text("".join(lines))
-    compare.compare(
-        [str(tmp_path / "noisy.trec"), str(tmp_path / "better.trec")],
+    call(
+        compare.compare,
+        runs=[str(tmp_path / "noisy.trec"), str(tmp_path / "better.trec")],
         qrels=str(tmp_path / "qrels.txt"),
         measures="nDCG@5",
         output_dir=str(tmp_path / "out"),

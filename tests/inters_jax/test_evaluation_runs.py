@@ -13,7 +13,8 @@ from browser_stand_ins import needs_browser, opened
 from model_stand_ins import tiny_model
 
 import seqio_tasks
-from inters_jax import config, evaluate
+from inters_jax import evaluate
+from inters_jax.command_line import run_command
 from inters_jax.evaluation import verify
 from inters_jax.evaluation.judge import Judge, PlainConverter
 from inters_jax.evaluation.records import JOURNAL
@@ -41,7 +42,7 @@ def restore_settings():
 def run(model, out, *arguments):
     gin.clear_config()
     options = [f"--gin.MODEL_DIR={model}", f"--gin.OUTPUT_DIR={out}", "--gin.MAX_NEW_TOKENS=4"]
-    config.run_command(evaluate.evaluate, [*options, *arguments])
+    run_command(evaluate.evaluate, [*options, *arguments])
     return json.loads((out / "results.json").read_text())
 
 

@@ -122,7 +122,7 @@ def test_the_model_of_the_quickstart_has_the_size_it_states():
 
 def test_a_typo_in_a_binding_is_refused():
     with pytest.raises(config.ConfigError, match="did you mean log_every"):
-        load("train", "--gin_file=tiny.gin", "--gin.train.log_evry=3")
+        load("train", "--gin_file=tiny.gin", "--gin.LOG_EVRY=3")
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -7,7 +7,9 @@ import jax
 import pytest
 
 from inters_jax import hosts
-from inters_jax.config import load_config, parse_arguments
+from inters_jax.command_line import parse_arguments
+from inters_jax.config import load
+from inters_jax.gin_files import search_paths
 from seqio_tasks.base import UserError
 
 COMPLETE = {"JAX_COORDINATOR_ADDRESS": "host:1", "JAX_NUM_PROCESSES": "4", "JAX_PROCESS_ID": "3"}
@@ -51,12 +53,8 @@ def test_flags_win_over_the_environment(joined, monkeypatch):
         monkeypatch.setenv(name, value)
     line = parse_arguments(["--gin.MODEL=x", "--gin.MODEL_DIR=y", "--gin.PROCESS_ID=1",
                             "--gin.COORDINATOR_ADDRESS=other:2", "--gin.HEARTBEAT_TIMEOUT=7"])  # fmt: skip
-    from inters_jax import train
-    from inters_jax.config import _make_configurable
-
-    _make_configurable(train.train)
-    load_config("train", line)
-    hosts.join_hosts()
+    *_, settings = load("train", line.files, line.overrides, search_paths())
+    hosts.join_hosts(**vars(settings))
     (call,) = joined
     assert (call["coordinator_address"], call["num_processes"], call["process_id"]) == ("other:2", 4, 1)
     assert call["heartbeat_timeout_seconds"] == 7

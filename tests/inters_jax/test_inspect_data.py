@@ -10,10 +10,10 @@ import sys
 import inspection_stand_ins as stand_ins
 import numpy as np
 import pytest
+from command_stand_ins import inspect_data
 from inspection_stand_ins import BOS, EOS, FIRST_BYTE, Elements, byte_tokenizer, ids_of, page_store
 
 from inters_jax.data.token_store import StoreError, TokenStore
-from inters_jax.inspect_data import inspect_data
 from inters_jax.inspection import numbers, sampling, token_text
 from inters_jax.reports import inspection_figures
 
@@ -247,11 +247,11 @@ def test_the_command_reads_its_gin_file_and_needs_no_framework(tokenizer, tmp_pa
         f"--gin.OUTPUT={tmp_path / 'page.html'}",
         "--gin.TASKS=letters,numbers",
         "--gin.EXAMPLES=7",
-        "--gin.inspect_data.render=False",
+        "--gin.RENDER=False",
     ]
     program = (
-        "import sys\nfrom inters_jax.config import run_command\n"
-        f"from inters_jax.inspect_data import inspect_data\nrun_command(inspect_data, {command!r})\n"
+        "import sys\nfrom inters_jax.command_line import run_command\n"
+        f"from command_stand_ins import inspect_data\nrun_command(inspect_data, {command!r})\n"
         "print([m for m in ('tensorflow', 'seqio', 'jax', 'seqio_tasks') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -11,9 +11,9 @@ import inspection_stand_ins as stand_ins
 import pytest
 from browser_stand_ins import document as opened
 from browser_stand_ins import needs_browser, requests, title
+from command_stand_ins import inspect_data
 from inspection_stand_ins import byte_tokenizer, page_store
 
-from inters_jax.inspect_data import inspect_data
 from inters_jax.inspection import rendering
 from inters_jax.inspection.rendering import Rendering
 

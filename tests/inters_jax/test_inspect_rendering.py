@@ -6,12 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from command_stand_ins import inspect_data, prepare
 
 from inters_jax.data.token_store import TokenStore
-from inters_jax.inspect_data import inspect_data
 from inters_jax.inspection import rendering, token_text
 from inters_jax.inspection.sampling import Pick
-from inters_jax.prepare import prepare
 
 pytestmark = pytest.mark.slow
 

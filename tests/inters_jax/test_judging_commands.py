@@ -8,7 +8,8 @@ import pytest
 from model_stand_ins import SAMPLE, tiny_model
 
 import seqio_tasks
-from inters_jax import config, evaluate, rerank
+from inters_jax import evaluate, rerank
+from inters_jax.command_line import run_command
 from seqio_tasks.metrics.ranking import evaluate_run
 from seqio_tasks.metrics.trec_files import read_qrels, read_run
 
@@ -30,7 +31,7 @@ def restore_settings():
 
 def run(function, model, out, *arguments):
     gin.clear_config()  # a process runs one command; here the lock of the one before is opened
-    config.run_command(function, [f"--gin.MODEL_DIR={model}", f"--gin.OUTPUT_DIR={out}", *arguments])
+    run_command(function, [f"--gin.MODEL_DIR={model}", f"--gin.OUTPUT_DIR={out}", *arguments])
     return json.loads((out / "results.json").read_text())
 
 
@@ -41,7 +42,7 @@ def test_evaluate_and_rerank_give_one_ranking(model, tmp_path, restore_settings)
         model,
         tmp_path / "r",
         f"--gin.COLLECTION={SAMPLE / 'beir_scifact'}",
-        "--gin.rerank.max_queries=4",
+        "--gin.MAX_QUERIES=4",
     )
     one, other = read_run(tmp_path / "e" / RERANK / "run.trec"), read_run(tmp_path / "r" / "reranked.trec")
     assert one.keys() == other.keys() and len(one) == 4
@@ -61,7 +62,7 @@ def test_evaluate_and_rerank_give_one_ranking(model, tmp_path, restore_settings)
         model,
         tmp_path / "r",
         f"--gin.COLLECTION={SAMPLE / 'beir_scifact'}",
-        "--gin.rerank.max_queries=4",
+        "--gin.MAX_QUERIES=4",
     )
     assert again["counts"]["documents scored now"] == 0
     assert again["metrics"] == reranked["metrics"]

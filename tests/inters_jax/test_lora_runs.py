@@ -9,11 +9,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from command_stand_ins import export
 from lora_stand_ins import SHAPE, make_base
 from safetensors.numpy import load_file, save_file
 from training_stand_ins import make_store, run_train
 
-from inters_jax.export import export
 from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.hf.config_json import FAMILIES
 from inters_jax.models.loading import load_model

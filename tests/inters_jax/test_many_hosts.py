@@ -134,8 +134,8 @@ def assert_same_result(run, reference, record_property, name):
 def test_the_command_on_two_hosts_is_the_command_on_one(tmp_path, record_property):
     settings = ["--gin_file=tiny.gin", f"--gin.MIXTURE_OR_TASK_NAME={TASK}", "--gin.TRAIN_STEPS=6",
                 "--gin.MAX_LENGTH=128", "--gin.LOG_EVERY=1", "--gin.LEARNING_RATE=1e-3",
-                "--gin.train.tensorboard=False",
-                "--gin.prepare.check_sources=False", "--gin.HEARTBEAT_TIMEOUT=30"]  # fmt: skip
+                "--gin.TENSORBOARD=False",
+                "--gin.CHECK_SOURCES=False", "--gin.HEARTBEAT_TIMEOUT=30"]  # fmt: skip
     command = [sys.executable, "-m", "inters_jax.train", *settings]
     two = Run(tmp_path / "two", [*command, f"--gin.MODEL_DIR={tmp_path / 'two' / 'run'}"], 2, by_flags=True)
     two.finish()

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from command_stand_ins import export
 from flax import nnx
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from inters_jax.export import export
 from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.decoder import abstract_model
 from inters_jax.models.hf.folder import save
@@ -113,7 +113,9 @@ def test_an_exported_run_is_the_same_model(
     assert (exported.bos_id, exported.eos_id) == (1, 2)
     card = (target / "README.md").read_text()
     assert "train.seed = 5" in card and ours.fingerprint in card and str(tmp_path) not in card
-    half = load_model(export(str(run), str(tmp_path / "half"), step=0, dtype="bfloat16"), dtype="bfloat16")
+    half = load_model(
+        export(str(run), str(tmp_path / "half"), step=0, export_dtype="bfloat16"), dtype="bfloat16"
+    )
     assert half.model.embedding.dtype == jnp.bfloat16
 
 

@@ -13,6 +13,7 @@ from training_stand_ins import TINY, make_store, run_train
 
 import seqio_tasks
 from inters_jax import paths
+from inters_jax.command_line import run_command
 from inters_jax.models.decoder import abstract_model
 from inters_jax.training.checkpoints import checkpoint_steps, restore_params
 from seqio_tasks.base import UserError
@@ -195,7 +196,7 @@ def test_every_command_takes_urls(buckets, machine, monkeypatch):
     import gin
     from training_stand_ins import Prepared
 
-    from inters_jax import config, evaluate, export, prepare, train
+    from inters_jax import evaluate, export, prepare, train
     from inters_jax.models.config import DecoderConfig
     from inters_jax.models.loading import load_model
     from inters_jax.training import prepare_store
@@ -205,7 +206,7 @@ def test_every_command_takes_urls(buckets, machine, monkeypatch):
     def run(function, **values):
         gin.clear_config()
         with seqio_tasks.settings.override():
-            return config.run_command(
+            return run_command(
                 function, [f"--gin.{name.replace('__', '.')}={value}" for name, value in values.items()]
             )
 

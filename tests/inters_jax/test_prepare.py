@@ -11,11 +11,11 @@ import pytest
 import seqio
 import tensorflow as tf
 import tokenizers
+from command_stand_ins import prepare
 
 from inters_jax.data import building, provenance
 from inters_jax.data.loader import PackedBatches
 from inters_jax.data.token_store import StoreError, TokenStore
-from inters_jax.prepare import prepare
 from seqio_tasks import settings as task_settings
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
@@ -180,8 +180,8 @@ def test_too_long_examples_are_dropped_and_counted(ready, capsys):
 def test_a_current_store_is_returned_at_once_and_without_frameworks(ready, tokenizer):
     prepare("stranger_plain", **ready)
     program = (
-        "import sys\nfrom inters_jax.prepare import prepare\n"
-        f"prepare('stranger_plain', **{ready!r})\n"
+        "import sys\nfrom inters_jax.config import call\nfrom inters_jax.prepare import prepare\n"
+        f"call(prepare, mixture_or_task_name='stranger_plain', **{ready!r})\n"
         "print([m for m in ('tensorflow', 'seqio', 'jax') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import seqio
 import tensorflow as tf
+from command_stand_ins import prepare
 
 import seqio_tasks
 from inters_jax.data import provenance
 from inters_jax.data.token_store import StoreError
-from inters_jax.prepare import prepare
 from seqio_tasks import settings
 
 PACKAGE = Path(seqio_tasks.__file__).parent

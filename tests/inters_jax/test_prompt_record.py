@@ -5,17 +5,18 @@ import shutil
 
 import gin
 import pytest
+from command_stand_ins import export, prepare
 from model_stand_ins import SAMPLE, TOKENIZER, tiny_shape
 from training_stand_ins import make_store, run_train
 
 import seqio_tasks
-from inters_jax import config, evaluate, rerank, serve, suggest_templates
+from inters_jax import evaluate, rerank, serve, suggest_templates
+from inters_jax.command_line import run_command
 from inters_jax.data import provenance
 from inters_jax.data.token_store import StoreError
-from inters_jax.export import ends_of_answers, export
+from inters_jax.export import ends_of_answers
 from inters_jax.models.config import ModelError
 from inters_jax.models.prompt_record import RECORD, TEMPLATE, Prompts, chat_template_of, of_model, read
-from inters_jax.prepare import prepare
 from inters_jax.ranking.questions import JUDGMENT, Document, Labels, Question
 from inters_jax.ranking.reranker import Reranker
 from inters_jax.training.initialise import read_prompts, write_model_folder
@@ -197,7 +198,7 @@ def test_a_run_its_export_and_its_evaluation_have_the_template(tuned):
 def command(function, model, out, *arguments):
     gin.clear_config()
     with settings.override():
-        config.run_command(function, [f"--gin.MODEL_DIR={model}", f"--gin.OUTPUT_DIR={out}", *arguments])
+        run_command(function, [f"--gin.MODEL_DIR={model}", f"--gin.OUTPUT_DIR={out}", *arguments])
     return json.loads((out / "results.json").read_text())
 
 
@@ -227,8 +228,8 @@ def test_evaluate_asks_as_in_training(tuned, tmp_path, capsys):
 @pytest.mark.slow
 def test_rerank_asks_as_in_training(tuned, tmp_path, capsys):
     folder, _ = tuned
-    ask = [f"--gin.COLLECTION={SAMPLE / 'beir_scifact'}", "--gin.DEPTH=3", "--gin.rerank.max_queries=2",
-           "--gin.rerank.max_length=512"]  # fmt: skip
+    ask = [f"--gin.COLLECTION={SAMPLE / 'beir_scifact'}", "--gin.DEPTH=3", "--gin.MAX_QUERIES=2",
+           "--gin.MAX_LENGTH=512"]  # fmt: skip
 
     def run(name, *more):
         result = command(rerank.rerank, folder / "run", tmp_path / name, *ask, *more)
@@ -272,7 +273,7 @@ def test_serve_and_suggest_templates_ask_as_in_training(tuned, tmp_path, monkeyp
     for template in ("None", "'none'"):
         gin.clear_config()
         arguments = [f"--gin.MODEL_DIR={folder / 'run'}", f"--gin.CHAT_TEMPLATE={template}"]
-        config.run_command(serve.serve, [*arguments, "--gin.MAX_LENGTH=512", "--gin.serve.warm_up=False"])
+        run_command(serve.serve, [*arguments, "--gin.MAX_LENGTH=512", "--gin.WARM_UP=False"])
     assert ["[ask]" in prompt_of(ranker) for ranker in served] == [True, False]
 
     asked = []

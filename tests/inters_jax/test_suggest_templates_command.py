@@ -5,7 +5,8 @@ import pytest
 import yaml
 from model_stand_ins import tiny_model
 
-from inters_jax import config, suggest_templates
+from inters_jax import suggest_templates
+from inters_jax.command_line import run_command
 from inters_jax.models.loading import load_model
 
 pytestmark = pytest.mark.slow
@@ -20,7 +21,7 @@ def model(tmp_path_factory):
 def run(model, output, *arguments):
     gin.clear_config()
     given = [f"--gin.MODEL_DIR={model}", "--gin.SUGGEST_TASK=query_expansion", f"--gin.OUTPUT={output}"]
-    return config.run_command(suggest_templates.suggest_templates, [*given, *arguments])
+    return run_command(suggest_templates.suggest_templates, [*given, *arguments])
 
 
 def test_what_a_random_model_says_is_refused_and_shown(model, tmp_path, capsys):

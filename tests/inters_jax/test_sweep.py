@@ -14,7 +14,7 @@ import gin
 import pytest
 
 from inters_jax import sweep as command
-from inters_jax.config import run_command
+from inters_jax.command_line import run_command
 from inters_jax.evaluation import report
 from inters_jax.evaluation.comparison import Options
 from inters_jax.experiments import against_main, collect, lists, orders, runs, tables

@@ -18,6 +18,7 @@ from flax import nnx
 from training_stand_ins import TINY, Prepared, make_store, run_train
 
 from inters_jax import config, train
+from inters_jax.command_line import run_command
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import abstract_model
 from inters_jax.models.hf import folder as huggingface
@@ -153,8 +154,8 @@ def test_the_recipe_runs_on_a_laptop_with_the_tiny_model(store, tmp_path, monkey
     (tmp_path / "tokenizer" / "tokenizer.json").write_text("{}")
     arguments = ["--gin_file=mistral.gin", "--gin_file=tiny.gin", f"--gin.MODEL_DIR={tmp_path / 'run'}",
                  "--gin.TRAIN_STEPS=3", "--gin.MAX_LENGTH=64", f"--gin.TOKENIZER={tmp_path / 'tokenizer'}",
-                 "--gin.train.tensorboard=False"]  # fmt: skip
-    result = config.run_command(train.train, arguments)
+                 "--gin.TENSORBOARD=False"]  # fmt: skip
+    result = run_command(train.train, arguments)
     assert result["step"] == 3
     assert seen["arguments"] == arguments and seen["rebuild"]
     assert seen["MIXTURE_OR_TASK_NAME"] == "inters" and seen["STORE_DIR"] == str(tmp_path / "run" / "store")

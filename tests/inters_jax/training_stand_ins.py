@@ -97,7 +97,7 @@ def make_store(folder: Path, examples: int = 200, vocab_size: int = 64) -> Token
 class Prepared:
     """In place of `stores.start_preparing`: the store is there already."""
 
-    def __init__(self, settings: Mapping[str, Any], *, rebuild: bool = False) -> None:
+    def __init__(self, settings: Mapping[str, Any]) -> None:
         self.settings = settings
 
     def wait(self) -> TokenStore:
@@ -115,8 +115,8 @@ TINY = DecoderConfig(
 def run_train(model_dir: Path, store_dir: Path, **changes: Any) -> dict[str, Any]:
     """`train` on a store from `make_store`, in this process."""
     from inters_jax import train
+    from inters_jax.config import call
     from inters_jax.training import prepare_store
-    from inters_jax.training.optimizer import AdamW
 
     tokenizer = Path(store_dir).parent / "tokenizer"
     tokenizer.mkdir(exist_ok=True)
@@ -124,12 +124,12 @@ def run_train(model_dir: Path, store_dir: Path, **changes: Any) -> dict[str, Any
     settings: dict[str, Any] = {
         "model": TINY, "init": "random", "train_steps": 12, "batch_size": 4, "max_length": 24,
         "dtype": "float32", "remat": "none", "checkpoint_every": 5, "log_every": 3,
-        "optimizer": AdamW(learning_rate=0.01),
+        "learning_rate": 0.01,
     }  # fmt: skip
     settings |= {"model_dir": str(model_dir), "store_dir": str(store_dir), "tokenizer": str(tokenizer)}
     original = prepare_store.start_preparing
     prepare_store.start_preparing = Prepared
     try:
-        return train.train(**(settings | changes))
+        return call(train.train, **(settings | changes))
     finally:
         prepare_store.start_preparing = original

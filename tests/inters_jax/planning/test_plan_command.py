@@ -7,7 +7,8 @@ import json
 
 import pytest
 
-from inters_jax import config
+from inters_jax.command_line import run_command
+from inters_jax.config import call
 from inters_jax.models.config import DecoderConfig
 from inters_jax.plan import arguments, make_plan, plan
 from inters_jax.planning import advice, analytic, report
@@ -15,6 +16,7 @@ from inters_jax.planning.compile import make_program
 from inters_jax.planning.devices import PlanError
 from inters_jax.planning.settings import Settings
 from inters_jax.planning.topologies import resolve
+from inters_jax.settings.fields import SettingError
 from inters_jax.training.optimizer import AdamW
 
 TINY = DecoderConfig(
@@ -90,7 +92,7 @@ def test_changes_keep_what_train_demands():
 
 def test_the_command_reads_the_settings_of_train(tmp_path, capsys):
     line = arguments(["--gin_file=mistral.gin", "--topology", "h100-8", f"--gin.OUTPUT_DIR={tmp_path}"])
-    record = config.run_command(plan, line)
+    record = run_command(plan, line)
     assert "h100-8: 8 x h100, mistral 7.24 B" in capsys.readouterr().out
     assert json.loads((tmp_path / "plan.json").read_text()) == json.loads(json.dumps(record))
     assert (tmp_path / "plan.md").read_text().startswith("**h100-8")
@@ -99,5 +101,5 @@ def test_the_command_reads_the_settings_of_train(tmp_path, capsys):
 
 
 def test_a_method_that_is_not_known_is_refused():
-    with pytest.raises(PlanError, match="METHOD='measure' is not known; choose auto, compile, estimate"):
-        plan(TINY, method="measure")
+    with pytest.raises(SettingError, match="METHOD='measure' must be 'auto', 'compile', 'estimate'"):
+        call(plan, model=TINY, method="measure")

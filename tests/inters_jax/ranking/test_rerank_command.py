@@ -6,7 +6,8 @@ import gin
 import pytest
 from model_stand_ins import SAMPLE, tiny_model
 
-from inters_jax import config, rerank
+from inters_jax import rerank
+from inters_jax.command_line import run_command
 from inters_jax.evaluation import verify
 from seqio_tasks.metrics.trec_files import read_run
 
@@ -23,7 +24,7 @@ def run(model, out, *arguments):
     gin.clear_config()  # a process runs one command; here the lock of the one before is opened
     fixed = [f"--gin.MODEL_DIR={model}", f"--gin.OUTPUT_DIR={out}", "--gin.DEPTH=7"]
     folder = f"--gin.COLLECTION={SAMPLE / 'beir_scifact'}"
-    config.run_command(rerank.rerank, [*fixed, folder, "--gin.rerank.max_queries=2", *arguments])
+    run_command(rerank.rerank, [*fixed, folder, "--gin.MAX_QUERIES=2", *arguments])
     return json.loads((out / "results.json").read_text())
 
 

@@ -19,41 +19,28 @@ The methods are those of inters_jax.ranking.methods; an option that a method doe
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import gin
 
 from inters_jax.config import run_command
 from inters_jax.evaluation import report
 from inters_jax.mesh import make_mesh
 from inters_jax.models.loading import load_model
 from inters_jax.models.prompt_record import chat_template_of
-from inters_jax.ranking import methods
 from inters_jax.ranking.backend import ModelBackend
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.inputs import candidates_of, dataset_of, open_collection
-from inters_jax.ranking.questions import CHOICE, GENERATION, JUDGMENT, ORDER, Document, Method, Question
+from inters_jax.ranking.methods import MethodOptions, make_method
+from inters_jax.ranking.questions import Document, Method, Question
 from inters_jax.ranking.reranker import ranking_pair
 from inters_jax.ranking.reranking import MEASURES, rerank_candidates, write_results
-
-# METHOD=@Setwise() with Setwise.num_child=2 is the same as METHOD=setwise with NUM_CHILD=2.
-for _method in (
-    methods.Pointwise,
-    methods.QueryLikelihood,
-    methods.Pairwise,
-    methods.Setwise,
-    methods.Listwise,
-):
-    gin.external_configurable(_method, module="inters_jax")
 
 
 def rerank(
     model_dir: str,
     collection: str | None = None,
-    method: str | Method = "pointwise",
+    method: str = "pointwise",
     run: str | None = None,
     split: str | None = "test",
     depth: int = 100,
@@ -128,12 +115,13 @@ def rerank(
       chat_template: None for the one of training, which a run folder and its export know (others: plain
         prompts); "none", "tokenizer", or a file (see `seqio_tasks.prompts.chat`).
     """
-    options = {
-        "sort": sort, "top_k": top_k, "num_child": num_child, "window": window, "stride": stride,
-        "passes": passes, "shuffles": shuffles, "aggregate": aggregate, "whole": whole,
-        "per_token": per_token, "seed": seed,
-    }  # fmt: skip
-    chosen, name = choose_method(method, {key: value for key, value in options.items() if value is not None})
+    chosen = make_method(
+        method,
+        MethodOptions(
+            sort=sort, top_k=top_k, num_child=num_child, window=window, stride=stride, passes=passes,
+            shuffles=shuffles, aggregate=aggregate, whole=whole, per_token=per_token, seed=seed,
+        ),
+    )  # fmt: skip
     wanted = _measures(measures)
     data = open_collection(
         collection, split=split, topics=topics, documents=documents, qrels=qrels, run=run,
@@ -141,7 +129,7 @@ def rerank(
     )  # fmt: skip
     candidates = candidates_of(data, run, depth, drop_identical_ids=drop_identical_ids)
     wording = choose_pair(pair, data.source)
-    folder = report.output_folder(output_dir, model_dir, "rerank", data.name, name)
+    folder = report.output_folder(output_dir, model_dir, "rerank", data.name, method)
     print(
         f"{data.name}: {candidates.counts['candidates']} candidates of {len(candidates.documents)} queries "
         f"from {candidates.source}, by {chosen}",
@@ -168,14 +156,14 @@ def rerank(
         marker=marker,
         joiner=joiner,
     )
-    question, labels = backend.example(_question(name))
+    question, labels = backend.example(_question(chosen))
     manifest = report.manifest(
         loaded,
         command="rerank",
         step=step,
         chat_template=chat.fingerprint(chat_template, report.tokenizer_of(loaded))[:16] or "none",
-        method=name,
-        options=dataclasses.asdict(chosen) if dataclasses.is_dataclass(chosen) else {},
+        method=method,
+        options=dict(vars(chosen)),
         collection=data.name,
         split=split,
         first_stage=candidates.source,
@@ -207,18 +195,6 @@ def rerank(
     write_results(folder, result)
     print((folder / "results.md").read_text(encoding="utf-8"), flush=True)
     return result
-
-
-def choose_method(method: str | Method, options: dict[str, Any]) -> tuple[Method, str]:
-    """The method and its name; an object (METHOD=@Setwise()) brings its own options."""
-    if isinstance(method, str):
-        return methods.create(method, **options), method
-    if options:
-        raise RerankError(
-            f"{next(iter(options)).upper()} has no effect on METHOD={method}; bind it to the class"
-        )
-    names = [name for name, (kind, _) in methods.METHODS.items() if isinstance(method, kind)]
-    return method, names[0] if names else type(method).__name__
 
 
 def choose_pair(name: str | None, collection: str) -> Any:
@@ -256,11 +232,10 @@ def _measures(measures: Sequence[str] | str) -> tuple[str, ...]:
         raise RerankError(f"MEASURES: {error}") from None
 
 
-def _question(method: str) -> Question:
-    """A question of the kind that the method asks."""
-    families = {"pointwise": (JUDGMENT, 1), "query_likelihood": (GENERATION, 1), "pairwise": (CHOICE, 2)}
-    family, count = families.get(method, (ORDER, 2))
-    return Question(family, "query", (Document("", "document"),) * count)
+def _question(method: Method) -> Question:
+    """The first question that a method asks about two documents."""
+    [request, *_] = next(method.rank("query", (Document("", "document"),) * 2))
+    return request.question
 
 
 if __name__ == "__main__":

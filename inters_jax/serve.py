@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from inters_jax.config import run_command
+from inters_jax.ranking.methods import MethodOptions
 from inters_jax.ranking.reranker import Reranker
 from seqio_tasks.base import UserError
 
@@ -60,7 +61,7 @@ def serve(
       max_documents: of one request.
       max_body_bytes: of one request.
       warm_up: rank a few documents before listening, so that the first client does not wait for compilation.
-      options: of the method, such as {"window": 10}.
+      options: of the method, named as in MethodOptions, such as {"window": 10}.
     """
     try:
         import uvicorn
@@ -82,7 +83,7 @@ def serve(
         step=step,
         tokenizer=tokenizer,
         chat_template=chat_template,
-        **(options or {}),
+        options=MethodOptions(**(options or {})),
     )
     if warm_up:
         ranker.rank("warm up", [f"document {number} " + "word " * 8 * number for number in range(16)])

@@ -27,7 +27,7 @@ from inters_jax.models.prompt_record import chat_template_of
 from inters_jax.ranking.backend import ModelBackend
 from inters_jax.ranking.engine import Backend, Cost, Engine
 from inters_jax.ranking.errors import RerankError
-from inters_jax.ranking.methods import create
+from inters_jax.ranking.methods import MethodOptions, make_method
 from inters_jax.ranking.questions import Document as Candidate
 from inters_jax.ranking.questions import Method, Ranked
 
@@ -103,7 +103,7 @@ class Reranker:
 
     Args:
       backend: answers the method's questions, usually a `ModelBackend`.
-      method: from `inters_jax.ranking.methods.create`.
+      method: from `inters_jax.ranking.methods.make_method`.
       name: of the model, for messages.
     """
 
@@ -130,7 +130,7 @@ class Reranker:
         tokenizer: str | Path | None = None,
         description: bool = True,
         chat_template: str | None = None,
-        **options: Any,
+        options: MethodOptions | None = None,
     ) -> Reranker:
         """A reranker from a run folder of `train`, a Hugging Face folder or a hub name.
 
@@ -147,12 +147,12 @@ class Reranker:
           description: begin prompts with the task description, as in training.
           chat_template: None for the one of training, which a run folder and its export know (others: what
             the settings say, plain prompts by default); "none", "tokenizer", or a file.
-          options: of the method, such as window=10 for listwise.
+          options: of the method, such as MethodOptions(window=10) for listwise.
         """
         from seqio_tasks import settings
         from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
-        made = create(method, **options)  # a wrong option is said before a model is loaded
+        made = make_method(method, options)  # wrong options are refused before a model is loaded
         wording = ranking_pair(pair)
         chosen = chat_template_of(source, chat_template, tokenizer) or settings.current().chat_template
         placed = None if mesh is None else make_mesh(mesh)

@@ -1,12 +1,12 @@
-"""The ranking methods by name.
+"""The ranking methods by name, and their options.
 
 pointwise          Yes/No logit difference, one request per document
 query_likelihood   log p(query | document)
 pairwise           both orders; allpairs, heapsort or bubble
 setwise            the best of c + 1 documents by logits; heapsort or bubble
-listwise           sliding window, the order is generated under constraints
-first_token        sliding window, the order is that of the first identifier's logits (FIRST)
-self_consistency   sliding window, several shuffles per window, aggregated
+listwise           sliding window; the order is generated under constraints
+first_token        sliding window; the order is that of the first identifier's logits (FIRST)
+self_consistency   sliding window; several shuffles per window, aggregated
 """
 
 from __future__ import annotations
@@ -21,9 +21,12 @@ from inters_jax.ranking.methods.pointwise import Pointwise, QueryLikelihood
 from inters_jax.ranking.methods.setwise import Setwise
 from inters_jax.ranking.questions import Method
 
-__all__ = ["METHODS", "Listwise", "Pairwise", "Pointwise", "QueryLikelihood", "Setwise", "create", "options"]
+__all__ = [
+    "METHODS", "Listwise", "MethodOptions", "Pairwise", "Pointwise", "QueryLikelihood", "Setwise",
+    "make_method",
+]  # fmt: skip
 
-# name -> its class, and what the name sets
+# name -> its class, and the values that the name sets
 METHODS: dict[str, tuple[type, dict[str, Any]]] = {
     "pointwise": (Pointwise, {}),
     "query_likelihood": (QueryLikelihood, {}),
@@ -35,26 +38,62 @@ METHODS: dict[str, tuple[type, dict[str, Any]]] = {
 }
 
 
-def options(name: str) -> dict[str, Any]:
-    """The options of a method and their defaults.
+@dataclasses.dataclass(frozen=True)
+class MethodOptions:
+    """Options of ranking methods. None is the method's own default; no method has all of them.
 
-    >>> options("query_likelihood")
-    {'per_token': False}
+    sort: pairwise: allpairs, heapsort or bubble; setwise: heapsort or bubble.
+    top_k: ranks that sorting, or as many window passes as needed, puts in order.
+    num_child: setwise: documents compared with one.
+    window: listwise methods: documents per prompt.
+    stride: listwise methods: ranks between two windows.
+    passes: listwise methods: how often the window slides over all ranks.
+    shuffles: listwise methods: answers per window, each with its documents in another order; 0 asks once.
+    aggregate: listwise methods: how the answers of shuffles become one order, kemeny or borda.
+    seed: listwise methods: seed of the shuffles.
+    question: pairwise: choice (which of two is better?) or check (is this one the better?).
+    whole: pointwise, pairwise, setwise: log-probabilities of whole answers instead of first-token logits.
+    per_token: query_likelihood: divide by the length of the query in tokens.
+    """
+
+    sort: str | None = None
+    top_k: int | None = None
+    num_child: int | None = None
+    window: int | None = None
+    stride: int | None = None
+    passes: int | None = None
+    shuffles: int | None = None
+    aggregate: str | None = None
+    seed: int | None = None
+    question: str | None = None
+    whole: bool | None = None
+    per_token: bool | None = None
+
+    def chosen(self) -> dict[str, Any]:
+        """The options that are set.
+
+        >>> MethodOptions(window=4).chosen()
+        {'window': 4}
+        """
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+def make_method(name: str, options: MethodOptions | None = None) -> Method:
+    """A method by its name.
+
+    Raises:
+      RerankError: the name is unknown, the method has no such option, or a value is out of range.
+
+    >>> make_method("setwise", MethodOptions(num_child=2))
+    Setwise(num_child=2, sort='heapsort', top_k=10, whole=False)
     """
     if name not in METHODS:
         raise RerankError(f"METHOD {name!r} is unknown; choose one of {', '.join(METHODS)}")
     kind, preset = METHODS[name]
-    return {entry.name: preset.get(entry.name, entry.default) for entry in dataclasses.fields(kind)}
-
-
-def create(name: str, **chosen: Any) -> Method:
-    """A method by its name; an option that it does not have is refused.
-
-    >>> create("setwise", num_child=2)
-    Setwise(num_child=2, sort='heapsort', top_k=10, whole=False)
-    """
-    known = options(name)
-    if unknown := sorted(chosen.keys() - known.keys()):
-        raise RerankError(f"METHOD {name} has no option {unknown[0]!r}; it has {', '.join(known)}")
-    method: Method = METHODS[name][0](**{**known, **chosen})
+    chosen = {} if options is None else options.chosen()
+    known = {entry.name for entry in dataclasses.fields(kind)}
+    if unknown := [option for option in chosen if option not in known]:
+        has = [entry.name for entry in dataclasses.fields(MethodOptions) if entry.name in known]
+        raise RerankError(f"METHOD {name} has no option {unknown[0]!r}; it has {', '.join(has)}")
+    method: Method = kind(**{**preset, **chosen})
     return method

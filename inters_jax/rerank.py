@@ -2,7 +2,7 @@
 --gin.COLLECTION=... --gin.METHOD=listwise`
 
 In: a BEIR or MS MARCO folder, an ir_datasets id, a JSON file of candidates, or topics, documents and a run
-  (inters_jax.ranking.inputs); BM25 where no first stage is given.
+  (inters_jax.ranking.collection); BM25 where no first stage is given.
 Out, in OUTPUT_DIR:
 
     reranked.trec      TREC run, scores strictly decreasing, ties in first-stage order
@@ -29,8 +29,9 @@ from inters_jax.mesh import make_mesh
 from inters_jax.models.loading import load_model
 from inters_jax.models.prompt_record import chat_template_of
 from inters_jax.ranking.backend import ModelBackend
+from inters_jax.ranking.candidates import candidates_of
+from inters_jax.ranking.collection import dataset_of, open_collection
 from inters_jax.ranking.errors import RerankError
-from inters_jax.ranking.inputs import candidates_of, dataset_of, open_collection
 from inters_jax.ranking.methods import MethodOptions, make_method
 from inters_jax.ranking.questions import Document, Method, Question
 from inters_jax.ranking.reranker import ranking_pair

@@ -28,8 +28,9 @@ import numpy as np
 
 from inters_jax.evaluation.report import table
 from inters_jax.ranking.backend import FunctionBackend
+from inters_jax.ranking.candidates import Candidates, candidates_of
+from inters_jax.ranking.collection import Collection, open_collection
 from inters_jax.ranking.engine import Engine
-from inters_jax.ranking.inputs import Candidates, Collection, candidates_of, open_collection
 from inters_jax.ranking.methods import MethodOptions, make_method
 from inters_jax.ranking.questions import Document, Method
 from seqio_tasks.metrics.ranking import evaluate_run

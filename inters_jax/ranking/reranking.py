@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from inters_jax.evaluation import report, written_runs
+from inters_jax.ranking.candidates import Candidates
+from inters_jax.ranking.collection import Collection
 from inters_jax.ranking.engine import Backend, Cost, Engine
-from inters_jax.ranking.inputs import Candidates, Collection
 from inters_jax.ranking.journal import FinishedQueries
 from inters_jax.ranking.questions import Document, Method, Ranked, Ranking
 from inters_jax.reports import reranking_page

@@ -8,8 +8,9 @@ import pytest
 from inters_jax import rerank as command
 from inters_jax.ranking import methods
 from inters_jax.ranking.backend import FunctionBackend
+from inters_jax.ranking.candidates import candidates_of
+from inters_jax.ranking.collection import open_collection
 from inters_jax.ranking.errors import RerankError
-from inters_jax.ranking.inputs import candidates_of, open_collection
 from inters_jax.ranking.questions import CHECK, CHOICE, GENERATION, JUDGMENT, ORDER
 from inters_jax.ranking.reranking import rerank_candidates, write_results
 from seqio_tasks.base import UserError

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from inters_jax.ranking import formats
+from inters_jax.ranking.candidates import candidates_of
+from inters_jax.ranking.collection import open_collection
 from inters_jax.ranking.errors import RerankError
-from inters_jax.ranking.inputs import candidates_of, open_collection
 from seqio_tasks import settings
 from seqio_tasks.base import DataError
 

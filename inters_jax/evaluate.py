@@ -22,13 +22,12 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inters_jax.compare import compare_evaluations
 from inters_jax.config import run_command
 from inters_jax.evaluation import report, verify, written_runs
 from inters_jax.evaluation.comparison import CompareError, Comparison
-from inters_jax.evaluation.evaluator import Judge, TaskResult
 from inters_jax.evaluation.records import PREDICTIONS
 from inters_jax.inference.placement import default_batch_tokens
 from inters_jax.inference.sampling import Sampling
@@ -37,6 +36,9 @@ from inters_jax.models.loading import load_model
 from inters_jax.models.prompt_record import chat_template_of
 from inters_jax.reports import evaluation_page
 from seqio_tasks.base import UserError, file_sha256
+
+if TYPE_CHECKING:  # loads SeqIO
+    from inters_jax.evaluation.evaluator import Judge, TaskResult
 
 
 def evaluate(
@@ -97,7 +99,8 @@ def evaluate(
     before = None if compare_with is None else report.read_result(compare_with)
     folder = report.output_folder(output_dir, model_dir, "evaluation")
 
-    import seqio_tasks  # noqa: F401 (registers the tasks)
+    # Not before the arguments are known to be right: SeqIO takes seconds to load.
+    from inters_jax.evaluation.evaluator import Judge
     from seqio_tasks.prompts import chat
     from seqio_tasks.settings import configure
     from seqio_tasks.vocabularies import HuggingFaceVocabulary

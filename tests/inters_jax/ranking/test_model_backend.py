@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 from flax import nnx
 from model_stand_ins import TOKENIZER, tiny_loaded
+from ranking_stand_ins import run_one
 
 from inters_jax.inference.score import Scorer
 from inters_jax.ranking import methods
 from inters_jax.ranking.backend import ModelBackend, _finished
-from inters_jax.ranking.engine import Engine, run_one
+from inters_jax.ranking.engine import Engine
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.questions import Document, Labels, Permutation
 from seqio_tasks import catalog

@@ -74,7 +74,7 @@ def test_every_known_path_answers(client, path):
         ({"query": "q", "documents": []}, "documents: List should have at least 1 item"),
         ({"query": "q", "documents": [3]}, "documents.0"),
         ({"query": "q", "documents": DOCUMENTS, "top_n": 0}, "top_n"),
-        ({"query": "q", "documents": ["d"] * 6}, "6 documents; one request may hold 5"),
+        ({"query": "q", "documents": ["d"] * 6}, "6 documents; one request may have 5"),
         ({"query": "q" * 51, "documents": ["d"]}, "the query has 51 characters; 50 are allowed"),
         ({"query": "q", "documents": ["d", "x" * 201]}, "document 1 has 201 characters"),
     ],

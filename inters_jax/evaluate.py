@@ -19,7 +19,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inters_jax.command_line import run_command
 from inters_jax.compare import compare_evaluations
@@ -34,6 +34,9 @@ from inters_jax.settings.judging import EvaluationSettings, GenerationSettings, 
 from seqio_tasks.base import UserError
 from seqio_tasks.prompts import chat
 from seqio_tasks.settings import configure
+
+if TYPE_CHECKING:  # loads SeqIO
+    pass
 
 
 def evaluate(

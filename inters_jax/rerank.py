@@ -2,7 +2,7 @@
 --gin.COLLECTION=... --gin.METHOD=listwise`
 
 In: a BEIR or MS MARCO folder, an ir_datasets id, a JSON file of candidates, or topics, documents and a run
-  (inters_jax.ranking.inputs); BM25 where no first stage is given.
+  (inters_jax.ranking.collection); BM25 where no first stage is given.
 Out, in OUTPUT_DIR:
 
     reranked.trec      TREC run, scores strictly decreasing, ties in first-stage order
@@ -19,7 +19,6 @@ The methods are those of inters_jax.ranking.methods; an option that a method doe
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,16 +27,18 @@ from inters_jax.command_line import run_command
 from inters_jax.evaluation import report
 from inters_jax.inference.model import DEFAULT_LENGTH, open_model
 from inters_jax.models.prompt_record import chat_template_of
-from inters_jax.ranking import methods
 from inters_jax.ranking.backend import ModelBackend
+from inters_jax.ranking.candidates import candidates_of
+from inters_jax.ranking.collection import dataset_of, open_collection
 from inters_jax.ranking.errors import RerankError
-from inters_jax.ranking.inputs import candidates_of, dataset_of, open_collection
-from inters_jax.ranking.questions import CHOICE, GENERATION, JUDGMENT, ORDER, Document, Question
+from inters_jax.ranking.methods import make_method
+from inters_jax.ranking.questions import Document, Method, Question
 from inters_jax.ranking.reranker import ranking_pair
 from inters_jax.ranking.reranking import rerank_candidates, write_results
 from inters_jax.settings.judging import (
     CollectionSettings,
     InferenceSettings,
+    MethodOptions,
     RankingSettings,
     RerankSettings,
 )
@@ -49,10 +50,14 @@ from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
 
 def rerank(
-    model: InferenceSettings, collection: CollectionSettings, ranking: RankingSettings, output: RerankSettings
+    model: InferenceSettings,
+    collection: CollectionSettings,
+    ranking: RankingSettings,
+    options: MethodOptions,
+    output: RerankSettings,
 ) -> dict[str, Any]:
     """Rerank first-stage candidates with one model and one of the ranking methods."""
-    method = methods.create(ranking.method, **ranking.options())
+    method = make_method(ranking.method, options)
     measures = parse_measures(output.measures)
     data = open_collection(
         collection.collection,
@@ -92,14 +97,14 @@ def rerank(
         marker=ranking.marker,
         joiner=ranking.joiner,
     )
-    question, labels = backend.example(_question(ranking.method))
+    question, labels = backend.example(_question(method))
     manifest = report.manifest(
         loaded,
         command="rerank",
         step=model.step,
         chat_template=chat.fingerprint(chat_template, tokenizer)[:16] or "none",
         method=ranking.method,
-        options=dataclasses.asdict(method) if dataclasses.is_dataclass(method) else {},
+        options=dict(vars(method)),
         collection=data.name,
         split=collection.split,
         first_stage=candidates.source,
@@ -176,11 +181,10 @@ def parse_measures(measures: Sequence[str] | str) -> tuple[str, ...]:
         raise RerankError(f"MEASURES: {error}") from None
 
 
-def _question(method: str) -> Question:
-    """A question of the kind that the method asks."""
-    families = {"pointwise": (JUDGMENT, 1), "query_likelihood": (GENERATION, 1), "pairwise": (CHOICE, 2)}
-    family, count = families.get(method, (ORDER, 2))
-    return Question(family, "query", (Document("", "document"),) * count)
+def _question(method: Method) -> Question:
+    """The first question that a method asks about two documents."""
+    [request, *_] = next(method.rank("query", (Document("", "document"),) * 2))
+    return request.question
 
 
 if __name__ == "__main__":

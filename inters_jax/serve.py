@@ -14,11 +14,13 @@ from __future__ import annotations
 
 from inters_jax.command_line import run_command
 from inters_jax.ranking.reranker import Reranker
-from inters_jax.settings.judging import InferenceSettings, RankingSettings, ServerSettings
+from inters_jax.settings.judging import InferenceSettings, MethodOptions, RankingSettings, ServerSettings
 from seqio_tasks.base import UserError
 
 
-def serve(model: InferenceSettings, ranking: RankingSettings, server: ServerSettings) -> None:
+def serve(
+    model: InferenceSettings, ranking: RankingSettings, options: MethodOptions, server: ServerSettings
+) -> None:
     """Serve a reranker until it is interrupted."""
     try:
         import uvicorn
@@ -27,7 +29,7 @@ def serve(model: InferenceSettings, ranking: RankingSettings, server: ServerSett
         from inters_jax.serving.messages import Limits
     except ImportError as error:
         raise UserError(f"{error.name} is not installed: pip install inters-jax[serve]") from error
-    ranker = Reranker.from_settings(model, ranking)
+    ranker = Reranker.from_settings(model, ranking, options)
     if server.warm_up:
         ranker.rank("warm up", [f"document {number} " + "word " * 8 * number for number in range(16)])
     app = make_app(

@@ -27,28 +27,30 @@ from typing import Any
 import numpy as np
 
 from inters_jax.evaluation.report import table
-from inters_jax.ranking import methods
 from inters_jax.ranking.backend import FunctionBackend
+from inters_jax.ranking.candidates import Candidates, candidates_of
+from inters_jax.ranking.collection import Collection, open_collection
 from inters_jax.ranking.engine import Engine
-from inters_jax.ranking.inputs import Candidates, Collection, candidates_of, open_collection
+from inters_jax.ranking.methods import make_method
 from inters_jax.ranking.questions import Document, Method
+from inters_jax.settings.judging import MethodOptions
 from seqio_tasks.metrics.ranking import evaluate_run
 
 MEASURE = "nDCG@10"
 SEEDS = 5
 FEW = 15  # queries for all pairs, 9,900 questions each
 METHODS: dict[str, Method] = {
-    "pointwise": methods.create("pointwise"),
-    "query likelihood": methods.create("query_likelihood"),
-    "pairwise, all pairs": methods.create("pairwise", sort="allpairs"),
-    "pairwise, heapsort": methods.create("pairwise", sort="heapsort"),
-    "pairwise, bubble": methods.create("pairwise", sort="bubble"),
-    "setwise c=3, heapsort": methods.create("setwise", sort="heapsort"),
-    "setwise c=3, bubble": methods.create("setwise", sort="bubble"),
-    "listwise 20/10": methods.create("listwise"),
-    "listwise 7/3": methods.create("listwise", window=7, stride=3),
-    "first token 20/10": methods.create("first_token"),
-    "self-consistency 20/10, 5": methods.create("self_consistency", shuffles=5),
+    "pointwise": make_method("pointwise"),
+    "query likelihood": make_method("query_likelihood"),
+    "pairwise, all pairs": make_method("pairwise", MethodOptions(sort="allpairs")),
+    "pairwise, heapsort": make_method("pairwise", MethodOptions(sort="heapsort")),
+    "pairwise, bubble": make_method("pairwise", MethodOptions(sort="bubble")),
+    "setwise c=3, heapsort": make_method("setwise", MethodOptions(sort="heapsort")),
+    "setwise c=3, bubble": make_method("setwise", MethodOptions(sort="bubble")),
+    "listwise 20/10": make_method("listwise"),
+    "listwise 7/3": make_method("listwise", MethodOptions(window=7, stride=3)),
+    "first token 20/10": make_method("first_token"),
+    "self-consistency 20/10, 5": make_method("self_consistency", MethodOptions(shuffles=5)),
 }
 
 

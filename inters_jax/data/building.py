@@ -1,13 +1,12 @@
-"""Building a token store: every task of a mixture is read, written and counted, one after the other.
+"""Builds a token store: reads, writes and counts the tasks of a mixture one by one.
 
-A task that is complete is kept when the run is interrupted: it lies in `<store>.partial` with the key of all
-that shaped it, and the next run takes it over if the key is still the same.
+An interrupted build keeps its finished tasks in `<store>.partial`, each with a key of everything that shaped
+it. The next build reuses a task if its key is unchanged.
 """
 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib
 import json
 import shutil
@@ -32,7 +31,7 @@ from inters_jax.data.token_store import (
     write_json,
 )
 from seqio_tasks import settings as task_settings
-from seqio_tasks.base import MissingData
+from seqio_tasks.base import MissingData, nearest
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
 
@@ -47,31 +46,34 @@ def build(
     cache_dirs: Sequence[str] = (),
     chat_template: str = "none",
 ) -> None:
-    """Writes the store of a task or mixture into a folder beside it and renames that when all is there.
+    """Write the store of a task or mixture to a folder beside it, and rename that when it is complete.
 
     Args:
-      store: the folder to make; an existing one is replaced at the very end.
+      store: the folder to create; an existing one is replaced at the very end.
       settings: name, split, max_length, seed, passes, max_shots, epoch_examples (see `prepare`).
       tokenizer: a tokenizer.json, a folder with one, or a hub name.
       raw_dir: folder of the official files.
-      modules: imported to register the tasks.
-      templates: own template files, for our tasks.
-      cache_dirs: of SeqIO's caching.
+      modules: modules to import, which register the tasks.
+      templates: additional template files, for our tasks.
+      cache_dirs: folders of SeqIO's cache.
       chat_template: for our tasks, as in `seqio_tasks.settings`.
+
+    Raises:
+      StoreError: no such task, a task of another tokenizer, or no data at all.
     """
-    # The accelerator belongs to training, which may be waiting for this process.
+    # Training, which may be waiting for this process, needs the accelerator.
     with contextlib.suppress(RuntimeError):
         tf.config.set_visible_devices([], "GPU")
     shaping = {name: settings[name] for name in ("max_length", "max_shots", "seed")}
-    here: dict[str, Any] = {"raw_dir": str(raw_dir), "tokenizer": tokenizer, "templates": tuple(templates)}
-    here["chat_template"] = chat_template
-    with task_settings.override(**here, **shaping), _cached_in(cache_dirs):
+    sources: dict[str, Any] = {"raw_dir": str(raw_dir), "tokenizer": tokenizer, "templates": tuple(templates)}
+    sources["chat_template"] = chat_template
+    with task_settings.override(**sources, **shaping), _cached_in(cache_dirs):
         _build(store, settings, tokenizer, raw_dir, modules)
 
 
 @contextlib.contextmanager
 def _cached_in(folders: Sequence[str]) -> Iterator[None]:
-    """SeqIO finds cached tasks in these folders, too, inside the block."""
+    """Inside the block, SeqIO also looks for cached tasks in these folders."""
     before = list(seqio.get_global_cache_dirs())
     seqio.add_global_cache_dirs(list(folders))
     try:
@@ -130,7 +132,7 @@ def _build(
     if not tasks:
         reasons = "\n  - ".join(f"{name}: {reason}" for name, reason in without_data.items())
         raise StoreError(f"{settings['name']} has no data:\n  - {reasons}")
-    # What an earlier, interrupted run of another mixture left behind does not belong here.
+    # Tasks that an interrupted build of another mixture left behind.
     for leftover in partial.iterdir():
         if leftover.name not in tasks:
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
@@ -161,9 +163,9 @@ def _build(
 def _write_task(
     partial: Path, reader: Any, key: str, raw_dir: Path, passes: int, vocab_size: int, title: str
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Counts of the passes of a task and digests of the raw folders that it read.
+    """Write one task; the counts of its passes and the digests of the raw folders that it read.
 
-    A task that an interrupted run has written is taken over when `key` and the raw folders are the same.
+    A task that an interrupted build has written is reused if `key` and the raw folders are the same.
     """
     folder = partial / reader.name
     finished = folder / "counts.json"
@@ -187,7 +189,7 @@ def _write_task(
             written["rows"] = left_out["rows"] or written["kept"] + sum(written["dropped"].values())
             same = bool(counts) and written["digest"] == counts[0]["digest"]
             if same or not written["kept"]:
-                # A task without templates to draw looks alike in every pass: one is enough.
+                # Without templates to choose from, every pass of a task is the same: one is enough.
                 shutil.rmtree(writer.folder)
                 break
             counts.append(written)
@@ -200,7 +202,7 @@ def _write_task(
 
 
 def _named(left_out: Counter[str]) -> dict[str, Any]:
-    """The counts of a reader: dropped by reason, shortened, and whatever else it noted."""
+    """The counts of a reader: dropped rows by reason, shortened rows, and further notes."""
     prefix = "dropped: "
     return {
         "dropped": {
@@ -223,17 +225,15 @@ class _Registry:
             importlib.import_module(module)
         names = {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
             raise StoreError(
-                f"no task or mixture {name!r} is registered by {', '.join(modules)}{hint} "
+                f"no task or mixture {name!r} is registered by {', '.join(modules)}{nearest(name, names)} "
                 "(other modules: --gin.prepare.modules)"
             )
         self.vocabulary = HuggingFaceVocabulary(tokenizer)
         self.vocab_size = self.vocabulary.hf_vocab_size
         self._mixture = seqio.get_mixture_or_task(name)
         self.tasks = [self._mixture]
-        #: Whether every rate is a number of examples (a function of the task) and not a plain proportion.
+        # Whether every rate is a number of examples (a function of the task), not a plain proportion.
         self.sized = True
         if isinstance(self._mixture, seqio.Mixture):
             self.tasks = list(self._mixture.tasks)
@@ -241,7 +241,7 @@ class _Registry:
             self.sized = all(task.name in rates and callable(rates[task.name]) for task in self.tasks)
 
     def rate(self, task: Any, kept: int) -> float:
-        """The mixing rate; a rate that counts examples counts no more than were kept."""
+        """The mixing rate; a rate in examples is at most the number of examples that were kept."""
         if task is self._mixture:
             return float(kept)
         try:

@@ -1,11 +1,11 @@
-"""SeqIO tasks -> token sequences: our own tasks by their fast path, a stranger's through its dataset.
+"""Converts SeqIO tasks to token sequences.
 
-    our task      task.encoded_examples(split, seed, epoch, ...)     plain Python, batched tokenizer
-    cached        task.get_dataset(use_cached=True)                  what `seqio_cache_tasks` has written
-    any other     task.get_dataset(...)                              its preprocessors, or its cached data
+    our tasks            task.encoded_examples(split, seed, epoch, ...)     plain Python, batched tokenizer
+    our tasks, cached    task.get_dataset(use_cached=True)                  written by `seqio_cache_tasks`
+    third-party tasks    task.get_dataset(...)                              their preprocessors, or cache
 
-Always a sequence is ``[bos] + inputs + targets``. A sequence that is too long is dropped and counted,
-never cut: a cut at the right end would take the answer.
+A sequence is always ``[bos] + inputs + targets``. Sequences that are too long are dropped and counted, not
+cut: the cut would remove the answer.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from inters_jax.data.token_store import StoreError
+from seqio_tasks import settings
 
 Converted = tuple[np.ndarray, int, str]  # tokens int32 [n], target_start, example id
 
@@ -28,9 +29,9 @@ TOO_LONG = "dropped: longer than max_length"
 NO_TARGET = "dropped: empty target"
 NO_CONTEXT = "dropped: a single token, nothing to predict it from"
 
-_CHECKED = 100  # cached examples whose text is encoded again
+_CHECKED = 100  # cached examples whose text is encoded again to check the cache
 
-# Texts in which tokenizers differ: spaces, case, digits, accents, other scripts, code, special-token strings.
+# Texts on which tokenizers differ: spaces, case, digits, accents, other scripts, code, special-token strings.
 _PROBES = (
     "Answer: yes",
     "  two leading spaces and a tab\t.",
@@ -45,7 +46,7 @@ _PROBES = (
 
 @dataclass(frozen=True)
 class Reader:
-    """How to read one task: `read(pass_, report)` yields its examples and counts what it leaves out."""
+    """How to read one task: `read(pass_, report)` yields its examples and counts the rows it drops."""
 
     name: str
     rows: int | None  # per pass, for the progress bar
@@ -54,14 +55,17 @@ class Reader:
 
 
 def reader(task: Any, vocabulary: Any, *, split: str, seed: int, max_length: int) -> Reader:
-    """The reader of a seqio.Task; refuses a task whose ids would mean something else to the tokenizer.
+    """The reader of a seqio.Task.
 
     Args:
-      task: a seqio.Task; with a method `encoded_examples` it is one of our own.
+      task: a seqio.Task; our own have a method `encoded_examples`.
       vocabulary: the HuggingFaceVocabulary of the model.
       split: a split of the task.
-      seed: draws templates and demonstrations; pass p of a stranger's task is read with seed + p.
+      seed: chooses templates and demonstrations; pass p of a third-party task is read with seed + p.
       max_length: tokens of the longest sequence, BOS and EOS included.
+
+    Raises:
+      StoreError: the task has no targets, or was encoded with another tokenizer than the model's.
     """
     bos = [] if vocabulary.bos_id is None else [plain_ids(vocabulary, [vocabulary.bos_id])[0]]
     own = hasattr(task, "encoded_examples")
@@ -78,7 +82,7 @@ def reader(task: Any, vocabulary: Any, *, split: str, seed: int, max_length: int
         elif own:
             pairs = _own(task, vocabulary, split, seed, pass_, max_length, report)
         else:
-            pairs = _stranger(task, split, seed + pass_, report)
+            pairs = _third_party(task, split, seed + pass_, report)
         for inputs, targets, example_id in pairs:
             start = len(bos) + len(inputs)
             if len(targets) == 0:
@@ -89,7 +93,7 @@ def reader(task: Any, vocabulary: Any, *, split: str, seed: int, max_length: int
                 report[NO_CONTEXT] += 1
             else:
                 tokens = np.concatenate([np.array(bos, np.int64), inputs, targets])
-                # Without BOS and without inputs the first target has nothing before it.
+                # Without BOS and inputs, nothing precedes the first target: it cannot be predicted.
                 yield tokens, max(start, 1), example_id
 
     pair = getattr(task, "pair", None)
@@ -98,7 +102,7 @@ def reader(task: Any, vocabulary: Any, *, split: str, seed: int, max_length: int
 
 
 def plain_ids(vocabulary: Any, ids: Sequence[int] | np.ndarray) -> np.ndarray:
-    """SeqIO ids as the model's own: our vocabularies may shift them by one to keep 0 free of text."""
+    """The model's ids of SeqIO ids: our vocabularies may shift them by one, so that 0 is padding only."""
     convert = getattr(vocabulary, "to_hf", None)
     return np.asarray(ids if convert is None or len(ids) == 0 else convert(ids), np.int64)
 
@@ -127,13 +131,13 @@ def _own(
 def _cached(
     task: Any, vocabulary: Any, split: str, report: Counter[str]
 ) -> list[tuple[np.ndarray, np.ndarray, str]]:
-    """The examples of one of our tasks as they were cached, in the order of their ids (a cache has none)."""
+    """The cached examples of one of our tasks, sorted by id (a cache has no order)."""
     found = []
     examples = task.get_dataset(None, split, use_cached=True, shuffle=False, num_epochs=1)
     for number, example in enumerate(examples.as_numpy_iterator()):
         report[ROWS] += 1
         report[FROM_CACHE] += 1
-        if number < _CHECKED:  # a cache does not say by which tokenizer and chat template it was made
+        if number < _CHECKED:  # a cache does not record its tokenizer and chat template
             text = example["inputs_pretokenized"].decode("utf-8")
             _check_cached(task, vocabulary, text, example["inputs"].tolist())
         inputs, targets = (plain_ids(vocabulary, example[name]) for name in ("inputs", "targets"))
@@ -142,29 +146,27 @@ def _cached(
 
 
 def _check_cached(task: Any, vocabulary: Any, text: str, ids: list[int]) -> None:
-    """Refuses a cached prompt (SeqIO ids [n]) that the tokenizer and chat template of now give otherwise."""
-    from seqio_tasks import settings
-
+    """Refuse a cached prompt (SeqIO ids [n]) that differs with the present tokenizer and chat template."""
     chat, plain = vocabulary.chat_format, vocabulary.encode(text)
     expected = plain
     if chat is not None:
         expected = chat.encode_prompts([text.removesuffix(settings.current().separator)])[0]
     if ids == expected:
         return
-    where = f"{task.name}: the cache in {task.cache_dir} was made"
-    anew = "cache the task anew (INTERS_TOKENIZER and INTERS_CHAT_TEMPLATE in its environment)"
+    where = f"{task.name}: the cache in {task.cache_dir} was written"
+    todo = "cache the task again (with INTERS_TOKENIZER and INTERS_CHAT_TEMPLATE in the environment)"
     if ids == plain:
-        raise StoreError(f"{where} with plain prompts, without the CHAT_TEMPLATE of now; {anew}")
+        raise StoreError(f"{where} with plain prompts, but CHAT_TEMPLATE is set; {todo}")
     if chat is not None:
-        raise StoreError(f"{where} with another chat template or tokenizer than that of {vocabulary}; {anew}")
+        raise StoreError(f"{where} with another chat template or tokenizer than that of {vocabulary}; {todo}")
     raise StoreError(
         f"{where} with another tokenizer than {vocabulary}, or with a chat template, which CHAT_TEMPLATE "
-        f"must name; {anew}"
+        f"must name; {todo}"
     )
 
 
 def standard_names(report: Counter[str]) -> Counter[str]:
-    """The report of our tasks under the names used here; what has no counterpart keeps its own.
+    """The report of our tasks with the count names used here; counts without a counterpart keep theirs.
 
     >>> sorted(standard_names(Counter({"rows read": 9, "dropped: long": 2, "examples written": 7})).items())
     [('dropped: long', 2), ('rows', 9)]
@@ -175,7 +177,7 @@ def standard_names(report: Counter[str]) -> Counter[str]:
     )
 
 
-def _stranger(
+def _third_party(
     task: Any, split: str, seed: int, report: Counter[str]
 ) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
     dataset = task.get_dataset(
@@ -211,7 +213,7 @@ def _example_id(example: dict[str, Any], otherwise: str) -> str:
 def _rows(task: Any, split: str) -> int | None:
     try:
         return task.num_input_examples(split)
-    except (KeyError, ValueError, OSError):  # sources raise as they like when they do not know
+    except (KeyError, ValueError, OSError):  # raised by sources that do not know
         return None
 
 
@@ -224,15 +226,24 @@ def _check_features(task: Any) -> None:
 
 
 def check_vocabulary(task: str, feature: str, theirs: Any, ours: Any) -> None:
-    """Refuses a task encoded by another tokenizer than the model's: same ids must be the same text.
+    """Check that a task's vocabulary is the model's tokenizer.
 
-    Vocabularies are compared by what they do to texts in which tokenizers differ, and by their EOS.
+    They are compared by their encodings of texts on which tokenizers differ, and by their EOS.
+
+    Args:
+      task: name of the task, for messages.
+      feature: name of the feature, for messages.
+      theirs: the vocabulary of the feature.
+      ours: the vocabulary of the model.
+
+    Raises:
+      StoreError: they differ.
     """
     if theirs == ours or type(theirs).__name__ == "PassThroughVocabulary":
         return
     remedy = (
         f"Define {task} with seqio_tasks.vocabularies.HuggingFaceVocabulary of the model's tokenizer, or "
-        "prepare it with the tokenizer it was made for."
+        "prepare it with the tokenizer it was defined for."
     )
     for probe in _PROBES:
         found, expected = (plain_ids(v, v.encode(probe)).tolist() for v in (theirs, ours))

@@ -1,21 +1,21 @@
-"""Packed batches: the arrays of a training step, a pure function of (store, seed, step).
+"""Packed batches: the arrays of a training step, as a pure function of (store, seed, step).
 
-The batch of a step is global: `batch_rows` rows over all hosts. Each host builds the rows that its devices
-hold (`inters_jax.mesh.host_rows`) and no others. The rows of the whole batch do not depend on the hosts, so a
-run may resume on another number of them. The state of the data is the step.
+The batch of a step is global: `batch_rows` rows over all hosts. Each host builds only the rows of its devices
+(`inters_jax.mesh.host_rows`). The rows of the global batch do not depend on the hosts, so a run can resume on
+another number of them. The only state is the step.
 
-A row holds several sequences. A sequence of n tokens fills n - 1 positions: its inputs are ``sequence[:-1]``
+A row has several sequences. A sequence of n tokens takes n - 1 positions: its inputs are ``sequence[:-1]``
 and its targets ``sequence[1:]``.
 
     sequence                  <s> p1  p2  p3  c1  c2  </s>      target_start = 4
     decoder_input_tokens      <s> p1  p2  p3  c1  c2
     decoder_target_tokens     p1  p2  p3  c1  c2  </s>
     decoder_loss_weights       0   0   0   1   1   1
-    decoder_segment_ids        1   1   1   1   1   1   2 ...    0 where nothing is
+    decoder_segment_ids        1   1   1   1   1   1   2 ...    0 for padding
     decoder_positions          0   1   2   3   4   5   0 ...
     decoder_loss_positions     3   4   5  ... L  L  L           where the weight is 1, then L = out of range
 
-No token id is special: every mask comes from stored lengths.
+No token id has a special meaning: every mask comes from stored lengths.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _SMALLEST_SLOTS = 32
 
 @dataclass(frozen=True)
 class _Epoch:
-    """The plan of an epoch and what is known about its examples: arrays [examples of the epoch]."""
+    """The plan of an epoch, with arrays [examples of the epoch] about its examples."""
 
     draws: np.ndarray  # int64 [n, 3] of (task, pass, index)
     lengths: np.ndarray  # positions taken in a row
@@ -50,19 +50,22 @@ class _Epoch:
 
 
 class PackedBatches:
-    """Batches of packed rows, by number.
+    """Batches of packed rows, by step.
 
     Args:
       store: a finished store.
       batch_rows: rows of the global batch.
-      max_length: positions of a row.
-      seed: decides the order of examples and rows.
-      epochs: length of the run in epochs, or
-      steps: length of the run in steps, or neither: without end.
-      host_rows: the rows of a batch that this host builds, in order; all of them when None.
-      epoch_examples: size of an epoch; the one of the store when None.
+      max_length: positions in a row.
+      seed: determines the order of examples and rows.
+      epochs: length of the run in epochs.
+      steps: length of the run in steps; without epochs and steps the run is infinite.
+      host_rows: the rows of a batch that this host builds, in order; None: all.
+      epoch_examples: size of an epoch; None: the store's.
       window: examples packed together (see `packing.plan`).
-      max_segments: the most examples of a row (see `packing.plan`).
+      max_segments: most examples in a row (see `packing.plan`).
+
+    Raises:
+      ValueError: settings that contradict each other or the store.
     """
 
     def __init__(
@@ -80,15 +83,15 @@ class PackedBatches:
         max_segments: int | None = None,
     ) -> None:
         if epochs is not None and steps is not None:
-            raise ValueError(f"say epochs or steps, not both (epochs={epochs}, steps={steps})")
+            raise ValueError(f"set epochs or steps, not both (epochs={epochs}, steps={steps})")
         if batch_rows < 1:
-            raise ValueError(f"a batch of {batch_rows} rows is none; choose at least 1")
+            raise ValueError(f"a batch must have at least 1 row, got {batch_rows}")
         rows = range(batch_rows) if host_rows is None else host_rows
         if any(not 0 <= row < batch_rows for row in rows):
             raise ValueError(f"host_rows {list(rows)} are not rows of a batch of {batch_rows}")
         if store.longest - 1 > max_length:
             raise ValueError(
-                f"the store {store.folder} holds sequences of up to {store.longest} tokens, rows have only "
+                f"the store {store.folder} has sequences of up to {store.longest} tokens, but rows have only "
                 f"{max_length} positions; prepare it with this max_length or train with a larger one"
             )
         self.store = store
@@ -101,20 +104,20 @@ class PackedBatches:
         self._epoch_examples = epoch_examples
         self._window = window
         self._max_segments = max_segments
-        self._first_steps = [0]  # first step of epochs 0, 1, ... as far as they have been planned
+        self._first_steps = [0]  # first step of epochs 0, 1, ... as far as they are planned
         self._planned: OrderedDict[int, _Epoch] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
     def total_steps(self) -> int | None:
-        """Steps of the run; None for a run without end. With `epochs`, plans all of them."""
+        """Steps of the run; None if it is infinite. With `epochs`, this plans all of them."""
         if self.epochs is None:
             return self._steps
         self.steps_per_epoch(self.epochs - 1)
         return self._first_steps[self.epochs]
 
     def steps_per_epoch(self, epoch: int) -> int:
-        """Steps of an epoch: its rows over the rows of a batch, rounded up."""
+        """Steps of an epoch: its rows divided by the rows of a batch, rounded up."""
         if epoch < 0:
             raise ValueError(f"epoch {epoch} is negative")
         while len(self._first_steps) <= epoch + 1:
@@ -122,17 +125,17 @@ class PackedBatches:
         return self._first_steps[epoch + 1] - self._first_steps[epoch]
 
     def epoch_of(self, step: int) -> int:
-        """The epoch of a step. Plans epochs up to it and no further."""
+        """The epoch of a step. Plans epochs only up to it."""
         return self._locate(step)[0]
 
     def batch(self, step: int) -> Batch:
-        """The rows of this host: int32 [rows, max_length] unless said, keyed as T5X names them.
+        """The rows of this host, with T5X's names; int32 [rows, max_length] unless noted.
 
         decoder_input_tokens, decoder_target_tokens, decoder_segment_ids, decoder_positions;
         decoder_loss_weights (float32); decoder_loss_positions [rows, K], where K is one of a few sizes and
-        serves every row of the global batch.
+        the same for all rows of the global batch.
 
-        A row without any sequence (the end of an epoch) is all zeros: no segment, no weight.
+        A row without sequences (at the end of an epoch) is all zeros: no segment, no weight.
         """
         epoch, rows = self._rows(step)
         length, count = self.max_length, len(self._host_rows)
@@ -162,11 +165,11 @@ class PackedBatches:
         }
 
     def statistics(self, step: int) -> dict[str, Any]:
-        """What the global batch of a step holds, from the plan alone (no token is read).
+        """Statistics of the global batch of a step, from the plan alone (reads no tokens).
 
-        examples, rows (those with an example), real_tokens, target_tokens, token_pairs (a token and
-        one it sees), density (share of positions that
-        are real), loss_positions (K), epoch, and task_tokens: task -> share of the real tokens.
+        examples, rows (with at least one example), real_tokens, target_tokens, token_pairs (a token and one
+        it attends to), density (share of positions with a real token), loss_positions (K), epoch, and
+        task_tokens: task -> share of the real tokens.
         """
         epoch, rows = self._rows(step)
         examples = np.concatenate([epoch.rows[row] for row in rows])
@@ -190,7 +193,7 @@ class PackedBatches:
         }
 
     def example_ids(self, step: int) -> list[list[str]]:
-        """The examples of each row of the global batch, as task:example_id, for diagnostics."""
+        """The examples of each row of the global batch as task:example_id, for diagnostics."""
         epoch, rows = self._rows(step)
         named: list[list[str]] = [[] for _ in range(self.batch_rows)]
         for r, row in enumerate(rows):
@@ -199,7 +202,7 @@ class PackedBatches:
         return named
 
     def row_tasks(self, step: int) -> list[list[tuple[str, int]]]:
-        """(task, target tokens) of every segment of each row of the global batch, in their order there."""
+        """(task, target tokens) of every segment of each row of the global batch, in order."""
         epoch, rows = self._rows(step)
         named: list[list[tuple[str, int]]] = [[] for _ in range(self.batch_rows)]
         for r, row in enumerate(rows):
@@ -209,11 +212,11 @@ class PackedBatches:
         return named
 
     def iterate(self, start_step: int = 0, *, prefetch: int = 4) -> Iterator[Batch]:
-        """The batches from `start_step` to the end of the run, built ahead by one thread.
+        """The batches from `start_step` to the end of the run, built ahead in a thread.
 
         Args:
-          start_step: first step; the batch equals ``batch(start_step)``.
-          prefetch: batches held ready; 0 builds each when it is asked for.
+          start_step: step of the first batch, which equals ``batch(start_step)``.
+          prefetch: batches built ahead; 0 builds each on demand.
         """
         if prefetch < 1:
             step = start_step
@@ -238,7 +241,7 @@ class PackedBatches:
                     deliver(self.batch(step))
                     step += 1
                 deliver(None)
-            except BaseException as error:  # handed to the consumer, who raises it
+            except BaseException as error:  # passed to the consumer, which raises it
                 deliver(error)
 
         thread = threading.Thread(target=build, name="packed-batches", daemon=True)
@@ -258,7 +261,7 @@ class PackedBatches:
         return self.epoch_of(step) >= self.epochs
 
     def _locate(self, step: int) -> tuple[int, int]:
-        """(epoch, number of the step inside it)."""
+        """(epoch, index of the step within it)."""
         if step < 0:
             raise ValueError(f"step {step} is negative")
         while self._first_steps[-1] <= step and len(self._first_steps) - 1 != self.epochs:
@@ -267,23 +270,23 @@ class PackedBatches:
         return epoch, step - self._first_steps[epoch]
 
     def _rows(self, step: int) -> tuple[_Epoch, np.ndarray]:
-        """The plan a step belongs to and the numbers of its rows in the global batch (fewer at the end)."""
+        """The plan of a step's epoch and the step's rows in it (fewer at the end of the epoch)."""
         number, within = self._locate(step)
         if number == self.epochs:
-            raise ValueError(f"step {step} lies after the last step of {self.epochs} epochs")
+            raise ValueError(f"step {step} is after the last step of {self.epochs} epochs")
         epoch = self._epoch(number)
         first = within * self.batch_rows
         return epoch, np.arange(first, min(first + self.batch_rows, len(epoch.rows)))
 
     def _slots(self, targets: int) -> int:
-        """K: the smallest power of two that holds `targets`, at least 32 and at most `max_length`."""
+        """K: the smallest power of two that is at least `targets` and 32, and at most `max_length`."""
         slots = _SMALLEST_SLOTS
         while slots < targets:
             slots *= 2
         return min(slots, self.max_length)
 
     def _epoch(self, number: int) -> _Epoch:
-        """The plan of an epoch; the last two asked for are kept."""
+        """The plan of an epoch; the two most recently used ones are cached."""
         with self._lock:
             if number in self._planned:
                 self._planned.move_to_end(number)
@@ -311,7 +314,7 @@ class PackedBatches:
 
 
 def _loss_positions(weights: np.ndarray, slots: int) -> np.ndarray:
-    """Where the weights are positive, in order, then the length of the row: int32 [rows, slots].
+    """Positions with positive weight, in order, padded with the row length: int32 [rows, slots].
 
         weights     0 0 1 1 0 1      slots 4      ->      2 3 5 6
 

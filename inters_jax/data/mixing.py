@@ -1,9 +1,9 @@
-"""Which examples make up an epoch: counts by the rates, every row of a task before any of them again.
+"""The examples of an epoch: counts follow the mixing rates, and a task repeats no row before all were used.
 
-Each task is an endless stream. Its first cycle is its first pass (`prepare` wrote several: the same rows
-under other templates and demonstrations) in a random order; when that is used up, the next pass follows in
-another order, and so on around. An epoch takes the next `share` examples of every stream. So a task larger
-than its share shows other rows in every epoch, and a smaller one comes back in fresh words.
+Each task is an infinite stream: its first pass in a random order, then its second pass in another order, and
+so on, cyclically. (`prepare` writes several passes: the same rows with other templates and demonstrations.)
+An epoch takes the next `share` examples of every stream. A task larger than its share shows other rows in
+every epoch; a smaller one repeats its rows in other words.
 
     task   rows  rate     epoch 0          epoch 1            (epoch of 6 examples)
     big     8      4      b5 b0 b7 b2      b1 b6 b3 b4
@@ -20,7 +20,7 @@ from inters_jax.data.shuffling import permutation
 
 
 class Mixable(Protocol):
-    """What mixing asks of a store (`TokenStore`)."""
+    """The part of a `TokenStore` that mixing uses."""
 
     @property
     def tasks(self) -> tuple[str, ...]: ...
@@ -32,7 +32,11 @@ class Mixable(Protocol):
 
 
 def shares(rates: np.ndarray, total: int) -> np.ndarray:
-    """Splits `total` examples by the rates, exactly: largest remainders, and at least one for every task.
+    """Split `total` examples by the rates: largest remainders, and at least one example per task.
+
+    Args:
+      rates: float [tasks], positive.
+      total: examples to split; the result sums to it.
 
     >>> shares(np.array([5000.0, 1200.0, 3.0]), 6203).tolist()
     [5000, 1200, 3]
@@ -43,12 +47,12 @@ def shares(rates: np.ndarray, total: int) -> np.ndarray:
         raise ValueError(f"mixing needs positive rates, one for each task; got {rates.tolist()}")
     if total < len(rates):
         raise ValueError(
-            f"an epoch of {total} examples cannot hold one of each of {len(rates)} tasks; "
+            f"an epoch of {total} examples has no room for one of each of {len(rates)} tasks; "
             "raise epoch_examples"
         )
     exact = total * rates / rates.sum()
     counts = np.floor(exact).astype(np.int64)
-    # Remainders that differ by rounding error only must not decide: ties go to the earlier task.
+    # Remainders that differ only by rounding error are ties, and ties go to the earlier task.
     remainders = np.round(exact - counts, 9)
     counts[np.argsort(-remainders, kind="stable")[: total - counts.sum()]] += 1
     for task in np.flatnonzero(counts == 0):
@@ -58,13 +62,13 @@ def shares(rates: np.ndarray, total: int) -> np.ndarray:
 
 
 def draw(store: Mixable, seed: int, epoch: int, epoch_examples: int | None = None) -> np.ndarray:
-    """The examples of an epoch in their order: int64 [n, 3] of (task number, pass, index in the pass).
+    """The examples of an epoch in order: int64 [n, 3] of (task number, pass, index in the pass).
 
     Args:
       store: an open store; tasks are numbered as in `store.tasks`.
       seed: of the run.
       epoch: from 0.
-      epoch_examples: size of an epoch; the one of the store when None.
+      epoch_examples: size of an epoch; None: the store's.
     """
     total = store.epoch_examples if epoch_examples is None else epoch_examples
     rates = np.array([store.rate(task) for task in store.tasks], np.float64)
@@ -77,10 +81,10 @@ def draw(store: Mixable, seed: int, epoch: int, epoch_examples: int | None = Non
 
 
 def _stretch(store: Mixable, task: str, seed: int, start: int, end: int) -> np.ndarray:
-    """Examples start..end-1 of the endless stream of a task: int64 [end - start, 2] of (pass, index)."""
+    """Examples start..end-1 of the infinite stream of a task: int64 [end - start, 2] of (pass, index)."""
     sizes = [store.examples(task, pass_) for pass_ in range(store.passes(task))]
     if 0 in sizes:
-        raise ValueError(f"pass {sizes.index(0)} of {task} holds no example; prepare the store again")
+        raise ValueError(f"pass {sizes.index(0)} of {task} has no example; prepare the store again")
     around, first = divmod(start, sum(sizes))
     cycle = around * len(sizes)
     while first >= sizes[cycle % len(sizes)]:

@@ -1,11 +1,11 @@
-"""Which examples share a row: best-fit decreasing inside windows of an epoch.
+"""Packs examples into rows: best-fit decreasing within windows of an epoch.
 
-A row holds `max_length` tokens. An epoch of n examples is cut into windows; inside a window the longest
-example is placed first, each into the fullest row that still takes it, and the finished rows are shuffled.
-On INTERS-like lengths at 2048 tokens more than 99 % of the positions are real tokens
+A row has `max_length` tokens. The examples of an epoch are divided into windows. Within a window, examples
+are placed from the longest to the shortest, each into the fullest row with room for it; then the rows are
+shuffled. With INTERS-like lengths and rows of 2048 tokens, more than 99 % of the positions are real tokens
 (`scripts/bench_packing.py`).
 
-The plan is a function of (lengths, seed, epoch): it needs no state, and every host computes the same one.
+The plan is a pure function of (lengths, seed, epoch): it needs no state and is the same on every host.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from inters_jax.data.shuffling import permutation
 
 @dataclass(frozen=True)
 class Plan:
-    """Rows of example positions, in the order of training; behaves as a sequence of int64 arrays.
+    """Rows of example positions, in training order; a sequence of int64 arrays.
 
-    Row r holds ``examples[starts[r] : starts[r + 1]]``.
+    Row r is ``examples[starts[r] : starts[r + 1]]``.
 
         examples   2 0 | 3 1 4        int64 [examples of the epoch]
         starts     0     2     5      int64 [rows + 1]
@@ -43,14 +43,14 @@ class Plan:
         return (self[row] for row in range(len(self)))
 
     def totals(self, values: np.ndarray) -> np.ndarray:
-        """Sums a number per example over each row: values [examples of the epoch] -> int64 [rows]."""
+        """Sum a value per example over each row: values [examples of the epoch] -> int64 [rows]."""
         if not len(self):
             return np.zeros(0, np.int64)
         return np.add.reduceat(values[self.examples].astype(np.int64), self.starts[:-1])
 
 
 def default_segments(max_length: int) -> int:
-    """How many examples may share a row when nothing is said: 64, more for rows longer than 2048 tokens."""
+    """Default limit of examples in a row: 64, more for rows longer than 2048 tokens."""
     return max(64, max_length // 32)
 
 
@@ -62,19 +62,22 @@ def plan(
     window: int = 10_000,
     max_segments: int | None = None,
 ) -> Plan:
-    """Packs every example exactly once into rows of at most `max_length` tokens.
+    """Pack every example exactly once into rows of at most `max_length` tokens.
 
         lengths            7  2  5  3  1        max_length 10
         longest first      7  .  5  3 | 2  1
         rows               7 3 | 5 2 1          -> [[0, 3], [2, 1, 4]], shuffled
 
     Args:
-      lengths: int [n], tokens each example takes in a row (its sequence less one: see `loader`).
-      max_length: tokens of a row.
+      lengths: int [n], positions that each example takes in a row (its tokens minus one, see `loader`).
+      max_length: tokens in a row.
       seed: of the run.
-      epoch: decides the order of the rows, together with the seed.
-      window: examples packed together; a larger window packs tighter, a smaller one mixes rows more finely.
-      max_segments: the most examples of a row; `default_segments` when None.
+      epoch: determines the order of the rows, together with the seed.
+      window: examples packed together; a larger window packs tighter, a smaller one mixes rows better.
+      max_segments: most examples in a row; None: `default_segments`.
+
+    Raises:
+      ValueError: an example does not fit a row.
 
     >>> [row.tolist() for row in plan(np.array([7, 2, 5, 3, 1]), 10, seed=0, epoch=0)]
     [[0, 3], [2, 1, 4]]
@@ -106,17 +109,17 @@ def plan(
 
 
 def _best_fit(lengths: np.ndarray, max_length: int, max_segments: int) -> list[list[int]]:
-    """Rows of positions in `lengths`, longest example first, each into the fullest row with room for it.
+    """Rows of positions in `lengths`: longest example first, each into the fullest row with room for it.
 
-    Examples of one length are placed together: the fullest row that takes one of them is still the fullest
-    row that takes the next, until it is full. So a window takes one step for each meeting of row and length.
+    Examples of one length are placed together: the fullest row with room for one of them remains the fullest
+    row for the next, until it has no room. A window takes one step per pair of row and length.
     """
     order = np.argsort(-lengths, kind="stable")
     values, first = np.unique(-lengths[order], return_index=True)
     bounds = [*first.tolist(), len(order)]
     positions = order.tolist()
     rows: list[list[int]] = []
-    # with_room[s]: rows that have exactly s tokens left; bit s of `rooms` says whether there is one.
+    # with_room[s]: rows with exactly s tokens left; bit s of `rooms` is set if there is one.
     with_room: list[list[int]] = [[] for _ in range(max_length + 1)]
     rooms = 0
     for group, negated in enumerate(values.tolist()):

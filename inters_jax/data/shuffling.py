@@ -1,15 +1,14 @@
-"""Seeded orders that never change: hashes of a counter, not the stream of a random generator.
+"""Seeded permutations that are stable across versions and machines, from hashes of a counter.
 
-A run resumed next year, under another NumPy or on another number of hosts, must meet the same data. NumPy
-does not promise that ``Generator.permutation`` keeps its stream, so the order here is the sort of 64-bit
-hashes.
+A run that is resumed with another NumPy version or on another number of hosts must see the same data. NumPy
+does not guarantee the stream of ``Generator.permutation``, so the order here sorts 64-bit hashes.
 """
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
+
+from seqio_tasks.base import text_hash
 
 Key = int | str
 
@@ -25,23 +24,20 @@ def _mix(values: np.ndarray) -> np.ndarray:
 
 
 def fold(*keys: Key) -> int:
-    """One 64-bit number for a sequence of integers and names; every key and its place matter.
+    """Hash a sequence of integers and names to one 64-bit number; the order of the keys matters.
 
     >>> fold(1, 2) == fold(2, 1), fold("squad", 0) == fold("squad", 0)
     (False, True)
     """
     state = np.zeros(1, np.uint64)
     for key in keys:
-        if isinstance(key, str):
-            number = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
-        else:
-            number = int(key) & _MASK
+        number = text_hash(key) if isinstance(key, str) else int(key) & _MASK
         state = _mix((state + np.uint64(_STEP)) ^ _mix(np.array([number], np.uint64)))
     return int(state[0])
 
 
 def permutation(n: int, *keys: Key) -> np.ndarray:
-    """A random order of 0..n-1, int64 [n], given by the keys alone.
+    """A random permutation of 0..n-1, int64 [n], determined by the keys alone.
 
     >>> permutation(6, 0, "epoch", 1)
     array([3, 1, 0, 5, 2, 4])

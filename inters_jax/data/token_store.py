@@ -1,32 +1,31 @@
-r"""The token store: what `prepare` writes and `train` reads. Plain files, memory-mapped, a folder per task.
+r"""The token store, written by `prepare` and read by `train`: memory-mapped files, one folder per task.
 
     store/
-      manifest.json                    what the store holds and everything that shaped it
+      manifest.json                    the contents of the store and everything that shaped them
       <task>/pass0/
-        tokens.bin                     all sequences end to end, uint16 (vocabulary <= 65,536) or uint32
-        offsets.npy                    int64 [examples + 1], where each sequence begins
-        target_starts.npy              int32 [examples], where the completion begins inside its sequence
-        ids.bin, id_offsets.npy        example ids, UTF-8 end to end
+        tokens.bin                     concatenated sequences, uint16 (vocabulary <= 65,536) or uint32
+        offsets.npy                    int64 [examples + 1], the start of each sequence
+        target_starts.npy              int32 [examples], the start of the completion within its sequence
+        ids.bin, id_offsets.npy        concatenated example ids, UTF-8
 
-A sequence is ``[bos] + inputs + targets``, with `bos` only where the tokenizer has one. A second pass holds
-the same rows under fresh templates and demonstrations; it may hold a few more or fewer, as other prompts fit
-the length.
+A sequence is ``[bos] + inputs + targets``; `bos` only if the tokenizer has one. A second pass has the same
+rows with other templates and demonstrations, and possibly a few more or fewer: other prompts fit the length.
 
     tokens          <s>  How  many  ?  \n  two  </s>
     position          0    1     2  3   4    5     6
-    target_start                             5            loss falls on: two </s>
+    target_start                             5            the loss covers: two </s>
 
 The manifest is a JSON object:
 
     format           version of this layout
-    settings         what was asked for: name, split, seed, passes, max_length, ... (compared when reused)
+    settings         name, split, seed, passes, max_length, ... (compared when the store is reused)
     tokenizer        {"name", "sha256", "vocab_size", "bos_id" | null, "eos_id"}
     sources          {file: digest} of code, templates and data read
     dtype            of tokens.bin
-    epoch_examples   examples of an epoch when the run does not say
+    epoch_examples   examples in an epoch, unless the run sets it
     tasks            {task: {"rate", "passes": [counts of one pass, ...]}}
-    without_data     {task: reason}, tasks of the mixture that gave nothing
-    fingerprint      SHA-256 over all of the above
+    without_data     {task: reason}, tasks of the mixture without any example
+    fingerprint      SHA-256 of all of the above
 """
 
 from __future__ import annotations
@@ -50,16 +49,16 @@ MANIFEST = "manifest.json"
 
 
 class StoreError(UserError):
-    """A store that is missing, damaged, or made for something else: says what differs and what to do."""
+    """A store that is missing, damaged, or made with other settings; says what differs and what to do."""
 
 
 def token_dtype(vocab_size: int) -> np.dtype:
-    """The narrowest integer that holds every id: uint16 up to a vocabulary of 65,536."""
+    """The smallest integer type for all ids: uint16 up to a vocabulary of 65,536, else uint32."""
     return np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
 
 
 class PassWriter:
-    """Writes one pass of one task into `folder`, which must not exist; `finish` returns its counts."""
+    """Writes one pass of one task to `folder`, which must not exist; `finish` returns its counts."""
 
     def __init__(self, folder: Path, vocab_size: int) -> None:
         folder.mkdir(parents=True)
@@ -73,7 +72,11 @@ class PassWriter:
         self._ids: list[bytes] = []
 
     def add(self, tokens: np.ndarray, target_start: int, example_id: str) -> None:
-        """Appends a sequence, int [n >= 2]; ``tokens[target_start:]`` is the completion (not empty)."""
+        """Append a sequence, int [n >= 2]; ``tokens[target_start:]`` is the completion (not empty).
+
+        Raises:
+          ValueError: no context, no target, or an id outside the vocabulary.
+        """
         if not 1 <= target_start < len(tokens):
             raise ValueError(
                 f"{example_id}: target_start {target_start} in a sequence of {len(tokens)} tokens; the first "
@@ -81,8 +84,8 @@ class PassWriter:
             )
         if tokens.min() < 0 or tokens.max() >= self.vocab_size:
             raise ValueError(
-                f"{example_id}: token ids {tokens.min()}..{tokens.max()} lie outside the vocabulary of "
-                f"{self.vocab_size}; was it encoded by another tokenizer?"
+                f"{example_id}: token ids {tokens.min()}..{tokens.max()} are outside the vocabulary of "
+                f"{self.vocab_size}; was it encoded with another tokenizer?"
             )
         data = tokens.astype(self._dtype).tobytes()
         self._tokens.write(data)
@@ -92,7 +95,7 @@ class PassWriter:
         self._ids.append(example_id.encode())
 
     def finish(self) -> dict[str, Any]:
-        """Completes the files. The digest tells whether two passes hold the same sequences."""
+        """Complete the files; counts of the pass. Passes with the same sequences have the same digest."""
         self._tokens.close()
         lengths = np.array(self._lengths, np.int64)
         starts = np.array(self._target_starts, np.int32)
@@ -117,22 +120,23 @@ def _offsets(lengths: np.ndarray) -> np.ndarray:
 
 
 def pass_folder(store: Path, task: str, pass_: int) -> Path:
+    """The folder of one pass of a task."""
     return store / task / f"pass{pass_}"
 
 
 def fingerprint(manifest: Mapping[str, Any]) -> str:
-    """SHA-256 over everything in a manifest except the fingerprint itself."""
+    """SHA-256 of everything in a manifest except the fingerprint itself."""
     content = {key: value for key, value in manifest.items() if key != "fingerprint"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Readable JSON; a reader never meets half of it."""
+    """Write readable JSON, whole or not at all."""
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 class TokenStore:
-    """Random access to prepared sequences; tasks may be named or numbered (their place in `tasks`)."""
+    """Random access to prepared sequences. Tasks are given by name or by number (their index in `tasks`)."""
 
     def __init__(self, folder: Path, manifest: Mapping[str, Any]) -> None:
         self.folder = folder
@@ -142,14 +146,17 @@ class TokenStore:
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> TokenStore:
-        """Opens a finished store and checks that its files have the sizes the manifest states.
+        """Open a finished store and check the sizes of its files against the manifest.
 
-        A store at a URL is copied to this machine first, as far as it is not there yet.
+        A store at a URL is first copied to this machine, except for files that are already here.
+
+        Raises:
+          StoreError: no store, another format, a changed manifest, or an incomplete file.
         """
         path = paths.local(folder)
         if not (path / MANIFEST).is_file():
             raise StoreError(
-                f"{path} holds no {MANIFEST}: no finished store. Run `python -m inters_jax.prepare`."
+                f"{path} has no {MANIFEST}: not a finished store. Run `python -m inters_jax.prepare`."
             )
         try:
             manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
@@ -170,8 +177,8 @@ class TokenStore:
                 found = tokens.stat().st_size if tokens.is_file() else None
                 if found != counts["tokens"] * size:
                     raise StoreError(
-                        f"{tokens} has {found} bytes, {counts['tokens'] * size} are stated in the manifest: "
-                        "an incomplete copy. Copy it again or prepare the store again."
+                        f"{tokens} has {found} bytes, but the manifest says {counts['tokens'] * size}: an "
+                        "incomplete copy. Copy it again or prepare the store again."
                     )
         return store
 
@@ -188,12 +195,15 @@ class TokenStore:
         max_length: int = 2048,
         epoch_examples: int | None = None,
     ) -> TokenStore:
-        """Writes a store from sequences in memory, for tests and small experiments.
+        """Write a store from sequences in memory, for tests and small experiments.
 
         Args:
           folder: must not exist.
-          tasks: for each task its passes, each a series of (tokens, target_start, example_id).
-          rates: mixing rates; the number of examples of the first pass when None.
+          tasks: task -> its passes, each an iterable of (tokens, target_start, example_id).
+          vocab_size: size of the vocabulary.
+          rates: mixing rates; None: the number of examples in the first pass.
+          bos_id, eos_id, max_length: recorded in the manifest.
+          epoch_examples: examples in an epoch; None: all of the first passes.
         """
         path = Path(folder)
         partial = path.with_name(path.name + ".partial")
@@ -231,39 +241,42 @@ class TokenStore:
 
     @property
     def fingerprint(self) -> str:
-        """Changes whenever anything that shaped the store does."""
+        """Changes whenever anything that shaped the store changes."""
         return self.manifest["fingerprint"]
 
     @property
     def epoch_examples(self) -> int:
-        """Examples of an epoch when the run does not say."""
+        """Examples in an epoch, unless the run sets it."""
         return self.manifest["epoch_examples"]
 
     @cached_property
     def longest(self) -> int:
-        """Tokens of the longest sequence."""
+        """Length of the longest sequence in tokens."""
         entries = self.manifest["tasks"].values()
         return max((counts["longest"] for entry in entries for counts in entry["passes"]), default=0)
 
     def rate(self, task: str | int) -> float:
+        """The mixing rate of a task."""
         return self.manifest["tasks"][self._name(task)]["rate"]
 
     def passes(self, task: str | int) -> int:
-        """How many passes the task has: one when every pass would hold the same sequences."""
+        """Number of passes of the task; one if every pass would have the same sequences."""
         return len(self.manifest["tasks"][self._name(task)]["passes"])
 
     def examples(self, task: str | int, pass_: int) -> int:
+        """Number of examples in a pass."""
         return self.manifest["tasks"][self._name(task)]["passes"][pass_]["kept"]
 
     def lengths(self, task: str | int, pass_: int) -> np.ndarray:
-        """Tokens of every sequence, int32 [examples]."""
+        """Length of every sequence in tokens, int32 [examples]."""
         return self._pass(task, pass_).lengths
 
     def target_starts(self, task: str | int, pass_: int) -> np.ndarray:
-        """Where the completion begins in every sequence, int32 [examples]."""
+        """Start of the completion in every sequence, int32 [examples]."""
         return self._pass(task, pass_).target_starts
 
     def target_start(self, task: str | int, pass_: int, index: int) -> int:
+        """Start of the completion in the sequence of one example."""
         return int(self._pass(task, pass_).target_starts[index])
 
     def tokens(self, task: str | int, pass_: int, index: int) -> np.ndarray:
@@ -272,6 +285,7 @@ class TokenStore:
         return data.tokens[data.offsets[index] : data.offsets[index + 1]].astype(np.int32)
 
     def example_id(self, task: str | int, pass_: int, index: int) -> str:
+        """The id of one example."""
         data = self._pass(task, pass_)
         return bytes(data.ids[data.id_offsets[index] : data.id_offsets[index + 1]]).decode()
 
@@ -286,7 +300,7 @@ class TokenStore:
 
 
 class _Pass:
-    """The mapped files of one pass of one task; each is opened when it is first asked for."""
+    """The memory-mapped files of one pass of one task, each opened on first access."""
 
     def __init__(self, folder: Path, dtype: np.dtype) -> None:
         self.folder = folder

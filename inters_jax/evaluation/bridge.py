@@ -1,4 +1,4 @@
-"""The rows of one task between SeqIO and the model: read in chunks, answered, written down, forgotten.
+"""Passes the rows of one task from SeqIO to the model, in chunks, and saves the answers.
 
     dataset -> chunks of whole questions -> Generator or Scorer -> records (a journal on disk) -> metrics
 
@@ -19,34 +19,39 @@ from seqio_tasks.base import UserError
 
 
 class Answerer(Protocol):
-    """What a bridge needs of a Judge."""
+    """The part of a Judge that a bridge uses."""
 
     generator: Any
     scorer: Any
     start: list[int]  # [BOS] or []
     progress: Any
     chunk_rows: int
-    target_loss: bool  # whether the targets of generated tasks are scored too
+    target_loss: bool  # also score the targets of generated tasks
 
     def is_cut(self, prompt: int, answer: Sequence[int]) -> bool: ...
 
 
 class Bridge:
-    """predict_fn and score_fn of one task; writes down what the model said and keeps what metrics need.
+    """The predict_fn and score_fn of one task. Saves the answers and keeps what the metrics need.
 
-    Rows travel in chunks: read, answered, appended to the records, forgotten. A chunk ends between two
-    questions, so that all answers to a question are scored together. Tasks that are not ours may have the
-    rows of a question anywhere: they are one chunk.
+    Rows are processed in chunks: read, answered, appended to the records, freed. A chunk ends between two
+    questions, so that all answers to a question are scored together. Third-party tasks may have the rows of
+    a question anywhere: they are one chunk.
+
+    Args:
+      judge: answers and scores.
+      task: a seqio.Task.
+      records: where the answers go; rows that it already has are not asked again.
     """
 
     def __init__(self, judge: Answerer, task: Any, records: Records):
         self.judge, self.task, self.records = judge, task, records
         self.vocabulary = task.output_features["targets"].vocabulary
-        self.targets: list[Any] = []  # of every row, as the metric functions get them
+        self.targets: list[Any] = []  # one per row, as the metric functions get them
         self.counts: dict[str, int | float] = {"items": 0}
 
     def predict(self, dataset: Any) -> list[tuple[int, np.ndarray]]:
-        """Answers in SeqIO ids, all of one length: [EOS ...] behind the shorter ones."""
+        """(row number, answer) in SeqIO ids; shorter answers are padded with EOS to one length."""
         answers: list[list[int]] = []
         numbers: list[int] = []
         for found, examples, done in self._chunks(dataset):
@@ -65,12 +70,11 @@ class Bridge:
         return list(zip(numbers, padded, strict=True))
 
     def score(self, dataset: Any) -> list[tuple[int, float]]:
-        """log p(targets | inputs). Rows that share a prompt are the candidate answers to one question: the
-        prompt is encoded once.
+        """(row number, log p(targets | inputs)).
 
-        Where no answer of the question is the beginning of another one, the EOS behind the answers is left
-        out: it cannot tell them apart, and Yes against No is then the difference of two logits, as in
-        inters_jax.rerank.
+        Rows that share a prompt are the candidate answers to one question: the prompt is encoded once. The
+        EOS behind the answers is left out unless one answer of the question is a prefix of another: it cannot
+        tell them apart, and Yes against No is then the difference of two logits, as in inters_jax.rerank.
         """
         scores: list[float] = []
         numbers: list[int] = []
@@ -83,7 +87,7 @@ class Bridge:
         return list(zip(numbers, scores, strict=True))
 
     def _generate(self, examples: Sequence[Mapping[str, Any]]) -> list[list[int]]:
-        """Answers of a chunk in SeqIO ids, written down."""
+        """Generate and save the answers of a chunk, in SeqIO ids."""
         if not examples:
             return []
         prompts = [self._prompt(example) for example in examples]
@@ -107,7 +111,7 @@ class Bridge:
     def _target_scores(
         self, examples: Sequence[Mapping[str, Any]], prompts: Sequence[list[int]]
     ) -> list[dict[str, Any]]:
-        """log p(targets, EOS | inputs) of generated tasks, in nats; nothing for a row without targets."""
+        """log p(targets, EOS | inputs) of generated tasks, in nats; {} for a row without targets."""
         targets = [plain_ids(self.vocabulary, np.asarray(one["targets"])).tolist() for one in examples]
         asked = [row for row, target in enumerate(targets) if target]
         scores = self.judge.scorer.loglikelihood([(prompts[row], [targets[row]]) for row in asked])
@@ -116,13 +120,13 @@ class Bridge:
             if not np.isfinite(score):
                 raise UserError(
                     f"{self.task.name}: the target {self._text(targets[row])!r:.80} has the "
-                    f"log-probability {score}; the model yields no numbers"
+                    f"log-probability {score}; the model's output is not finite"
                 )
             found[row] = {"target_score": score, "target_tokens": len(targets[row])}
         return found
 
     def _score(self, examples: Sequence[Mapping[str, Any]], first: int) -> list[float]:
-        """Scores of a chunk whose first row has the number `first`, written down."""
+        """Compute and save the scores of a chunk whose first row has the number `first`."""
         if not examples:
             return []
         groups: dict[bytes, list[int]] = {}
@@ -147,7 +151,7 @@ class Bridge:
             bad = int(np.flatnonzero(~np.isfinite(scores))[0])
             raise UserError(
                 f"{self.task.name}, row {first + bad}: the score is {scores[bad]}; "
-                "the model yields no numbers"
+                "the model's output is not finite"
             )
         self.counts["questions"] += len(groups)
         self._write(
@@ -161,8 +165,7 @@ class Bridge:
         return found
 
     def _loglikelihoods(self, prompts: Sequence[list[int]], answers: Sequence[list[list[int]]]) -> Any:
-        """One list of log-probabilities per prompt; the same one-token labels everywhere take the fast
-        way."""
+        """One list of log-probabilities per prompt; faster if all have the same one-token labels."""
         first = answers[0]
         if all(len(label) == 1 for label in first) and all(labels == first for labels in answers):
             labels = [label[0] for label in first]
@@ -176,10 +179,10 @@ class Bridge:
     def _chunks(
         self, dataset: Any
     ) -> Iterator[tuple[list[int], list[Mapping[str, Any]], list[dict[str, Any]]]]:
-        """(row numbers, examples, records that were written before) of each chunk of the dataset."""
-        taken_up = len(self.records)
-        # No further: the journal grows while this reads it.
-        before = itertools.islice(self.records, taken_up)
+        """(row numbers, examples, records from an interrupted run) of each chunk of the dataset."""
+        resumed = len(self.records)
+        # Not beyond: the journal grows while it is read.
+        before = itertools.islice(self.records, resumed)
         for pairs in whole_questions(
             dataset.as_numpy_iterator(), self.judge.chunk_rows if hasattr(self.task, "form") else None
         ):
@@ -191,14 +194,14 @@ class Bridge:
             for record, example in zip(done, examples, strict=False):
                 if record["inputs_pretokenized"] != self._inputs(example):
                     raise UserError(
-                        f"{self.task.name}: the half-finished answers in {self.records.folder} are to other "
+                        f"{self.task.name}: the unfinished answers in {self.records.folder} belong to other "
                         "questions (were the data or templates changed?); set another OUTPUT_DIR"
                     )
             yield numbers, examples, done
         if not self.counts["items"]:
             raise UserError(f"{self.task.name}: this split has no rows")
-        if taken_up:
-            self.counts["rows taken up"] = taken_up
+        if resumed:
+            self.counts["rows resumed"] = resumed
 
     def _prompt(self, example: Mapping[str, Any]) -> list[int]:
         return self.judge.start + plain_ids(self.vocabulary, np.asarray(example["inputs"])).tolist()
@@ -213,14 +216,14 @@ class Bridge:
         return str(self.vocabulary.decode(np.asarray(example["inputs"]).tolist()))
 
     def _target(self, example: Mapping[str, Any]) -> Any:
-        """What the metric functions get for a row: as seqio.Evaluator makes it."""
+        """The target of a row as the metric functions get it; as seqio.Evaluator computes it."""
         text = example.get("targets_pretokenized")
         if text is None:
             text = self.vocabulary.decode(np.asarray(example["targets"]).tolist())
         return readable(self.task.postprocess_fn(readable(text), example=example, is_target=True))
 
     def _write(self, examples: Sequence[Mapping[str, Any]], said: Sequence[Mapping[str, Any]]) -> None:
-        """One record per row: everything but token ids of the example, and what the model said."""
+        """Save one record per row: the example without its token ids, and the answer."""
         first = len(self.records)
         records = []
         for row, (example, answer) in enumerate(zip(examples, said, strict=True), first):
@@ -238,7 +241,7 @@ class Bridge:
 def whole_questions(
     rows: Iterable[tuple[Any, Mapping[str, Any]]], size: int | None
 ) -> Iterator[list[tuple[Any, Mapping[str, Any]]]]:
-    """Chunks of at least `size` rows that end where a prompt ends; None: one chunk.
+    """Split rows into chunks of at least `size` rows that end where a prompt ends; None: one chunk.
 
     >>> rows = [(n, {"inputs": [n // 2]}) for n in range(6)]
     >>> [[n for n, _ in chunk] for chunk in whole_questions(rows, 3)]
@@ -258,18 +261,22 @@ def whole_questions(
 
 
 def without_end(targets: Sequence[list[int]], end: int | None) -> list[list[int]]:
-    """Answers without their EOS, unless it is needed to tell them apart or there is only one.
+    """Answers without their EOS, unless it is needed to tell them apart, or there is only one answer.
+
+    Args:
+      targets: answers to one question, in token ids.
+      end: the id that ends answers; None if there is none.
 
     >>> without_end([[5, 2], [6, 2]], 2), without_end([[5, 2], [5, 6, 2]], 2), without_end([[5, 2]], 2)
     ([[5], [6]], [[5, 2], [5, 6, 2]], [[5, 2]])
     """
     bare = [ids[:-1] if ids and ids[-1] == end else ids for ids in targets]
-    begun = any(other[: len(ids)] == ids for ids, other in itertools.permutations(bare, 2))
-    return list(targets) if begun or len(targets) == 1 or not all(bare) else bare
+    prefixes = any(other[: len(ids)] == ids for ids, other in itertools.permutations(bare, 2))
+    return list(targets) if prefixes or len(targets) == 1 or not all(bare) else bare
 
 
 def readable(value: Any) -> Any:
-    """A feature as JSON: text, numbers, lists.
+    """A feature as JSON: text, numbers, lists, objects.
 
     >>> readable(b"text"), readable(np.int64(3)), readable(np.array([b"a", b"b"], object))
     ('text', 3, ['a', 'b'])

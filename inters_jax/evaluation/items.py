@@ -18,7 +18,7 @@ import numpy as np
 
 from inters_jax.evaluation.averages import form_of
 from inters_jax.evaluation.significance import bootstrap_intervals
-from inters_jax.evaluation.task_result import COUNTS, as_number, ranking
+from inters_jax.evaluation.task_metrics import COUNTS, as_number, ranking
 
 Record = Mapping[str, Any]
 MAX_ROWS = 200_000  # questions of larger tasks are not taken apart

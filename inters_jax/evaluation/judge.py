@@ -1,24 +1,25 @@
-"""The bridge to seqio.Evaluator: a Generator answers its predict_fn, a Scorer its score_fn.
+"""Judges tasks through seqio.Evaluator: a Generator answers its predict_fn, a Scorer its score_fn.
 
     seqio.Task -> seqio.Evaluator -> predict_fn(dataset) -> [(index, token ids), ...]   ->
     metric_fns(targets, predictions)
                                   -> score_fn(dataset)   -> [(index, log p), ...]       ->
                                   metric_fns(targets, scores)
 
-Known traps of seqio.Evaluator and what is done about them here:
+Pitfalls of seqio.Evaluator, and how they are avoided:
 
-* ragged predictions break it: all predictions of a task are padded with EOS to one length;
-* one failed metric poisons it: every task gets an evaluator of its own;
-* it pads every example to the longest of the task: a feature converter that converts nothing hands over the
-  plain examples, and the model side groups them by length itself;
-* a limit on examples would cut a question off from its answers: limits are counted in whole questions.
+* it needs predictions of one length: all predictions of a task are padded with EOS;
+* one failed metric makes it unusable: every task gets its own evaluator;
+* it pads every example to the longest of the task: a feature converter that converts nothing passes the plain
+  examples, and the model side groups them by length itself;
+* a limit on examples could separate a question from its answers: limits count whole questions.
 
 A sequence is [BOS, if the tokenizer has one] + inputs + targets, as in the token store.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,29 +31,43 @@ from inters_jax.data.conversion import plain_ids
 from inters_jax.evaluation import target_loss as target_losses
 from inters_jax.evaluation.bridge import Bridge
 from inters_jax.evaluation.records import Records
-from inters_jax.evaluation.task_result import (
-    TaskResult,
-    as_number,
-    paper_metrics,
-    ranking,
-    rerank_metrics,
-)
+from inters_jax.evaluation.task_metrics import as_number, paper_metrics, ranking, rerank_metrics, split_counts
 from inters_jax.inference.generate import Generator
 from inters_jax.inference.score import Scorer
 from seqio_tasks import row_source
 from seqio_tasks.base import UserError
 
 
+@dataclass
+class TaskResult:
+    """The result of judging one task.
+
+    metrics, paper_metrics: by the protocols `standard` (the task's own metric functions) and `paper`.
+    counts: items (rows), questions (rows that share a prompt count once), truncated answers and so on.
+    examples: one record per row of the task: texts, evaluation fields, `target` (what the metric functions
+      get), `prediction` and/or `score`.
+    run: query id -> document id -> score in ranking order, and qrels, for tasks that rank documents.
+    """
+
+    task: str
+    metrics: dict[str, float]
+    counts: dict[str, int | float]
+    examples: Records = field(default_factory=Records)
+    run: dict[str, dict[str, float]] | None = None
+    qrels: Mapping[str, Mapping[str, int]] | None = None
+    paper_metrics: dict[str, float] = field(default_factory=dict)
+
+
 class Judge:
-    """Judges tasks with one model: seqio.Evaluator asks, Generator and Scorer answer.
+    """Judges tasks with one model.
 
     Args:
       loaded: a LoadedModel.
-      vocabulary: the HuggingFaceVocabulary of its tokenizer; gives BOS, as in training.
+      vocabulary: the HuggingFaceVocabulary of its tokenizer; provides BOS, as in training.
       max_new_tokens: limit of a generated answer.
-      batch_tokens: tokens that the model sees at once, the memory knob.
-      chunk_rows: rows of our own tasks that are answered, written down and forgotten together.
-      decoding: further arguments of `Generator` (sampling, stop strings); greedy when there are none.
+      batch_tokens: tokens per model call, the memory setting.
+      chunk_rows: rows of our own tasks that are answered and saved together; memory is bounded by it.
+      decoding: further arguments of `Generator` (sampling, stop strings); greedy by default.
       target_loss: also measure how probable the right answers are (`inters_jax.evaluation.target_loss`).
     """
 
@@ -68,8 +83,8 @@ class Judge:
         target_loss: bool = False,
     ):
         if jax.process_count() > 1:
-            raise UserError("evaluation runs in one process; start it on one host (its devices are all used)")
-        # The model's own ends, and that of the assistant's turn where a chat template is in force.
+            raise UserError("evaluation runs in one process; start it on one host (all its devices are used)")
+        # The model's own ends, and that of the assistant's turn if a chat template is used.
         known = plain_ids(vocabulary, vocabulary.end_ids).tolist()
         ends = [loaded.eos_id, *loaded.config.stop_ids, *known]
         self.ends = {int(end) for end in ends if end is not None}
@@ -84,15 +99,15 @@ class Judge:
         self.chunk_rows, self.max_new_tokens = chunk_rows, max_new_tokens
         self.max_position = loaded.config.max_position
         self.target_loss = target_loss
-        self.progress: Any = None  # a callable that gets a number of finished prompts
+        self.progress: Any = None  # called with a number of finished prompts
 
     def use(self, model: Any) -> None:
-        """Go on with other parameters of the same model; nothing is compiled again."""
+        """Continue with other parameters of the same model; nothing is compiled again."""
         self.generator.use(model)
         self.scorer.use(model)
 
     def is_cut(self, prompt: int, answer: Sequence[int]) -> bool:
-        """Whether an answer to a prompt of so many tokens ended at the length limit."""
+        """Whether an answer to a prompt of `prompt` tokens ended at the length limit."""
         limit = min(self.max_new_tokens, self.max_position - prompt)
         return len(answer) >= limit and answer[-1] not in self.ends
 
@@ -109,14 +124,16 @@ class Judge:
         """Judge one registered task (not a mixture) by its own metric_fns.
 
         Args:
-          task_name: of the task.
-          split: to judge on.
-          questions: limits the evaluation to the first so many prompts, or queries where documents are
-            ranked.
+          task_name: name of the task.
+          split: split to judge on.
+          questions: judge the first N prompts only, or queries where documents are ranked.
           seed: of the task's dataset.
-          folder: where the answers are written while they are given, so that an interrupted evaluation goes
-            on where it stopped; None keeps them in memory.
-          settings: what the answers belong to, beside task, split, questions and seed.
+          folder: where answers are saved as they are given, so that an interrupted evaluation resumes; None
+            keeps them in memory.
+          settings: what the answers depend on, besides task, split, questions and seed.
+
+        Raises:
+          UserError: no such split, nothing to measure, or the folder holds answers given with other settings.
         """
         task = seqio.get_mixture_or_task(task_name)
         if not isinstance(task, seqio.Task):
@@ -135,7 +152,8 @@ class Judge:
             metrics = self._by_evaluator(bridge, split, rows, seed)
             result = TaskResult(task_name, metrics, bridge.counts, bridge.records)
         bridge.records.finish()
-        result.split_counts()
+        result.metrics, counts = split_counts(result.metrics)
+        result.counts |= counts
         if self.target_loss:
             result.metrics |= target_losses.measures(result.examples)
         result.paper_metrics = paper_metrics(task_name, result.examples, result.qrels)
@@ -155,11 +173,11 @@ class Judge:
         return {name: as_number(value) for name, value in future.result()[name].items()}
 
     def _streamed(self, bridge: Bridge, split: str, rows: int | None, seed: int) -> TaskResult:
-        """What seqio.Evaluator does, without its copy of the dataset in memory.
+        """The same as seqio.Evaluator, without its copy of the dataset in memory.
 
-        Rerank tasks have a row for every (query, candidate, label): hundreds of thousands, of which only
-        the few fields that the metric functions look at are kept. With a limit on questions the measures are
-        taken over the judgments of the queries that were ranked: those left out would count as not found.
+        Rerank tasks have a row for every (query, candidate, label): hundreds of thousands. Only the few
+        fields that the metric functions use are kept. With a limit on questions, the measures cover the
+        judgments of the queries that were ranked; all others would count as not found.
         """
         task = bridge.task
         dataset = task.get_dataset(sequence_length=None, split=split, shuffle=False, seed=seed, num_epochs=1)
@@ -174,15 +192,14 @@ class Judge:
 
 
 class PlainConverter(seqio.PassThroughFeatureConverter):
-    """A feature converter that leaves examples as they are."""
+    """A seqio feature converter that leaves examples as they are."""
 
     pack = False
     TASK_FEATURES: Mapping[str, Any] = {}
 
 
-def question_of(example: Mapping[str, Any], scored: bool, row: int) -> Any:
-    """What a row belongs to: the query that documents are ranked for, the prompt that answers are scored
-    for."""
+def _question_of(example: Mapping[str, Any], scored: bool, row: int) -> Any:
+    """The question of a row: the query whose documents are ranked, or the prompt whose answers are scored."""
     if not scored:
         return row
     if "query_id" in example:
@@ -191,18 +208,14 @@ def question_of(example: Mapping[str, Any], scored: bool, row: int) -> Any:
 
 
 def _rows_of(task: Any, split: str, questions: int, seed: int) -> int:
-    """The number of rows of the first so many questions."""
+    """The number of rows of the first N questions."""
     scored = bool(task.score_metric_fns) and not task.predict_metric_fns
     seen: set[Any] = set()
     rows = 0
     dataset = task.get_dataset(sequence_length=None, split=split, shuffle=False, seed=seed, num_epochs=1)
-    for row, example in enumerate(_numpy(dataset)):
-        seen.add(question_of(example, scored, row))
+    for row, example in enumerate(dataset.as_numpy_iterator()):
+        seen.add(_question_of(example, scored, row))
         if len(seen) > questions:
             break
         rows += 1
     return rows
-
-
-def _numpy(dataset: Any) -> Iterator[Mapping[str, Any]]:
-    yield from dataset.as_numpy_iterator()

@@ -1,15 +1,15 @@
-"""How probable are the right answers? A measure that moves long before a model gives them itself.
+"""The loss of the right answers: a measure that improves long before a model generates them.
 
-    prompt -> log p(target, EOS | prompt)       no answer is generated for it
+    prompt -> log p(target, EOS | prompt)       nothing is generated
 
-    target_loss            nats per target token, EOS included: of every question, then the mean over them
+    target_loss            nats per target token, EOS included: per question, then the mean over questions
     target_bits_per_byte   bits of all targets / UTF-8 bytes of all targets: comparable between tokenizers
 
-Less is better. Generated tasks are asked for it (`evaluate.target_loss`), and their records then hold
-`target_score` (log p in nats) and `target_tokens`. Classification by label scoring has the log-probabilities
-of all labels anyway: there the right label counts (the mean over them where several are right), with the EOS
-only where the scores have it, as `Bridge.score` says. Reranking has none: it has few right answers among many
-candidates, and its loss would mostly tell the share of Yes and No.
+Less is better. For generated tasks the loss is computed on request (`evaluate.target_loss`); their records
+then have `target_score` (log p in nats) and `target_tokens`. Classification by label scoring has the
+log-probabilities of all labels: the right label counts (the mean if several are right), with EOS only where
+the scores have it (see `Bridge.score`). Reranking has no target loss: with few right answers among many
+candidates it would mostly measure the share of Yes and No.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+from seqio_tasks.metrics.labels import split_labels
 
 LOSS, BITS_PER_BYTE = "target_loss", "target_bits_per_byte"
 MEASURES = (LOSS, BITS_PER_BYTE)
@@ -26,7 +28,7 @@ _Answer = tuple[str, float, int, int]  # question, log p in nats, tokens, UTF-8 
 
 
 def measures(records: Iterable[Record]) -> dict[str, float]:
-    """The two measures; {} where no record tells how probable its target is.
+    """The two measures; {} if no record has the probability of its target.
 
     >>> record = {"example_id": "a", "targets_pretokenized": "four", "target_score": -8.0, "target_tokens": 2}
     >>> {name: round(value, 3) for name, value in measures([record]).items()}
@@ -73,8 +75,6 @@ def _answers(records: Iterable[Record]) -> Iterator[_Answer]:
 
 
 def _right(record: Record) -> set[str]:
-    """The labels that are right, of a record of label scoring."""
-    from seqio_tasks.metrics.labels import split_labels
-
+    """The right labels of a record of label scoring."""
     gold = str(record.get("gold", ""))
     return {gold, *split_labels(gold)}

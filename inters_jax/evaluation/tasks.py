@@ -14,9 +14,8 @@ import seqio
 from tqdm.auto import tqdm
 
 from inters_jax.evaluation import report, verify, written_runs
-from inters_jax.evaluation.judge import Judge
+from inters_jax.evaluation.judge import Judge, TaskResult
 from inters_jax.evaluation.records import PREDICTIONS
-from inters_jax.evaluation.task_result import TaskResult
 from seqio_tasks import catalog, tasks
 from seqio_tasks.base import UserError, file_sha256, nearest
 from seqio_tasks.metrics.trec_files import write_run

@@ -1,8 +1,8 @@
-"""Rescoring a result from its saved files: `python -m inters_jax.evaluate --verify RESULTS.json`
+"""Check a result against its own files: `python -m inters_jax.evaluate --verify RESULTS.json`
 
-Nothing is asked of a model and no raw data is read. The files must be the ones that the result was made from
-(sha256), every metric is computed again from `predictions.jsonl` (and, where documents are ranked, `run.trec`
-and `qrels.txt`), and the first difference ends in a message that names it.
+Needs neither the model nor the raw data. The files must be the ones that the result was computed from
+(sha256). Every metric is computed again from `predictions.jsonl` (and, for ranking tasks, `run.trec` and
+`qrels.txt`); the first difference is an error that names it.
 """
 
 from __future__ import annotations
@@ -12,23 +12,31 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from inters_jax.evaluation import report, target_loss, task_result, written_runs
+from inters_jax.evaluation import report, target_loss, written_runs
 from inters_jax.evaluation.records import PREDICTIONS, read
+from inters_jax.evaluation.task_metrics import (
+    as_number,
+    paper_metrics,
+    ranking,
+    rerank_metrics,
+    split_counts,
+)
 from inters_jax.evaluation.written_runs import QRELS
 from seqio_tasks.base import UserError, file_sha256
+from seqio_tasks.metrics.trec_files import read_qrels, read_run
 
 RUN = "run.trec"
 
 
 class VerificationError(UserError):
-    """A result that its own files do not give."""
+    """A result that does not agree with its own files."""
 
 
 def verify(path: str | Path) -> dict[str, int]:
-    """Checks a results.json of evaluate or rerank; returns how many files and figures were checked.
+    """Check a results.json of evaluate or rerank (or its folder); the number of files and figures checked.
 
     Raises:
-      VerificationError: a file is missing or was changed, or a figure comes out differently.
+      VerificationError: a file is missing or was changed, or a figure differs.
     """
     result = report.read_result(path)
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
@@ -56,45 +64,38 @@ def _check_file(path: Path, digest: str) -> None:
     if not path.is_file():
         raise VerificationError(f"{path}: missing; the result cannot be verified without it")
     if file_sha256(path) != digest:
-        raise VerificationError(
-            f"{path}: not the file that this result was made from (its sha256 is another one)"
-        )
+        raise VerificationError(f"{path}: not the file that this result was made from (its sha256 differs)")
 
 
 def _judged(folder: Path, name: str) -> tuple[dict[str, float], dict[str, float]]:
     """The metrics of a task from its files, by the protocols `standard` and `paper`."""
-    import seqio
-
-    import seqio_tasks  # noqa: F401 (registers the tasks)
-    from seqio_tasks.metrics.trec_files import read_qrels, read_run
+    import seqio  # heavy, and not needed to verify a reranking
 
     task = seqio.get_mixture_or_task(name)
     records = list(read(folder / PREDICTIONS))
-    result = task_result.TaskResult(name, {}, {})
-    form = getattr(task, "form", None)
-    if getattr(form, "rerank", False):
-        run = task_result.ranking(records)
+    metrics: dict[str, float] = {}
+    qrels = None
+    if getattr(getattr(task, "form", None), "rerank", False):
+        qrels = read_qrels(folder / QRELS)
         saved = read_run(folder / RUN)
-        for query, scores in run.items():
+        for query, scores in ranking(records).items():
             if list(saved.get(query, {})) != list(scores):
                 raise VerificationError(
                     f"{folder / RUN}: query {query!r} is not in the order of the scores in {PREDICTIONS}"
                 )
-        result.metrics = task_result.rerank_metrics(task, records, read_qrels(folder / QRELS))
+        metrics = rerank_metrics(task, records, qrels)
     else:
         targets = [record["target"] for record in records]
         for metric in task.predict_metric_fns:
-            result.metrics |= metric(targets, [record["prediction"] for record in records])
+            metrics |= metric(targets, [record["prediction"] for record in records])
         for metric in task.score_metric_fns:
-            result.metrics |= metric(targets, [record["score"] for record in records])
-    result.metrics = {name: task_result.as_number(value) for name, value in result.metrics.items()}
-    result.split_counts()
-    qrels = read_qrels(folder / QRELS) if (folder / QRELS).is_file() else None
-    return result.metrics, task_result.paper_metrics(name, records, qrels)
+            metrics |= metric(targets, [record["score"] for record in records])
+    measures, _ = split_counts({name: as_number(value) for name, value in metrics.items()})
+    return measures, paper_metrics(name, records, qrels)
 
 
 def _check_runs(folder: Path, path: str, result: Mapping[str, Any]) -> int:
-    """The measures of the runs that rerank wrote, by both protocols; returns how many were checked."""
+    """Check the measures of the runs that rerank wrote, by both protocols; the number of figures checked."""
     if not result["metrics"]:
         return 0
     manifest, metrics = result["manifest"], result["metrics"]
@@ -108,19 +109,21 @@ def _check_runs(folder: Path, path: str, result: Mapping[str, Any]) -> int:
 
 
 def _compare(path: str, owner: str, recorded: Mapping[str, float], again: Mapping[str, float]) -> int:
-    """The figures must be the same ones and agree to 1e-9 relative; returns their number."""
+    """Check that two sets of figures have the same names and agree to 1e-9 relative; their number."""
     if missing := sorted(recorded.keys() ^ again.keys()):
-        raise VerificationError(f"{path}: {owner} has not the same figures: {', '.join(missing)}")
+        raise VerificationError(
+            f"{path}: {owner}: only in the result, or only in its files: {', '.join(missing)}"
+        )
     for name, value in recorded.items():
         if not math.isclose(value, again[name], rel_tol=1e-9, abs_tol=1e-12):
             raise VerificationError(
-                f"{path}: {owner} {name} is {value!r} in the result, but its files give {again[name]!r}"
+                f"{path}: {owner} {name} is {value!r} in the result, but {again[name]!r} from its files"
             )
     return len(recorded)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`evaluate --verify RESULTS.json [...]`: prints what was checked, or what differs."""
+    """`evaluate --verify RESULTS.json [...]`: print what was checked, or what differs; the exit code."""
     if not arguments or arguments[0].startswith("-"):
         print("usage: python -m inters_jax.evaluate --verify RESULTS.json [RESULTS.json ...]")
         return 2
@@ -130,5 +133,5 @@ def main(arguments: Sequence[str]) -> int:
         except ValueError as error:
             print(f"verify: {error}")
             return 1
-        print(f"{path}: {counts['files']} files unchanged, {counts['figures']} figures come out the same")
+        print(f"{path}: {counts['files']} files unchanged, {counts['figures']} figures agree")
     return 0

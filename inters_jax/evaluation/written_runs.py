@@ -1,4 +1,4 @@
-"""The figures of a reranking, from the files it wrote: what `rerank` reports and `evaluate --verify` checks.
+"""Measures of a reranking from the files it wrote: reported by `rerank`, checked by `evaluate --verify`.
 
 first_stage.trec   candidates in first-stage order
 reranked.trec      the same documents in the new order
@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from inters_jax.evaluation import report
+from seqio_tasks.base import write_text
+from seqio_tasks.metrics import protocols
+from seqio_tasks.metrics.ranking import evaluate_run
+from seqio_tasks.metrics.trec_files import read_qrels, read_run
 
 QRELS = "qrels.txt"
 FILES = {"first stage": "first_stage.trec", "reranked": "reranked.trec"}
@@ -19,16 +22,13 @@ Figures = dict[str, dict[str, float]]
 
 
 def write_qrels(folder: Path, qrels: Mapping[str, Mapping[str, int]]) -> None:
-    """Judgments as TREC writes them, in the given order."""
+    """Write judgments in TREC form, in the given order."""
     lines = [f"{query} 0 {doc} {grade}\n" for query, row in qrels.items() for doc, grade in row.items()]
-    report.write_text(folder / QRELS, "".join(lines))
+    write_text(folder / QRELS, "".join(lines))
 
 
 def measure(folder: Path, measures: Sequence[str]) -> Figures:
-    """run -> measure -> mean by the protocol `standard`; the order is that of the files."""
-    from seqio_tasks.metrics.ranking import evaluate_run
-    from seqio_tasks.metrics.trec_files import read_qrels, read_run
-
+    """run -> measure -> mean by the protocol `standard`; documents are in the order of the files."""
     qrels = read_qrels(folder / QRELS)
     return {
         name: evaluate_run(qrels, read_run(folder / file), measures).means for name, file in FILES.items()
@@ -38,12 +38,9 @@ def measure(folder: Path, measures: Sequence[str]) -> Figures:
 def measure_as_paper(folder: Path, *, method: str, depth: int) -> Figures:
     """run -> measure -> mean by the protocol `paper`.
 
-    Nothing where that evaluation would have measured nothing: no judged query was ranked, or, with methods
-    other than pointwise, which skip queries with fewer than `depth` candidates there, none has so many.
+    {} where that evaluation measures nothing: no judged query was ranked, or, for methods other than
+    pointwise, no query has at least `depth` candidates (the paper's evaluation skips the others).
     """
-    from seqio_tasks.metrics import protocols
-    from seqio_tasks.metrics.trec_files import read_qrels, read_run
-
     qrels = read_qrels(folder / QRELS)
     runs = {name: read_run(folder / file) for name, file in FILES.items()}
     least = 1 if method == "pointwise" else depth

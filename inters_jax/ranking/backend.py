@@ -1,14 +1,14 @@
-"""What answers the requests of ranking methods: a model, or a plain function.
+"""Backends that answer the requests of ranking methods: a model, or a plain function.
 
-`ModelBackend` turns questions into the trained prompts and asks the model in batches of fixed shapes:
+`ModelBackend` turns questions into the trained prompts and runs the model in batches of fixed shapes:
 
-    Labels        Scorer.label_logits      common beginnings of neighbouring prompts are encoded once
-                  Scorer.loglikelihood     when whole answers are compared: they are branches of one prompt
+    Labels        Scorer.label_logits      common prefixes of neighbouring prompts are encoded once
+                  Scorer.loglikelihood     if whole answers are compared: they are branches of one prompt
     Likelihood    Scorer.loglikelihood
     Permutation   Generator.permutations   constrained decoding
 
-`FunctionBackend` answers as a model would that knows the relevance of every document; with an oracle, a
-constant and a random function it shows what the methods themselves do.
+`FunctionBackend` answers like a model that knows the relevance of every document. With an oracle, a constant
+and a random function it shows what the methods themselves do.
 """
 
 from __future__ import annotations
@@ -39,14 +39,18 @@ from inters_jax.ranking.questions import (
     Question,
     Request,
 )
+from seqio_tasks.prompts.encoding import Encoder
+from seqio_tasks.prompts.ranking import question as render_question
+from seqio_tasks.prompts.ranking_values import one_blank_line_less
 
 Relevance = Callable[[str, Any], float]
 
 
 class FunctionBackend:
-    """Answers from relevance(query, document): its difference decides choices, its order lists.
+    """Answers from relevance(query, document): the higher one wins a choice, and lists are in its order.
 
-    A judgment has the logits (relevance, 0), a check (that of the document held to be better, the other's).
+    The logits of a judgment are (relevance, 0); those of a check (relevance of the document claimed to be
+    better, relevance of the other one).
     """
 
     def __init__(self, relevance: Relevance):
@@ -77,10 +81,10 @@ class FunctionBackend:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Requests as tokens, and how each of them is asked.
+    """Requests in tokens.
 
-    prompts: BOS, the question, and the tokens that all its answers begin with.
-    asked: per request the tokens of its answers (first tokens, whole ones, or the code of an order).
+    prompts: per request BOS, the question, and the tokens that all its answers start with.
+    asked: per request the tokens of its answers (first tokens, all tokens, or the code of an order).
     """
 
     requests: Sequence[Request]
@@ -97,10 +101,11 @@ class ModelBackend:
       vocabulary: a seqio_tasks.vocabularies.HuggingFaceVocabulary of the model's tokenizer.
       pair: the catalog pair whose wordings are used.
       max_length: longest sequence; documents that do not fit are cut by the length rule of training.
-      batch_tokens: tokens that the model sees at once, the memory knob; None: by the kind of device.
-      wording: which of the two wordings of a family; 0 mostly shows the query first, so that the candidates
-        of a query share the beginning of their prompts.
-      description: begin with the task description, as in training.
+      batch_tokens: tokens per model call, the memory setting; None: by the kind of device.
+      wording: which of the two wordings of a family. 0 mostly shows the query first, so that the candidates
+        of a query share a prefix of their prompts.
+      description: start prompts with the task description, as in training.
+      separator: text between prompt and answer, as in training.
       identifiers, marker, joiner: how documents are named, see `identifiers`.
     """
 
@@ -119,13 +124,11 @@ class ModelBackend:
         marker: str = "[1]",
         joiner: str = " > ",
     ):
-        from seqio_tasks.prompts.encoding import Encoder
-
         self.loaded, self.vocabulary, self.pair = loaded, vocabulary, pair
         self.max_length = min(max_length, loaded.config.max_position)
         self.wording, self.description, self.separator = wording, description, separator
         self.identifiers = Identifiers(vocabulary, marker=marker, joiner=joiner, kind=identifiers)
-        # As in the token store: a sequence begins with BOS where the tokenizer has one.
+        # As in the token store: a sequence starts with BOS if the tokenizer has one.
         bos = vocabulary.bos_id
         self._start = [] if bos is None else plain_ids(vocabulary, [bos]).tolist()
         self._batch_tokens = max(batch_tokens or default_batch_tokens(), self.max_length)
@@ -137,22 +140,20 @@ class ModelBackend:
 
     @property
     def generator(self) -> Generator:
-        """Made when a method first wants an order written: it holds another compiled program."""
+        """Created for the first method that generates an order: it has compiled programs of its own."""
         if self._generator is None:
             self._generator = Generator(self.loaded, batch_tokens=self._batch_tokens)
         return self._generator
 
     @property
     def compilations(self) -> int:
-        """Array shapes compiled so far."""
+        """Number of array shapes compiled so far."""
         return self.scorer.compilations + (self._generator.compilations if self._generator else 0)
 
     def prompt(self, question: Question, *, by_first_token: bool = True) -> Any:
         """The Rendered prompt of a question."""
-        from seqio_tasks.prompts.ranking import question as rendered
-
         count = len(question.documents)
-        return rendered(
+        return render_question(
             self.pair,
             question.family,
             question.query,
@@ -165,7 +166,11 @@ class ModelBackend:
         )
 
     def prepare(self, requests: Sequence[Request]) -> Prepared:
-        """Prompts and answers in tokens; a question too long even with shortened documents is refused."""
+        """Prompts and answers in tokens.
+
+        Raises:
+          RerankError: a question exceeds `max_length` even with its documents shortened.
+        """
         with self._lock:
             return self._prepare(requests)
 
@@ -194,7 +199,7 @@ class ModelBackend:
         return prepared.usages
 
     def answer(self, prepared: Prepared) -> list[Answer]:
-        """Requests of one kind with the same answers go to the model together."""
+        """Answer all requests; those of one kind with the same possible answers share batches."""
         groups: dict[Any, list[int]] = {}
         for number, (request, tokens) in enumerate(zip(prepared.requests, prepared.asked, strict=True)):
             if isinstance(request, Permutation):
@@ -227,10 +232,8 @@ class ModelBackend:
         return prompt.inputs(), dict(zip(names, map(list, self.identifiers.whole(names)), strict=True))
 
     def _answers(self, request: Request, prompt: Any, first: bool) -> tuple[str, Any]:
-        """The longest text that an answer may need room for, and the answers in tokens."""
+        """The longest answer as text, to leave room for it, and the answers in tokens."""
         if isinstance(request, Likelihood):
-            from seqio_tasks.prompts.ranking_values import one_blank_line_less
-
             text = one_blank_line_less(request.continuation)
             return text, self.identifiers.whole([text])
         count = len(request.question.documents)
@@ -263,5 +266,5 @@ def _finished(request: Request, answer: Any, tokens: Any) -> Answer:
 
 
 def _generated(code: OrderCode) -> int:
-    """Tokens of a written order; its last identifier is the only one left and need not be generated."""
+    """Tokens generated for an order. The last identifier is the only one left and is not generated."""
     return sum(map(len, code.items)) + len(code.separator) * (len(code.items) - 1)

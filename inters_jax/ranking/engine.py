@@ -1,15 +1,15 @@
-r"""Many queries at once: the requests of their coroutines share batches.
+r"""Ranks many queries at once: the requests of their generators share batches.
 
-    query 1   yields 3 requests  \                      / answers -> query 1 goes on, yields again
+    query 1   yields 3 requests  \                      / answers -> query 1 continues, yields again
     query 2   yields 1 request    > one batch, a model <  answers -> query 2
     query 3   yields 99 requests /                      \ answers -> query 3
 
-Sorting algorithms ask one thing at a time; alone they would run a model with batches of one. Here some dozens
-of queries take a step together. While the device works on a batch, the next one (of other queries) is
-tokenized in a thread.
+Sorting algorithms make one request at a time; alone they would run a model with batches of one. Here dozens
+of queries advance together. While the device works on a batch, the next one (of other queries) is tokenized
+in a thread.
 
-At most `concurrent` queries are begun and not finished, and no query is begun while a whole batch is waiting:
-memory stays bounded for any number of queries and for methods that ask 9,900 questions at once.
+At most `concurrent` queries are in progress, and no query starts while a whole batch is waiting: memory stays
+bounded for any number of queries, and for methods that make 9,900 requests at once.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from inters_jax.ranking.questions import Answer, Labels, Ranked, Ranking, Reques
 
 
 class Usage(NamedTuple):
-    """Tokens of one request: of its prompt, and generated for its answer."""
+    """Tokens of one request: in its prompt, and generated for its answer."""
 
     prompt: int
     generated: int
@@ -36,11 +36,11 @@ class Usage(NamedTuple):
 
 @dataclass
 class Cost:
-    """What ranking one query took.
+    """The cost of ranking one query.
 
-    calls: requests answered, each of them one prompt; prompt_tokens and generated_tokens: their sums.
-    seconds: its share of the time that the model worked, by tokens.
-    latency: from the beginning of the query to its end, while others shared the batches.
+    calls: requests answered, each with one prompt; prompt_tokens and generated_tokens: their sums.
+    seconds: its share of the model's time, by tokens.
+    latency: from the start of the query to its end, while others shared the batches.
     """
 
     calls: int = 0
@@ -51,7 +51,7 @@ class Cost:
 
 
 class Backend(Protocol):
-    """What answers requests. `prepare` runs in a thread, beside the `answer` of the batch before."""
+    """Answers requests. `prepare` runs in a thread, during the `answer` of the batch before."""
 
     def prepare(self, requests: Sequence[Request]) -> Any: ...
 
@@ -62,11 +62,11 @@ class Backend(Protocol):
 
 @dataclass
 class _Query:
-    """A query under way: what it asked last, how much of that is in a batch, and the answers that came."""
+    """A query in progress: its latest requests, how many of them are in a batch, and the answers so far."""
 
     key: str
     ranking: Ranking
-    begun: float
+    started: float
     cost: Cost = field(default_factory=Cost)
     requests: list[Request] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
@@ -79,7 +79,7 @@ class _Query:
 
 
 class _Batch(NamedTuple):
-    parts: list[tuple[_Query, int, int]]  # query, first and end of its requests
+    parts: list[tuple[_Query, int, int]]  # query, first and end of its requests in the batch
     requests: list[Request]
     prepared: Future[Any]
 
@@ -89,9 +89,9 @@ class Engine:
 
     Args:
       backend: answers requests.
-      batch: requests of one batch. The backend divides them further to fit the device.
-      concurrent: queries under way at once. More fill batches better where a method asks one thing at a
-        time; fewer lose less when a run is interrupted.
+      batch: requests in one batch. The backend divides them further to fit the device.
+      concurrent: queries in progress at once. More of them fill batches better if a method makes one request
+        at a time; fewer lose less when a run is interrupted.
     """
 
     def __init__(self, backend: Backend, *, batch: int = 1024, concurrent: int = 64):
@@ -105,10 +105,15 @@ class Engine:
         rankings: Mapping[str, Ranking] | Iterable[tuple[str, Ranking]],
         progress: Callable[[int], None] | None = None,
     ) -> Iterator[tuple[str, Ranked, Cost]]:
-        """(query id, its ranking, its cost) as they are finished.
+        """(query id, its ranking, its cost), in the order in which queries finish.
 
-        `rankings` is read only as far as queries can be begun, so it may be an endless iterator. `progress`
-        is called with the number of requests answered.
+        Args:
+          rankings: query id -> generator of a method. It is read only as far as queries can start, so it may
+            be an infinite iterator.
+          progress: called with the number of requests answered.
+
+        Raises:
+          RerankError: an answer is not finite.
         """
         source = iter(rankings.items() if isinstance(rankings, Mapping) else rankings)
         active: dict[str, _Query] = {}
@@ -134,7 +139,7 @@ class Engine:
         pool: ThreadPoolExecutor,
         finished: list[_Finished],
     ) -> _Batch | None:
-        """The next batch, its prompts being made; None when every query waits for answers under way."""
+        """The next batch, with its prompts in preparation; None if every query waits for pending answers."""
         waiting = sum(query.waiting for query in active.values())
         while waiting < self.batch and len(active) < self.concurrent:
             following = next(source, None)
@@ -144,11 +149,11 @@ class Engine:
             if key in active:
                 raise RerankError(f"query {key!r} is ranked twice at the same time")
             query = active[key] = _Query(key, ranking, time.perf_counter())
-            _go_on(query, None, active, finished)
+            _advance(query, None, active, finished)
             waiting += query.waiting
         parts: list[tuple[_Query, int, int]] = []
         room = self.batch
-        # Half of the queries at most: the other half's prompts are made while these are answered.
+        # Half of the queries at most: the prompts of the other half are prepared while these are answered.
         ready = [query for query in active.values() if query.waiting]
         for query in itertools.islice(ready, max(1, -(-self.concurrent // 2))):
             if not room:
@@ -165,9 +170,9 @@ class Engine:
     def _answer(
         self, batch: _Batch, prepared: Any, active: dict[str, _Query], finished: list[_Finished]
     ) -> None:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         answers = self.backend.answer(prepared)
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - started
         self.batches += 1
         usages = self.backend.usage(prepared)
         if not len(answers) == len(usages) == len(batch.requests):
@@ -192,16 +197,16 @@ class Engine:
             query.cost.seconds += seconds * share
             query.missing -= count
             if not query.missing:
-                _go_on(query, query.answers, active, finished)
+                _advance(query, query.answers, active, finished)
 
 
 _Finished = tuple[str, Ranked, Cost]
 
 
-def _go_on(
+def _advance(
     query: _Query, answers: list[Answer] | None, active: dict[str, _Query], finished: list[_Finished]
 ) -> None:
-    """Sends a coroutine its answers and takes its next requests; lists without requests are passed over."""
+    """Send a generator its answers and take its next requests; empty lists of requests are skipped."""
     try:
         while True:
             requests = next(query.ranking) if answers is None else query.ranking.send(answers)
@@ -210,7 +215,7 @@ def _go_on(
                 break
     except StopIteration as end:
         del active[query.key]
-        query.cost.latency = time.perf_counter() - query.begun
+        query.cost.latency = time.perf_counter() - query.started
         finished.append((query.key, end.value, query.cost))
         return
     query.requests, query.answers = requests, [None] * len(requests)
@@ -224,7 +229,7 @@ def _drain(finished: list[_Finished]) -> Iterator[_Finished]:
 
 
 def _all_finite(answers: Sequence[Answer]) -> bool:
-    """Whether every number of a batch is finite; one look at all of them instead of one per answer."""
+    """Whether every number of a batch is finite: one check for all answers is cheap."""
     arrays = [answer for answer in answers if isinstance(answer, np.ndarray)]
     numbers = [answer for answer in answers if not isinstance(answer, np.ndarray | list)]
     return bool(np.isfinite(np.concatenate(arrays)).all() if arrays else True) and bool(
@@ -233,7 +238,7 @@ def _all_finite(answers: Sequence[Answer]) -> bool:
 
 
 def _check(key: str, request: Request, answer: Answer) -> None:
-    """An answer that is no finite number cannot rank; it is refused with its query and documents."""
+    """Refuse an answer that is not finite, by query and document."""
     values = np.asarray(answer)
     bad = np.flatnonzero(~np.isfinite(values))
     if not bad.size:
@@ -244,29 +249,6 @@ def _check(key: str, request: Request, answer: Answer) -> None:
     names = [name for document in documents if (name := getattr(document, "doc_id", ""))]
     where = f"query {key!r}" + (f", document {names[0]!r}" if names else "")
     raise RerankError(
-        f"{where}: the model answers {values.reshape(-1)[bad[0]]}; a model that yields no numbers cannot "
-        "rank (was it trained to the end? is DTYPE too narrow?)"
+        f"{where}: the model answers {values.reshape(-1)[bad[0]]}; a model whose output is not finite cannot "
+        "rank (did its training diverge? is DTYPE too narrow?)"
     )
-
-
-def run_one(backend: Backend, ranking: Ranking) -> tuple[Ranked, Cost]:
-    """Ranks one query, one request after the other: the plain reference of `Engine`."""
-    cost = Cost()
-    begun = time.perf_counter()
-    answers: list[Answer] | None = None
-    while True:
-        try:
-            requests = next(ranking) if answers is None else ranking.send(answers)
-        except StopIteration as end:
-            cost.seconds = cost.latency = time.perf_counter() - begun
-            return end.value, cost
-        answers = []
-        for request in requests:
-            prepared = backend.prepare([request])
-            [answer] = backend.answer(prepared)
-            [usage] = backend.usage(prepared)
-            _check("", request, answer)
-            answers.append(answer)
-            cost.calls += 1
-            cost.prompt_tokens += usage.prompt
-            cost.generated_tokens += usage.generated

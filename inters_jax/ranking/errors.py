@@ -1,4 +1,4 @@
-"""The one exception of the ranking side."""
+"""The error of the ranking side; the HTTP server answers it with 422."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from seqio_tasks.base import UserError
 
 
 class RerankError(UserError):
-    """Input that must not be reranked: says where, what, and what to do."""
+    """Input that cannot be reranked. The message says where, what, and what to do."""

@@ -1,4 +1,4 @@
-"""Readers of what collections are made of outside BEIR: topics, document files, lists with their texts.
+"""Readers for files of collections outside BEIR: topics, documents, and candidates with their texts.
 
     topics      qid<TAB>text | JSON lines {"_id" | "id" | "qid", "text" | "query" | "title"} | TREC <top>,
                 XML
@@ -10,13 +10,14 @@
                 {"query": {"qid", "text"}, "candidates": [{"docid", "score", "doc": {"title", "text"}}]}
     qdu         the INTERS authors' test files, JSON lines {"query", "key", "key_index", "pos_index"}
 
-Everything may be gzipped. Document files are read line by line and only the wanted documents are kept.
+All files may be gzipped. Document files are read line by line, and only the wanted documents are kept.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+from collections import Counter
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,9 @@ from typing import Any
 
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.questions import Document
+from seqio_tasks.sources import trec_topics
+from seqio_tasks.sources.json_stream import array_items
+from seqio_tasks.sources.released import Candidates
 
 _IDS = ("_id", "id", "docid", "doc_id", "pid", "docno")
 _QUERY_IDS = ("_id", "id", "qid", "query_id", "number", "topic_id")
@@ -33,7 +37,7 @@ _TEXTS = ("text", "contents", "content", "body", "passage", "segment")
 
 @dataclass
 class Lists:
-    """Candidates that come with their texts, and judgments where the file has them."""
+    """Candidates with their texts, and judgments if the file has them."""
 
     queries: dict[str, str] = field(default_factory=dict)
     documents: dict[str, Document] = field(default_factory=dict)
@@ -41,27 +45,26 @@ class Lists:
     qrels: dict[str, dict[str, int]] | None = None
 
     def add(self, where: str, query_id: str, query: str, document: Document, score: float) -> None:
-        """One candidate; a second text of a query or document, or a second place in a list, is refused."""
+        """Add a candidate. A second text of a query or document, or a second place in a list, is refused."""
         if self.queries.setdefault(query_id, query) != query:
             raise RerankError(
-                f"{where}: query {query_id!r} has another text than before; keep one of the two"
+                f"{where}: query {query_id!r} has a different text than before; keep one of the two"
             )
         known = self.documents.setdefault(document.doc_id, document)
         if known != document:
             raise RerankError(
-                f"{where}: document {document.doc_id!r} has another text than before; keep one of the two"
+                f"{where}: document {document.doc_id!r} has a different text than before; keep one of the two"
             )
         scores = self.run.setdefault(query_id, {})
         if document.doc_id in scores:
             raise RerankError(
-                f"{where}: document {document.doc_id!r} stands twice in the list of query "
-                f"{query_id!r}; keep one"
+                f"{where}: document {document.doc_id!r} is twice in the list of query {query_id!r}; keep one"
             )
         scores[document.doc_id] = score
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(line number, text without its end) of the lines that are not blank."""
+    """(line number, text without the line end) of the lines that are not blank."""
     if not path.is_file():
         raise RerankError(f"{path}: no such file")
     opener = gzip.open if path.suffix == ".gz" else open
@@ -79,7 +82,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def topics(path: Path, fields: str = "title") -> dict[str, str]:
-    """query id -> text. `fields`: of TREC topics, title, description or narrative, several joined by +."""
+    """query id -> text. `fields`: title, description or narrative of TREC topics, several joined by +."""
     name = path.name.removesuffix(".gz")
     head = next((text.lstrip() for _, text in lines(path)), "")
     if not head:
@@ -109,8 +112,6 @@ def topics(path: Path, fields: str = "title") -> dict[str, str]:
 
 
 def _trec_topics(path: Path, name: str, fields: str) -> dict[str, str]:
-    from seqio_tasks.sources import trec_topics
-
     wanted = fields.split("+")
     if unknown := [one for one in wanted if one not in ("title", "description", "narrative")]:
         raise RerankError(f"topic field {unknown[0]!r} is unknown; choose title, description or narrative")
@@ -128,7 +129,7 @@ def _trec_topics(path: Path, name: str, fields: str) -> dict[str, str]:
 
 
 def documents(path: Path, wanted: Container[str] | None = None) -> dict[str, Document]:
-    """doc id -> Document, of the wanted ids only (None: of all)."""
+    """doc id -> Document, of the wanted ids only (None: all)."""
     found: dict[str, Document] = {}
     as_json: bool | None = None
     for number, text in lines(path):
@@ -162,7 +163,7 @@ def documents(path: Path, wanted: Container[str] | None = None) -> dict[str, Doc
 
 
 def top1000(path: Path) -> Lists:
-    """MS MARCO's candidates: their order is that of the file, for they have no scores."""
+    """MS MARCO's candidates. They have no scores; their order is that of the file."""
     found = Lists()
     for number, text in lines(path):
         cells = text.split("\t")
@@ -177,7 +178,7 @@ def top1000(path: Path) -> Lists:
 
 
 def lists(path: Path) -> Lists:
-    """Stored candidates of rank_llm or RankGPT, or the authors' test lines, told apart by their fields."""
+    """Stored candidates of rank_llm or RankGPT, or the authors' test lines, recognised by their fields."""
     found = Lists()
     for where, record in _records(path):
         if "key" in record and "key_index" in record:
@@ -206,7 +207,7 @@ def _hits(found: Lists, record: dict[str, Any], where: str) -> None:
             raise RerankError(f"{at}: not an object")
         query_id, doc_id = _first(hit, ("qid",), at, "qid"), _first(hit, ("docid",), at, "docid")
         text = _first(hit, ("content", "text"), at, "content", empty=True)
-        # RankGPT's own lists have a rank only.
+        # RankGPT's own lists have only a rank.
         score = hit.get("score", -float(hit.get("rank", place)))
         document = Document(" ".join(str(hit.get("title") or "").split()), " ".join(text.split()), doc_id)
         found.add(at, query_id, " ".join(query.split()), document, _score(score, at))
@@ -231,14 +232,10 @@ def _candidates(found: Lists, record: dict[str, Any], where: str) -> None:
 
 def qdu(path: Path) -> Lists:
     """The authors' lines: candidates in BM25 order without scores, and the judged documents."""
-    from collections import Counter
-
-    from seqio_tasks.sources.released import Candidates
-
     rows = Candidates([(path, "")], 1 << 30, Counter())  # type: ignore[arg-type]  # a report is a Counter
     found = Lists(qrels=rows.qrels)
     for row in rows:
-        # The numbers of documents mean other texts in other forums, not in one file.
+        # Document numbers are reused between forums, but not within one file.
         document = Document("", " ".join(row["document"]["text"].split()), row["doc_id"])
         query = " ".join(row["query"].split())
         found.add(f"{path}, query {row['query_id']}", row["query_id"], query, document, -float(row["rank"]))
@@ -249,8 +246,6 @@ def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """("file:line", object) of a JSON list or of JSON lines."""
     first = next((text.lstrip()[:1] for _, text in lines(path)), "")
     if first == "[":
-        from seqio_tasks.sources.json_stream import array_items
-
         for number, record in enumerate(array_items(path), start=1):
             if not isinstance(record, dict):
                 raise RerankError(f"{path}: record {number} is not an object")
@@ -273,7 +268,7 @@ def _object(text: str, where: str) -> dict[str, Any]:
 def _first(
     record: dict[str, Any], names: tuple[str, ...], where: str, what: str, *, empty: bool = False
 ) -> str:
-    """The first of these fields that is there, as text; numbers are taken as ids."""
+    """The first of these fields that has a value, as text; numbers are accepted as ids."""
     for name in names:
         value = record.get(name)
         if isinstance(value, int) and not isinstance(value, bool):

@@ -1,14 +1,14 @@
-"""How documents are named in prompts and answers, in the tokens of one tokenizer.
+"""Identifiers of documents in prompts and answers, in the tokens of one tokenizer.
 
-Training writes `[2] > [1]`, `2, 1` or `(2) > (1)`. For a model to choose by one look at its logits, the
-identifiers must differ in their first token after what they have in common:
+Training writes `[2] > [1]`, `2, 1` or `(2) > (1)`. To choose by the logits of a single token, the identifiers
+must differ in the first token behind their common prefix:
 
-    answers       [1] [2] ... [9]        common "[", then 1, 2, ... 9             told apart
+    answers       [1] [2] ... [9]        common "[", then 1, 2, ... 9             distinct
     answers       [1] ... [10]           common "[", then 1, ..., 1 0             not: one token per digit
-    answers       [A] ... [J]            common "[", then A, ..., J               told apart
+    answers       [A] ... [J]            common "[", then A, ..., J               distinct
 
-For a generated order the tokens are taken apart so that putting them together again gives just what training
-saw:  `[2] > [1]` = "[" + `2]` + ` > [` + `1]`.
+For a generated order the tokens are split so that joining them gives exactly what training saw:
+`[2] > [1]` = "[" + `2]` + ` > [` + `1]`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import Any
 
 from inters_jax.data.conversion import plain_ids
 from inters_jax.ranking.errors import RerankError
+from seqio_tasks.prompts.ranking import Letters
+from seqio_tasks.prompts.ranking_values import Style
 
 KINDS = ("auto", "numbers", "letters")
 Ids = tuple[int, ...]
@@ -26,7 +28,7 @@ Ids = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Choices:
-    """Answers to choose from: `common` tokens that all begin with, then the first token of each."""
+    """Answers to choose from: `common` tokens that all start with, then the first token of each."""
 
     common: Ids
     first: Ids
@@ -37,7 +39,7 @@ class Choices:
 class OrderCode:
     """A generated order: `common`, then items with `separator` between them.
 
-    exact: whether orders put together so are token for token what the tokenizer makes of their text.
+    exact: whether orders built like this equal, token for token, the tokenizer's encoding of their text.
     """
 
     common: Ids
@@ -47,18 +49,18 @@ class OrderCode:
 
 
 class Identifiers:
-    """The markers of a backend.
+    """The document identifiers of a backend.
 
     Args:
       vocabulary: a HuggingFaceVocabulary of the model's tokenizer.
       marker: one of the trained ones, `[1]`, `(1)` or `1.`.
-      joiner: what stands between the identifiers of an order, ` > ` or `, `.
-      kind: numbers, letters, or auto: numbers where the tokenizer tells them apart.
+      joiner: text between the identifiers of an order, ` > ` or `, `.
+      kind: numbers, letters, or auto: numbers if their first tokens are distinct, else letters.
     """
 
     def __init__(self, vocabulary: Any, *, marker: str = "[1]", joiner: str = " > ", kind: str = "auto"):
         if marker.count("1") != 1:
-            raise RerankError(f"marker {marker!r} must hold the digit 1 once, as [1] does")
+            raise RerankError(f"marker {marker!r} must contain the digit 1 once, as [1] does")
         if kind not in KINDS:
             raise RerankError(f"identifiers {kind!r} are unknown; choose one of {', '.join(KINDS)}")
         self.vocabulary, self.marker, self.joiner, self.kind = vocabulary, marker, joiner, kind
@@ -67,42 +69,43 @@ class Identifiers:
         self._styles: dict[tuple[int, bool], Any] = {}
 
     def style(self, count: int, *, by_first_token: bool) -> Any:
-        """The numbering of a prompt that shows `count` documents."""
+        """The numbering style of a prompt that shows `count` documents."""
         key = (count, by_first_token)
         if key not in self._styles:
             self._styles[key] = self._chosen_style(count, by_first_token)
         return self._styles[key]
 
     def names(self, count: int, *, by_first_token: bool) -> tuple[str, ...]:
-        """The identifiers themselves, as an answer writes them."""
+        """The identifiers of `count` documents, as an answer writes them."""
         style = self.style(count, by_first_token=by_first_token)
         return tuple(style.name(number) for number in range(1, count + 1))
 
     def choices(self, answers: Sequence[str]) -> Choices:
-        """Answers in tokens; refused where the first token cannot tell them apart."""
+        """Answers in tokens.
+
+        Raises:
+          RerankError: two answers have the same first token behind the common prefix.
+        """
         found = self._encoded(tuple(answers))
         if found is None:
             raise RerankError(
-                f"the answers {', '.join(answers[:12])} cannot be told apart by their first token with this "
+                f"the answers {', '.join(answers[:12])} do not differ in their first token with this "
                 "tokenizer; set IDENTIFIERS=letters, a smaller window, or compare whole answers"
             )
         return found
 
     def whole(self, answers: Sequence[str]) -> tuple[Ids, ...]:
-        """Answers in tokens, whatever they begin with."""
+        """Answers in tokens, with or without distinct first tokens."""
         return self._encode(answers)
 
     def order(self, names: Sequence[str]) -> OrderCode:
-        """How an order of these identifiers is generated."""
+        """The tokens with which an order of these identifiers is generated."""
         key = tuple(names)
         if key not in self._orders:
             self._orders[key] = self._order_code(key)
         return self._orders[key]
 
     def _chosen_style(self, count: int, by_first_token: bool) -> Any:
-        from seqio_tasks.prompts.ranking import Letters
-        from seqio_tasks.prompts.ranking_values import Style
-
         numbers, letters = Style(self.marker, self.joiner), Letters(self.marker, self.joiner)
         if self.kind == "letters":
             style: Any = letters
@@ -116,7 +119,7 @@ class Identifiers:
         return style
 
     def _encode(self, texts: Sequence[str]) -> tuple[Ids, ...]:
-        # An answer as it begins after the prompt: a chat template may put a blank before it.
+        # As an answer starts behind the prompt: a chat template may put a space before it.
         encode = getattr(self.vocabulary, "encode_answer", self.vocabulary.encode)
         ids = tuple(tuple(map(int, plain_ids(self.vocabulary, encode(text)))) for text in texts)
         for text, one in zip(texts, ids, strict=True):
@@ -125,7 +128,7 @@ class Identifiers:
         return ids
 
     def _encoded(self, answers: tuple[str, ...]) -> Choices | None:
-        """None where two answers have the same first token behind their common beginning, or none is left."""
+        """None if two answers have the same first token behind their common prefix, or one ends there."""
         if answers not in self._choices:
             ids = self._encode(answers)
             size = _common(ids)
@@ -141,8 +144,8 @@ class Identifiers:
         for one in items:
             if any(other is not one and other[: len(one)] == one for other in items):
                 raise RerankError(
-                    f"with this tokenizer an identifier of {', '.join(names[:12])} is the beginning of "
-                    "another; set MARKER to [1], or use letters"
+                    f"with this tokenizer an identifier of {', '.join(names[:12])} is a prefix of another; "
+                    "set MARKER to [1], or use letters"
                 )
         [pair] = self._encode([names[0] + self.joiner + names[1]])
         head, tail = common + items[0], items[1]
@@ -162,7 +165,7 @@ class Identifiers:
 
 
 def _common(sequences: Sequence[Ids]) -> int:
-    """Length of the common beginning."""
+    """Length of the common prefix."""
     if len(sequences) < 2:
         return 0
     size = 0
@@ -174,6 +177,6 @@ def _common(sequences: Sequence[Ids]) -> int:
 
 
 def _probes(n: int) -> list[list[int]]:
-    """Orders in which every item stands first, last, and between others."""
+    """Orders in which every item is first, last, and between others."""
     up = list(range(n))
     return [up, up[::-1], up[1::2] + up[::2]]

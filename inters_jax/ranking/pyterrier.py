@@ -1,12 +1,12 @@
-"""Our rerankers in PyTerrier pipelines: `bm25 % 100 >> InstructionReranker(ranker)`.
+"""Rerankers in PyTerrier pipelines: `bm25 % 100 >> InstructionReranker(ranker)`.
 
-A transformer in the sense of PyTerrier: a frame with a row for every candidate goes in, the same rows come
-out with new scores and ranks.
+A PyTerrier transformer: takes a frame with one row per candidate and returns the same rows with new scores
+and ranks.
 
-    in     qid, query, docno, text (and title, score, rank: in this order of score)
-    out    the same columns, score and rank replaced; rank from 0
+    in     qid, query, docno, text (optional: title; score, which gives the first-stage order)
+    out    the same columns, with score and rank replaced; rank from 0
 
-`pip install inters-jax[pyterrier]`; no Java is started here.
+`pip install inters-jax[pyterrier]`; this module starts no Java.
 """
 
 from __future__ import annotations
@@ -27,14 +27,18 @@ class InstructionReranker(pyterrier.Transformer):
 
     Args:
       ranker: from `Reranker.from_pretrained`.
-      text_attr, title_attr: columns with the text and, where there is one, the title of a document.
+      text_attr, title_attr: columns with the text and, if there is one, the title of a document.
     """
 
     def __init__(self, ranker: Reranker, *, text_attr: str = "text", title_attr: str = "title") -> None:
         self.ranker, self.text_attr, self.title_attr = ranker, text_attr, title_attr
 
     def transform(self, inp: Any) -> Any:
-        """inp: pandas.DataFrame as above; an empty one is given back with its columns."""
+        """Rerank a pandas.DataFrame as described above; an empty one is returned with its columns.
+
+        Raises:
+          RerankError: a column is missing.
+        """
         needed = ["qid", "query", "docno", self.text_attr]
         if missing := [name for name in needed if name not in inp.columns]:
             raise RerankError(

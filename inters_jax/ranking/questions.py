@@ -1,15 +1,14 @@
-"""What a ranking method may ask of a model, and what it gives back.
+"""The requests that a ranking method makes to a model, and the ranking it returns.
 
-A method is written as a Python generator over one query: it yields lists of requests, is sent the list of
-their answers, and returns a `Ranked`. It knows nothing of models, prompts or batches:
+A method is a Python generator over one query: it yields lists of requests, is sent the list of their answers,
+and returns a `Ranked`. It knows neither models nor prompts nor batches:
 
     Labels(question)              float32 [labels]   logits of Yes and No, or one per document shown
     Likelihood(question, text)    float              log p(text | question)
     Permutation(question)         list[int]          the documents shown, best first (numbers from 0)
 
 A question names a trained template family (`seqio_tasks.templates.FAMILIES`) and the documents it shows; a
-backend makes the prompt of it. The same question of the same query has the same answer, whatever it is
-batched with.
+backend turns it into a prompt. The same question about the same query has the same answer in any batch.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ ORDER = "listwise_order"
 
 
 class Document(NamedTuple):
-    """A candidate. Methods take any object with `title` and `text`; `doc_id`, if there, is for messages."""
+    """A candidate. Methods take any object with `title` and `text`; `doc_id`, if present, is for messages."""
 
     title: str
     text: str
@@ -37,7 +36,7 @@ class Document(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """`documents` in the order shown; `number` (from 1): the one that a pairwise check holds to be better."""
+    """`documents` in the order shown; `number` (from 1): the one that a pairwise check claims is better."""
 
     family: str
     query: str
@@ -49,8 +48,8 @@ class Question:
 class Labels:
     """Logits of the answers: Yes and No for judgments and checks, the documents' identifiers otherwise.
 
-    whole: False takes the logit of the first token that tells the answers apart, True the log-probability of
-      all tokens of each answer.
+    whole: False: the logit of the first token in which the answers differ; True: the log-probability of all
+      tokens of each answer.
     """
 
     question: Question
@@ -68,7 +67,7 @@ class Likelihood:
 
 @dataclass(frozen=True, slots=True)
 class Permutation:
-    """The order in which a model names the documents shown; decoding is constrained: always a permutation."""
+    """The order in which a model lists the documents shown; constrained decoding makes it a permutation."""
 
     question: Question
 
@@ -82,8 +81,8 @@ class Ranked:
     """A full order of the candidates.
 
     order: candidate numbers, best first; a permutation of range(n).
-    scores: float32 [n], one per candidate in the order given; never rising along `order`. Candidates with
-      equal scores keep their first-stage order.
+    scores: float32 [n], one per candidate in the order given; never increasing along `order`. Candidates
+      with equal scores keep their first-stage order.
     """
 
     order: list[int]
@@ -97,5 +96,5 @@ class Method(Protocol):
     """A ranking method with its options."""
 
     def rank(self, query: str, documents: Sequence[Any]) -> Ranking:
-        """Ranks `documents`, which come in first-stage order."""
+        """Rank `documents`, which are in first-stage order."""
         ...

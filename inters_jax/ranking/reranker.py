@@ -1,4 +1,4 @@
-"""Reranking from Python: a model, a method, documents in, an order out.
+"""Reranking from Python.
 
     from inters_jax.ranking.reranker import Reranker
 
@@ -6,8 +6,8 @@
     results = ranker.rank("who wrote emma", ["Emma is a novel by Jane Austen.", "Emma Stone is an actress."])
     results.top_k(1)[0].text
 
-Names and shapes are those of the `rerankers` library, so that one can stand in for the other: `rank` gives
-`RankedResults`, whose `results` are `Result(document, score, rank)` from the best (rank 1) to the worst.
+Names and types follow the `rerankers` library: `rank` returns `RankedResults`, whose `results` are
+`Result(document, score, rank)` from the best (rank 1) to the worst.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from inters_jax.models.prompt_record import chat_template_of
 from inters_jax.ranking.backend import ModelBackend
 from inters_jax.ranking.engine import Backend, Cost, Engine
 from inters_jax.ranking.errors import RerankError
-from inters_jax.ranking.methods import create
+from inters_jax.ranking.methods import make_method
 from inters_jax.ranking.questions import Document as Candidate
 from inters_jax.ranking.questions import Method, Ranked
-from inters_jax.settings.judging import InferenceSettings, RankingSettings
-from seqio_tasks import settings
+from inters_jax.settings.judging import InferenceSettings, MethodOptions, RankingSettings
+from seqio_tasks import catalog, settings
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
 DEFAULT_PAIR = "inters_general_retrieval_ms_marco"
@@ -38,7 +38,7 @@ DEFAULT_PAIR = "inters_general_retrieval_ms_marco"
 
 @dataclass(frozen=True)
 class Document:
-    """A document as it was given. doc_id: its id, or its number in the list."""
+    """A document as the caller gave it. doc_id: its id, or its number in the list."""
 
     text: str
     doc_id: str | int
@@ -48,7 +48,7 @@ class Document:
 
 @dataclass(frozen=True)
 class Result:
-    """A document in the order. rank: from 1; score: higher is better, of the method's own scale."""
+    """A ranked document. rank: from 1; score: higher is better, on the method's own scale."""
 
     document: Document
     score: float
@@ -65,15 +65,14 @@ class Result:
 
 @dataclass(frozen=True)
 class RankedResults:
-    """All documents of a query, best first; iterates over its results.
+    """All documents of a query, best first; a sequence of results.
 
-    cost: requests, tokens and seconds that it took.
+    cost: requests, tokens and seconds of the ranking.
     """
 
     query: str
     results: list[Result]
     cost: Cost
-    has_scores: bool = True
 
     def __iter__(self) -> Iterator[Result]:
         return iter(self.results)
@@ -89,7 +88,7 @@ class RankedResults:
         return self.results[:k]
 
     def get_result_by_docid(self, doc_id: str | int) -> Result:
-        """The result of one document; KeyError when there is none of that id."""
+        """The result of one document; KeyError if there is no such id."""
         for result in self.results:
             if result.doc_id == doc_id:
                 return result
@@ -101,12 +100,13 @@ class RankedResults:
 
 
 class Reranker:
-    """Ranks documents with one backend and one method. Safe to call from several threads: they take turns.
+    """Ranks documents with one backend and one method. Thread-safe: calls run one after the other.
 
     Args:
       backend: answers the method's questions, usually a `ModelBackend`.
-      method: from `inters_jax.ranking.methods.create`.
+      method: from `inters_jax.ranking.methods.make_method`.
       name: of the model, for messages.
+      method_name: of the method; None: the name of its class.
     """
 
     def __init__(
@@ -132,26 +132,28 @@ class Reranker:
         tokenizer: str | Path | None = None,
         description: bool = True,
         chat_template: str | None = None,
-        **options: Any,
+        options: MethodOptions | None = None,
     ) -> Reranker:
-        """A reranker from a run folder of `train`, a Hugging Face folder or a hub name.
+        """Load a model and create its reranker.
 
         Args:
-          source: of the model.
+          source: run folder of `train`, Hugging Face folder or hub name.
           method: pointwise, query_likelihood, pairwise, setwise, listwise, first_token, self_consistency.
           pair: the ranking task whose wording is used, such as inters_fact_retrieval_scifact.
-          max_length: longest prompt; documents are shortened to fit, by the length rule of training.
-          dtype: compute type; logits are float32 in any case.
+          max_length: longest prompt in tokens; documents are cut to fit, by the length rule of training.
+          dtype: compute type; logits are always float32.
           mesh: devices, such as "fsdp=-1"; None: the first one.
-          batch_tokens: tokens that the model sees at once, the memory knob.
+          batch_tokens: tokens per model call, the memory setting.
           step: checkpoint of a run folder; None: the last.
           tokenizer: tokenizer.json or its folder, instead of the model's own.
-          description: begin prompts with the task description, as in training.
-          chat_template: None for the one of training, which a run folder and its export know (others: what
-            the settings say, plain prompts by default); "none", "tokenizer", or a file.
-          options: of the method, such as window=10 for listwise.
+          description: start prompts with the task description, as in training.
+          chat_template: None: the template used in training, recorded in run folders and exports (for other
+            models that of the settings, by default plain prompts); "none", "tokenizer", or a file.
+          options: of the method, such as MethodOptions(window=10) for listwise.
+
+        Raises:
+          RerankError: an option that the method does not have; refused before the model is loaded.
         """
-        known = {"window_passes": options.pop("passes", None), "shuffle_seed": options.pop("seed", None)}
         return cls.from_settings(
             InferenceSettings(
                 model_dir=str(source),
@@ -163,15 +165,16 @@ class Reranker:
                 tokenizer=None if tokenizer is None else str(tokenizer),
                 chat_template=chat_template,
             ),
-            RankingSettings(method=method, pair=pair, description=description, **known, **options),
+            RankingSettings(method=method, pair=pair, description=description),
+            options or MethodOptions(),
         )
 
     @classmethod
-    def from_settings(cls, model: InferenceSettings, ranking: RankingSettings) -> Reranker:
+    def from_settings(
+        cls, model: InferenceSettings, ranking: RankingSettings, options: MethodOptions
+    ) -> Reranker:
         """A reranker as the command `serve` opens it."""
-        made = create(
-            ranking.method, **ranking.options()
-        )  # a wrong option is reported before a model is loaded
+        made = make_method(ranking.method, options)
         wording = ranking_pair(ranking.pair or DEFAULT_PAIR)
         chosen = chat_template_of(model.model_dir, model.chat_template, model.tokenizer)
         chosen = chosen or settings.current().chat_template
@@ -198,14 +201,17 @@ class Reranker:
         doc_ids: Sequence[str | int] | None = None,
         metadata: Sequence[Mapping[str, Any]] | None = None,
     ) -> RankedResults:
-        """Ranks the documents of one query.
+        """Rank the documents of one query.
 
         Args:
           query: text.
-          docs: texts, `Document`s, or mappings with "text" and perhaps "title"; in first-stage order, which
-            breaks ties and is where sorting methods begin.
-          doc_ids: one per document; None: their own, or their numbers.
-          metadata: one per document, kept as it is.
+          docs: texts, `Document`s, or mappings with "text" and optionally "title", in first-stage order. That
+            order breaks ties and is where sorting methods start.
+          doc_ids: one per document; None: their own ids, or their numbers.
+          metadata: one per document, returned unchanged.
+
+        Raises:
+          RerankError: a blank query, a document without a text, or two documents with one id.
         """
         [found] = self.rank_batch([query], [docs], [doc_ids], [metadata])
         return found
@@ -217,7 +223,7 @@ class Reranker:
         doc_ids: Sequence[Sequence[str | int] | None] | None = None,
         metadata: Sequence[Sequence[Mapping[str, Any]] | None] | None = None,
     ) -> list[RankedResults]:
-        """`rank` for many queries at once: their questions share batches. Results are in the given order."""
+        """`rank` for many queries at once: they share batches. Results are in the order of the queries."""
         ids = doc_ids or [None] * len(queries)
         more = metadata or [None] * len(queries)
         if not len(queries) == len(docs) == len(ids) == len(more):
@@ -241,8 +247,6 @@ class Reranker:
 
 def ranking_pair(name: str) -> Any:
     """The ranking pair of the catalog with this name or dataset."""
-    from seqio_tasks import catalog
-
     ranking = [pair for pair in catalog.PAIRS if pair.kind == "rank"]
     for pair in ranking:
         if name in (pair.name, pair.dataset):
@@ -261,7 +265,7 @@ def _query(query: Any) -> str:
 def _documents(
     docs: Sequence[Any], doc_ids: Sequence[str | int] | None, metadata: Sequence[Mapping[str, Any]] | None
 ) -> list[Document]:
-    """Documents of one query, whatever form they were given in."""
+    """The documents of one query, from any of the accepted forms."""
     if isinstance(docs, str):
         raise RerankError("docs must be a list of documents, got one text")
     for name, values in (("doc_ids", doc_ids), ("metadata", metadata)):

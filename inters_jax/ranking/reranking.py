@@ -1,6 +1,6 @@
-"""Reranking as a whole: candidates through a method, two runs measured, the cost, and what is written.
+"""A whole reranking: rank all candidates, measure both runs, sum the cost, write the files.
 
-No model is needed here: any backend that answers requests will do.
+Works with any backend that answers requests; needs no model.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from inters_jax.evaluation import report, written_runs
+from inters_jax.ranking.candidates import Candidates
+from inters_jax.ranking.collection import Collection
 from inters_jax.ranking.engine import Backend, Cost, Engine
-from inters_jax.ranking.inputs import Candidates, Collection
 from inters_jax.ranking.journal import FinishedQueries
-from inters_jax.ranking.questions import Document, Method, Ranked, Ranking
+from inters_jax.ranking.questions import Document, Method, Ranking
 from inters_jax.reports import reranking_page
 from seqio_tasks.base import file_sha256
+from seqio_tasks.metrics.trec_files import write_run
 
 MEASURES = ("nDCG@10", "RR@10", "R@100", "Judged@10")
 
@@ -38,9 +41,23 @@ def rerank_candidates(
     batch: int = 1024,
     concurrent: int = 64,
 ) -> dict[str, Any]:
-    """Rank, write the runs and measure; queries that `folder` has from an interrupted run are taken up."""
-    from seqio_tasks.metrics.trec_files import write_run
+    """Rank the candidates, write both runs to `folder` and measure them.
 
+    Args:
+      data: queries, documents and judgments.
+      candidates: what is ranked.
+      method: how.
+      backend: answers the method's requests.
+      folder: output folder; queries that an interrupted run finished there are not ranked again.
+      manifest: everything that identifies the run; a folder with another manifest is refused.
+      measures: names of measures.
+      tag: name of the reranked run in its file.
+      batch: requests that are prepared and answered together.
+      concurrent: queries in progress at once.
+
+    Returns:
+      The content of results.json.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     settings = {
         key: value for key, value in manifest.items() if key not in ("versions", "device", "measures")
@@ -82,7 +99,7 @@ def rerank_candidates(
 
 
 def cost_summary(costs: Iterable[Cost]) -> dict[str, Any]:
-    """Sums, and mean, median and 95th percentile per query.
+    """Sums of costs, and mean, median and 95th percentile per query.
 
     >>> summary = cost_summary([Cost(calls=2, seconds=1.0), Cost(calls=4, seconds=3.0)])
     >>> summary["model calls"], summary["model calls per query"], summary["seconds per query"]["p50"]
@@ -110,7 +127,7 @@ def cost_summary(costs: Iterable[Cost]) -> dict[str, Any]:
 
 
 def write_results(folder: Path, result: Mapping[str, Any]) -> None:
-    """results.json, and the report in its writings."""
+    """Write results.json and the report (HTML, Markdown, CSV, LaTeX)."""
     report.write_json(folder / "results.json", result)
     reranking_page.write(folder, result)
 
@@ -123,9 +140,7 @@ def _rank_all(
     done: FinishedQueries,
     counts: Counter[str],
 ) -> float:
-    """Ranks the queries that `done` lacks and adds them, one by one as they are finished; seconds taken."""
-    from tqdm.auto import tqdm
-
+    """Rank the queries that `done` lacks and add each one as it finishes; the seconds this took."""
     left = [query for query in candidates.documents if query not in done.ranked]
     sizes = {query: len(candidates.documents[query]) for query in left}
     counts["documents scored now"] = sum(sizes.values())
@@ -148,7 +163,7 @@ def _rank_all(
 def _rankings(
     data: Collection, candidates: Candidates, method: Method, queries: Sequence[str]
 ) -> Iterator[tuple[str, Ranking]]:
-    """Rankings as the engine takes them: documents are read when their query begins."""
+    """Rankings for the engine; documents are read when their query starts."""
     for query in queries:
         documents = []
         for doc_id in candidates.documents[query]:
@@ -158,7 +173,7 @@ def _rankings(
 
 
 def _texts_hash(data: Collection, candidates: Candidates) -> str:
-    """sha256 of every query and candidate text: a changed corpus must not be mixed into old rankings."""
+    """sha256 of every query and candidate text, so that a changed corpus is noticed when a run resumes."""
     digest = hashlib.sha256()
     for query, documents in candidates.documents.items():
         digest.update(data.queries[query].encode())
@@ -174,8 +189,5 @@ def _tied(scores: np.ndarray) -> int:
 
 
 def _rounded(value: Any) -> float:
-    """Four significant digits below one, else four decimals."""
+    """Four significant digits below 1, else four decimals."""
     return float(f"{value:.4g}") if abs(value) < 1 else round(float(value), 4)
-
-
-__all__ = ["MEASURES", "Ranked", "cost_summary", "rerank_candidates", "write_results"]

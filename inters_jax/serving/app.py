@@ -1,4 +1,4 @@
-"""The HTTP application: `/v1/rerank`, `/health`, `/metrics`, and a page to try it at `/`."""
+"""The HTTP application: `/v1/rerank`, `/health`, `/metrics`, and a page to try queries at `/`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Asgi = Callable[..., Awaitable[None]]
 
 
 class BodyLimit:
-    """Refuses bodies beyond a size, also those that come in pieces and do not say how long they are."""
+    """Refuses bodies above a size limit, including chunked ones that do not state their length."""
 
     def __init__(self, app: Asgi, limit: int) -> None:
         self.app, self.limit = app, limit
@@ -47,13 +47,13 @@ class BodyLimit:
             text = f"the request is larger than {self.limit} bytes"
             await JSONResponse(refusal(text), 413)(scope, receive, send)
             return
-        given = False
+        replayed = False
 
         async def replay() -> Any:
-            nonlocal given
-            if given:
+            nonlocal replayed
+            if replayed:
                 return await receive()
-            given = True
+            replayed = True
             return {"type": "http.request", "body": body, "more_body": False}
 
         await self.app(scope, replay, send)
@@ -68,14 +68,14 @@ def make_app(
     max_batch: int = 32,
     max_waiting: int = 256,
 ) -> FastAPI:
-    """The application around a Reranker.
+    """The application for a Reranker.
 
     Args:
       ranker: a Reranker, or anything with its `rank_batch`.
-      model: its name, in answers and on the page.
-      method: of ranking; scores of "pointwise" become probabilities.
+      model: name of the model, for answers and the page.
+      method: name of the ranking method; the scores of "pointwise" become probabilities.
       limits: of one request.
-      max_batch, max_waiting: of the `Batcher`.
+      max_batch, max_waiting: see `Batcher`.
     """
     allowed = limits or Limits()
     batcher = Batcher(ranker, max_batch=max_batch, max_waiting=max_waiting)
@@ -132,7 +132,7 @@ def make_app(
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> JSONResponse:
-        return JSONResponse(refusal("the reranker failed; its log says why"), 500)
+        return JSONResponse(refusal("the reranker failed; see its log"), 500)
 
     return app
 
@@ -145,10 +145,10 @@ def _metrics(batcher: Batcher) -> str:
         ("documents_total", "counter", "Documents ranked.", found.documents),
         ("prompt_tokens_total", "counter", "Prompt tokens read.", found.prompt_tokens),
         ("failures_total", "counter", "Requests that could not be ranked.", found.failures),
-        ("refused_total", "counter", "Requests refused because too many waited.", found.refused),
-        ("batches_total", "counter", "Batches that the requests shared.", found.batches),
-        ("busy_seconds_total", "counter", "Seconds that the model worked.", found.busy_seconds),
-        ("waiting", "gauge", "Requests that wait now.", batcher.waiting),
+        ("refused_total", "counter", "Requests refused because the queue was full.", found.refused),
+        ("batches_total", "counter", "Batches of requests.", found.batches),
+        ("busy_seconds_total", "counter", "Seconds that the model was busy.", found.busy_seconds),
+        ("waiting", "gauge", "Requests in the queue.", batcher.waiting),
     )
     lines = []
     for name, kind, text, value in counters:
@@ -156,7 +156,7 @@ def _metrics(batcher: Batcher) -> str:
     latencies = sorted(found.latencies)
     name = "inters_latency_seconds"
     lines += [
-        f"# HELP {name} From arrival to answer, of the last {found.latencies.maxlen} requests.",
+        f"# HELP {name} Seconds from arrival to answer, over the last {found.latencies.maxlen} requests.",
         f"# TYPE {name} summary",
     ]
     for share in (0.5, 0.95, 0.99):
@@ -167,7 +167,7 @@ def _metrics(batcher: Batcher) -> str:
 
 
 def _page(model: str, method: str) -> tuple[str, str]:
-    """The page and its Content-Security-Policy: its own script and style by hash, requests to itself only."""
+    """The page and its Content-Security-Policy: its own script by hash, requests to this server only."""
     folder = resources.files("inters_jax.serving")
     style, script = (folder.joinpath(name).read_text(encoding="utf-8") for name in ("form.css", "form.js"))
     policy = f"{content_policy(script)}; connect-src 'self'; frame-ancestors 'none'"

@@ -1,10 +1,10 @@
-"""Requests that arrive together are ranked together.
+"""Dynamic batching: requests that arrive together are ranked together.
 
     clients ── submit ──▶ queue (bounded) ──▶ one worker thread ──▶ Reranker.rank_batch ──▶ futures
 
-The worker takes what waits, up to `max_batch` requests, and ranks it in one go; while it works the next ones
-gather. Nothing waits on a timer: a lone request starts at once. A full queue refuses (`Busy`), so that memory
-and waiting times stay bounded. One request that cannot be ranked fails alone.
+The worker takes up to `max_batch` waiting requests and ranks them in one batch; new ones queue meanwhile.
+There is no timer: a lone request starts at once. A full queue refuses requests (`Busy`), so memory and
+waiting times stay bounded. A request that cannot be ranked fails alone.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from inters_jax.ranking.reranker import RankedResults
 
 
 class Busy(RuntimeError):
-    """More requests are waiting than the queue holds."""
+    """The queue of waiting requests is full."""
 
 
 class Ranker(Protocol):
-    """What the batcher needs of a Reranker."""
+    """The part of a Reranker that the batcher uses."""
 
     def rank_batch(
         self, queries: Sequence[str], docs: Sequence[Sequence[Any]]
@@ -34,7 +34,7 @@ class Ranker(Protocol):
 
 @dataclass
 class Statistics:
-    """Counters since the start, for /metrics; seconds are of the worker's clock."""
+    """Counters since the start of the server, for /metrics. busy_seconds: time the worker spent ranking."""
 
     requests: int = 0
     documents: int = 0
@@ -55,12 +55,12 @@ class _Waiting:
 
 
 class Batcher:
-    """One worker in front of a model.
+    """One worker thread that ranks queued requests in batches.
 
     Args:
       ranker: ranks several queries at once.
-      max_batch: requests ranked together.
-      max_waiting: requests that may wait; more are refused.
+      max_batch: most requests in a batch.
+      max_waiting: most requests in the queue; more are refused.
     """
 
     def __init__(self, ranker: Ranker, *, max_batch: int = 32, max_waiting: int = 256) -> None:
@@ -75,25 +75,30 @@ class Batcher:
         self._worker.start()
 
     def submit(self, query: str, documents: Sequence[Any]) -> Future[RankedResults]:
-        """The future ranking of one query; raises Busy when the queue is full."""
+        """Queue one query; the future holds its ranking.
+
+        Raises:
+          Busy: the queue is full.
+          RuntimeError: the batcher is closed.
+        """
         with self._change:
             if self._closed:
                 raise RuntimeError("the reranker is being shut down")
             if len(self._waiting) >= self.max_waiting:
                 self.statistics.refused += 1
                 raise Busy(f"{self.max_waiting} requests are waiting already; try again in a moment")
-            made = _Waiting(query, documents, time.perf_counter(), Future())
-            self._waiting.append(made)
+            request = _Waiting(query, documents, time.perf_counter(), Future())
+            self._waiting.append(request)
             self._change.notify()
-        return made.future
+        return request.future
 
     @property
     def waiting(self) -> int:
-        """Requests that are not being ranked yet."""
+        """Number of queued requests."""
         return len(self._waiting)
 
     def close(self) -> None:
-        """Ranks what waits, then ends the worker."""
+        """Rank the queued requests, then end the worker."""
         with self._change:
             self._closed = True
             self._change.notify()
@@ -108,7 +113,7 @@ class Batcher:
                 batch = [self._waiting.popleft() for _ in range(count)]
             if not batch:
                 return
-            # A client that has gone away costs nothing more.
+            # Requests of clients that disconnected are cancelled and not ranked.
             batch = [one for one in batch if one.future.set_running_or_notify_cancel()]
             if batch:
                 self._rank(batch)
@@ -118,7 +123,7 @@ class Batcher:
         try:
             found = self.ranker.rank_batch([one.query for one in batch], [one.documents for one in batch])
         except Exception as error:
-            if len(batch) > 1:  # one of them cannot be ranked: each alone shows which
+            if len(batch) > 1:  # one of them cannot be ranked: find out which
                 for one in batch:
                     self._rank([one])
                 return

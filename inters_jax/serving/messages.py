@@ -1,4 +1,4 @@
-"""Requests and answers of `/v1/rerank`, in the shape that Cohere's and Jina's clients send and read.
+"""Requests and answers of `/v1/rerank`, in the format of Cohere's and Jina's clients.
 
     {"model": "...", "query": "...", "documents": ["...", {"text": "..."}], "top_n": 3,
      "return_documents": true}
@@ -7,9 +7,9 @@
      "results": [{"index": 1, "relevance_score": 0.98, "document": {"text": "..."}}, ...],
      "usage": {"prompt_tokens": 412, "total_tokens": 412}, "meta": {...}}
 
-`index` is the place of a document in the request; results come best first. `relevance_score` lies in 0..1:
-the probability of Yes against No for pointwise reranking, and a rank turned into a number for methods whose
-scores mean nothing outside their own list.
+`index` is the position of a document in the request; results are best first. `relevance_score` is between 0
+and 1: the probability of Yes against No for pointwise reranking, and a function of the rank for methods whose
+scores have no meaning outside their own list.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from inters_jax.ranking.reranker import RankedResults
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may hold; more is refused with 413 or 422."""
+    """Limits of one request; anything larger is refused with 413 or 422."""
 
     body_bytes: int = 4_000_000
     documents: int = 1000
@@ -36,7 +36,7 @@ class Limits:
 
 
 class TextDocument(BaseModel):
-    """A document with fields; further fields (ids, urls) are given back untouched."""
+    """A document with fields; additional fields (ids, URLs) are returned unchanged."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -45,7 +45,7 @@ class TextDocument(BaseModel):
 
 
 class RerankRequest(BaseModel):
-    """The body of a request. Fields of other services that change nothing here are accepted and ignored."""
+    """The body of a request. Fields of other services that have no meaning here are accepted and ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -63,16 +63,16 @@ class RerankRequest(BaseModel):
         return value
 
     def texts(self) -> list[dict[str, str]]:
-        """The documents as the reranker takes them."""
+        """The documents in the form that the reranker takes."""
         return [
             {"text": one, "title": ""} if isinstance(one, str) else {"text": one.text, "title": one.title}
             for one in self.documents
         ]
 
     def exceeds(self, limits: Limits) -> str | None:
-        """What is too large, in words; None when nothing is."""
+        """What exceeds the limits, as a message; None if nothing does."""
         if len(self.documents) > limits.documents:
-            return f"{len(self.documents)} documents; one request may hold {limits.documents}"
+            return f"{len(self.documents)} documents; one request may have {limits.documents}"
         if len(self.query) > limits.query_characters:
             return f"the query has {len(self.query)} characters; {limits.query_characters} are allowed"
         for number, one in enumerate(self.texts()):
@@ -86,22 +86,24 @@ class RerankRequest(BaseModel):
 
 
 def answer(
-    request: RerankRequest, found: RankedResults, model: str, *, probabilities: bool, returns: bool = False
+    request: RerankRequest, found: RankedResults, model: str, *, probabilities: bool
 ) -> dict[str, Any]:
     """The body of the answer.
 
-    probabilities: scores are differences of two logits; otherwise only the order means something.
-    returns: whether documents are given back when the request does not say.
+    Args:
+      request: the request.
+      found: its ranking.
+      model: name of the model.
+      probabilities: scores are differences of two logits; False: only the order is meaningful.
     """
-    wanted = returns if request.return_documents is None else request.return_documents
     results = []
     for result in found.top_k(request.top_n or len(found)):
         index = int(result.doc_id)
         score = sigmoid(result.score) if probabilities else (len(found) - result.rank + 1) / len(found)
         entry: dict[str, Any] = {"index": index, "relevance_score": score}
-        if wanted:
-            given = request.documents[index]
-            entry["document"] = {"text": given} if isinstance(given, str) else given.model_dump()
+        if request.return_documents:
+            document = request.documents[index]
+            entry["document"] = {"text": document} if isinstance(document, str) else document.model_dump()
         results.append(entry)
     tokens = found.cost.prompt_tokens
     return {
@@ -115,7 +117,7 @@ def answer(
 
 
 def sigmoid(value: float) -> float:
-    """1 / (1 + exp(-value)), without overflow.
+    """1 / (1 + exp(-value)) without overflow.
 
     >>> sigmoid(0.0), sigmoid(-1000.0), sigmoid(1000.0)
     (0.5, 0.0, 1.0)
@@ -127,12 +129,12 @@ def sigmoid(value: float) -> float:
 
 
 def refusal(message: str, **more: Any) -> dict[str, Any]:
-    """The body of an error: `message` is what Cohere's client shows, `detail` what Jina's does."""
+    """The body of an error: Cohere's client shows `message`, Jina's shows `detail`."""
     return {"message": message, "detail": message, **more}
 
 
 def validation_message(errors: list[Mapping[str, Any]]) -> str:
-    """The first few faults of a body in one line.
+    """The first few errors of a body in one line.
 
     >>> validation_message([{"loc": ("body", "query"), "msg": "Field required"}])
     'query: Field required'

@@ -4,7 +4,7 @@
     class StepSettings:
         \"""How a training step is computed.\"""
 
-        batch_size: int = setting(8, "packed rows per optimiser step, over all devices", at_least=1)
+        batch_size: int = setting("packed rows per optimiser step", default=8, at_least=1)
 
 In gin files and on the command line a setting has the name of its field in capitals: ``BATCH_SIZE = 4``,
 ``--gin.BATCH_SIZE=4``. Groups are frozen dataclasses whose values are checked wherever they are made, in
@@ -60,12 +60,12 @@ class Meaning:
     default_object: str | None = None
 
 
-def setting(default: Any = dataclasses.MISSING, help: str = "", **more: Any) -> Any:
+def setting(help: str, *, default: Any = dataclasses.MISSING, **more: Any) -> Any:
     """Declare a setting.
 
     Args:
-      default: its value when nothing is given; a setting without one is required.
       help: one line for ``--help``.
+      default: its value when nothing is given; a setting without one is required.
       more: the other fields of `Meaning`.
     """
     return dataclasses.field(default=default, metadata={"meaning": Meaning(help=help, **more)})

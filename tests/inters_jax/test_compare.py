@@ -14,6 +14,7 @@ from inters_jax import compare as command
 from inters_jax.compare import main, named_paths, plain_arguments
 from inters_jax.evaluation.comparison import CompareError, Options, Values, compare_runs, compare_values
 from seqio_tasks.metrics import evaluate_run, write_run
+from seqio_tasks.metrics.measures import split_measures
 
 QRELS = {f"q{i}": {"a": 1} for i in range(4)}
 # RR of the three runs: 1/2 1/2 1/2 1/2; 1 1 1 1/2; 1 1/3 1 1.
@@ -154,7 +155,7 @@ def test_arguments_and_lists() -> None:
     assert plain_arguments(["--gin_file", "x.gin", "a", "--output-dir=o"]) == [
         "--gin_file", "x.gin", "--gin.OUTPUT_DIR='o'", "--gin.RUNS=['a']",
     ]  # fmt: skip
-    assert split("a b,c") == ["a", "b", "c"] == split(["a", "b", "c"])
+    assert split_measures("a b,c") == ["a", "b", "c"] == split_measures(["a", "b", "c"])
 
 
 def test_names_are_as_short_as_they_can_be(tmp_path: Path) -> None:

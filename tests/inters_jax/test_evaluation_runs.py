@@ -83,12 +83,12 @@ def test_an_evaluation_killed_between_two_chunks_ends_in_the_same_figures(judge,
         judge.run(RERANK, "test", questions=6, folder=tmp_path / "cut")
     assert (tmp_path / "cut" / JOURNAL).is_file()
     again = judge.run(RERANK, "test", questions=6, folder=tmp_path / "cut")
-    assert again.counts["rows taken up"] == 32  # two chunks of sixteen
+    assert again.counts["rows resumed"] == 32  # two chunks of sixteen
     assert again.metrics == whole.metrics and again.run == whole.run
     assert sum(calls[3:]) == whole.counts["questions"] - 16  # nothing was asked twice
 
 
-def test_a_generation_task_goes_on_behind_its_journal(judge, tmp_path, monkeypatch):
+def test_a_generation_task_resumes_behind_its_journal(judge, tmp_path, monkeypatch):
     judge.chunk_rows = 2
     whole = judge.run(TEXT, "test", questions=6)
     generate, calls = judge.generator.generate, []
@@ -104,7 +104,7 @@ def test_a_generation_task_goes_on_behind_its_journal(judge, tmp_path, monkeypat
         judge.run(TEXT, "test", questions=6, folder=tmp_path)
     again = judge.run(TEXT, "test", questions=6, folder=tmp_path)
     assert again.metrics == whole.metrics
-    assert {k: v for k, v in again.counts.items() if k != "rows taken up"} == whole.counts
+    assert {k: v for k, v in again.counts.items() if k != "rows resumed"} == whole.counts
 
 
 def test_streamed_reranking_gives_what_seqio_evaluator_gives(judge):

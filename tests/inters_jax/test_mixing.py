@@ -119,5 +119,5 @@ def test_rates_must_be_positive(rates):
 
 
 def test_an_epoch_smaller_than_the_mixture_is_refused():
-    with pytest.raises(ValueError, match="cannot hold one of each of 3 tasks"):
+    with pytest.raises(ValueError, match="has no room for one of each of 3 tasks"):
         shares(np.ones(3), 2)

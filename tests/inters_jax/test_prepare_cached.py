@@ -81,7 +81,7 @@ def test_a_cache_of_another_tokenizer_is_refused(tmp_path):
     content = json.loads((other / "tokenizer.json").read_text(encoding="utf-8"))
     content["model"]["merges"] = content["model"]["merges"][:500]
     (other / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(StoreError, match="was made with another tokenizer"):
+    with pytest.raises(StoreError, match="was written with another tokenizer"):
         prepare(TASK, str(tmp_path / "s"), tokenizer=str(other), cache_dirs=[str(tmp_path / "cache")])
 
 
@@ -100,8 +100,8 @@ def test_a_cache_is_taken_with_the_chat_template_it_was_made_with(tmp_path):
     assert sequences(cached) == sequences(straight)
     assert cached.manifest["tasks"][TASK]["passes"][0]["notes"]["rows from SeqIO's cache"] > 0
     for cache, template, message in (
-        (plain, str(own), "was made with plain prompts, without the CHAT_TEMPLATE of now"),
-        (chat, str(other), "was made with another chat template or tokenizer"),
+        (plain, str(own), "was written with plain prompts, but CHAT_TEMPLATE is set"),
+        (chat, str(other), "was written with another chat template or tokenizer"),
         (chat, None, "or with a chat template, which CHAT_TEMPLATE must name"),
     ):
         with pytest.raises(StoreError, match=message):

@@ -8,9 +8,12 @@ import pytest
 from inters_jax import rerank as command
 from inters_jax.ranking import methods
 from inters_jax.ranking.backend import FunctionBackend
+from inters_jax.ranking.candidates import candidates_of
+from inters_jax.ranking.collection import open_collection
 from inters_jax.ranking.errors import RerankError
-from inters_jax.ranking.inputs import candidates_of, open_collection
+from inters_jax.ranking.questions import CHECK, CHOICE, GENERATION, JUDGMENT, ORDER
 from inters_jax.ranking.reranking import rerank_candidates, write_results
+from inters_jax.settings.judging import MethodOptions
 from seqio_tasks.base import UserError
 from seqio_tasks.metrics.ranking import evaluate_run
 from seqio_tasks.metrics.trec_files import read_run
@@ -69,7 +72,7 @@ def reranked(folder, run_file, out, function, manifest=None, method="pointwise",
     data = open_collection(folder, split="test", run=run_file)
     candidates = candidates_of(data, run_file, 100)
     manifest = {"m": 1, "method": method, "options": {}, **(manifest or {})}
-    made = methods.create(method)
+    made = methods.make_method(method)
     return rerank_candidates(data, candidates, made, FunctionBackend(function), out, manifest, **options)
 
 
@@ -174,10 +177,12 @@ def test_results_show_both_runs_and_the_cost(folder, run_file, tmp_path):
     assert "by setwise" in text and "model calls per query" in text and "| reranked" in text
 
 
-def test_options_are_for_the_method_that_has_them():
-    assert command.choose_method("setwise", {"num_child": 2})[0] == methods.Setwise(2)
-    assert command.choose_method(methods.Listwise(4), {})[1] == "listwise"
-    with pytest.raises(RerankError, match="METHOD pointwise has no option 'window'; it has whole"):
-        command.choose_method("pointwise", {"window": 4})
-    with pytest.raises(RerankError, match="NUM_CHILD has no effect on METHOD"):
-        command.choose_method(methods.Setwise(), {"num_child": 2})
+@pytest.mark.parametrize("method", METHODS)
+def test_the_manifest_shows_the_question_that_the_method_asks(method):
+    """One question about two documents, for all methods but those that judge documents one by one."""
+    question = command._question(methods.make_method(method))
+    families = {"pointwise": JUDGMENT, "query_likelihood": GENERATION, "pairwise": CHOICE}
+    assert question.family == families.get(method, ORDER)
+    assert len(question.documents) == (1 if method in ("pointwise", "query_likelihood") else 2)
+    check = methods.make_method("pairwise", MethodOptions(question="check"))
+    assert command._question(check).family == CHECK

@@ -86,7 +86,7 @@ def test_equal_passes_have_equal_digests(tmp_path):
 
 
 def test_missing_store_says_what_to_run(tmp_path):
-    with pytest.raises(StoreError, match=r"no finished store. Run `python -m inters_jax.prepare`"):
+    with pytest.raises(StoreError, match=r"not a finished store. Run `python -m inters_jax.prepare`"):
         TokenStore.open(tmp_path)
 
 
@@ -94,7 +94,7 @@ def test_incomplete_copy_is_refused(tmp_path):
     small_store(tmp_path / "store")
     tokens = tmp_path / "store/a/pass0/tokens.bin"
     tokens.write_bytes(tokens.read_bytes()[:-2])
-    with pytest.raises(StoreError, match="16 bytes, 18 are stated in the manifest: an incomplete copy"):
+    with pytest.raises(StoreError, match="16 bytes, but the manifest says 18: an incomplete copy"):
         TokenStore.open(tmp_path / "store")
 
 

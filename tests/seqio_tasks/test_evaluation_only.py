@@ -118,7 +118,8 @@ def test_documents_that_a_query_excludes_are_no_candidates(tmp_path: Path) -> No
 
 
 def test_rerank_finds_wording_grades_and_exclusions(tmp_path: Path) -> None:
-    from inters_jax.ranking.inputs import candidates_of, open_collection
+    from inters_jax.ranking.candidates import candidates_of
+    from inters_jax.ranking.collection import open_collection
     from inters_jax.rerank import choose_pair
 
     antique = write(tmp_path / "beir_antique", {"d1": 1, "d2": 3, "d3": 4})

@@ -1,12 +1,12 @@
-"""The ranking methods by name.
+"""The ranking methods by name, and their options.
 
 pointwise          Yes/No logit difference, one request per document
 query_likelihood   log p(query | document)
 pairwise           both orders; allpairs, heapsort or bubble
 setwise            the best of c + 1 documents by logits; heapsort or bubble
-listwise           sliding window, the order is generated under constraints
-first_token        sliding window, the order is that of the first identifier's logits (FIRST)
-self_consistency   sliding window, several shuffles per window, aggregated
+listwise           sliding window; the order is generated under constraints
+first_token        sliding window; the order is that of the first identifier's logits (FIRST)
+self_consistency   sliding window; several shuffles per window, aggregated
 """
 
 from __future__ import annotations
@@ -20,10 +20,14 @@ from inters_jax.ranking.methods.pairwise import Pairwise
 from inters_jax.ranking.methods.pointwise import Pointwise, QueryLikelihood
 from inters_jax.ranking.methods.setwise import Setwise
 from inters_jax.ranking.questions import Method
+from inters_jax.settings.judging import MethodOptions
 
-__all__ = ["METHODS", "Listwise", "Pairwise", "Pointwise", "QueryLikelihood", "Setwise", "create", "options"]
+__all__ = [
+    "METHODS", "Listwise", "Pairwise", "Pointwise", "QueryLikelihood", "Setwise",
+    "make_method",
+]  # fmt: skip
 
-# name -> its class, and what the name sets
+# name -> its class, and the values that the name sets
 METHODS: dict[str, tuple[type, dict[str, Any]]] = {
     "pointwise": (Pointwise, {}),
     "query_likelihood": (QueryLikelihood, {}),
@@ -35,26 +39,22 @@ METHODS: dict[str, tuple[type, dict[str, Any]]] = {
 }
 
 
-def options(name: str) -> dict[str, Any]:
-    """The options of a method and their defaults.
+def make_method(name: str, options: MethodOptions | None = None) -> Method:
+    """A method by its name.
 
-    >>> options("query_likelihood")
-    {'per_token': False}
+    Raises:
+      RerankError: the name is unknown, the method has no such option, or a value is out of range.
+
+    >>> make_method("setwise", MethodOptions(num_child=2))
+    Setwise(num_child=2, sort='heapsort', top_k=10, whole=False)
     """
     if name not in METHODS:
         raise RerankError(f"METHOD {name!r} is unknown; choose one of {', '.join(METHODS)}")
     kind, preset = METHODS[name]
-    return {entry.name: preset.get(entry.name, entry.default) for entry in dataclasses.fields(kind)}
-
-
-def create(name: str, **chosen: Any) -> Method:
-    """A method by its name; an option that it does not have is refused.
-
-    >>> create("setwise", num_child=2)
-    Setwise(num_child=2, sort='heapsort', top_k=10, whole=False)
-    """
-    known = options(name)
-    if unknown := sorted(chosen.keys() - known.keys()):
-        raise RerankError(f"METHOD {name} has no option {unknown[0]!r}; it has {', '.join(known)}")
-    method: Method = METHODS[name][0](**{**known, **chosen})
+    chosen = {} if options is None else options.chosen()
+    known = {entry.name for entry in dataclasses.fields(kind)}
+    if unknown := [option for option in chosen if option not in known]:
+        has = [entry.name for entry in dataclasses.fields(kind) if entry.name not in preset]
+        raise RerankError(f"METHOD {name} has no option {unknown[0]!r}; it has {', '.join(has)}")
+    method: Method = kind(**{**preset, **chosen})
     return method

@@ -1,14 +1,14 @@
-"""Permutation self-consistency: several answers to one question become one order.
+"""Permutation self-consistency: aggregates several answers to one question into one order.
 
-The documents are shown in different orders; what a model prefers only for its place then cancels out. The
-shuffles come in pairs, an order and its reverse (an odd one is the order given), so a model that always
-repeats the order it sees has no influence at all: the first stage stays.
+The documents are shown in different orders, so preferences for a position cancel out. The shuffles come in
+pairs, an order and its reverse (an odd one is the given order): a model that always repeats the order it sees
+has no influence, and the first-stage order stays.
 
     borda     mean rank over the answers
     kemeny    the order with the least pairwise disagreement with the answers, found from Borda's by moving
-              single documents as long as that helps (an optimum of such moves, mostly the true one)
+              single documents while that helps (a local optimum, mostly the global one)
 
-Ties go to the order given.
+Ties keep the given order.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 
 def balanced_shuffles(n: int, count: int, seed: int) -> list[list[int]]:
-    """`count` orders of range(n): pairs of a random one and its reverse, and range(n) when count is odd.
+    """`count` orders of range(n): pairs of a random order and its reverse, and range(n) if count is odd.
 
     >>> [len(balanced_shuffles(4, k, 0)) for k in (1, 2, 5)], balanced_shuffles(3, 1, 0)
     ([1, 2, 5], [[0, 1, 2]])
@@ -33,7 +33,7 @@ def balanced_shuffles(n: int, count: int, seed: int) -> list[list[int]]:
 
 
 def borda(orders: np.ndarray) -> list[int]:
-    """By mean rank. orders: int [answers, n], each best first.
+    """Order by mean rank. orders: int [answers, n], each best first.
 
     >>> borda(np.array([[0, 1, 2], [1, 0, 2], [1, 2, 0]]))
     [1, 0, 2]
@@ -42,13 +42,13 @@ def borda(orders: np.ndarray) -> list[int]:
 
 
 def preferences(orders: np.ndarray) -> np.ndarray:
-    """int [n, n]: how many answers put document i (row) before document j (column)."""
+    """int [n, n]: the number of answers that put document i (row) before document j (column)."""
     ranks = np.argsort(orders, axis=1)
     return (ranks[:, :, None] < ranks[:, None, :]).sum(axis=0)
 
 
 def kemeny(orders: np.ndarray) -> list[int]:
-    """Least disagreement among orders that differ by moving one document.
+    """The order that no move of a single document improves. orders: int [answers, n], each best first.
 
     >>> kemeny(np.array([[0, 1, 2], [1, 2, 0], [1, 0, 2]]))
     [1, 0, 2]
@@ -61,7 +61,7 @@ def kemeny(orders: np.ndarray) -> list[int]:
         improved = False
         for number in list(order):
             at = order.index(number)
-            # gain[p]: by how much disagreement falls when the document moves to place p.
+            # gain[p]: decrease of the disagreement if the document moves to place p.
             margins = margin[number, order]
             gain = np.zeros(len(order), np.int64)
             gain[:at] = np.cumsum(margins[:at][::-1])[::-1]

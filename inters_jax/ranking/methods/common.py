@@ -1,4 +1,4 @@
-"""What ranking methods share: finished orders, coroutines that take their steps together, checks."""
+"""Shared by ranking methods: finished orders, generators that run side by side, checks of options."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.questions import Answer, Ranked, Request
 
-# A part of a ranking that yields requests and returns a value.
+# Part of a ranking: yields requests and returns a value.
 Steps = Generator[list[Request], list[Answer], Any]
 
 
 def by_score(scores: np.ndarray) -> Ranked:
-    """Best score first, equal ones in first-stage order.
+    """Best score first; equal scores keep their first-stage order. scores: [n].
 
     >>> by_score(np.float32([0.5, 2, 0.5])).order
     [1, 0, 2]
@@ -25,7 +25,7 @@ def by_score(scores: np.ndarray) -> Ranked:
 
 
 def by_order(order: Sequence[int]) -> Ranked:
-    """An order without scores: n for the first, 1 for the last.
+    """An order without scores of its own: n for the first, 1 for the last.
 
     >>> by_order([2, 0, 1]).scores.tolist()
     [2.0, 1.0, 3.0]
@@ -36,7 +36,7 @@ def by_order(order: Sequence[int]) -> Ranked:
 
 
 def together(parts: Iterable[Steps]) -> Generator[list[Request], list[Answer], list[Any]]:
-    """Runs generators side by side: their requests go out in one list. Returns what each of them returned.
+    """Run generators side by side, with their requests in one list; returns the list of their results.
 
     >>> def part(name, steps):
     ...     for step in range(steps):
@@ -71,12 +71,12 @@ def together(parts: Iterable[Steps]) -> Generator[list[Request], list[Answer], l
 
 
 def at_least(value: int, least: int, name: str) -> None:
-    """Refuses an option below its least value."""
+    """Refuse an option below its minimum."""
     if value < least:
         raise RerankError(f"{name} must be at least {least}, got {value}")
 
 
 def one_of(value: str, known: Sequence[str], name: str) -> None:
-    """Refuses an option that is none of the known ones."""
+    """Refuse an unknown value of an option."""
     if value not in known:
         raise RerankError(f"{name} {value!r} is unknown; choose one of {', '.join(known)}")

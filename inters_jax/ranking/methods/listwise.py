@@ -1,15 +1,15 @@
-"""Listwise ranking: a window of documents is ordered at once and slides from the last rank to the first.
+"""Listwise ranking: orders a window of documents at once, sliding from the last rank to the first.
 
     n = 7, window 4, stride 2      ranks 3..6, then 1..4, then 0..3
 
-The last window always begins at the first rank and windows overlap in at least window - stride documents, so
-every document is shown, whatever n is (the loops of RankGPT and INTERS skip documents when n is no multiple
-of the stride, and all of them when n is smaller than the window). One pass carries the best window - stride
-documents to the top in their order; `passes=None` makes as many passes as put top_k documents there.
+The last window always starts at the first rank, and windows overlap in at least window - stride documents, so
+every document is shown for any n (the loops of RankGPT and INTERS skip documents if n is not a multiple of
+the stride, and all of them if n is below the window). One pass moves the best window - stride documents to
+the top, in order; `passes=None` runs enough passes to place top_k documents.
 
-    listwise        the model writes the order; decoding is constrained, so it always is a permutation
-    first_token     FIRST: the order is that of the identifiers' logits where the first one is to be written
-    self_consistency=k  each window is asked k times in different orders and the answers are aggregated
+    listwise            the model generates the order; constrained decoding makes it a permutation
+    first_token         FIRST: the order of the identifiers' logits at the first generated position
+    self_consistency    each window is ordered several times, shuffled, and the answers are aggregated
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ class Listwise:
     """Listwise ranking by a sliding window.
 
     window: documents per prompt.
-    stride: ranks between two windows, default half a window.
+    stride: ranks between two windows; None: half a window.
     passes: how often the window slides over all ranks; None: until top_k documents are in place (each pass
-      then leaves out the documents that the passes before put at the top).
+      then stops below the documents that earlier passes placed).
     top_k: see passes.
     answers: generated or first_token.
     shuffles: 0 asks once, in the current order; k asks k times and aggregates.
-    aggregate: of shuffles: kemeny or borda.
-    seed: of shuffles.
+    aggregate: how answers are aggregated: kemeny or borda.
+    seed: seed of the shuffles.
     """
 
     window: int = 20
@@ -70,7 +70,7 @@ class Listwise:
         elif self.step == self.window:
             raise RerankError(
                 f"with STRIDE = WINDOW = {self.window} no document can leave its window, so no number of "
-                f"passes puts the best {self.top_k} at the top; choose a smaller stride, or set WINDOW_PASSES"
+                f"passes moves the best {self.top_k} to the top; choose a smaller stride or set WINDOW_PASSES"
             )
 
     @property
@@ -79,7 +79,7 @@ class Listwise:
 
     def rank(self, query: str, documents: Sequence[Any]) -> Ranking:
         order = list(range(len(documents)))
-        known: dict[tuple[int, ...], list[int]] = {}  # windows that a later pass finds unchanged
+        known: dict[tuple[int, ...], list[int]] = {}  # a later pass may find a window unchanged
         for top in self._tops(len(documents)):
             for first, end in windows(len(documents), self.window, self.step, top):
                 members = tuple(order[first:end])
@@ -89,7 +89,7 @@ class Listwise:
         return by_order(order)
 
     def _tops(self, n: int) -> Iterator[int]:
-        """For each pass the rank at which its last window begins."""
+        """For each pass, the rank at which its last window starts."""
         if self.passes is not None:
             yield from (0 for _ in range(self.passes))
             return
@@ -130,8 +130,7 @@ class Listwise:
 
 
 def windows(n: int, window: int, stride: int, top: int = 0) -> Iterator[tuple[int, int]]:
-    """(first rank, end) of each window over ranks top..n-1, from the last to the first; the last one begins
-    at `top`.
+    """(first rank, end) of each window over ranks top..n-1, from the last ranks up to `top`.
 
     >>> list(windows(7, 4, 2)), list(windows(3, 4, 2)), list(windows(8, 4, 2, top=2))
     ([(3, 7), (1, 5), (0, 4)], [(0, 3)], [(4, 8), (2, 6)])

@@ -1,10 +1,10 @@
 """Pairwise ranking: which of two documents is better, asked in both orders.
 
     both orders name the same document      it wins
-    the orders contradict each other        a tie: the model looked at the place, not at the text
+    the orders contradict each other        a tie: the model prefers a position, not a text
 
 allpairs counts wins (1) and ties (0.5) over n (n - 1) / 2 pairs, n (n - 1) requests, all at once. heapsort
-and bubble compare only what they must; a tie there goes to the document with the better first-stage rank.
+and bubble compare only what they need; there a tie goes to the document with the better first-stage rank.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Pairwise:
     """Pairwise ranking.
 
     sort: allpairs, heapsort or bubble.
-    top_k: ranks that heapsort and bubble sort; allpairs sorts all.
-    question: choice (name the better one) or check (is this one the better? asked of each of the two).
+    top_k: ranks that heapsort and bubble put in order; allpairs orders all.
+    question: choice (name the better one) or check (is this one better? asked about each of the two).
     whole: log-probabilities of whole answers instead of the logit of the first token that differs.
     """
 
@@ -74,8 +74,8 @@ class Pairwise:
 
     def _both_orders(self, query: str, one: Any, other: Any) -> list[Request]:
         if self.question == "check":
-            # The same two documents, first one and then the other held to be the better, places exchanged:
-            # answers Yes - No are compared as (first is better, second is better).
+            # Each of the two documents is once the first and claimed to be better: the answers (Yes, No) are
+            # compared as (first is better, second is better).
             return [
                 Labels(Question(CHECK, query, (one, other), 1), self.whole),
                 Labels(Question(CHECK, query, (other, one), 1), self.whole),
@@ -87,10 +87,12 @@ class Pairwise:
 
 
 def preference(first: Answer, second: Answer) -> float:
-    """1 when both orders name the one document, 0 when both name the other, else 0.5.
+    """1 if both orders name document A, 0 if both name document B, else 0.5.
 
-    first, second: logits [2] of (first shown, second shown) with the one document shown first, then second;
-    of a check: (Yes, No) to "the first is better", again with the one document first, then the other.
+    Args:
+      first: logits [2] of (first shown, second shown) with A shown first; of a check, (Yes, No) to "the first
+        is better".
+      second: the same with B shown first.
 
     >>> preference([2.0, 1.0], [0.0, 3.0]), preference([2.0, 1.0], [3.0, 0.0]), preference([1, 2], [2, 1])
     (1.0, 0.5, 0.0)

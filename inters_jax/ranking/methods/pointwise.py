@@ -1,10 +1,10 @@
-"""Methods that score every document on its own: n requests, all at once.
+"""Methods that score every document independently: n requests, all at once.
 
     pointwise           score(q, d) = logit(Yes | q, d) - logit(No | q, d)
     query_likelihood    score(q, d) = log p(q | d)            per_token: divided by the tokens of q
 
-Both ask in trained wordings: is the document relevant, and which query does it answer? A softmax over Yes and
-No would give the same order but saturate; the difference of float32 logits keeps documents apart.
+Both use trained wordings: is the document relevant, and which query does it answer? A softmax over Yes and No
+would give the same order but saturate; the difference of float32 logits keeps documents distinct.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from inters_jax.ranking.questions import GENERATION, JUDGMENT, Labels, Likelihoo
 
 @dataclass(frozen=True)
 class Pointwise:
-    """Yes-or-no question per document; whole: log-probabilities of the whole answers instead of logits."""
+    """A Yes/No question per document. whole: log-probabilities of whole answers instead of logits."""
 
     whole: bool = False
 
@@ -32,7 +32,7 @@ class Pointwise:
 
 @dataclass(frozen=True)
 class QueryLikelihood:
-    """How probable is the query as the question that the document answers?"""
+    """The log-probability of the query given the document. per_token: divided by the query's tokens."""
 
     per_token: bool = False
 

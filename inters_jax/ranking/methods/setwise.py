@@ -1,7 +1,7 @@
-"""Setwise ranking: which of c + 1 documents is the best, answered by one look at the logits.
+"""Setwise ranking: which of c + 1 documents is the best, read off the logits of one position.
 
-The question is the trained listwise one; the first identifier of its answer names the best document, so the
-logits of the identifiers at that place choose. One call sorts out c + 1 documents where pairwise needs c
+The question is the trained listwise one. The first identifier of its answer names the best document, so the
+logits of the identifiers at that position decide. One call compares c + 1 documents; pairwise needs c
 comparisons of two calls each.
 """
 
@@ -23,8 +23,8 @@ class Setwise:
     """Setwise ranking.
 
     num_child: c, the documents compared with one.
-    sort: heapsort (a heap with c children) or bubble (c + 1 documents at a time).
-    top_k: ranks that are sorted.
+    sort: heapsort (a heap with c children per node) or bubble (c + 1 documents at a time).
+    top_k: ranks that are put in order.
     whole: the log-likelihood of each whole identifier instead of the logit of its first distinct token.
     """
 
@@ -42,7 +42,7 @@ class Setwise:
         def choose(members: tuple[int, ...]) -> Steps:
             shown = tuple(documents[number] for number in members)
             [logits] = yield [Labels(Question(ORDER, query, shown), self.whole)]
-            return members[int(np.argmax(logits))]  # the first of equals
+            return members[int(np.argmax(logits))]  # a tie goes to the first
 
         order = yield from ALGORITHMS[self.sort](
             len(documents), remembering(choose), children=self.num_child, top_k=self.top_k

@@ -1,15 +1,14 @@
-"""Sorting by asking which of a few documents is the best: heaps and bubbles over any `choose`.
+"""Sorting by choosing the best of a few documents: heapsort and bubble sort over any `choose`.
 
-`choose(members)` is a coroutine that is given candidate numbers in first-stage order (ascending) and returns
-the best of them. Where it finds no difference it must return the first, so a scorer without opinions keeps
-the first-stage order. With comparisons that contradict each other (models do) the algorithms still end, with
-a permutation.
+`choose(members)` is a generator that takes candidate numbers in first-stage order (ascending) and returns the
+best of them. If it finds no difference it must return the first, so a constant scorer keeps the first-stage
+order. With contradictory comparisons (models make them) the algorithms still end, with a permutation.
 
-    heapsort   a heap with c children per node: build it, then take the best off it top_k times
-    bubble     top_k passes from the last rank to the first, each carrying the best document up,
+    heapsort   a heap with c children per node: build it, then remove the best top_k times
+    bubble     top_k passes from the last rank to the first, each moving the best document up,
                c + 1 documents at a time
 
-Documents below top_k follow: after the heap in first-stage order, after bubbles as the passes left them.
+Documents below top_k follow: with heapsort in first-stage order, with bubble as the passes left them.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ Sorted = Generator[list[Request], list[Answer], list[int]]
 
 
 def remembering(choose: Choose) -> Choose:
-    """The same, but no group is asked twice: bubbles meet most groups again in every pass."""
+    """`choose` with a cache: bubble meets most groups again in every pass."""
     known: dict[tuple[int, ...], int] = {}
 
     def asked(members: tuple[int, ...]) -> Steps:
@@ -39,7 +38,7 @@ def remembering(choose: Choose) -> Choose:
 def heapsort(n: int, choose: Choose, *, children: int, top_k: int) -> Sorted:
     """The top_k of range(n) by a heap, then the others in first-stage order."""
     heap = list(range(n))
-    # Subtrees whose roots are on one level do not touch each other: they are sifted side by side.
+    # Subtrees with roots on one level are disjoint: they are sifted side by side.
     levels: list[range] = []
     first, size = 0, 1
     while first < n:
@@ -59,7 +58,7 @@ def heapsort(n: int, choose: Choose, *, children: int, top_k: int) -> Sorted:
 
 
 def _sift(heap: list[int], node: int, end: int, choose: Choose, children: int) -> Steps:
-    """Lets heap[node] sink in heap[:end] until none of its children is better."""
+    """Sink heap[node] in heap[:end] until none of its children is better."""
     while (first := node * children + 1) < end:
         below = range(first, min(end, first + children))
         members = tuple(sorted(heap[place] for place in (node, *below)))
@@ -73,7 +72,7 @@ def _sift(heap: list[int], node: int, end: int, choose: Choose, children: int) -
 
 
 def bubble(n: int, choose: Choose, *, children: int, top_k: int) -> Sorted:
-    """top_k passes; the i-th leaves the best of ranks i.. at rank i, the others in their order."""
+    """top_k passes; pass i moves the best of ranks i.. to rank i and keeps the others in order."""
     order = list(range(n))
     choose = remembering(choose)
     for done in range(min(top_k, n - 1)):

@@ -49,7 +49,7 @@ def test_a_digit_tokenizer_gets_letters_where_numbers_begin_alike():
     assert short[0] == "[1]" and long[0] == "[A]" and long[9] == "[J]"
     assert Identifiers(characters()).names(10, by_first_token=False)[9] == "[10]"
     assert Identifiers(words()).names(12, by_first_token=True)[11] == "[12]"
-    with pytest.raises(RerankError, match="cannot be told apart by their first token"):
+    with pytest.raises(RerankError, match="do not differ in their first token"):
         numbers = Identifiers(characters(), kind="numbers")
         numbers.choices(numbers.names(10, by_first_token=True))
     with pytest.raises(RerankError, match="letters name at most 26 documents, the window has 27"):
@@ -86,9 +86,9 @@ def test_orders_put_together_are_what_training_saw(make, marker, joiner):
 
 
 def test_identifiers_that_cannot_be_told_apart_are_refused():
-    with pytest.raises(RerankError, match=r"is the beginning of another; set MARKER to \[1\]"):
+    with pytest.raises(RerankError, match=r"is a prefix of another; set MARKER to \[1\]"):
         Identifiers(characters(), marker="1.").order([str(n) for n in range(1, 12)])
-    with pytest.raises(RerankError, match="must hold the digit 1 once"):
+    with pytest.raises(RerankError, match="must contain the digit 1 once"):
         Identifiers(characters(), marker="a)")
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from inters_jax.ranking import methods
-from inters_jax.ranking.inputs import Candidates, Collection
+from inters_jax.ranking.candidates import Candidates
+from inters_jax.ranking.collection import Collection
 
 ROOT = Path(__file__).parents[3]
 _spec = importlib.util.spec_from_file_location("oracle_ranking", ROOT / "scripts" / "oracle_ranking.py")

@@ -1,5 +1,6 @@
 """Every ranking method with scorers whose result is known: an oracle, a constant, a random one."""
 
+import dataclasses
 import itertools
 import math
 
@@ -7,29 +8,35 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ranking_stand_ins import run_one
 
 from inters_jax.ranking import methods
 from inters_jax.ranking.backend import FunctionBackend
-from inters_jax.ranking.engine import Engine, run_one
+from inters_jax.ranking.engine import Engine
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.methods.aggregation import balanced_shuffles, kemeny, preferences
 from inters_jax.ranking.methods.listwise import windows
 from inters_jax.ranking.questions import Document, Permutation
+from inters_jax.settings.judging import MethodOptions
 
-# Methods and the calls that each needs at most for n documents.
+
+def made(name, **options):
+    return methods.make_method(name, MethodOptions(**options))
+
+
 EXACT = [
-    methods.create("pointwise"),
-    methods.create("query_likelihood"),
-    methods.create("pairwise", sort="allpairs"),
-    methods.create("pairwise", sort="allpairs", question="check"),
-    methods.create("pairwise", sort="heapsort"),
-    methods.create("pairwise", sort="bubble"),
-    methods.create("setwise", sort="heapsort"),
-    methods.create("setwise", sort="bubble"),
-    methods.create("listwise"),
-    methods.create("first_token"),
-    methods.create("self_consistency", shuffles=3),
-    methods.create("self_consistency", shuffles=4, aggregate="borda", answers="first_token"),
+    made("pointwise"),
+    made("query_likelihood"),
+    made("pairwise", sort="allpairs"),
+    made("pairwise", sort="allpairs", question="check"),
+    made("pairwise", sort="heapsort"),
+    made("pairwise", sort="bubble"),
+    made("setwise", sort="heapsort"),
+    made("setwise", sort="bubble"),
+    made("listwise"),
+    made("first_token"),
+    made("self_consistency", shuffles=3),
+    made("first_token", shuffles=4, aggregate="borda"),
 ]
 NAMES = [repr(method) for method in EXACT]
 
@@ -142,15 +149,34 @@ def test_calls_are_those_of_the_literature():
 
 def test_windows_that_would_skip_documents_are_refused():
     with pytest.raises(RerankError, match="STRIDE 5 is larger than WINDOW 4: documents between"):
-        methods.create("listwise", window=4, stride=5)
+        made("listwise", window=4, stride=5)
     with pytest.raises(RerankError, match="STRIDE = WINDOW = 4"):
-        methods.create("listwise", window=4, stride=4)
+        made("listwise", window=4, stride=4)
+
+
+def test_unknown_methods_options_and_values_are_refused():
     with pytest.raises(RerankError, match="METHOD 'setwize' is unknown; choose one of pointwise"):
-        methods.create("setwize")
-    with pytest.raises(RerankError, match="METHOD setwise has no option 'window'; it has num_child"):
-        methods.create("setwise", window=4)
+        made("setwize")
+    with pytest.raises(RerankError, match=r"no option 'window'; it has sort, top_k, num_child, whole$"):
+        made("setwise", window=4)
+    with pytest.raises(RerankError, match=r"METHOD query_likelihood has no option 'seed'; it has per_token$"):
+        made("query_likelihood", seed=0)
     with pytest.raises(RerankError, match="SORT 'quick' is unknown"):
-        methods.create("pairwise", sort="quick")
+        made("pairwise", sort="quick")
+
+
+def test_every_option_of_a_method_can_be_set_by_name():
+    """`answers` is what first_token means; everything else is an option."""
+    options = [entry.name for entry in dataclasses.fields(MethodOptions)]
+    kinds = {kind for kind, _ in methods.METHODS.values()}
+    assert {entry.name for kind in kinds for entry in dataclasses.fields(kind)} == {*options, "answers"}
+    for name, (kind, preset) in methods.METHODS.items():
+        assert methods.make_method(name) == made(name) == kind(**preset)
+        for option in {entry.name for entry in dataclasses.fields(kind)} & set(options):
+            value = {"sort": "bubble", "question": "check", "aggregate": "borda"}.get(option, 2)
+            assert getattr(made(name, **{option: value}), option) == value
+    assert made("first_token", shuffles=4).answers == "first_token"
+    assert made("self_consistency", shuffles=0).shuffles == 0  # set, though it is no truth value
 
 
 def test_a_preference_for_the_first_place_is_a_tie():
@@ -169,7 +195,7 @@ def test_a_repeater_of_orders_has_no_say_in_self_consistency():
             return list(range(len(request.question.documents)))
 
     for shuffles in (2, 3, 8):
-        method = methods.create("self_consistency", shuffles=shuffles, window=6)
+        method = made("self_consistency", shuffles=shuffles, window=6)
         assert ranked(method, [0] * 17, Repeats(None))[0] == list(range(17))
 
 
@@ -248,6 +274,6 @@ def test_an_answer_that_is_no_number_names_query_and_document():
 
 
 def test_a_permutation_is_asked_once_per_window():
-    requests = next(methods.create("listwise", window=4).rank("q", documents([0] * 7)))
+    requests = next(made("listwise", window=4).rank("q", documents([0] * 7)))
     assert [type(request) for request in requests] == [Permutation]
     assert [d.doc_id for d in requests[0].question.documents] == ["3", "4", "5", "6"]

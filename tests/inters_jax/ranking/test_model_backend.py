@@ -5,32 +5,40 @@ import numpy as np
 import pytest
 from flax import nnx
 from model_stand_ins import TOKENIZER, tiny_loaded
+from ranking_stand_ins import run_one
 
 from inters_jax.inference.score import Scorer
 from inters_jax.ranking import methods
 from inters_jax.ranking.backend import ModelBackend, _finished
-from inters_jax.ranking.engine import Engine, run_one
+from inters_jax.ranking.engine import Engine
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.questions import Document, Labels, Permutation
+from inters_jax.settings.judging import MethodOptions
 from seqio_tasks import catalog
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
 pytestmark = pytest.mark.slow
 
 PAIR = catalog.pair("inters_fact_retrieval_scifact")
+
+
+def made(name, **options):
+    return methods.make_method(name, MethodOptions(**options))
+
+
 METHODS = [
-    methods.create("pointwise"),
-    methods.create("pointwise", whole=True),
-    methods.create("query_likelihood"),
-    methods.create("query_likelihood", per_token=True),
-    methods.create("pairwise", sort="allpairs"),
-    methods.create("pairwise", sort="heapsort", top_k=3),
-    methods.create("pairwise", sort="bubble", top_k=2, question="check"),
-    methods.create("setwise", sort="heapsort", top_k=3),
-    methods.create("setwise", sort="bubble", top_k=2, whole=True),
-    methods.create("listwise", window=4, top_k=3),
-    methods.create("first_token", window=4, top_k=3),
-    methods.create("self_consistency", window=4, top_k=2, shuffles=2),
+    made("pointwise"),
+    made("pointwise", whole=True),
+    made("query_likelihood"),
+    made("query_likelihood", per_token=True),
+    made("pairwise", sort="allpairs"),
+    made("pairwise", sort="heapsort", top_k=3),
+    made("pairwise", sort="bubble", top_k=2, question="check"),
+    made("setwise", sort="heapsort", top_k=3),
+    made("setwise", sort="bubble", top_k=2, whole=True),
+    made("listwise", window=4, top_k=3),
+    made("first_token", window=4, top_k=3),
+    made("self_consistency", window=4, top_k=2, shuffles=2),
 ]
 
 
@@ -130,7 +138,7 @@ def test_pointwise_prompts_share_the_beginning_that_candidates_of_a_query_have(l
     # In a model this narrow attention costs most, and longer rows are not worth what they save; here it
     # weighs as little as in a wide one.
     shared.scorer._even = 1e5
-    rankings = ((key, methods.create("pointwise").rank(*query)) for key, query in queries.items())
+    rankings = ((key, made("pointwise").rank(*query)) for key, query in queries.items())
     costs = [cost for _, _, cost in Engine(shared).run(rankings)]
     assert sum(cost.calls for cost in costs) == 19
     assert shared.scorer.real_tokens < 0.8 * sum(cost.prompt_tokens for cost in costs)
@@ -140,7 +148,7 @@ def test_pointwise_prompts_share_the_beginning_that_candidates_of_a_query_have(l
 def test_a_permutation_costs_what_is_written(loaded, queries):
     one = backend(loaded)
     query, documents = queries["q0"]
-    method = methods.create("listwise", window=4, passes=1)
+    method = made("listwise", window=4, passes=1)
     _, cost = run_one(one, method.rank(query, documents))
     vocabulary = HuggingFaceVocabulary(TOKENIZER)
     written = len(vocabulary.encode("[1] > [2] > [3] > [4]")) - len(
@@ -152,10 +160,10 @@ def test_a_permutation_costs_what_is_written(loaded, queries):
 def test_documents_that_do_not_fit_are_shortened_and_counted(loaded):
     small = backend(loaded, max_length=512)
     long = [Document("", "stone bridge " * 400, f"d{n}") for n in range(3)]
-    _, cost = run_one(small, methods.create("pointwise").rank("mill", long))
+    _, cost = run_one(small, made("pointwise").rank("mill", long))
     assert cost.prompt_tokens <= 3 * 512 and sum(small.counts.values()) > 0
     with pytest.raises(RerankError, match=r"10 documents exceeds MAX_LENGTH=512.*show fewer documents"):
-        run_one(small, methods.create("listwise", window=10).rank("mill", long * 4))
+        run_one(small, made("listwise", window=10).rank("mill", long * 4))
 
 
 def test_the_scorer_is_asked_for_one_group_of_labels_at_a_time(loaded, queries, monkeypatch):
@@ -166,6 +174,6 @@ def test_the_scorer_is_asked_for_one_group_of_labels_at_a_time(loaded, queries, 
         "label_logits",
         lambda self, prompts, ids: asked.append(len(prompts)) or original(self, prompts, ids),
     )
-    rankings = ((key, methods.create("pointwise").rank(*query)) for key, query in queries.items())
+    rankings = ((key, made("pointwise").rank(*query)) for key, query in queries.items())
     list(Engine(backend(loaded)).run(rankings))
     assert asked == [19] or sum(asked) == 19

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from inters_jax.ranking import formats
+from inters_jax.ranking.candidates import candidates_of
+from inters_jax.ranking.collection import open_collection
 from inters_jax.ranking.errors import RerankError
-from inters_jax.ranking.inputs import candidates_of, open_collection
 from seqio_tasks import settings
 from seqio_tasks.base import DataError
 
@@ -211,8 +212,8 @@ def test_a_run_that_does_not_fit_is_refused_with_file_and_line(tmp_path, line, m
         ("documents", "d.jsonl", [{"text": "a"}], r"d\.jsonl:1: no id under _id"),
         ("documents", "d.jsonl", [{"id": "a", "title": 3, "text": ""}], r"d\.jsonl:1: the title is 3"),
         ("top1000", "top1000.tsv", ["1\t2\tq"], r"top1000\.tsv:1: 3 columns"),
-        ("top1000", "top1000.tsv", ["1\t2\tq\tp", "1\t2\tq\tp"], "tsv:2: document '2' stands twice"),
-        ("top1000", "top1000.tsv", ["1\t2\tq\tp", "3\t2\tq\tr"], "tsv:2: document '2' has another text"),
+        ("top1000", "top1000.tsv", ["1\t2\tq\tp", "1\t2\tq\tp"], "tsv:2: document '2' is twice in the list"),
+        ("top1000", "top1000.tsv", ["1\t2\tq\tp", "3\t2\tq\tr"], "tsv:2: document '2' has a different text"),
         ("lists", "l.jsonl", [{"a": 1}], r"l\.jsonl:1: the fields are a; expected hits or candidates"),
         ("lists", "l.jsonl", [{"query": "q", "hits": [{"docid": 1}]}], r"l\.jsonl:1, hit 1: no qid"),
         ("lists", "l.json", ["[3]"], "record 1 is not an object"),

@@ -70,11 +70,10 @@ def test_a_changed_run_is_not_verified(model, tmp_path):
         verify.verify(tmp_path)
 
 
-def test_a_method_may_be_bound_as_a_class(model, tmp_path):
-    result = run(
-        model, tmp_path, "--gin.METHOD=@Setwise()", "--gin.Setwise.num_child=6", "--gin.Setwise.top_k=1"
-    )
-    assert result["manifest"]["method"] == "setwise" and result["manifest"]["options"]["num_child"] == 6
+def test_options_reach_the_method_and_the_manifest(model, tmp_path):
+    result = run(model, tmp_path, "--gin.METHOD=setwise", "--gin.NUM_CHILD=6", "--gin.TOP_K=1")
+    assert result["manifest"]["method"] == "setwise"
+    assert result["manifest"]["options"] == {"num_child": 6, "sort": "heapsort", "top_k": 1, "whole": False}
     assert result["cost"]["model calls"] == 2
 
 

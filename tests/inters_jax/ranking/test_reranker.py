@@ -5,8 +5,9 @@ import pytest
 
 from inters_jax.ranking.backend import FunctionBackend
 from inters_jax.ranking.errors import RerankError
-from inters_jax.ranking.methods import METHODS, create
+from inters_jax.ranking.methods import METHODS, make_method
 from inters_jax.ranking.reranker import Document, Reranker, ranking_pair
+from inters_jax.settings.judging import MethodOptions
 
 
 def by_length(query, document):
@@ -15,7 +16,7 @@ def by_length(query, document):
 
 @pytest.fixture
 def ranker():
-    return Reranker(FunctionBackend(by_length), create("pointwise"))
+    return Reranker(FunctionBackend(by_length), make_method("pointwise"))
 
 
 def test_documents_may_be_texts_objects_or_mappings(ranker):
@@ -34,7 +35,7 @@ def test_ids_and_metadata_come_back_with_their_documents(ranker):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_batch_gives_what_each_query_gives_alone(method):
-    ranker = Reranker(FunctionBackend(by_length), create(method))
+    ranker = Reranker(FunctionBackend(by_length), make_method(method))
     docs = [["a" * (n * k % 11 + 1) for k in range(2, 9)] for n in range(1, 5)]
     queries = [f"q{n}" for n in range(4)]
     together = ranker.rank_batch(queries, docs)
@@ -64,7 +65,7 @@ def test_wrong_inputs_say_what_is_wrong(ranker):
     with pytest.raises(RerankError, match="no ranking task; choose one of"):
         ranking_pair("inters_query_matching_msrp")
     with pytest.raises(RerankError, match="has no option 'window'"):
-        Reranker.from_pretrained("nowhere", window=3)
+        Reranker.from_pretrained("nowhere", options=MethodOptions(window=3))
 
 
 def test_a_pyterrier_pipeline_reorders_its_frame(ranker):

@@ -10,13 +10,16 @@ import pytest
 fastapi = pytest.importorskip("fastapi", reason="fastapi is not installed: pip install inters-jax[serve]")
 from fastapi.testclient import TestClient  # noqa: E402
 
+from inters_jax.config import run_command  # noqa: E402
 from inters_jax.ranking.backend import FunctionBackend  # noqa: E402
 from inters_jax.ranking.errors import RerankError  # noqa: E402
-from inters_jax.ranking.methods import create  # noqa: E402
+from inters_jax.ranking.methods import make_method  # noqa: E402
 from inters_jax.ranking.reranker import Reranker  # noqa: E402
+from inters_jax.serve import serve  # noqa: E402
 from inters_jax.serving.app import make_app  # noqa: E402
 from inters_jax.serving.batcher import Batcher, Busy  # noqa: E402
 from inters_jax.serving.messages import Limits  # noqa: E402
+from inters_jax.settings.judging import MethodOptions  # noqa: E402
 
 DOCUMENTS = ["a page on pears", "apples and more apples", "one apples page"]
 
@@ -26,7 +29,7 @@ def by_words(query, document):
 
 
 def ranker(method="pointwise"):
-    return Reranker(FunctionBackend(by_words), create(method), name="words", method_name=method)
+    return Reranker(FunctionBackend(by_words), make_method(method), name="words", method_name=method)
 
 
 @pytest.fixture
@@ -72,7 +75,7 @@ def test_every_known_path_answers(client, path):
         ({"query": "q", "documents": []}, "documents: List should have at least 1 item"),
         ({"query": "q", "documents": [3]}, "documents.0"),
         ({"query": "q", "documents": DOCUMENTS, "top_n": 0}, "top_n"),
-        ({"query": "q", "documents": ["d"] * 6}, "6 documents; one request may hold 5"),
+        ({"query": "q", "documents": ["d"] * 6}, "6 documents; one request may have 5"),
         ({"query": "q" * 51, "documents": ["d"]}, "the query has 51 characters; 50 are allowed"),
         ({"query": "q", "documents": ["d", "x" * 201]}, "document 1 has 201 characters"),
     ],
@@ -190,3 +193,21 @@ def test_many_clients_at_once_each_get_their_own_answer():
         assert list(pool.map(ask, [n % 40 for n in range(120)])) == [n % 40 for n in range(120)]
         statistics = client.app.state.batcher.statistics
         assert statistics.requests == 120 and statistics.failures == 0
+
+
+def test_the_options_of_the_method_reach_the_ranker(monkeypatch):
+    seen = []
+
+    def from_pretrained(source, **given):
+        seen.append((source, given["method"], given["options"]))
+        raise RerankError("seen")
+
+    monkeypatch.setattr(Reranker, "from_pretrained", from_pretrained)
+    options = ["--gin.WINDOW=4", "--gin.STRIDE=2", "--gin.WINDOW_PASSES=3", "--gin.SHUFFLES=5"]
+    for method, arguments in (("listwise", options), ("setwise", ["--gin.SORT=bubble", "--gin.TOP_K=7"])):
+        with pytest.raises(SystemExit, match="seen"):
+            run_command(serve, ["--gin.MODEL_DIR=m", f"--gin.METHOD={method}", *arguments])
+    assert seen == [
+        ("m", "listwise", MethodOptions(window=4, stride=2, passes=3, shuffles=5)),
+        ("m", "setwise", MethodOptions(sort="bubble", top_k=7)),
+    ]

@@ -1,0 +1,202 @@
+"""The queries, documents and judgments that are reranked, from a collection in any of the known forms.
+
+    COLLECTION    BEIR folder          corpus.jsonl, queries.jsonl, qrels/; runs/ if it has stored runs
+                  MS MARCO folder      collection.tsv, queries.*.tsv, qrels.*.tsv, or top1000.* with texts
+                  irds:ID              by ir_datasets, kept as a BEIR folder in the cache
+                  FILE.json, .jsonl    rank_llm, RankGPT or the INTERS authors' lines: candidates with texts
+    TOPICS, DOCUMENTS, RUN             a TREC run, its topics and a file with its documents
+
+Everything is checked before a model is loaded; a bad line is refused with file and line number. Corpora stay
+on disk; of document files only the candidates are kept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inters_jax.ranking import formats
+from inters_jax.ranking.errors import RerankError
+from seqio_tasks import settings
+from seqio_tasks.download import ir_datasets_source
+from seqio_tasks.download.report import FAILED
+from seqio_tasks.metrics.trec_files import read_qrels, read_run
+from seqio_tasks.sources import beir, retrieval_sets
+from seqio_tasks.sources.corpus_index import Corpus
+
+Run = Mapping[str, Mapping[str, float]]
+Qrels = Mapping[str, Mapping[str, int]]
+IRDS = "irds:"
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Queries, documents and judgments.
+
+    name: names output folders and finds the trained wording.
+    source: the folder or file, for messages.
+    documents: doc id -> object with title and text; may be read from disk on access.
+    qrels: judgments of the wanted queries; None measures nothing.
+    wanted: the queries to rerank: the judged ones in the order of the qrels, else all.
+    run: first-stage results that came with the collection; run_source says where they come from.
+    searchable: whether `documents` is a whole corpus, which BM25 can search.
+    own_document: queries are documents too: the document with the id of the query is not a candidate.
+    """
+
+    name: str
+    source: str
+    queries: Mapping[str, str]
+    documents: Mapping[str, Any]
+    qrels: Qrels | None
+    wanted: tuple[str, ...]
+    split: str | None = None
+    run: Run | None = None
+    run_source: str = ""
+    searchable: bool = True
+    own_document: bool = False
+
+
+def open_collection(
+    collection: str | Path | None,
+    *,
+    split: str | None = "test",
+    topics: str | Path | None = None,
+    documents: str | Path | None = None,
+    qrels: str | Path | None = None,
+    run: str | Path | None = None,
+    topic_field: str = "title",
+    max_queries: int | None = None,
+) -> Collection:
+    """Open a collection of any form.
+
+    Args:
+      collection: see the top of this module; None with topics and documents.
+      split: its judged queries are wanted, if the collection has splits. None: every query, unmeasured.
+      topics, documents: files that replace those of a folder, or stand alone without one.
+      qrels: a judgment file (TREC or BEIR form) that replaces the collection's own.
+      run: the run to rerank: of a document file only its documents are kept.
+      topic_field: field of TREC topics: title, description, narrative, or several joined by +.
+      max_queries: only the first N of the wanted queries, for a trial.
+
+    Raises:
+      RerankError, DataError: no such collection, a bad line, or judged queries without a text.
+    """
+    if collection is None:
+        if topics is None or documents is None:
+            raise RerankError("set COLLECTION, or TOPICS and DOCUMENTS (and RUN)")
+        base = _from_files(Path(topics), Path(documents), run, topic_field)
+    elif str(collection).startswith(IRDS):
+        base = _from_folder(_downloaded(str(collection)), split, own_qrels=qrels is None)
+    else:
+        path = Path(collection)
+        if path.is_file():
+            base = _from_lists(path, formats.lists(path))
+        else:
+            base = _from_folder(path, split, own_qrels=qrels is None)
+        if topics is not None:
+            base = dataclasses.replace(base, queries=formats.topics(Path(topics), topic_field))
+        if documents is not None:
+            found = formats.documents(Path(documents), _documents_of(run))
+            base = dataclasses.replace(base, documents=found, searchable=run is None)
+    judged = base.qrels if qrels is None else read_qrels(Path(qrels))
+    if split is None and qrels is None:
+        judged = None
+    if judged is not None:
+        missing = [query for query in judged if query not in base.queries]
+        if missing:
+            raise RerankError(
+                f"{qrels or base.source}: {len(missing)} judged queries have no text, the first is "
+                f"{missing[0]!r}; use the judgments and queries of one collection"
+            )
+    wanted = tuple(base.queries if judged is None else judged)[:max_queries]
+    if not wanted:
+        raise RerankError(f"{base.source}: split {split} has no query")
+    kept = None if judged is None else {query: judged[query] for query in wanted}
+    return dataclasses.replace(base, qrels=kept, wanted=wanted, split=split)
+
+
+def dataset_of(folder: Path) -> Any:
+    """The RetrievalSet of the catalog that a folder or file belongs to, by its name or its parent's, or None.
+
+    >>> dataset_of(Path("data/beir_quora/quora")).dataset, dataset_of(Path("scifact.bm25.100.jsonl")).dataset
+    ('quora', 'scifact')
+    """
+    for name in (folder.name, folder.name.split(".")[0], folder.parent.name):
+        folded = name.lower().replace("-", "_").removeprefix("beir_")
+        for entry in (*retrieval_sets.SETS.values(), *retrieval_sets.EVALUATION_SETS.values()):
+            # The folder has our name, or that of the official zip it was unpacked from.
+            if folded in (entry.dataset, entry.unzipped.replace("-", "_")):
+                return entry
+    return None
+
+
+def _from_folder(folder: Path, split: str | None, *, own_qrels: bool) -> Collection:
+    """A BEIR folder, or one with MS MARCO's files."""
+    tables = sorted(folder.glob("top1000*")) if folder.is_dir() else []
+    whole = any((folder / name).is_file() for name in beir.CORPUS_FILES)
+    if not whole and not tables:
+        inner = [path.parent for path in folder.glob("*/corpus.jsonl")] if folder.is_dir() else []
+        if len(inner) != 1:
+            raise RerankError(
+                f"{folder}: no corpus.jsonl here; COLLECTION must be an unpacked BEIR folder, a folder "
+                "with MS MARCO's collection.tsv or top1000 file, a JSON file with candidates, or irds:ID"
+            )
+        folder = inner[0]
+    qrels = beir.read_qrels(folder, split) if split is not None and own_qrels else None
+    known = dataset_of(folder.resolve())
+    if qrels is not None and known is not None:
+        qrels = known.graded(qrels)
+    if not whole and tables:
+        if len(tables) > 1:
+            raise RerankError(f"{folder}: {len(tables)} top1000 files; keep one of them")
+        found = formats.top1000(tables[0])
+        queries = beir.read_queries(folder) if list(folder.glob("queries.*")) else {}
+        return Collection(
+            folder.name, str(folder), {**found.queries, **queries}, found.documents, qrels, (),
+            run=found.run, run_source=f"candidates of {tables[0].name}", searchable=False,
+        )  # fmt: skip
+    stored: dict[str, dict[str, float]] = {}
+    names = []
+    for path in sorted((folder / "runs").glob("[!.]*")):
+        stored |= read_run(path)
+        names.append(path.name)
+    return Collection(
+        folder.name, str(folder), beir.read_queries(folder), Corpus(folder), qrels, (),
+        run=stored or None, run_source=f"stored run {', '.join(names)}",
+        own_document=known is not None and known.own_document,
+    )  # fmt: skip
+
+
+def _from_lists(path: Path, found: formats.Lists) -> Collection:
+    name = path.name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".json")
+    return Collection(
+        name, str(path), found.queries, found.documents, found.qrels, (), run=found.run,
+        run_source=f"candidates of {path.name}", searchable=False,
+    )  # fmt: skip
+
+
+def _from_files(topics: Path, documents: Path, run: str | Path | None, topic_field: str) -> Collection:
+    return Collection(
+        topics.name.split(".")[0], f"{topics} and {documents}", formats.topics(topics, topic_field),
+        formats.documents(documents, _documents_of(run)), None, (), searchable=run is None,
+    )  # fmt: skip
+
+
+def _documents_of(run: str | Path | None) -> set[str] | None:
+    """The documents that a run names; None without a run."""
+    if run is None:
+        return None
+    return {document for scores in read_run(Path(run)).values() for document in scores}
+
+
+def _downloaded(name: str) -> Path:
+    """The BEIR folder that ir_datasets makes of an id, in the cache."""
+    dataset_id = name.removeprefix(IRDS)
+    base = Path(settings.current().cache_dir) / "irds"
+    failed = [one for one in ir_datasets_source.bring(dataset_id, base) if one.status == FAILED]
+    if failed:
+        raise RerankError(f"{name}: {failed[0].message}")
+    return base / ir_datasets_source.folder_name(dataset_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from inters_jax.settings.fields import SettingError, group, setting
@@ -131,6 +132,20 @@ class RankingSettings:
     joiner: str = setting("how an order of documents is written", default=" > ")
 
 
+# Two options have another name than in the methods, where it would be taken for a setting of training.
+_METHOD_FIELDS = {"window_passes": "passes", "shuffle_seed": "seed"}
+
+
+def option_names(fields: Iterable[str]) -> list[str]:
+    """The settings for some fields of a method, as they are typed.
+
+    >>> option_names(["passes", "top_k"])
+    ['WINDOW_PASSES', 'TOP_K']
+    """
+    names = {field: name for name, field in _METHOD_FIELDS.items()}
+    return [names.get(field, field).upper() for field in fields]
+
+
 @group
 class MethodOptions:
     """Options of ranking methods; None is the method's own default, and no method has all of them."""
@@ -147,7 +162,9 @@ class MethodOptions:
     window_passes: int | None = setting(
         "passes of the windows over all documents; None: enough for TOP_K", default=None, at_least=1
     )
-    shuffles: int | None = setting("self_consistency: answers per window; None: 8", default=None, at_least=1)
+    shuffles: int | None = setting(
+        "listwise methods: answers per window; 0: one; None: the method's own", default=None, at_least=0
+    )
     shuffle_seed: int | None = setting("self_consistency: draws the shuffles; None: 0", default=None)
     aggregate: str | None = setting("self_consistency: kemeny or borda; None: kemeny", default=None)
     whole: bool | None = setting("listwise: order the whole window; None: as the method does", default=None)
@@ -166,8 +183,9 @@ class MethodOptions:
         >>> MethodOptions(window=4, window_passes=2).chosen()
         {'window': 4, 'passes': 2}
         """
-        names = {"window_passes": "passes", "shuffle_seed": "seed"}
-        return {names.get(name, name): value for name, value in vars(self).items() if value is not None}
+        return {
+            _METHOD_FIELDS.get(name, name): value for name, value in vars(self).items() if value is not None
+        }
 
 
 @group

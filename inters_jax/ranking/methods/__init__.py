@@ -20,7 +20,7 @@ from inters_jax.ranking.methods.pairwise import Pairwise
 from inters_jax.ranking.methods.pointwise import Pointwise, QueryLikelihood
 from inters_jax.ranking.methods.setwise import Setwise
 from inters_jax.ranking.questions import Method
-from inters_jax.settings.judging import MethodOptions
+from inters_jax.settings.judging import MethodOptions, option_names
 
 __all__ = [
     "METHODS", "Listwise", "Pairwise", "Pointwise", "QueryLikelihood", "Setwise",
@@ -52,9 +52,9 @@ def make_method(name: str, options: MethodOptions | None = None) -> Method:
         raise RerankError(f"METHOD {name!r} is unknown; choose one of {', '.join(METHODS)}")
     kind, preset = METHODS[name]
     chosen = {} if options is None else options.chosen()
-    known = {entry.name for entry in dataclasses.fields(kind)}
+    known = [entry.name for entry in dataclasses.fields(kind)]
     if unknown := [option for option in chosen if option not in known]:
-        has = [entry.name for entry in dataclasses.fields(kind) if entry.name not in preset]
-        raise RerankError(f"METHOD {name} has no option {unknown[0]!r}; it has {', '.join(has)}")
+        (wrong,), has = option_names(unknown[:1]), option_names(name for name in known if name not in preset)
+        raise RerankError(f"METHOD {name} has no option {wrong}; it has {', '.join(has)}")
     method: Method = kind(**{**preset, **chosen})
     return method

@@ -20,8 +20,13 @@ from inters_jax.ranking.questions import Document, Permutation
 from inters_jax.settings.judging import MethodOptions
 
 
+# Fields of methods whose settings have other names.
+NAMES = {"passes": "window_passes", "seed": "shuffle_seed"}
+
+
 def made(name, **options):
-    return methods.make_method(name, MethodOptions(**options))
+    given = {NAMES.get(option, option): value for option, value in options.items()}
+    return methods.make_method(name, MethodOptions(**given))
 
 
 EXACT = [
@@ -157,9 +162,11 @@ def test_windows_that_would_skip_documents_are_refused():
 def test_unknown_methods_options_and_values_are_refused():
     with pytest.raises(RerankError, match="METHOD 'setwize' is unknown; choose one of pointwise"):
         made("setwize")
-    with pytest.raises(RerankError, match=r"no option 'window'; it has sort, top_k, num_child, whole$"):
+    with pytest.raises(RerankError, match=r"no option WINDOW; it has NUM_CHILD, SORT, TOP_K, WHOLE$"):
         made("setwise", window=4)
-    with pytest.raises(RerankError, match=r"METHOD query_likelihood has no option 'seed'; it has per_token$"):
+    with pytest.raises(
+        RerankError, match=r"METHOD query_likelihood has no option SHUFFLE_SEED; it has PER_TOKEN$"
+    ):
         made("query_likelihood", seed=0)
     with pytest.raises(RerankError, match="SORT 'quick' is unknown"):
         made("pairwise", sort="quick")
@@ -167,7 +174,8 @@ def test_unknown_methods_options_and_values_are_refused():
 
 def test_every_option_of_a_method_can_be_set_by_name():
     """`answers` is what first_token means; everything else is an option."""
-    options = [entry.name for entry in dataclasses.fields(MethodOptions)]
+    fields = {name: field for field, name in NAMES.items()}
+    options = [fields.get(entry.name, entry.name) for entry in dataclasses.fields(MethodOptions)]
     kinds = {kind for kind, _ in methods.METHODS.values()}
     assert {entry.name for kind in kinds for entry in dataclasses.fields(kind)} == {*options, "answers"}
     for name, (kind, preset) in methods.METHODS.items():

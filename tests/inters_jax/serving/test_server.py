@@ -198,16 +198,16 @@ def test_many_clients_at_once_each_get_their_own_answer():
 def test_the_options_of_the_method_reach_the_ranker(monkeypatch):
     seen = []
 
-    def from_pretrained(source, **given):
-        seen.append((source, given["method"], given["options"]))
+    def from_settings(model, ranking, options):
+        seen.append((model.model_dir, ranking.method, options))
         raise RerankError("seen")
 
-    monkeypatch.setattr(Reranker, "from_pretrained", from_pretrained)
+    monkeypatch.setattr(Reranker, "from_settings", from_settings)
     options = ["--gin.WINDOW=4", "--gin.STRIDE=2", "--gin.WINDOW_PASSES=3", "--gin.SHUFFLES=5"]
     for method, arguments in (("listwise", options), ("setwise", ["--gin.SORT=bubble", "--gin.TOP_K=7"])):
         with pytest.raises(SystemExit, match="seen"):
             run_command(serve, ["--gin.MODEL_DIR=m", f"--gin.METHOD={method}", *arguments])
     assert seen == [
-        ("m", "listwise", MethodOptions(window=4, stride=2, passes=3, shuffles=5)),
+        ("m", "listwise", MethodOptions(window=4, stride=2, window_passes=3, shuffles=5)),
         ("m", "setwise", MethodOptions(sort="bubble", top_k=7)),
     ]

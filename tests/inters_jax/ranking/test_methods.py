@@ -19,7 +19,6 @@ from inters_jax.ranking.methods.listwise import windows
 from inters_jax.ranking.questions import Document, Permutation
 from inters_jax.settings.judging import MethodOptions
 
-
 # Fields of methods whose settings have other names.
 NAMES = {"passes": "window_passes", "seed": "shuffle_seed"}
 

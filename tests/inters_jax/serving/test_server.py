@@ -10,7 +10,7 @@ import pytest
 fastapi = pytest.importorskip("fastapi", reason="fastapi is not installed: pip install inters-jax[serve]")
 from fastapi.testclient import TestClient  # noqa: E402
 
-from inters_jax.config import run_command  # noqa: E402
+from inters_jax.command_line import run_command  # noqa: E402
 from inters_jax.ranking.backend import FunctionBackend  # noqa: E402
 from inters_jax.ranking.errors import RerankError  # noqa: E402
 from inters_jax.ranking.methods import make_method  # noqa: E402

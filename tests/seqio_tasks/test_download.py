@@ -1,4 +1,4 @@
-"""The download against a web site on 127.0.0.1 that misbehaves as told; no other host is ever reached."""
+"""The download from a misbehaving web site on 127.0.0.1; no other host is ever reached."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from seqio_tasks.base import DataError, locked
 from seqio_tasks.catalog.files import SOURCES, OfficialFile, Source
 from seqio_tasks.download import command as download
 from seqio_tasks.download import report
-from seqio_tasks.download.command import Downloader, Options, find_sources
-from seqio_tasks.download.fetching import Fetcher, Patience
+from seqio_tasks.download.command import find_sources
+from seqio_tasks.download.downloader import Downloader, Options
+from seqio_tasks.download.fetching import Fetcher
 from seqio_tasks.sources import beir, trec_topics
 
 TEXT = b"".join(b"%d\tquery number %d\n" % (i, i * i) for i in range(40_000))  # 1 MB, several blocks
@@ -180,16 +181,16 @@ def only_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Run:
-    """Downloads of a source of its own; ``waits`` are the back-offs that would have been slept."""
+    """Downloads of a source of its own; ``waits`` are the back-offs, which are not slept."""
 
     def __init__(self, raw_dir: Path) -> None:
         self.raw_dir, self.waits = raw_dir, list[float]()
 
-    def __call__(self, *files: OfficialFile, attempts: int = 4, **options: bool) -> list[download.Outcome]:
-        fetcher = Fetcher(Patience(attempts=attempts, timeout=5.0), self.waits.append)
+    def __call__(self, *files: OfficialFile, attempts: int = 4, **options: bool) -> list[report.Outcome]:
+        fetcher = Fetcher(attempts, timeout=5.0)
         return list(Downloader(self.raw_dir, Options(**options), fetcher).source(Source("set", "CC0", files)))
 
-    def one(self, file: OfficialFile, **options: Any) -> download.Outcome:
+    def one(self, file: OfficialFile, **options: Any) -> report.Outcome:
         (outcome,) = self(file, **options)
         return outcome
 
@@ -204,8 +205,10 @@ class Run:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return Run(tmp_path / "raw")
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    run = Run(tmp_path / "raw")
+    monkeypatch.setattr("time.sleep", run.waits.append)
+    return run
 
 
 def official(url: str, content: bytes = TEXT, name: str = "queries.tsv", **changes: Any) -> OfficialFile:
@@ -269,7 +272,8 @@ def test_a_server_without_ranges_is_read_from_the_start(site: Site, run: Run) ->
 def test_a_server_that_always_cuts_at_the_same_place_is_given_up(site: Site, run: Run) -> None:
     file = official(site.put("/q", TEXT, *[without_ranges(400_000)] * 20))
     outcome = run.one(file, attempts=3)
-    assert outcome.status == "failed" and "cut after 400,000" in outcome.message
+    assert outcome.status == "failed" and "connection broke" in outcome.message
+    assert "resumes at byte 400,000" in outcome.message and run.waits == [1, 2]
     assert len(site.requests) == 3
 
 
@@ -322,14 +326,25 @@ def test_a_part_that_is_too_long_is_thrown_away(site: Site, run: Run) -> None:
 def test_a_busy_server_is_waited_for(site: Site, run: Run) -> None:
     file = official(site.put("/q", TEXT, says(503), says(429, Retry_After="7"), says(500)))
     assert run.one(file).status == "fetched"
-    assert run.waits[0] == pytest.approx(1, rel=0.26)
-    assert run.waits[1] == 7
-    assert run.waits[2] == pytest.approx(4, rel=0.26)
+    # At once, then as long as the server asks, then longer each time.
+    assert run.waits == [7, pytest.approx(4.25, abs=0.26)]
 
 
 def test_a_retry_after_of_hours_does_not_stop_the_program(site: Site, run: Run) -> None:
     run.one(official(site.put("/q", TEXT, says(503, Retry_After="86400"))))
     assert run.waits == [60]
+
+
+@pytest.mark.parametrize("after", ["soon", "", "Wed, 21 Oct 2015 07:28:00 GMT"])
+def test_a_retry_after_that_is_unreadable_or_past_is_ignored(site: Site, run: Run, after: str) -> None:
+    outcome = run.one(official(site.put("/q", TEXT, *[says(503, Retry_After=after)] * 2)))
+    assert outcome.status == "fetched" and run.waits == [pytest.approx(2.25, abs=0.26)]
+
+
+def test_a_server_that_stays_busy_is_given_up(site: Site, run: Run) -> None:
+    outcome = run.one(official(site.put("/q", TEXT, *[says(503)] * 9)), attempts=3)
+    assert outcome.status == "failed" and "503" in outcome.message and "again later" in outcome.message
+    assert len(site.requests) == 3
 
 
 def test_a_missing_file_fails_at_once(site: Site, run: Run) -> None:
@@ -420,15 +435,33 @@ def test_a_host_that_never_answers_is_not_asked_so_often_again(run: Run) -> None
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
     files = [OfficialFile(f"{i}.tsv", f"http://127.0.0.1:{port}/{i}") for i in range(3)]
-    assert [outcome.status for outcome in run(*files, attempts=3)] == ["failed"] * 3
-    assert len(run.waits) == 2
+    outcomes = run(*files, attempts=4)
+    assert [outcome.status for outcome in outcomes] == ["failed"] * 3
+    assert all("no connection" in outcome.message for outcome in outcomes)
+    assert len(run.waits) == 2  # after the second and the third attempt for the first file
+
+
+def test_a_host_that_answers_again_gets_all_attempts_again(
+    site: Site, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, refusals = socket.socket.connect, iter([True] * 4 + [False] * 9)
+
+    def sometimes(self: socket.socket, address: Any) -> None:
+        if next(refusals):
+            raise ConnectionRefusedError
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", sometimes)
+    files = [official(site.put(f"/{i}", TEXT), name=str(i)) for i in range(3)]
+    site.faults["/2"] = [says(503)] * 3
+    assert [outcome.status for outcome in run(*files)] == ["failed", "fetched", "fetched"]
 
 
 def test_too_little_room_is_told_before_the_transfer(
     site: Site, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("seqio_tasks.download.transfers.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("seqio_tasks.download.fetching.shutil.disk_usage", lambda path: usage)
     outcome = run.one(official(site.put("/q", TEXT)))
     assert outcome.status == "failed" and "free" in outcome.message
 
@@ -452,7 +485,8 @@ def test_two_downloads_do_not_work_on_one_folder(site: Site, run: Run) -> None:
 
 
 def test_an_unknown_kind_of_address_fails(run: Run) -> None:
-    assert "cannot fetch from 'ftp://" in run.one(OfficialFile("x", "ftp://127.0.0.1/x")).message
+    outcome = run.one(OfficialFile("x", "ftp://127.0.0.1/x"))
+    assert outcome.status == "failed" and "ftp://127.0.0.1/x: cannot be fetched" in outcome.message
 
 
 def test_a_catalog_name_that_leaves_the_folder_is_refused(site: Site, run: Run) -> None:
@@ -612,6 +646,20 @@ def test_hub_files_are_checked_as_well(hub: Site, run: Run) -> None:
     assert not (run.folder / "x.jsonl").exists()
 
 
+def test_an_interrupted_hub_file_is_requested_again(hub: Site, run: Run) -> None:
+    hub.put(HUB_PATH, TEXT, of_hub, cut(300_000), whole)
+    outcome = run.one(official("hf://datasets/someone/queries@v2/data/x.jsonl", name="x.jsonl"))
+    assert outcome.status == "fetched", outcome.message
+    assert (run.folder / "x.jsonl").read_bytes() == TEXT
+    assert [method for method, _, _ in hub.requests] == ["HEAD", "GET", "GET"]
+
+
+def test_a_busy_hub_is_for_later(hub: Site, run: Run) -> None:
+    hub.put(HUB_PATH, TEXT, *[says(503)] * 99)
+    outcome = run.one(official("hf://datasets/someone/queries@v2/data/x.jsonl", name="x.jsonl"))
+    assert outcome.status == "failed" and "again later" in outcome.message and run.waits
+
+
 def test_gated_repositories_are_manual(hub: Site, run: Run) -> None:
     hub.put(HUB_PATH, TEXT, *[says(403, X_Error_Code="GatedRepo")] * 4)
     outcome = run.one(official("hf://datasets/someone/queries@v2/data/x.jsonl", name="x.jsonl"))
@@ -623,7 +671,9 @@ def test_gated_repositories_are_manual(hub: Site, run: Run) -> None:
 def test_a_missing_hub_file_fails_at_once(hub: Site, run: Run) -> None:
     hub.put(HUB_PATH, TEXT, *[says(404, X_Error_Code="EntryNotFound")] * 4)
     outcome = run.one(official("hf://datasets/someone/queries@v2/data/x.jsonl", name="x.jsonl"))
-    assert outcome.status == "failed" and "no 'data/x.jsonl'" in outcome.message and run.waits == []
+    assert outcome.status == "failed" and run.waits == []
+    assert "cannot fetch 'data/x.jsonl' of dataset someone/queries" in outcome.message
+    assert "Entry Not Found" in outcome.message and "look for the file at" in outcome.message
 
 
 def test_names_mean_datasets_folders_pairs_tasks_and_groups() -> None:
@@ -682,5 +732,6 @@ def test_official_files_of_the_catalog_are_sound() -> None:
         assert len({file.name for file in source.files}) == len(source.files), source.folder
         for file in source.files:
             where = f"{source.folder}/{file.name}"
+            assert file.name, where
             assert file.manual or file.url.startswith(("https://", "http://", "hf://")), where
             assert len(file.md5) in (0, 32) and len(file.sha256) in (0, 64), where

@@ -14,7 +14,7 @@ import pytest
 from seqio_tasks.base import DataError
 from seqio_tasks.download import ir_datasets_source
 from seqio_tasks.download.command import main
-from seqio_tasks.download.ir_datasets_source import bring, checked_folder, folder_name, split_name
+from seqio_tasks.download.ir_datasets_source import checked_folder, convert, folder_name, split_name
 from seqio_tasks.sources import beir
 from seqio_tasks.sources.beir import Document
 
@@ -70,14 +70,14 @@ def raw_dir(tmp_path: Path) -> Path:
 
 def told(dataset_id: str, raw_dir: Path, folder: str = "") -> str:
     """The message of the one failure."""
-    (outcome,) = [outcome for outcome in bring(dataset_id, raw_dir, folder) if outcome.message]
+    (outcome,) = [outcome for outcome in convert(dataset_id, raw_dir, folder) if outcome.message]
     assert (outcome.name, outcome.status) == (f"irds:{dataset_id}", "failed")
     return outcome.message
 
 
 def test_the_folder_reads_as_what_ir_datasets_gives(registry: Registry, raw_dir: Path) -> None:
     registry.add("mine/test", *TEST)
-    outcomes = list(bring("mine/test", raw_dir))
+    outcomes = list(convert("mine/test", raw_dir))
     assert [(outcome.name, outcome.status, outcome.detail) for outcome in outcomes] == [
         ("mine_test/queries.jsonl", "fetched", "2 queries"),
         ("mine_test/qrels/test.tsv", "fetched", "1 judgments of 1 queries"),
@@ -152,8 +152,8 @@ def test_titles_default_texts_and_the_fields_that_queries_are_divided_by(
     registry: Registry, raw_dir: Path
 ) -> None:
     registry.register("mine", ir_datasets.Dataset(Mixed()))
-    assert {outcome.status for outcome in bring("mine", raw_dir)} == {"fetched"}
-    assert {outcome.status for outcome in bring("mine", raw_dir)} == {"present"}  # counted without docs_count
+    assert {outcome.status for outcome in convert("mine", raw_dir)} == {"fetched"}
+    assert {outcome.status for outcome in convert("mine", raw_dir)} == {"present"}  # without docs_count
     assert beir.read_corpus(raw_dir / "mine") == {
         "d1": Document("Title", "Text."),
         "d2": Document("", "Head and body"),
@@ -169,7 +169,7 @@ def test_contradictions_are_told_before_anything_changes(registry: Registry, raw
     registry.add("other/size", {"q9": "new"}, {"q9": {"d1": 1}}, {"d1": "alone"})
     registry.add("other/text", {"q2": "why moons"}, {"q2": {"d3": 1}})
     registry.add("other/grade", {"q2": "why tides"}, {"q2": {"d3": 2}})
-    list(bring("mine/test", raw_dir, "one"))
+    list(convert("mine/test", raw_dir, "one"))
     before = {path: path.read_bytes() for path in (raw_dir / "one").rglob("*.*")}
     assert "corpus.jsonl: 3 documents here, 1 in other/size" in told("other/size", raw_dir, "one")
     assert "query 'q2' is 'why tides' here and 'why moons'" in told("other/text", raw_dir, "one")
@@ -204,7 +204,7 @@ def test_an_interrupted_write_leaves_no_corpus_and_the_next_run_completes_it(
     monkeypatch.setattr(ir_datasets_source, "_documents", cut)
     assert main(["irds:mine/test", "--raw_dir", str(raw_dir)]) == 130
     assert not (raw_dir / "mine_test/corpus.jsonl").exists()
-    assert not list(raw_dir.rglob("*.new"))
+    assert not list(raw_dir.rglob("*.partial"))
     monkeypatch.setattr(ir_datasets_source, "_documents", whole)
     assert main(["irds:mine/test", "--raw_dir", str(raw_dir)]) == 0
     assert list(beir.read_corpus(raw_dir / "mine_test")) == list(DOCS)
@@ -214,9 +214,9 @@ def test_an_unpacked_zip_is_added_to_and_the_original_form_of_ms_marco_left_alon
     registry: Registry, raw_dir: Path
 ) -> None:
     registry.add("mine/test", *TEST)
-    list(bring("mine/test", raw_dir, "beir_scifact/scifact"))
+    list(convert("mine/test", raw_dir, "beir_scifact/scifact"))
     registry.add("mine/train", *TRAIN)
-    outcomes = list(bring("mine/train", raw_dir, "beir_scifact"))
+    outcomes = list(convert("mine/train", raw_dir, "beir_scifact"))
     assert outcomes[-1].name == "beir_scifact/scifact/corpus.jsonl" and outcomes[-1].status == "present"
     (raw_dir / "beir_ms_marco").mkdir()
     (raw_dir / "beir_ms_marco/collection.tsv").write_text("0\ttext\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from seqio_tasks.base import DataError
+from seqio_tasks.download import unpacking
 from seqio_tasks.download.unpacking import Limits, kind, safe_path, unpack
 
 ESCAPES = ("../evil", "/evil", "a/../../evil", "..\\evil", "C:\\evil", "\\\\host\\evil", "a/..", "..")
@@ -135,9 +137,9 @@ def test_links_in_a_circle_or_to_nothing_are_refused(tmp_path: Path, folder: Pat
         member("a", type=tarfile.SYMTYPE, linkname="b"),
         member("b", type=tarfile.SYMTYPE, linkname="a"),
     )
-    assert "neither a file" in refused(folder, circle)
+    assert "neither a file nor a link to a file of the archive" in refused(folder, circle)
     nothing = tar_of(tmp_path / "b.tar", member("a", type=tarfile.SYMTYPE, linkname="gone"))
-    assert "not in the archive" in refused(folder, nothing)
+    assert "neither a file nor a link to a file of the archive" in refused(folder, nothing)
 
 
 @pytest.mark.parametrize("type_", [tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE])
@@ -235,7 +237,7 @@ def test_two_members_of_one_name_are_refused(tmp_path: Path, folder: Path) -> No
     archive = tar_of(tmp_path / "a.tar", member("a.txt", b"1"), member("./a.txt", b"2"))
     assert "two members are called 'a.txt'" in refused(folder, archive)
     archive = tar_of(tmp_path / "b.tar", member("a", b"1"), member("a/b", b"2"))
-    assert "a file and a folder at once" in refused(folder, archive)
+    assert "two members are called 'a/b', or one is the other's folder" in refused(folder, archive)
 
 
 @pytest.mark.parametrize("form", ["zip", "tar.gz", "tar.xz", "gz"])
@@ -260,6 +262,30 @@ def test_a_flipped_bit_is_found(tmp_path: Path, folder: Path) -> None:
     damaged[500] ^= 1
     archive.write_bytes(damaged)
     assert "cannot be unpacked" in refused(folder, archive)
+
+
+@pytest.mark.parametrize("form", ["tar.gz", "tar.bz2", "tar.xz", "gz"])
+def test_flipped_bytes_in_a_compressed_stream_are_found(tmp_path: Path, folder: Path, form: str) -> None:
+    path, noise = tmp_path / f"a.{form}", os.urandom(200_000)
+    if form == "gz":
+        path.write_bytes(gzip.compress(noise))
+    else:
+        tar_of(path, member("a", noise))
+    damaged = bytearray(path.read_bytes())
+    damaged[100_000:100_100] = bytes(byte ^ 255 for byte in damaged[100_000:100_100])
+    path.write_bytes(damaged)
+    assert "cannot be unpacked" in refused(folder, path)
+
+
+def test_a_full_disk_is_no_fault_of_the_archive(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(unpacking, "put_in_place", full)
+    with pytest.raises(OSError, match="No space left"):
+        unpack_into(folder, zip_of(tmp_path / "a.zip", ("a", b"one")))
 
 
 def test_encrypted_members_are_told(tmp_path: Path, folder: Path) -> None:

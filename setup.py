@@ -76,6 +76,8 @@ setup(
         ],
         # Collections of ir_datasets as BEIR folders: python -m seqio_tasks.download irds:ID
         "irds": ["ir-datasets>=0.5.9"],
+        # scripts/suggest_templates.py with an endpoint
+        "suggest": ["openai>=3.57"],
         # Chat templates of instruct checkpoints.
         "chat": ["jinja2>=3.1,<4"],
         # python -m inters_jax.serve
@@ -88,6 +90,7 @@ setup(
             "fastapi>=0.115",
             "uvicorn>=0.30",
             "httpx>=0.27",
+            "openai>=3.57",
             "python-terrier>=1.0",
             "pytest>=8",
             "jinja2>=3.1,<4",

@@ -104,9 +104,9 @@ def test_the_command_writes_a_review_file_that_can_be_used(
     )
     server.replies = [said(answer)]
     out = tmp_path / "review.yaml"
-    told = ["query_expansion", "--dataset", "gov2", "--endpoint", server.url, "--model", "m",
+    command = ["query_expansion", "--dataset", "gov2", "--endpoint", server.url, "--model", "m",
             "--key_env", "MY_KEY", "--number", "2", "--output", str(out)]  # fmt: skip
-    assert main(told) == 0
+    assert main(command) == 0
     (body, key), text = server.seen[0], out.read_text()
     assert key == f"Bearer {KEY}" and body["model"] == "m"
     prompt = body["messages"][0]["content"]
@@ -119,23 +119,23 @@ def test_the_command_writes_a_review_file_that_can_be_used(
     shown = capsys.readouterr()
     assert "2 to review, 3 refused, 1 requests" in shown.out
     assert KEY not in text + shown.out + shown.err and not list(tmp_path.glob(".*"))
-    assert main(told) == 1 and "--overwrite" in capsys.readouterr().err and len(server.seen) == 1
-    assert main([*told, "--overwrite"]) == 0
+    assert main(command) == 1 and "--overwrite" in capsys.readouterr().err and len(server.seen) == 1
+    assert main([*command, "--overwrite"]) == 0
     assert templates_main(["--check", str(out)]) == 0
 
 
 def test_nothing_is_written_into_the_package(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.stat().st_mtime_ns for path in FOLDER.iterdir()}
     target = FOLDER / "query_expansion.yaml"
-    told = ["query_expansion", "--endpoint", "http://localhost:1/v1", "--model", "m"]
-    assert main([*told, "--output", str(target), "--overwrite"]) == 1
+    command = ["query_expansion", "--endpoint", "http://localhost:1/v1", "--model", "m"]
+    assert main([*command, "--output", str(target), "--overwrite"]) == 1
     assert "packaged templates are not written" in capsys.readouterr().err
     assert before == {path: path.stat().st_mtime_ns for path in FOLDER.iterdir()}
     with pytest.raises(TemplateError, match="did you mean query_expansion"):
         proposals.wanted_pairs("query_expantion")
     with pytest.raises(TemplateError, match="did you mean gov2"):
         proposals.wanted_pairs("query_expansion", "gov")
-    for wrong in ([], told[1:3], told[3:], [*told[1:], "--model_dir", "run"]):
+    for wrong in ([], command[1:3], command[3:], [*command[1:], "--model_dir", "run"]):
         with pytest.raises(SystemExit) as stop:
             main(["query_expansion", *wrong])
         assert stop.value.code == 2
@@ -180,7 +180,7 @@ def test_it_asks_again_for_what_is_missing() -> None:
         ({**GOOD, "input": "{title} " + "word " * 91}, "length:"),
     ],
 )
-def test_faults_are_refused_with_the_reason(entry: Any, reason: str) -> None:
+def test_faults_are_refused_with_a_reason(entry: Any, reason: str) -> None:
     found = proposals.suggest(GOV2, lambda _: json.dumps({"templates": [entry]}), number=1, requests=1)
     assert not found.accepted and reason in found.refused[0].reason, found.refused
     assert "# refused (gov2)" in proposals.review_file([found], "x")
@@ -235,7 +235,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return waits
 
 
-def test_busy_servers_are_asked_again_after_the_wait_they_ask_for(server: Server, waits: list[float]) -> None:
+def test_busy_servers_are_retried_after_the_wait_they_ask_for(server: Server, waits: list[float]) -> None:
     server.replies = [(429, {"Retry-After": "3"}, ""), (503, {}, ""), (500, {}, ""), said("yes")]
     assert Endpoint(server.url, "m")("hello") == "yes"
     assert waits[0] == 3 and waits[1] < waits[2] <= 8 and len(waits) == 3
@@ -250,7 +250,7 @@ def test_busy_servers_are_asked_again_after_the_wait_they_ask_for(server: Server
     assert waits == [] and len(server.seen) == 1  # hours are not waited
 
 
-def test_refusals_are_told_without_the_key(
+def test_refusals_are_reported_without_the_key(
     server: Server, monkeypatch: pytest.MonkeyPatch, waits: list[float]
 ) -> None:
     monkeypatch.setenv("MY_KEY", KEY)

@@ -1,4 +1,4 @@
-"""Unpacking of archives that want to harm: paths, links, devices, bombs; and of honest ones in every form."""
+"""Unpacking of malicious archives (paths, links, devices, bombs) and of honest ones in every format."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def tar_of(path: Path, *members: tuple[tarfile.TarInfo, io.BytesIO]) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The dataset's folder; the archives of the tests lie above it."""
+    """The dataset's folder; the archives of the tests are above it."""
     folder = tmp_path / "raw" / "set"
     folder.mkdir(parents=True)
     return folder
@@ -105,7 +105,7 @@ def test_links_that_leave_a_tar_are_refused(tmp_path: Path, folder: Path, target
 
 
 def test_writing_through_a_link_of_the_same_archive_is_refused(tmp_path: Path, folder: Path) -> None:
-    """The classic: a link to a folder outside, then a file below the link."""
+    """The classic attack: a link to a folder outside, then a file below the link."""
     (tmp_path / "outside").mkdir()
     archive = tar_of(
         tmp_path / "a.tar",
@@ -113,7 +113,7 @@ def test_writing_through_a_link_of_the_same_archive_is_refused(tmp_path: Path, f
         member("door/evil", b"evil"),
     )
     refused(folder, archive)
-    # Also when only the file is asked for: then the link is not there, and the file stays inside.
+    # If only the file is wanted, the link is not extracted and the file stays inside.
     assert unpack_into(folder, archive, "door/evil") == [("door/evil", 4)]
     assert list((tmp_path / "outside").iterdir()) == []
 
@@ -206,8 +206,8 @@ def test_honest_archives_are_unpacked(tmp_path: Path, folder: Path, form: str) -
     assert unpack_into(folder, path) == [("b.txt", 0), ("in/a.txt", 3)]
 
 
-def test_a_tar_is_known_by_its_bytes(tmp_path: Path, folder: Path) -> None:
-    """Some servers unpack .tar.gz on the way."""
+def test_the_compression_of_a_tar_is_known_by_its_bytes(tmp_path: Path, folder: Path) -> None:
+    """Some servers decompress .tar.gz on the way."""
     plain = tar_of(tmp_path / "a.tar", member("a", b"one"))
     assert unpack_into(folder, plain.rename(tmp_path / "a.tar.gz")) == [("a", 3)]
 
@@ -241,7 +241,7 @@ def test_two_members_of_one_name_are_refused(tmp_path: Path, folder: Path) -> No
 
 
 @pytest.mark.parametrize("form", ["zip", "tar.gz", "tar.xz", "gz"])
-def test_damaged_archives_are_told(tmp_path: Path, folder: Path, form: str) -> None:
+def test_damaged_archives_are_reported(tmp_path: Path, folder: Path, form: str) -> None:
     path, noise = tmp_path / f"a.{form}", os.urandom(200_000)
     if form == "zip":
         zip_of(path, ("a", noise))
@@ -288,7 +288,7 @@ def test_a_full_disk_is_no_fault_of_the_archive(
         unpack_into(folder, zip_of(tmp_path / "a.zip", ("a", b"one")))
 
 
-def test_encrypted_members_are_told(tmp_path: Path, folder: Path) -> None:
+def test_encrypted_members_are_reported(tmp_path: Path, folder: Path) -> None:
     archive = zip_of(tmp_path / "a.zip", ("a", b"one"))
     content = bytearray(archive.read_bytes())
     for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):

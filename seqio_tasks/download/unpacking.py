@@ -50,6 +50,8 @@ class _Budget:
         self.total = self.left = total
 
     def spend(self, count: int) -> None:
+        if count < 0:
+            raise DataError("a member claims a negative size", todo="do not use this archive")
         self.left -= count
         if self.left < 0:
             raise DataError(
@@ -200,12 +202,15 @@ def _tar_members(raw: IO[bytes], work: Path, budget: _Budget) -> _Members:
         @classmethod
         def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Header:
             info = super().frombuf(buf, encoding, errors)
-            budget.spend(tarfile.BLOCKSIZE + info.size)
+            budget.spend(info.size)
+            budget.spend(tarfile.BLOCKSIZE)
             return info
 
     # "r:*" knows the compression by the first bytes: some servers decompress a .tar.gz on the way.
     with tarfile.open(fileobj=raw, mode="r:*", tarinfo=Header) as packed:
         for info in packed:
+            if "size" in info.pax_headers or info.issparse():  # which the header itself does not show
+                budget.spend(info.size)
             yield info.name, info.isdir(), partial(_open_tarred, packed, info, work)
         # The checksum of a compressed stream lies at its end, which tarfile does not read.
         while packed.fileobj and (rest := packed.fileobj.read(1 << 20)):

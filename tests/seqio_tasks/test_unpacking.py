@@ -177,6 +177,22 @@ def test_a_header_that_claims_to_be_huge_is_not_read(tmp_path: Path, folder: Pat
     assert "too many for an archive of its size" in refused(folder, path, limits=SMALL)
 
 
+@pytest.mark.parametrize(("size", "reason"), [(-512, "negative size"), (4 << 30, "too many for an archive")])
+@pytest.mark.parametrize("format_", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_member_that_claims_an_impossible_size_is_refused(
+    tmp_path: Path, folder: Path, size: int, reason: str, format_: int
+) -> None:
+    """A negative size makes some versions of tarfile read the same member for ever."""
+    header = tarfile.TarInfo("a.txt")
+    if format_ == tarfile.PAX_FORMAT:
+        header.pax_headers = {"size": str(size)}
+    else:
+        header.size = size
+    path = tmp_path / "a.tar"
+    path.write_bytes(header.tobuf(format_) + bytes(4096))
+    assert reason in refused(folder, path, "wanted.txt", limits=SMALL)
+
+
 def test_too_many_members_are_refused(tmp_path: Path, folder: Path) -> None:
     archive = zip_of(tmp_path / "a.zip", *((f"{i}.txt", b"x") for i in range(6)))
     assert "more than 5 members" in refused(folder, archive, limits=SMALL)

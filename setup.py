@@ -42,7 +42,7 @@ setup(
         "orbax-checkpoint>=0.12.8,<0.13",
         "transformers>=5.20,<6",
         "tokenizers>=0.22",
-        "huggingface_hub>=1.0",
+        "huggingface_hub>=2.4",
         "safetensors>=0.6",
         "seqio>=0.0.20",
         "tensorflow-datasets>=4.9.9",
@@ -54,6 +54,8 @@ setup(
         "ml_dtypes>=0.5",
         "PyYAML>=6.0",
         "tqdm>=4.66",
+        "requests>=2.32",
+        "urllib3>=2.2",
         "wrapt>=1.16",
         "bm25s[stem]>=0.2.13",
         "sacrebleu>=2.4",
@@ -74,6 +76,8 @@ setup(
         ],
         # Collections of ir_datasets as BEIR folders: python -m seqio_tasks.download irds:ID
         "irds": ["ir-datasets>=0.5.9"],
+        # scripts/suggest_templates.py with an endpoint
+        "suggest": ["openai>=3.57"],
         # Chat templates of instruct checkpoints.
         "chat": ["jinja2>=3.1,<4"],
         # python -m inters_jax.serve
@@ -86,6 +90,7 @@ setup(
             "fastapi>=0.115",
             "uvicorn>=0.30",
             "httpx>=0.27",
+            "openai>=3.57",
             "python-terrier>=1.0",
             "pytest>=8",
             "jinja2>=3.1,<4",

@@ -1,27 +1,28 @@
-"""How often a text corpus speaks of information retrieval: its terms per million words.
+"""How often a text corpus mentions information retrieval: its terms per million words.
 
     python scripts/concept_frequency.py --input FOLDER --output terms.csv [--reference FOLDER]
     python scripts/concept_frequency.py --input gs://b/c4/*.json.gz --output gs://b/terms.csv \\
         --runner=DataflowRunner --project=P --region=R --temp_location=gs://b/tmp   # or Flink, Spark
 
-INTERS supposes that concepts of search are rare in the texts that language models are trained on; this counts
-them. `--input` and `--reference`: a file, a pattern, or a folder, of which are read
+INTERS assumes that concepts of search are rare in the texts that language models are trained on; this counts
+them. `--input` and `--reference` are a file, a pattern, or a folder, in which it reads
 
-    *.jsonl, *.jsonl.gz, *.json.gz   one record per line; of each the text fields (--fields)
-    *.txt, *.txt.gz                  one text per line; further suffixes by --suffixes .story
+    *.jsonl, *.jsonl.gz, *.json.gz   one record per line, of which the text fields count (--fields)
+    *.txt, *.txt.gz                  one text per line; add other suffixes with --suffixes .story
     a BEIR folder                    only its corpus.jsonl, in the folder itself or one below
 
 A word is a run of letters and digits; case, plural and hyphens are folded. A term counts wherever it occurs,
-also within a longer one ("query" in "query expansion"); the row "(any term)" counts every stretch of text
-once, the longest term first. A term broken over two lines of a .txt file is not seen.
+also within a longer one ("query" in "query expansion"); the row "(any term)" counts overlapping terms once,
+the longest first. A term that is split across two lines of a .txt file is not found.
 
-Output (.csv, or .json, which another run takes as its --reference): by frequency, with counts, rates per
-million words and, against the reference, log2 of the two rates (half an occurrence added to both) and the
-log-likelihood G2 (above 10.83: p < 0.001 were words independent, which they are not: read it as an order).
+The output (.csv, or .json, which another run takes as its --reference) is sorted by frequency. It has counts,
+rates per million words and, against the reference, log2 of the ratio of the two rates (half an occurrence
+added to both counts) and the log-likelihood G2. G2 above 10.83 would mean p < 0.001 if words were
+independent; they are not, so use it to order terms.
 
-`--runner=local` (the default) is a plain loop and needs nothing but Python; every other runner is Apache Beam
-(`pip install "inters-jax[beam]"`, in an environment of its own) and writes the same bytes. What the script
-does not know is handed to Beam.
+`--runner=local` (the default) is a plain loop and needs only Python; every other runner is Apache Beam
+(`pip install "inters-jax[beam]"`, in an environment of its own) and writes the same bytes. Arguments that the
+script does not know are passed to Beam.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from typing import Any
 TERMS = Path(__file__).resolve().parent / "concept_terms.txt"
 FIELDS = ("title", "text", "contents", "content", "body")
 ANY = "(any term)"
-WORDS, TEXTS = "\0words", "\0texts"  # what is counted beside the terms
+WORDS, TEXTS = "\0words", "\0texts"  # keys of the totals beside the terms
 _RECORDS = (".jsonl", ".jsonl.gz", ".json.gz")
 _PLAIN = (".txt", ".txt.gz")
 _WORD = re.compile(r"[^\W_]+")
@@ -57,7 +58,7 @@ Words = tuple[str, ...]
 
 
 class CountError(ValueError):
-    """Input that cannot be counted; the message says where and what to do."""
+    """Input that cannot be counted. The message says what, where and what to do."""
 
 
 def fold(word: str) -> str:
@@ -85,14 +86,22 @@ def words_of(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Terms:
-    """sections: term -> its section, in file order; beginnings: first word -> (words, term), long first."""
+    """The terms to count.
+
+    sections: term -> its section, in file order.
+    beginnings: first word -> (words, term) of the spellings that begin with it, longest first.
+    """
 
     sections: Mapping[str, str]
     beginnings: Mapping[str, tuple[tuple[Words, str], ...]]
 
     @classmethod
     def read(cls, path: Path) -> Terms:
-        """A file of the form of `concept_terms.txt`; two terms of one spelling are refused."""
+        """Read a file in the format of `concept_terms.txt`.
+
+        Raises:
+          CountError: two terms share a spelling, or there is no term.
+        """
         sections: dict[str, str] = {}
         spelled: dict[Words, str] = {}
         section = ""
@@ -105,7 +114,7 @@ class Terms:
             for spelling in spellings:
                 key, term = tuple(words_of(spelling)), spellings[0]
                 if not key or spelled.get(key, term) != term:
-                    of = f"belongs to {spelled[key]!r} already" if key else "has no word"
+                    of = f"already belongs to {spelled[key]!r}" if key else "has no word"
                     raise CountError(f"{path}:{number}: {spelling!r} {of}; keep one of the two lines")
                 spelled[key] = term
                 sections.setdefault(term, section)
@@ -118,7 +127,7 @@ class Terms:
 
 
 def count_text(text: str, terms: Terms, counts: Counter[str]) -> None:
-    """Adds the words and terms of one text to `counts`.
+    """Add the words and terms of one text to `counts`.
 
     >>> counts = Counter()
     >>> count_text("Query expansion of queries", Terms.read(TERMS), counts)
@@ -146,7 +155,7 @@ def count_text(text: str, terms: Terms, counts: Counter[str]) -> None:
 
 
 def text_of(line: str, name: str, fields: Sequence[str], number: int = 0) -> str:
-    """The text in one line of a file: the line, or the fields of its record."""
+    """The text in one line of a file: the line itself, or the text fields of its JSON record."""
     if not name.endswith(_RECORDS) or not line.strip():
         return line
     where = f"{name}:{number}" if number else name
@@ -165,7 +174,7 @@ def text_of(line: str, name: str, fields: Sequence[str], number: int = 0) -> str
 
 
 def files_of(place: str, suffixes: Sequence[str]) -> list[str]:
-    """The files to read, in a fixed order: of a folder, a pattern, or the one file itself."""
+    """The files to read, sorted: those of a folder or a pattern, or the file itself."""
     folder = Path(place)
     if folder.is_dir():
         corpora = [*folder.glob("corpus.jsonl*"), *folder.glob("*/corpus.jsonl*")]
@@ -200,7 +209,7 @@ def count_files(names: Iterable[str], terms: Terms, fields: Sequence[str]) -> Co
 
 
 def log_ratio(count: int, words: int, other: int, other_words: int) -> float:
-    """log2 of two rates, half an occurrence added to both so that none is zero.
+    """log2 of the ratio of two rates, half an occurrence added to both counts so that neither is zero.
 
     >>> round(log_ratio(8, 1000, 1, 1000), 3), log_ratio(0, 10, 0, 10)
     (2.503, 0.0)
@@ -209,7 +218,7 @@ def log_ratio(count: int, words: int, other: int, other_words: int) -> float:
 
 
 def log_likelihood(count: int, words: int, other: int, other_words: int) -> float:
-    """Twice the log-likelihood ratio of one rate for both corpora against one each."""
+    """Twice the log-likelihood ratio of a separate rate per corpus against one shared rate."""
     expected = (count + other) / (words + other_words)
     parts = ((count, expected * words), (other, expected * other_words))
     return 2 * sum(seen * math.log(seen / wanted) for seen, wanted in parts if seen)
@@ -218,7 +227,7 @@ def log_likelihood(count: int, words: int, other: int, other_words: int) -> floa
 def rows_of(
     counts: Mapping[str, int], reference: Mapping[str, int] | None, terms: Terms
 ) -> list[dict[str, Any]]:
-    """One row per term, frequent ones first; the row of any term opens."""
+    """The row of any term, then one row per term, most frequent first."""
     words = counts.get(WORDS, 0)
     if not words:
         raise CountError("the input has no words")
@@ -264,17 +273,19 @@ def document(
 
 
 def read_counts(path: Path) -> dict[str, int]:
-    """The counts in the JSON output of an earlier run."""
+    """The counts in the JSON output of a previous run."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         counts = {row["term"]: int(row["count"]) for row in found["terms"]}
         return counts | {WORDS: int(found["words"]), TEXTS: int(found["texts"])}
     except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise CountError(f"{path}: no JSON output of this script ({error}); give a corpus or one") from None
+        raise CountError(
+            f"{path}: not a JSON output of this script ({error}); give one, or a corpus"
+        ) from None
 
 
 def run_local(options: argparse.Namespace, terms: Terms) -> str:
-    """Counts here, writes the output, and gives its text."""
+    """Count in this process and write the output; its text."""
     suffixes = (*_PLAIN, *options.suffixes)
     counts = count_files(files_of(options.input, suffixes), terms, options.fields)
     reference: Mapping[str, int] | None = None
@@ -292,7 +303,7 @@ def run_local(options: argparse.Namespace, terms: Terms) -> str:
 
 
 def run_beam(options: argparse.Namespace, terms: Terms, arguments: list[str]) -> None:
-    """The same as a Beam pipeline: lines are counted where they lie, only counts travel."""
+    """The same as a Beam pipeline: lines are counted where they are read, and only counts are moved."""
     try:
         import apache_beam as beam
         from apache_beam.io.filesystems import FileSystems
@@ -306,7 +317,7 @@ def run_beam(options: argparse.Namespace, terms: Terms, arguments: list[str]) ->
     as_json = options.output.endswith(".json")
 
     class Count(beam.CombineFn):
-        """Texts to counts."""
+        """Combines texts into counts."""
 
         def create_accumulator(self) -> Counter[str]:
             return Counter()
@@ -353,7 +364,7 @@ def run_beam(options: argparse.Namespace, terms: Terms, arguments: list[str]) ->
         (
             counts
             | "document" >> beam.Map(report, side, terms, as_json=as_json)
-            | "without the last line end" >> beam.Map(lambda text: text.removesuffix("\n"))
+            | "without the last newline" >> beam.Map(lambda text: text.removesuffix("\n"))
             | "output" >> beam.io.WriteToText(options.output, shard_name_template="", num_shards=1)
         )
 
@@ -363,17 +374,17 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--input", required=True, help="corpus: folder, file or pattern")
-    parser.add_argument("--reference", default="", help="another corpus, or the .json of an earlier run")
+    parser.add_argument("--reference", default="", help="another corpus, or the .json of a previous run")
     parser.add_argument("--output", required=True, help="a .csv or .json file")
     parser.add_argument("--terms", type=Path, default=TERMS, help=f"default: {TERMS.name} beside this script")
     parser.add_argument("--fields", nargs="+", default=list(FIELDS), help="text fields of JSON records")
-    parser.add_argument("--suffixes", nargs="+", default=[], help="of further plain text files, e.g. .story")
+    parser.add_argument("--suffixes", nargs="+", default=[], help="of more plain text files, such as .story")
     parser.add_argument("--runner", default="local", help="local, DirectRunner, FlinkRunner, ...")
     options, rest = parser.parse_known_args(arguments)
     if not options.output.endswith((".csv", ".json")):
         parser.error("--output must end with .csv or .json")
     if options.runner == "local" and rest:
-        parser.error(f"unknown arguments {' '.join(rest)} (only a Beam runner takes more)")
+        parser.error(f"unknown arguments {' '.join(rest)} (only Beam runners take more)")
     try:
         terms = Terms.read(options.terms)
         if options.runner != "local":

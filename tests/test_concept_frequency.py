@@ -1,4 +1,4 @@
-"""scripts/concept_frequency.py: words, terms, files, the table; and that Beam writes the same bytes."""
+"""scripts/concept_frequency.py: words, terms, files and the table; Beam writes the same bytes."""
 
 import csv
 import gzip
@@ -18,7 +18,7 @@ SCRIPT = Path(__file__).parents[1] / "scripts" / "concept_frequency.py"
 _spec = importlib.util.spec_from_file_location("concept_frequency", SCRIPT)
 assert _spec is not None and _spec.loader is not None
 cf = importlib.util.module_from_spec(_spec)
-sys.modules["concept_frequency"] = cf  # dataclasses look their module up
+sys.modules["concept_frequency"] = cf  # dataclasses look up their module
 _spec.loader.exec_module(cf)
 
 
@@ -61,11 +61,11 @@ def test_folding_is_the_same_for_terms_and_texts():
     assert cf.words_of("ﬁle \u00c9tats") == ["file", "état"]
 
 
-def test_the_shipped_list_is_read_and_has_no_doubles(tmp_path, terms):
+def test_the_shipped_list_is_read_and_has_no_duplicates(tmp_path, terms):
     shipped = cf.Terms.read(cf.TERMS)
     assert len(shipped.sections) > 60 and len(set(shipped.sections.values())) == 5
     terms.write_text("ranking\nother | Rankings\n")
-    with pytest.raises(cf.CountError, match=r"terms.list:2: 'Rankings' belongs to 'ranking' already"):
+    with pytest.raises(cf.CountError, match=r"terms.list:2: 'Rankings' already belongs to 'ranking'"):
         cf.Terms.read(terms)
     terms.write_text("# nothing\n")
     with pytest.raises(cf.CountError, match="no term"):
@@ -140,21 +140,21 @@ def test_of_a_beir_folder_only_the_corpus_counts(tmp_path):
 )
 def test_broken_records_are_named(tmp_path, terms, capsys, line, message):
     (tmp_path / "bad.jsonl").write_text(f'{{"text": ""}}\n{line}\n')
-    told = ["--input", str(tmp_path), "--terms", str(terms), "--output", str(tmp_path / "o.csv")]
-    assert cf.main(told) == 1
+    command = ["--input", str(tmp_path), "--terms", str(terms), "--output", str(tmp_path / "o.csv")]
+    assert cf.main(command) == 1
     error = capsys.readouterr().err
     assert re.search(message, error), error
     assert not (tmp_path / "o.csv").exists()
 
 
 def test_empty_input_and_unknown_arguments_are_refused(tmp_path, terms, capsys):
-    told = ["--input", str(tmp_path / "none"), "--terms", str(terms), "--output", str(tmp_path / "o.csv")]
-    assert cf.main(told) == 1
+    command = ["--input", str(tmp_path / "none"), "--terms", str(terms), "--output", str(tmp_path / "o.csv")]
+    assert cf.main(command) == 1
     assert "no file to read" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        cf.main([*told, "--project=p"])
+        cf.main([*command, "--project=p"])
     with pytest.raises(SystemExit):
-        cf.main([*told[:-1], "o.tsv"])
+        cf.main([*command[:-1], "o.tsv"])
 
 
 def beam_python():

@@ -196,7 +196,7 @@ def _downloaded(name: str) -> Path:
     """The BEIR folder that ir_datasets makes of an id, in the cache."""
     dataset_id = name.removeprefix(IRDS)
     base = Path(settings.current().cache_dir) / "irds"
-    failed = [one for one in ir_datasets_source.bring(dataset_id, base) if one.status == FAILED]
+    failed = [one for one in ir_datasets_source.convert(dataset_id, base) if one.status == FAILED]
     if failed:
         raise RerankError(f"{name}: {failed[0].message}")
     return base / ir_datasets_source.folder_name(dataset_id)

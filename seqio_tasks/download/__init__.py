@@ -1,1 +1,1 @@
-"""Official files of the datasets: fetched, checked by hash, unpacked (``python -m seqio_tasks.download``)."""
+"""Official files of the datasets: downloaded, verified and unpacked (``python -m seqio_tasks.download``)."""

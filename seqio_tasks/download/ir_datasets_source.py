@@ -1,28 +1,28 @@
-"""A collection that ir_datasets knows, written as a BEIR folder: ``irds:beir/scifact/test``.
+"""Convert a collection of ir_datasets into a BEIR folder: ``irds:beir/scifact/test``.
 
-ir_datasets fetches and reads what belongs to the id (below its own ``IR_DATASETS_HOME``); here it becomes
+ir_datasets downloads and reads what belongs to the id (below its own ``IR_DATASETS_HOME``); written are
 
     corpus.jsonl        {"_id", "title", "text"}; without a field text: default_text() and an empty title
-    queries.jsonl       {"_id", "text", "metadata"}; text, else title, else default_text(); other fields are
-                        metadata, since some collections are divided by one of them
+    queries.jsonl       {"_id", "text", "metadata"}; text, else title, else default_text(); other fields
+                        are metadata, because some collections are divided by one of them
     qrels/<split>.tsv   query-id, corpus-id, score, with a header line
 
-in the folder that our catalog reads, or in one named after the id. Several ids of one collection share the
-corpus, if they have as many documents. It gets its name last, so a folder that has one is complete.
+into the folder that the catalog reads, or into one named after the id. Several ids of one collection share
+the corpus if they have the same number of documents. The corpus is written last, so a folder that has one is
+complete.
 """
 
 from __future__ import annotations
 
-import contextlib
-import difflib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import Any, TextIO
+from typing import Any
 
 from tqdm import tqdm
 
-from seqio_tasks.base import DataError
+from seqio_tasks.base import DataError, nearest, replacing
 from seqio_tasks.download.report import FAILED, FETCHED, PRESENT, Outcome
 from seqio_tasks.sources import beir
 from seqio_tasks.sources.common import json_lines, one_line
@@ -46,6 +46,8 @@ DATASETS = (
 )
 # Part of the id -> name of the judgment file; our readers take validation from dev.tsv.
 _SPLITS = {"train": "train", "dev": "dev", "validation": "dev", "valid": "dev", "val": "dev", "test": "test"}
+_NEEDED = ("docs", "queries", "qrels")
+_OTHER_FOLDER = "name another folder with --folder"
 
 
 def split_name(dataset_id: str) -> str:
@@ -74,77 +76,92 @@ def folder_name(dataset_id: str) -> str:
     return dataset_id.replace("/", "_")
 
 
-def work_folder(raw_dir: Path | str, name: str) -> Path:
-    """Where drafts of that folder lie: beside it, on the same file system, as for official files."""
-    return (Path(raw_dir) / PurePosixPath(name).parts[0]).resolve().parent / ".download" / name
-
-
 def checked_folder(name: str) -> str:
-    """A folder name given by the user; one that leaves the raw directory is refused."""
+    """A folder name given by the user, normalised.
+
+    Raises:
+      DataError: it leaves the raw directory.
+    """
     path = PurePosixPath(name.replace("\\", "/"))
     if not path.parts or path.is_absolute() or ".." in path.parts or path.parts[0].startswith("."):
         raise DataError(f"no folder below the raw directory: {name!r}", todo="give a plain name to --folder")
     return str(path)
 
 
-def bring(dataset_id: str, raw_dir: Path | str, folder: str = "") -> Iterator[Outcome]:
-    """Writes one id (without "irds:") and tells what became of each file; a failure is told, not raised."""
+def convert(dataset_id: str, raw_dir: Path | str, folder: str = "") -> Iterator[Outcome]:
+    """Write one id as a BEIR folder.
+
+    Args:
+      dataset_id: an id of ir_datasets, without "irds:".
+      folder: below `raw_dir`; "" is `folder_name(dataset_id)`.
+
+    Yields:
+      The outcome of every file; a failure is an outcome too and raises nothing.
+    """
     try:
-        name = checked_folder(folder or folder_name(dataset_id))
-        yield from _bring(dataset_id, Path(raw_dir), name)
+        yield from _convert(dataset_id, Path(raw_dir), checked_folder(folder or folder_name(dataset_id)))
     except DataError as error:
         yield Outcome(PREFIX + dataset_id, FAILED, "see below", str(error))
-    except Exception as error:  # a foreign package raises what it likes; the other ids go on
-        todo = "look at disk, connection and what https://ir-datasets.com says of the id, and run it again"
+    except Exception as error:  # ir_datasets may raise anything; the other ids go on
+        todo = "check disk, connection and what https://ir-datasets.com says of the id, and run it again"
         yield Outcome(PREFIX + dataset_id, FAILED, "see below", f"{type(error).__name__}: {error}; {todo}")
 
 
-def _bring(dataset_id: str, raw_dir: Path, name: str) -> Iterator[Outcome]:
+def _convert(dataset_id: str, raw_dir: Path, name: str) -> Iterator[Outcome]:
     dataset = _load(dataset_id)
-    folder, work = _existing(raw_dir, name), work_folder(raw_dir, name)
-    work.mkdir(parents=True, exist_ok=True)
-    # All that can be refused is looked at before the first file changes.
-    queries, new_queries = _queries(dataset, dataset_id, folder)
+    folder = _existing(raw_dir, name)
+    corpus, queries_path = folder / "corpus.jsonl", folder / "queries.jsonl"
     qrels_path = folder / "qrels" / f"{split_name(dataset_id)}.tsv"
+    # Everything that can be refused is checked before the first file changes.
+    queries, new_queries = _queries(dataset, dataset_id, folder)
     qrels, new_qrels = _qrels(dataset, dataset_id, qrels_path)
-    corpus = folder / "corpus.jsonl"
     documents = _same_corpus(dataset, dataset_id, corpus) if corpus.is_file() else 0
+
+    def outcome(path: Path, new: int, detail: str) -> Outcome:
+        return Outcome(str(path.relative_to(raw_dir)), FETCHED if new else PRESENT, detail)
+
     if new_queries:
-        with _draft(folder / "queries.jsonl", work) as out:
-            out.writelines(map(_line, queries.values()))
-    yield _outcome(folder / "queries.jsonl", raw_dir, new_queries, f"{len(queries):,} queries")
+        _write(queries_path, map(_line, queries.values()))
+    yield outcome(queries_path, new_queries, f"{len(queries):,} queries")
     if new_qrels:
-        with _draft(qrels_path, work) as out:
-            out.write("query-id\tcorpus-id\tscore\n")
-            for query_id, judged in qrels.items():
-                out.writelines(f"{query_id}\t{doc_id}\t{grade}\n" for doc_id, grade in judged.items())
-    told = f"{sum(map(len, qrels.values())):,} judgments of {len(qrels):,} queries"
-    yield _outcome(qrels_path, raw_dir, new_qrels, told)
+        rows = (
+            f"{query}\t{doc}\t{grade}\n" for query, judged in qrels.items() for doc, grade in judged.items()
+        )
+        _write(qrels_path, chain(["query-id\tcorpus-id\tscore\n"], rows))
+    judgments = sum(map(len, qrels.values()))
+    yield outcome(qrels_path, new_qrels, f"{judgments:,} judgments of {len(qrels):,} queries")
     written = 0
     if not documents:
-        with _draft(corpus, work) as out:
-            written = sum(out.write(_line(record)) > 0 for record in _documents(dataset, dataset_id))
-            if not written:
-                raise DataError(f"{dataset_id} has no document", todo="choose another id")
-    yield _outcome(corpus, raw_dir, written, f"{documents or written:,} documents")
+        written = _write(corpus, map(_line, _documents(dataset, dataset_id)))
+    yield outcome(corpus, written, f"{documents or written:,} documents")
+
+
+def _write(path: Path, lines: Iterable[str]) -> int:
+    """Write a file, whole or not at all; the number of lines, which must not be zero."""
+    count = 0
+    with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as out:
+        for line in lines:
+            out.write(line)
+            count += 1
+        if not count:
+            raise DataError("the collection has no document", path=path, todo="choose another id")
+    return count
 
 
 def _load(dataset_id: str) -> Any:
     try:
-        import ir_datasets
+        import ir_datasets  # optional: the extra "irds"; importing it makes folders in its home
     except ImportError as error:
-        todo = "pip install 'inters-jax[irds]'"
-        raise DataError(f"{PREFIX}{dataset_id} needs the package ir_datasets ({error})", todo=todo) from None
+        what = f"{PREFIX}{dataset_id} needs the package ir_datasets ({error})"
+        raise DataError(what, todo="pip install 'inters-jax[irds]'") from None
     try:
         dataset = ir_datasets.load(dataset_id)
     except KeyError:
-        near = difflib.get_close_matches(dataset_id, list(ir_datasets.registry), n=3)
-        todo = f"did you mean {' or '.join(near)}?" if near else "use an id of https://ir-datasets.com"
-        raise DataError(f"ir_datasets knows no {dataset_id!r}", todo=todo) from None
-    needed = ("docs", "queries", "qrels")
-    if missing := [part for part in needed if not dataset.has(part)]:
+        hint = nearest(dataset_id, ir_datasets.registry) or "; use an id of https://ir-datasets.com"
+        raise DataError(f"ir_datasets knows no {dataset_id!r}{hint}") from None
+    if missing := [part for part in _NEEDED if not dataset.has(part)]:
         below = [key for key in ir_datasets.registry if key.startswith(f"{dataset_id}/")]
-        whole = [key for key in below if all(map(ir_datasets.load(key).has, needed))]
+        whole = [key for key in below if all(map(ir_datasets.load(key).has, _NEEDED))]
         todo = f"use one of {', '.join(whole[:8])}" if whole else "use an id that has all three"
         raise DataError(f"{dataset_id} has no {' and no '.join(missing)}", todo=todo)
     return dataset
@@ -157,12 +174,12 @@ def _existing(raw_dir: Path, name: str) -> Path:
     dataset = outer.removeprefix("beir_")
     if entry := SETS.get(dataset) or EVALUATION_SETS.get(dataset):
         unzipped = raw_dir / outer / entry.unzipped / forum
-        found = (
+        has_corpus = (
             path for path in (folder, unzipped) if any((path / file).is_file() for file in beir.CORPUS_FILES)
         )
-        folder = next(found, folder)
+        folder = next(has_corpus, folder)
     if (folder / "collection.tsv").is_file() and not (folder / "corpus.jsonl").is_file():
-        todo = "name another folder with --folder, or take collection.tsv and its queries and qrels away"
+        todo = f"{_OTHER_FOLDER}, or move collection.tsv and its queries and qrels away"
         raise DataError("the collection is here in its original form", path=folder, todo=todo)
     return folder
 
@@ -170,18 +187,17 @@ def _existing(raw_dir: Path, name: str) -> Path:
 def _queries(dataset: Any, dataset_id: str, folder: Path) -> tuple[dict[str, dict[str, Any]], int]:
     """(all queries of the folder and the id as records, how many of them are new)."""
     path = folder / "queries.jsonl"
-    known_before = path.is_file() and beir.read_queries(folder)  # complains about what it cannot read
+    known_before = path.is_file() and beir.read_queries(folder)  # raises on what it cannot read
     merged = {str(record["_id"]): record for _, record in json_lines(path)} if known_before else {}
     before = len(merged)
     for query in dataset.queries_iter():
         query_id = _id(query.query_id, dataset_id)
-        text = (
-            getattr(query, "text", None) or getattr(query, "title", None) or _default_text(query, dataset_id)
-        )
+        text = getattr(query, "text", None) or getattr(query, "title", None)
+        text = text or _default_text(query, dataset_id)
         known = merged.get(query_id)
         if known and one_line(known["text"]) != one_line(text):
             what = f"query {query_id!r} is {known['text']!r} here and {text!r} in {dataset_id}"
-            raise DataError(what, path=path, todo="name another folder with --folder")
+            raise DataError(what, path=path, todo=_OTHER_FOLDER)
         rest = {field: value for field, value in query._asdict().items() if field not in ("query_id", "text")}
         rest |= rest.pop("metadata", None) or {}
         metadata = {field: value for field, value in rest.items() if isinstance(value, str | int | list)}
@@ -199,10 +215,9 @@ def _qrels(dataset: Any, dataset_id: str, path: Path) -> tuple[beir.Qrels, int]:
             raise DataError(f"{dataset_id}: relevance {grade!r} is no whole number", todo="use another id")
         judged = merged.setdefault(query_id, {})
         if judged.get(doc_id, grade) != grade:
-            what = (
-                f"query {query_id} and document {doc_id}: grades {judged[doc_id]} and {grade} ({dataset_id})"
-            )
-            raise DataError(what, path=path, todo="name another folder with --folder")
+            grades = f"grades {judged[doc_id]} and {grade} ({dataset_id})"
+            what = f"query {query_id} and document {doc_id}: {grades}"
+            raise DataError(what, path=path, todo=_OTHER_FOLDER)
         new += doc_id not in judged
         judged[doc_id] = grade
     if not merged:
@@ -211,12 +226,13 @@ def _qrels(dataset: Any, dataset_id: str, path: Path) -> tuple[beir.Qrels, int]:
 
 
 def _same_corpus(dataset: Any, dataset_id: str, corpus: Path) -> int:
+    """The number of documents in `corpus`, which must be that of the id."""
     with corpus.open("rb") as file:
         here = sum(1 for line in file if line.strip())
     there = dataset.docs_count() or sum(1 for _ in _documents(dataset, dataset_id))
     if here != there:
         what = f"{here:,} documents here, {there:,} in {dataset_id}"
-        raise DataError(what, path=corpus, todo="name another folder with --folder, or take this one away")
+        raise DataError(what, path=corpus, todo=f"{_OTHER_FOLDER}, or move this one away")
     return here
 
 
@@ -236,9 +252,8 @@ def _line(record: dict[str, Any]) -> str:
 def _default_text(record: Any, dataset_id: str) -> str:
     text = record.default_text() if hasattr(record, "default_text") else None
     if not isinstance(text, str):
-        raise DataError(
-            f"{dataset_id}: {type(record).__name__} has no text", todo="use a collection of texts"
-        )
+        what = f"{dataset_id}: {type(record).__name__} has no text"
+        raise DataError(what, todo="use a collection of texts")
     return text
 
 
@@ -246,20 +261,3 @@ def _id(value: Any, dataset_id: str) -> str:
     if not isinstance(value, str) or not value or value != one_line(value):
         raise DataError(f"{dataset_id}: {value!r} cannot be an id in a table", todo="use another collection")
     return value
-
-
-@contextlib.contextmanager
-def _draft(path: Path, work: Path) -> Iterator[TextIO]:
-    """A file that gets its name when it is whole; what an interrupted one left is taken away."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = work / f"{path.name}.new"
-    try:
-        with draft.open("w", encoding="utf-8", newline="\n") as out:
-            yield out
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _outcome(path: Path, raw_dir: Path, new: int, detail: str) -> Outcome:
-    return Outcome(str(path.relative_to(raw_dir)), FETCHED if new else PRESENT, detail)

@@ -1,4 +1,4 @@
-"""What the download tells: the status of every file, the steps left to a person, the official files."""
+"""What the download command prints: the status of every file, manual steps, the list of official files."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from seqio_tasks.catalog.files import SOURCES, OfficialFile, Source
 from seqio_tasks.download import unpacking
 
 PRESENT, FETCHED, FAILED, MANUAL = "present", "fetched", "failed", "manual"
-# Pages with a button to press, not files.
+# Their URLs lead to a page with a button, not to a file.
 _BY_BROWSER = ("drive.google.com", "docs.google.com", "www.dropbox.com", "1drv.ms")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one official file ended; ``detail`` is a few words, ``message`` what the user should read."""
+    """The result for one official file: `detail` is a few words, `message` what the user should read."""
 
     name: str
     status: str
@@ -26,23 +26,17 @@ class Outcome:
     message: str = ""
 
 
-def by_hand(file: OfficialFile) -> str:
-    """What a person has to do to get the file; empty when it can simply be fetched."""
+def manual_step(file: OfficialFile) -> str:
+    """What a person has to do to get the file; "" when it can be downloaded."""
     if file.manual:
         return file.manual
     if urlsplit(file.url).netloc.lower() in _BY_BROWSER:
         return f"open {file.url} in a browser and download the file there"
-    return "" if file.url else "no address is known: get the file from its publisher"
-
-
-def where_to_put(file: OfficialFile, target: Path, packed: str) -> str:
-    """Where a file got by hand belongs, and what comes after."""
-    then = {"": "", "foreign": f", and unpack it with: {unpack_command(target)}"}
-    return f"put it at {target}" + then.get(packed, ", and run the same command again to unpack it")
+    return "" if file.url else "no URL is known: get the file from its publisher"
 
 
 def unpack_command(archive: Path) -> str:
-    """For formats that Python cannot open.
+    """The command that unpacks a format Python cannot open.
 
     >>> unpack_command(Path("raw/my set/data.7z"))
     "7z x '-oraw/my set' 'raw/my set/data.7z'"
@@ -51,41 +45,34 @@ def unpack_command(archive: Path) -> str:
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """name | status | detail, then what the user should read, then the sums."""
-    heads = ("name", "status", "")
-    body = [(outcome.name, outcome.status, outcome.detail) for outcome in outcomes]
-    lines = _columns([heads, *body])
+    """name | status | detail of every file, then the messages, then the totals."""
+    lines = _columns([("name", "status", ""), *((one.name, one.status, one.detail) for one in outcomes)])
     for status, title in ((FAILED, "Failed:"), (MANUAL, "To be done by hand:")):
-        told = [outcome for outcome in outcomes if outcome.status == status]
-        lines += (
-            ["", title, *(f"  {outcome.name}\n    {outcome.message}" for outcome in told)] if told else []
-        )
-    sums = [
-        sum(outcome.status == status for outcome in outcomes) for status in (PRESENT, FETCHED, FAILED, MANUAL)
+        shown = [f"  {one.name}\n    {one.message}" for one in outcomes if one.status == status]
+        lines += ["", title, *shown] if shown else []
+    counts = [
+        f"{sum(one.status == status for one in outcomes)} {status}"
+        for status in (PRESENT, FETCHED, FAILED, MANUAL)
     ]
-    lines += ["", "{} present, {} fetched, {} failed, {} manual".format(*sums)]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", ", ".join(counts)])
 
 
-def listing(chosen: Iterable[Source] | None = None) -> str:
-    """Official files by dataset: size, how they come, licence; of all sources or of the chosen ones."""
-    folders = None if chosen is None else {source.folder for source in chosen}
-    shown = {key: source for key, source in SOURCES.items() if folders is None or source.folder in folders}
-    lines = [("dataset", "folder/file", "bytes", "how", "licence")]
-    for key, source in shown.items():
-        for number, file in enumerate(source.files):
-            how = "by hand" if by_hand(file) or unpacking.kind(file.name) == "foreign" else "fetched"
+def listing(chosen: Iterable[Source] = ()) -> str:
+    """The official files of the chosen sources, or of all: size, how to get them, licence."""
+    folders = {source.folder for source in chosen or SOURCES.values()}
+    rows, total = [("dataset", "folder/file", "bytes", "how", "licence")], 0
+    for key, source in SOURCES.items():
+        labels = (key, source.licence)
+        for file in source.files if source.folder in folders else ():
+            by_hand = manual_step(file) or unpacking.kind(file.name) == "foreign"
             size = f"{file.bytes:,}" if file.bytes else "?"
-            first = number == 0
-            lines.append((key * first, f"{source.folder}/{file.name}", size, how, source.licence * first))
-    total = sum(file.bytes for source in shown.values() for file in source.files)
-    return "\n".join(
-        [*_columns(lines), "", f"{len(lines) - 1} files; known sizes sum up to {total / 1e9:.1f} GB"]
-    )
+            path, how = f"{source.folder}/{file.name}", "by hand" if by_hand else "fetched"
+            rows.append((labels[0], path, size, how, labels[1]))
+            labels, total = ("", ""), total + file.bytes
+    summary = f"{len(rows) - 1} files; the known sizes add up to {total / 1e9:.1f} GB"
+    return "\n".join([*_columns(rows), "", summary])
 
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]

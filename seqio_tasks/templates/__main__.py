@@ -1,7 +1,6 @@
 """`python -m seqio_tasks.templates --check [folder]`: check the template files; `--list`: count them.
 
-With a file instead of a folder: whether it can be used in place of packaged templates, and what it gives.
-`--suggest TASK --endpoint URL --model NAME`: has a model propose templates, for a person to review.
+With a file instead of a folder: whether it can be used in place of packaged templates, and what it contains.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from seqio_tasks.templates import FOLDER, TemplateError, load_file, own, suggest
+from seqio_tasks.templates import FOLDER, TemplateError, load_file, own
 from seqio_tasks.templates.linter import check_all
 
 
@@ -20,11 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--check", action="store_true", help="report every fault")
     action.add_argument("--list", action="store_true", help="print the datasets and numbers of templates")
-    action.add_argument("--suggest", metavar="TASK", help="have a model propose templates for a task")
-    suggest.add_arguments(parser)
     options = parser.parse_args(arguments)
-    if options.suggest:
-        return suggest.run(options)
     if options.folder.is_file():
         return _own_file(options.folder)
     if options.list:

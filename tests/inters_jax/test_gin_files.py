@@ -13,8 +13,7 @@ from inters_jax.training.optimizer import AdamW
 
 FOLDER = Path(config.__file__).parents[1] / "gin"
 FILES = sorted(str(file.relative_to(FOLDER)) for file in FOLDER.rglob("*.gin"))
-COMMANDS = ("train", "plan", "prepare", "evaluate", "rerank", "export", "compare", "serve",
-            "suggest_templates")  # fmt: skip
+COMMANDS = ("train", "plan", "prepare", "evaluate", "rerank", "export", "compare", "serve")
 ADDITIONS = ("lora.gin",)  # name no model: they are put after a recipe
 # experiments/ is built by test_experiment_files.py
 RECIPES = [name for name in FILES if not name.startswith(("runs/", "experiments/"))]
@@ -33,7 +32,6 @@ def load(command, *arguments):
         "export": {"MODEL_DIR": "r", "OUTPUT_DIR": "o"},
         "compare": {"RUNS": "a,b"},
         "serve": {"MODEL_DIR": "r"},
-        "suggest_templates": {"MODEL_DIR": "r", "SUGGEST_TASK": "t", "OUTPUT": "o"},
     }[command]
     given = [
         f"--gin.{macro}={value}" for macro, value in required.items() if macro != "MODEL" or not arguments

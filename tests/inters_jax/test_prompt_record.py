@@ -1,7 +1,10 @@
 """A run remembers how its prompts were written; every command that judges or serves it follows."""
 
+import importlib
 import json
 import shutil
+import sys
+from pathlib import Path
 
 import gin
 import pytest
@@ -10,7 +13,7 @@ from model_stand_ins import SAMPLE, TOKENIZER, tiny_shape
 from training_stand_ins import make_store, run_train
 
 import seqio_tasks
-from inters_jax import evaluate, rerank, serve, suggest_templates
+from inters_jax import evaluate, rerank, serve
 from inters_jax.command_line import run_command
 from inters_jax.data import provenance
 from inters_jax.data.token_store import StoreError
@@ -23,6 +26,9 @@ from inters_jax.training.initialise import read_prompts, write_model_folder
 from seqio_tasks import settings
 from seqio_tasks.prompts import chat
 from seqio_tasks.tokenizer_files import find_tokenizer
+
+sys.path.append(str(Path(__file__).parents[2] / "scripts"))
+suggest_templates = importlib.import_module("suggest_templates")
 
 TEXT = (
     "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'user' %}[ask] {{ m['content'] }} [end]"
@@ -285,13 +291,9 @@ def test_serve_and_suggest_templates_ask_as_in_training(tuned, tmp_path, monkeyp
 
     monkeypatch.setattr(suggest_templates, "LocalModel", Silent)
     for number, model in enumerate(("run", "exported")):
-        suggest_templates.suggest_templates(
-            str(folder / model),
-            "query_expansion",
-            str(tmp_path / f"{number}.yaml"),
-            dataset="gov2",
-            requests=1,
-        )
+        output = tmp_path / f"{number}.yaml"
+        command = ["query_expansion", "--model_dir", str(folder / model), "--output", str(output)]
+        suggest_templates.main([*command, "--dataset=gov2", "--requests=1"])
     assert len(asked) == 2 and all("[ask] Write. [end]" in prompt for prompt in asked)
 
 

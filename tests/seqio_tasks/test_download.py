@@ -1,4 +1,4 @@
-"""The download against a web site on 127.0.0.1 that misbehaves as told; no other host is ever reached."""
+"""The download from a misbehaving web site on 127.0.0.1; no other host is ever reached."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from seqio_tasks.base import DataError, locked
 from seqio_tasks.catalog.files import SOURCES, OfficialFile, Source
 from seqio_tasks.download import command as download
 from seqio_tasks.download import report
-from seqio_tasks.download.command import Downloader, Options, find_sources
-from seqio_tasks.download.fetching import Fetcher, Patience
+from seqio_tasks.download.command import find_sources
+from seqio_tasks.download.downloader import Downloader, Options
+from seqio_tasks.download.fetching import Fetcher
 from seqio_tasks.sources import beir, trec_topics
 
 TEXT = b"".join(b"%d\tquery number %d\n" % (i, i * i) for i in range(40_000))  # 1 MB, several blocks
@@ -81,7 +82,7 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def send(self, code: int, headers: dict[str, str], body: bytes, length: int | None = None) -> None:
-        """An answer; a ``length`` beyond the body's is a connection that is cut."""
+        """A response; a ``length`` beyond that of the body is a broken connection."""
         self.send_response(code)
         for name, value in {
             "Content-Length": str(len(body) if length is None else length),
@@ -103,7 +104,7 @@ def tag(content: bytes) -> str:
 
 
 def asked_from(handler: Handler, content: bytes) -> int:
-    """The offset asked for, 0 when the whole file is: also when If-Range names another version."""
+    """The requested offset; 0 for the whole file, also when If-Range names another version."""
     wanted = handler.headers.get("Range", "")
     if not wanted or handler.headers.get("If-Range", tag(content)) != tag(content):
         return 0
@@ -111,7 +112,7 @@ def asked_from(handler: Handler, content: bytes) -> int:
 
 
 def whole(handler: Handler, content: bytes, upto: int | None = None) -> None:
-    """As a good server answers; with ``upto`` the connection is cut after that byte of the file."""
+    """The response of a good server; with ``upto`` the connection breaks after that byte of the file."""
     start, end = asked_from(handler, content), len(content) if upto is None else upto
     headers = {"ETag": tag(content)}
     if start >= len(content) > 0:
@@ -146,12 +147,12 @@ def gzip_labelled(handler: Handler, content: bytes) -> None:
 
 
 def as_if(content: bytes, upto: int) -> Answer:
-    """Another file of the same length, cut."""
+    """Another file of the same length; the connection breaks."""
     return lambda handler, _: whole(handler, content, upto)
 
 
 def chunked_and_cut(handler: Handler, content: bytes) -> None:
-    """A transfer of unknown length that breaks off inside a chunk."""
+    """A transfer of unknown length that breaks inside a chunk."""
     handler.send_response(200)
     handler.send_header("Transfer-Encoding", "chunked")
     handler.end_headers()
@@ -171,7 +172,7 @@ def only_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     connect = socket.socket.connect
 
     def local(self: socket.socket, address: Any) -> None:
-        assert address[0] == "127.0.0.1", f"a test wants to reach {address}"
+        assert address[0] == "127.0.0.1", f"a test tries to reach {address}"
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", local)
@@ -180,16 +181,18 @@ def only_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Run:
-    """Downloads of a source of its own; ``waits`` are the back-offs that would have been slept."""
+    """Downloads of a source of its own; ``waits`` are the back-offs, which are not slept."""
 
     def __init__(self, raw_dir: Path) -> None:
         self.raw_dir, self.waits = raw_dir, list[float]()
 
-    def __call__(self, *files: OfficialFile, attempts: int = 4, **options: bool) -> list[download.Outcome]:
-        fetcher = Fetcher(Patience(attempts=attempts, timeout=5.0), self.waits.append)
+    def __call__(
+        self, *files: OfficialFile, attempts: int = 4, timeout: float = 5.0, **options: bool
+    ) -> list[report.Outcome]:
+        fetcher = Fetcher(attempts, timeout)
         return list(Downloader(self.raw_dir, Options(**options), fetcher).source(Source("set", "CC0", files)))
 
-    def one(self, file: OfficialFile, **options: Any) -> download.Outcome:
+    def one(self, file: OfficialFile, **options: Any) -> report.Outcome:
         (outcome,) = self(file, **options)
         return outcome
 
@@ -198,14 +201,16 @@ class Run:
         return self.raw_dir / "set"
 
     def left(self) -> list[str]:
-        """What lies about in the work folder."""
+        """The files in the work folder."""
         work = self.raw_dir / ".download" / "set"
         return sorted(str(p.relative_to(work)) for p in work.rglob("*") if p.is_file() and p.name != ".lock")
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return Run(tmp_path / "raw")
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    run = Run(tmp_path / "raw")
+    monkeypatch.setattr("time.sleep", run.waits.append)
+    return run
 
 
 def official(url: str, content: bytes = TEXT, name: str = "queries.tsv", **changes: Any) -> OfficialFile:
@@ -235,14 +240,14 @@ def test_a_file_is_fetched_once_and_then_present(site: Site, run: Run) -> None:
     assert len(site.requests) == 1
 
 
-def test_a_cut_connection_is_continued_where_it_broke(site: Site, run: Run) -> None:
+def test_a_broken_connection_is_resumed_where_it_broke(site: Site, run: Run) -> None:
     file = official(site.put("/q", TEXT, cut(300_000), cut(700_000)))
     assert run.one(file).status == "fetched"
     assert (run.folder / "queries.tsv").read_bytes() == TEXT
     assert site.ranges("/q") == ["", "bytes=300000-", "bytes=700000-"]
 
 
-def test_a_later_run_continues_an_interrupted_one(site: Site, run: Run) -> None:
+def test_a_later_run_resumes_an_interrupted_one(site: Site, run: Run) -> None:
     file = official(site.put("/q", TEXT, cut(500_000), says(503)))
     outcome = run.one(file, attempts=1)
     assert outcome.status == "failed" and "500,000" in outcome.message and "again" in outcome.message
@@ -266,10 +271,11 @@ def test_a_server_without_ranges_is_read_from_the_start(site: Site, run: Run) ->
     assert site.ranges("/q") == ["", "bytes=400000-"]
 
 
-def test_a_server_that_always_cuts_at_the_same_place_is_given_up(site: Site, run: Run) -> None:
+def test_a_server_that_always_breaks_at_the_same_place_is_given_up(site: Site, run: Run) -> None:
     file = official(site.put("/q", TEXT, *[without_ranges(400_000)] * 20))
     outcome = run.one(file, attempts=3)
-    assert outcome.status == "failed" and "cut after 400,000" in outcome.message
+    assert outcome.status == "failed" and "connection broke" in outcome.message
+    assert "resumes at byte 400,000" in outcome.message and run.waits == [1, 2]
     assert len(site.requests) == 3
 
 
@@ -298,9 +304,28 @@ def test_without_version_marks_the_checksum_finds_mixed_versions(site: Site, run
     assert site.ranges("/q") == ["", "bytes=300000-", ""]
 
 
-def test_a_cut_transfer_of_unknown_length_is_noticed(site: Site, run: Run) -> None:
+def test_a_broken_transfer_of_unknown_length_is_noticed(site: Site, run: Run) -> None:
     assert run.one(official(site.put("/q", TEXT, chunked_and_cut))).status == "fetched"
     assert (run.folder / "queries.tsv").read_bytes() == TEXT
+
+
+def test_a_stalled_transfer_is_resumed(site: Site, run: Run) -> None:
+    stop = threading.Event()
+
+    def stalled(handler: Handler, content: bytes) -> None:
+        whole(handler, content, 300_000)
+        handler.wfile.flush()
+        stop.wait(5)
+
+    assert run.one(official(site.put("/q", TEXT, stalled)), timeout=0.3).status == "fetched"
+    stop.set()
+    assert site.ranges("/q") == ["", "bytes=300000-"]
+
+
+def test_a_proxy_of_the_environment_is_used(site: Site, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", site.address)
+    site.put("http://publisher.invalid/q", TEXT)
+    assert run.one(official("http://publisher.invalid/q")).status == "fetched"
 
 
 def test_a_complete_part_needs_no_request_but_the_check(site: Site, run: Run) -> None:
@@ -319,17 +344,28 @@ def test_a_part_that_is_too_long_is_thrown_away(site: Site, run: Run) -> None:
     assert site.ranges("/q") == ["", f"bytes={len(TEXT) + 4}-", ""]
 
 
-def test_a_busy_server_is_waited_for(site: Site, run: Run) -> None:
+def test_a_busy_server_is_retried(site: Site, run: Run) -> None:
     file = official(site.put("/q", TEXT, says(503), says(429, Retry_After="7"), says(500)))
     assert run.one(file).status == "fetched"
-    assert run.waits[0] == pytest.approx(1, rel=0.26)
-    assert run.waits[1] == 7
-    assert run.waits[2] == pytest.approx(4, rel=0.26)
+    # At once, then as long as the server asks, then longer each time.
+    assert run.waits == [7, pytest.approx(4.25, abs=0.26)]
 
 
 def test_a_retry_after_of_hours_does_not_stop_the_program(site: Site, run: Run) -> None:
     run.one(official(site.put("/q", TEXT, says(503, Retry_After="86400"))))
     assert run.waits == [60]
+
+
+@pytest.mark.parametrize("after", ["soon", "", "Wed, 21 Oct 2015 07:28:00 GMT"])
+def test_a_retry_after_that_is_unreadable_or_past_is_ignored(site: Site, run: Run, after: str) -> None:
+    outcome = run.one(official(site.put("/q", TEXT, *[says(503, Retry_After=after)] * 2)))
+    assert outcome.status == "fetched" and run.waits == [pytest.approx(2.25, abs=0.26)]
+
+
+def test_a_server_that_stays_busy_is_given_up(site: Site, run: Run) -> None:
+    outcome = run.one(official(site.put("/q", TEXT, *[says(503)] * 9)), attempts=3)
+    assert outcome.status == "failed" and "503" in outcome.message and "again later" in outcome.message
+    assert len(site.requests) == 3
 
 
 def test_a_missing_file_fails_at_once(site: Site, run: Run) -> None:
@@ -346,7 +382,7 @@ def test_a_forbidden_file_names_the_browser(site: Site, run: Run) -> None:
     )
 
 
-def test_one_failure_does_not_keep_the_others_back(site: Site, run: Run) -> None:
+def test_one_failure_does_not_stop_the_others(site: Site, run: Run) -> None:
     bad, good = official(f"{site.address}/gone", name="a.tsv"), official(site.put("/q", TEXT), name="b.tsv")
     assert [outcome.status for outcome in run(bad, good)] == ["failed", "fetched"]
 
@@ -390,13 +426,13 @@ def test_accept_changed_takes_the_file_as_it_is(site: Site, run: Run) -> None:
     assert run.one(file, accept_changed=True).status == "present"
 
 
-def test_a_web_page_is_not_taken_for_the_file(site: Site, run: Run) -> None:
+def test_a_web_page_is_not_mistaken_for_the_file(site: Site, run: Run) -> None:
     outcome = run.one(OfficialFile("queries.tsv", site.put("/q", TEXT, web_page)))
     assert outcome.status == "failed" and "web page" in outcome.message
     assert not (run.folder / "queries.tsv").exists()
 
 
-def test_a_file_compressed_on_the_way_is_not_taken_for_the_file(site: Site, run: Run) -> None:
+def test_a_file_compressed_on_the_way_is_not_mistaken_for_the_file(site: Site, run: Run) -> None:
     file = official(site.put("/q", TEXT, says(200, Content_Encoding="gzip")), bytes=0, md5="")
     outcome = run.one(file)
     assert outcome.status == "failed" and "gzip" in outcome.message
@@ -415,20 +451,38 @@ def test_redirects_between_web_addresses_are_followed(site: Site, run: Run) -> N
     assert run.one(official(site.put("/q", TEXT, says(302, Location=there)))).status == "fetched"
 
 
-def test_a_host_that_never_answers_is_not_asked_so_often_again(run: Run) -> None:
+def test_a_host_that_never_answers_gets_one_attempt_per_further_file(run: Run) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
     files = [OfficialFile(f"{i}.tsv", f"http://127.0.0.1:{port}/{i}") for i in range(3)]
-    assert [outcome.status for outcome in run(*files, attempts=3)] == ["failed"] * 3
-    assert len(run.waits) == 2
+    outcomes = run(*files, attempts=4)
+    assert [outcome.status for outcome in outcomes] == ["failed"] * 3
+    assert all("no connection" in outcome.message for outcome in outcomes)
+    assert len(run.waits) == 2  # after the second and the third attempt for the first file
 
 
-def test_too_little_room_is_told_before_the_transfer(
+def test_a_host_that_answers_again_gets_all_attempts_again(
+    site: Site, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, refusals = socket.socket.connect, iter([True] * 4 + [False] * 9)
+
+    def sometimes(self: socket.socket, address: Any) -> None:
+        if next(refusals):
+            raise ConnectionRefusedError
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", sometimes)
+    files = [official(site.put(f"/{i}", TEXT), name=str(i)) for i in range(3)]
+    site.faults["/2"] = [says(503)] * 3
+    assert [outcome.status for outcome in run(*files)] == ["failed", "fetched", "fetched"]
+
+
+def test_too_little_disk_space_is_reported_before_the_transfer(
     site: Site, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("seqio_tasks.download.transfers.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("seqio_tasks.download.fetching.shutil.disk_usage", lambda path: usage)
     outcome = run.one(official(site.put("/q", TEXT)))
     assert outcome.status == "failed" and "free" in outcome.message
 
@@ -452,7 +506,8 @@ def test_two_downloads_do_not_work_on_one_folder(site: Site, run: Run) -> None:
 
 
 def test_an_unknown_kind_of_address_fails(run: Run) -> None:
-    assert "cannot fetch from 'ftp://" in run.one(OfficialFile("x", "ftp://127.0.0.1/x")).message
+    outcome = run.one(OfficialFile("x", "ftp://127.0.0.1/x"))
+    assert outcome.status == "failed" and "ftp://127.0.0.1/x: cannot be fetched" in outcome.message
 
 
 def test_a_catalog_name_that_leaves_the_folder_is_refused(site: Site, run: Run) -> None:
@@ -612,6 +667,20 @@ def test_hub_files_are_checked_as_well(hub: Site, run: Run) -> None:
     assert not (run.folder / "x.jsonl").exists()
 
 
+def test_an_interrupted_hub_file_is_requested_again(hub: Site, run: Run) -> None:
+    hub.put(HUB_PATH, TEXT, of_hub, cut(300_000), whole)
+    outcome = run.one(official("hf://datasets/someone/queries@v2/data/x.jsonl", name="x.jsonl"))
+    assert outcome.status == "fetched", outcome.message
+    assert (run.folder / "x.jsonl").read_bytes() == TEXT
+    assert [method for method, _, _ in hub.requests] == ["HEAD", "GET", "GET"]
+
+
+def test_a_busy_hub_is_for_later(hub: Site, run: Run) -> None:
+    hub.put(HUB_PATH, TEXT, *[says(503)] * 99)
+    outcome = run.one(official("hf://datasets/someone/queries@v2/data/x.jsonl", name="x.jsonl"))
+    assert outcome.status == "failed" and "again later" in outcome.message and run.waits
+
+
 def test_gated_repositories_are_manual(hub: Site, run: Run) -> None:
     hub.put(HUB_PATH, TEXT, *[says(403, X_Error_Code="GatedRepo")] * 4)
     outcome = run.one(official("hf://datasets/someone/queries@v2/data/x.jsonl", name="x.jsonl"))
@@ -623,7 +692,9 @@ def test_gated_repositories_are_manual(hub: Site, run: Run) -> None:
 def test_a_missing_hub_file_fails_at_once(hub: Site, run: Run) -> None:
     hub.put(HUB_PATH, TEXT, *[says(404, X_Error_Code="EntryNotFound")] * 4)
     outcome = run.one(official("hf://datasets/someone/queries@v2/data/x.jsonl", name="x.jsonl"))
-    assert outcome.status == "failed" and "no 'data/x.jsonl'" in outcome.message and run.waits == []
+    assert outcome.status == "failed" and run.waits == []
+    assert "cannot fetch 'data/x.jsonl' of dataset someone/queries" in outcome.message
+    assert "Entry Not Found" in outcome.message and "look for the file at" in outcome.message
 
 
 def test_names_mean_datasets_folders_pairs_tasks_and_groups() -> None:
@@ -682,5 +753,6 @@ def test_official_files_of_the_catalog_are_sound() -> None:
         assert len({file.name for file in source.files}) == len(source.files), source.folder
         for file in source.files:
             where = f"{source.folder}/{file.name}"
+            assert file.name, where
             assert file.manual or file.url.startswith(("https://", "http://", "hf://")), where
             assert len(file.md5) in (0, 32) and len(file.sha256) in (0, 64), where

@@ -1,4 +1,4 @@
-"""ids of ir_datasets as BEIR folders: the real package over small local files, no network."""
+"""Ids of ir_datasets as BEIR folders: the real package with small local files, no network."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ import pytest
 from seqio_tasks.base import DataError
 from seqio_tasks.download import ir_datasets_source
 from seqio_tasks.download.command import main
-from seqio_tasks.download.ir_datasets_source import bring, checked_folder, folder_name, split_name
+from seqio_tasks.download.ir_datasets_source import checked_folder, convert, folder_name, split_name
 from seqio_tasks.sources import beir
 from seqio_tasks.sources.beir import Document
 
 DOCS = {"d1": "Kites are  birds.", "d2": "Ünit «tests» \u2028 help", "d3": "Tides follow the moon."}
 TRAIN = ({"q1": "what are kites"}, {"q1": {"d1": 2, "d2": 0}})
 TEST = ({"q2": "why tides", "q3": "not judged"}, {"q2": {"d3": 1}})
-# Importing the package makes folders in its home; it must not be the user's.
+# Importing the package makes folders in its home, which must not be the user's.
 HOME = tempfile.TemporaryDirectory()
 os.environ.setdefault("IR_DATASETS_HOME", HOME.name)
 ir_datasets: Any = pytest.importorskip("ir_datasets", reason="pip install 'inters-jax[irds]'")
 
 
 class Registry:
-    """Registers small collections for one test and takes them away again."""
+    """Registers small collections for one test and removes them afterwards."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.names = folder, [""]
@@ -68,16 +68,16 @@ def raw_dir(tmp_path: Path) -> Path:
     return tmp_path / "raw"
 
 
-def told(dataset_id: str, raw_dir: Path, folder: str = "") -> str:
-    """The message of the one failure."""
-    (outcome,) = [outcome for outcome in bring(dataset_id, raw_dir, folder) if outcome.message]
+def failure(dataset_id: str, raw_dir: Path, folder: str = "") -> str:
+    """The message of the only failure."""
+    (outcome,) = [outcome for outcome in convert(dataset_id, raw_dir, folder) if outcome.message]
     assert (outcome.name, outcome.status) == (f"irds:{dataset_id}", "failed")
     return outcome.message
 
 
 def test_the_folder_reads_as_what_ir_datasets_gives(registry: Registry, raw_dir: Path) -> None:
     registry.add("mine/test", *TEST)
-    outcomes = list(bring("mine/test", raw_dir))
+    outcomes = list(convert("mine/test", raw_dir))
     assert [(outcome.name, outcome.status, outcome.detail) for outcome in outcomes] == [
         ("mine_test/queries.jsonl", "fetched", "2 queries"),
         ("mine_test/qrels/test.tsv", "fetched", "1 judgments of 1 queries"),
@@ -152,8 +152,8 @@ def test_titles_default_texts_and_the_fields_that_queries_are_divided_by(
     registry: Registry, raw_dir: Path
 ) -> None:
     registry.register("mine", ir_datasets.Dataset(Mixed()))
-    assert {outcome.status for outcome in bring("mine", raw_dir)} == {"fetched"}
-    assert {outcome.status for outcome in bring("mine", raw_dir)} == {"present"}  # counted without docs_count
+    assert {outcome.status for outcome in convert("mine", raw_dir)} == {"fetched"}
+    assert {outcome.status for outcome in convert("mine", raw_dir)} == {"present"}  # without docs_count
     assert beir.read_corpus(raw_dir / "mine") == {
         "d1": Document("Title", "Text."),
         "d2": Document("", "Head and body"),
@@ -164,28 +164,28 @@ def test_titles_default_texts_and_the_fields_that_queries_are_divided_by(
     assert beir.read_qrels_file(raw_dir / "mine/qrels/test.tsv") == {"q1": {"d2": -1}}
 
 
-def test_contradictions_are_told_before_anything_changes(registry: Registry, raw_dir: Path) -> None:
+def test_contradictions_are_reported_before_anything_changes(registry: Registry, raw_dir: Path) -> None:
     registry.add("mine/test", *TEST)
     registry.add("other/size", {"q9": "new"}, {"q9": {"d1": 1}}, {"d1": "alone"})
     registry.add("other/text", {"q2": "why moons"}, {"q2": {"d3": 1}})
     registry.add("other/grade", {"q2": "why tides"}, {"q2": {"d3": 2}})
-    list(bring("mine/test", raw_dir, "one"))
+    list(convert("mine/test", raw_dir, "one"))
     before = {path: path.read_bytes() for path in (raw_dir / "one").rglob("*.*")}
-    assert "corpus.jsonl: 3 documents here, 1 in other/size" in told("other/size", raw_dir, "one")
-    assert "query 'q2' is 'why tides' here and 'why moons'" in told("other/text", raw_dir, "one")
-    assert "query q2 and document d3: grades 1 and 2" in told("other/grade", raw_dir, "one")
+    assert "corpus.jsonl: 3 documents here, 1 in other/size" in failure("other/size", raw_dir, "one")
+    assert "query 'q2' is 'why tides' here and 'why moons'" in failure("other/text", raw_dir, "one")
+    assert "query q2 and document d3: grades 1 and 2" in failure("other/grade", raw_dir, "one")
     assert {path: path.read_bytes() for path in (raw_dir / "one").rglob("*.*")} == before
 
 
 def test_unknown_ids_and_ids_without_judgments(
     registry: Registry, raw_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "ir_datasets knows no 'beir/scifacts/test'; did you mean beir/scifact/test" in told(
+    assert "ir_datasets knows no 'beir/scifacts/test'; did you mean beir/scifact/test" in failure(
         "beir/scifacts/test", raw_dir
     )
     registry.add("mine/bare", {"q1": "kites"}, {})
-    assert "mine/bare has no qrels" in told("mine/bare", raw_dir)
-    assert "use one of beir/scifact/test, beir/scifact/train" in told("beir/scifact", raw_dir)
+    assert "mine/bare has no qrels" in failure("mine/bare", raw_dir)
+    assert "use one of beir/scifact/test, beir/scifact/train" in failure("beir/scifact", raw_dir)
     assert main(["irds:mine/bare", "irds:..", "--raw_dir", str(raw_dir)]) == 1
     assert "2 failed" in capsys.readouterr().out
     assert not list(raw_dir.glob("[!.]*"))
@@ -204,34 +204,34 @@ def test_an_interrupted_write_leaves_no_corpus_and_the_next_run_completes_it(
     monkeypatch.setattr(ir_datasets_source, "_documents", cut)
     assert main(["irds:mine/test", "--raw_dir", str(raw_dir)]) == 130
     assert not (raw_dir / "mine_test/corpus.jsonl").exists()
-    assert not list(raw_dir.rglob("*.new"))
+    assert not list(raw_dir.rglob("*.partial"))
     monkeypatch.setattr(ir_datasets_source, "_documents", whole)
     assert main(["irds:mine/test", "--raw_dir", str(raw_dir)]) == 0
     assert list(beir.read_corpus(raw_dir / "mine_test")) == list(DOCS)
 
 
-def test_an_unpacked_zip_is_added_to_and_the_original_form_of_ms_marco_left_alone(
+def test_an_unpacked_zip_is_added_to_and_the_original_form_of_ms_marco_is_left_alone(
     registry: Registry, raw_dir: Path
 ) -> None:
     registry.add("mine/test", *TEST)
-    list(bring("mine/test", raw_dir, "beir_scifact/scifact"))
+    list(convert("mine/test", raw_dir, "beir_scifact/scifact"))
     registry.add("mine/train", *TRAIN)
-    outcomes = list(bring("mine/train", raw_dir, "beir_scifact"))
+    outcomes = list(convert("mine/train", raw_dir, "beir_scifact"))
     assert outcomes[-1].name == "beir_scifact/scifact/corpus.jsonl" and outcomes[-1].status == "present"
     (raw_dir / "beir_ms_marco").mkdir()
     (raw_dir / "beir_ms_marco/collection.tsv").write_text("0\ttext\n")
-    assert "original form" in told("mine/train", raw_dir, "beir_ms_marco")
+    assert "original form" in failure("mine/train", raw_dir, "beir_ms_marco")
 
 
 def test_without_the_package_the_extra_is_named(raw_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ir_datasets", None)
-    assert "pip install 'inters-jax[irds]'" in told("beir/scifact/test", raw_dir)
+    assert "pip install 'inters-jax[irds]'" in failure("beir/scifact/test", raw_dir)
 
 
-def test_what_a_foreign_reader_raises_is_a_failure_with_a_reason(registry: Registry, raw_dir: Path) -> None:
+def test_what_ir_datasets_raises_is_a_failure_with_a_reason(registry: Registry, raw_dir: Path) -> None:
     registry.add("mine/test", *TEST)
     (registry.folder / "mine_test.docs_tsv").write_text("no tab\n")
-    assert "RuntimeError: expected 2 fields, got 1" in told("mine/test", raw_dir)
+    assert "RuntimeError: expected 2 fields, got 1" in failure("mine/test", raw_dir)
     assert not (raw_dir / "mine_test/corpus.jsonl").exists()
 
 

@@ -1,7 +1,8 @@
-"""Unpacking of archives that want to harm: paths, links, devices, bombs; and of honest ones in every form."""
+"""Unpacking of malicious archives (paths, links, devices, bombs) and of honest ones in every format."""
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from seqio_tasks.base import DataError
+from seqio_tasks.download import unpacking
 from seqio_tasks.download.unpacking import Limits, kind, safe_path, unpack
 
 ESCAPES = ("../evil", "/evil", "a/../../evil", "..\\evil", "C:\\evil", "\\\\host\\evil", "a/..", "..")
@@ -44,7 +46,7 @@ def tar_of(path: Path, *members: tuple[tarfile.TarInfo, io.BytesIO]) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The dataset's folder; the archives of the tests lie above it."""
+    """The dataset's folder; the archives of the tests are above it."""
     folder = tmp_path / "raw" / "set"
     folder.mkdir(parents=True)
     return folder
@@ -103,7 +105,7 @@ def test_links_that_leave_a_tar_are_refused(tmp_path: Path, folder: Path, target
 
 
 def test_writing_through_a_link_of_the_same_archive_is_refused(tmp_path: Path, folder: Path) -> None:
-    """The classic: a link to a folder outside, then a file below the link."""
+    """The classic attack: a link to a folder outside, then a file below the link."""
     (tmp_path / "outside").mkdir()
     archive = tar_of(
         tmp_path / "a.tar",
@@ -111,7 +113,7 @@ def test_writing_through_a_link_of_the_same_archive_is_refused(tmp_path: Path, f
         member("door/evil", b"evil"),
     )
     refused(folder, archive)
-    # Also when only the file is asked for: then the link is not there, and the file stays inside.
+    # If only the file is wanted, the link is not extracted and the file stays inside.
     assert unpack_into(folder, archive, "door/evil") == [("door/evil", 4)]
     assert list((tmp_path / "outside").iterdir()) == []
 
@@ -135,9 +137,9 @@ def test_links_in_a_circle_or_to_nothing_are_refused(tmp_path: Path, folder: Pat
         member("a", type=tarfile.SYMTYPE, linkname="b"),
         member("b", type=tarfile.SYMTYPE, linkname="a"),
     )
-    assert "neither a file" in refused(folder, circle)
+    assert "neither a file nor a link to a file of the archive" in refused(folder, circle)
     nothing = tar_of(tmp_path / "b.tar", member("a", type=tarfile.SYMTYPE, linkname="gone"))
-    assert "not in the archive" in refused(folder, nothing)
+    assert "neither a file nor a link to a file of the archive" in refused(folder, nothing)
 
 
 @pytest.mark.parametrize("type_", [tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE])
@@ -175,6 +177,22 @@ def test_a_header_that_claims_to_be_huge_is_not_read(tmp_path: Path, folder: Pat
     assert "too many for an archive of its size" in refused(folder, path, limits=SMALL)
 
 
+@pytest.mark.parametrize(("size", "reason"), [(-512, "negative size"), (4 << 30, "too many for an archive")])
+@pytest.mark.parametrize("format_", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_member_that_claims_an_impossible_size_is_refused(
+    tmp_path: Path, folder: Path, size: int, reason: str, format_: int
+) -> None:
+    """A negative size makes some versions of tarfile read the same member for ever."""
+    header = tarfile.TarInfo("a.txt")
+    if format_ == tarfile.PAX_FORMAT:
+        header.pax_headers = {"size": str(size)}
+    else:
+        header.size = size
+    path = tmp_path / "a.tar"
+    path.write_bytes(header.tobuf(format_) + bytes(4096))
+    assert reason in refused(folder, path, "wanted.txt", limits=SMALL)
+
+
 def test_too_many_members_are_refused(tmp_path: Path, folder: Path) -> None:
     archive = zip_of(tmp_path / "a.zip", *((f"{i}.txt", b"x") for i in range(6)))
     assert "more than 5 members" in refused(folder, archive, limits=SMALL)
@@ -204,8 +222,8 @@ def test_honest_archives_are_unpacked(tmp_path: Path, folder: Path, form: str) -
     assert unpack_into(folder, path) == [("b.txt", 0), ("in/a.txt", 3)]
 
 
-def test_a_tar_is_known_by_its_bytes(tmp_path: Path, folder: Path) -> None:
-    """Some servers unpack .tar.gz on the way."""
+def test_the_compression_of_a_tar_is_known_by_its_bytes(tmp_path: Path, folder: Path) -> None:
+    """Some servers decompress .tar.gz on the way."""
     plain = tar_of(tmp_path / "a.tar", member("a", b"one"))
     assert unpack_into(folder, plain.rename(tmp_path / "a.tar.gz")) == [("a", 3)]
 
@@ -235,11 +253,11 @@ def test_two_members_of_one_name_are_refused(tmp_path: Path, folder: Path) -> No
     archive = tar_of(tmp_path / "a.tar", member("a.txt", b"1"), member("./a.txt", b"2"))
     assert "two members are called 'a.txt'" in refused(folder, archive)
     archive = tar_of(tmp_path / "b.tar", member("a", b"1"), member("a/b", b"2"))
-    assert "a file and a folder at once" in refused(folder, archive)
+    assert "two members are called 'a/b', or one is the other's folder" in refused(folder, archive)
 
 
 @pytest.mark.parametrize("form", ["zip", "tar.gz", "tar.xz", "gz"])
-def test_damaged_archives_are_told(tmp_path: Path, folder: Path, form: str) -> None:
+def test_damaged_archives_are_reported(tmp_path: Path, folder: Path, form: str) -> None:
     path, noise = tmp_path / f"a.{form}", os.urandom(200_000)
     if form == "zip":
         zip_of(path, ("a", noise))
@@ -262,7 +280,31 @@ def test_a_flipped_bit_is_found(tmp_path: Path, folder: Path) -> None:
     assert "cannot be unpacked" in refused(folder, archive)
 
 
-def test_encrypted_members_are_told(tmp_path: Path, folder: Path) -> None:
+@pytest.mark.parametrize("form", ["tar.gz", "tar.bz2", "tar.xz", "gz"])
+def test_flipped_bytes_in_a_compressed_stream_are_found(tmp_path: Path, folder: Path, form: str) -> None:
+    path, noise = tmp_path / f"a.{form}", os.urandom(200_000)
+    if form == "gz":
+        path.write_bytes(gzip.compress(noise))
+    else:
+        tar_of(path, member("a", noise))
+    damaged = bytearray(path.read_bytes())
+    damaged[100_000:100_100] = bytes(byte ^ 255 for byte in damaged[100_000:100_100])
+    path.write_bytes(damaged)
+    assert "cannot be unpacked" in refused(folder, path)
+
+
+def test_a_full_disk_is_no_fault_of_the_archive(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(unpacking, "put_in_place", full)
+    with pytest.raises(OSError, match="No space left"):
+        unpack_into(folder, zip_of(tmp_path / "a.zip", ("a", b"one")))
+
+
+def test_encrypted_members_are_reported(tmp_path: Path, folder: Path) -> None:
     archive = zip_of(tmp_path / "a.zip", ("a", b"one"))
     content = bytearray(archive.read_bytes())
     for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):

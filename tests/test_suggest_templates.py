@@ -1,8 +1,10 @@
-"""Proposals of a model: asked for, checked, de-duplicated, written for review; with a stand-in server."""
+"""scripts/suggest_templates.py: proposals requested, checked, deduplicated and written; a stand-in server."""
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,9 +16,13 @@ import pytest
 import yaml
 
 from seqio_tasks.catalog import pair
-from seqio_tasks.templates import FOLDER, TemplateError, load, own, suggest
-from seqio_tasks.templates.__main__ import main
-from seqio_tasks.templates.endpoint import Endpoint, EndpointError
+from seqio_tasks.templates import FOLDER, TemplateError, load, own
+from seqio_tasks.templates.__main__ import main as templates_main
+
+sys.path.append(str(Path(__file__).parents[1] / "scripts"))
+proposals = importlib.import_module("template_proposals")
+script = importlib.import_module("suggest_templates")
+Endpoint, EndpointError, main = script.Endpoint, script.EndpointError, script.main
 
 GOV2 = pair("inters_query_expansion_gov2")
 GOOD = {
@@ -39,7 +45,7 @@ class Server(ThreadingHTTPServer):
         self.seen: list[tuple[dict[str, Any], str | None]] = []
 
     def handle_error(self, *_: Any) -> None:
-        pass  # clients that give up are what is tested
+        pass  # clients give up on purpose here
 
     @property
     def url(self) -> str:
@@ -98,9 +104,9 @@ def test_the_command_writes_a_review_file_that_can_be_used(
     )
     server.replies = [said(answer)]
     out = tmp_path / "review.yaml"
-    told = ["--suggest", "query_expansion", "--dataset", "gov2", "--endpoint", server.url, "--model", "m",
+    command = ["query_expansion", "--dataset", "gov2", "--endpoint", server.url, "--model", "m",
             "--key_env", "MY_KEY", "--number", "2", "--output", str(out)]  # fmt: skip
-    assert main(told) == 0
+    assert main(command) == 0
     (body, key), text = server.seen[0], out.read_text()
     assert key == f"Bearer {KEY}" and body["model"] == "m"
     prompt = body["messages"][0]["content"]
@@ -113,24 +119,29 @@ def test_the_command_writes_a_review_file_that_can_be_used(
     shown = capsys.readouterr()
     assert "2 to review, 3 refused, 1 requests" in shown.out
     assert KEY not in text + shown.out + shown.err and not list(tmp_path.glob(".*"))
-    assert main(told) == 1 and "exists already" in capsys.readouterr().err and len(server.seen) == 1
-    assert main([*told, "--overwrite"]) == 0
-    assert main(["--check", str(out)]) == 0
+    assert main(command) == 1 and "--overwrite" in capsys.readouterr().err and len(server.seen) == 1
+    assert main([*command, "--overwrite"]) == 0
+    assert templates_main(["--check", str(out)]) == 0
 
 
 def test_nothing_is_written_into_the_package(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.stat().st_mtime_ns for path in FOLDER.iterdir()}
     target = FOLDER / "query_expansion.yaml"
-    told = ["--suggest", "query_expansion", "--endpoint", "http://localhost:1/v1", "--model", "m"]
-    assert main([*told, "--output", str(target), "--overwrite"]) == 1
+    command = ["query_expansion", "--endpoint", "http://localhost:1/v1", "--model", "m"]
+    assert main([*command, "--output", str(target), "--overwrite"]) == 1
     assert "packaged templates are not written" in capsys.readouterr().err
     assert before == {path: path.stat().st_mtime_ns for path in FOLDER.iterdir()}
     with pytest.raises(TemplateError, match="did you mean query_expansion"):
-        suggest.wanted_pairs("query_expantion")
+        proposals.wanted_pairs("query_expantion")
     with pytest.raises(TemplateError, match="did you mean gov2"):
-        suggest.wanted_pairs("query_expansion", "gov")
-    assert main(["--suggest", "query_expansion"]) == 2
-    assert main([*told[:2], "--endpoint", "file:///etc/passwd", "--model", "m"]) == 1
+        proposals.wanted_pairs("query_expansion", "gov")
+    for wrong in ([], command[1:3], command[3:], [*command[1:], "--model_dir", "run"]):
+        with pytest.raises(SystemExit) as stop:
+            main(["query_expansion", *wrong])
+        assert stop.value.code == 2
+    assert main(["query_expansion", "--endpoint", "file:///etc/passwd", "--model", "m"]) == 1
+    assert main(["query_expantion", "--model_dir", "nowhere"]) == 1
+    assert "did you mean query_expansion" in capsys.readouterr().err
 
 
 def test_it_asks_again_for_what_is_missing() -> None:
@@ -141,7 +152,7 @@ def test_it_asks_again_for_what_is_missing() -> None:
         prompts.append(prompt)
         return answers[len(prompts) - 1]
 
-    found = suggest.suggest(GOV2, complete, number=1, requests=9)
+    found = proposals.suggest(GOV2, complete, number=1, requests=9)
     assert found.requests == 4 and len(found.accepted) == 1
     assert [r.reason for r in found.refused] == [
         "an empty answer",
@@ -149,7 +160,9 @@ def test_it_asks_again_for_what_is_missing() -> None:
         "not valid YAML",
     ]
     prompts.clear()
-    again = suggest.suggest(GOV2, lambda p: prompts.append(p) or yaml.safe_dump([GOOD]), number=2, requests=3)  # type: ignore[func-returns-value]
+    again = proposals.suggest(
+        GOV2, lambda p: prompts.append(p) or yaml.safe_dump([GOOD]), number=2, requests=3
+    )  # type: ignore[func-returns-value]
     assert again.requests == 3 and len(again.refused) == 2  # the same again
     assert GOOD["input"][:40] in prompts[1] and GOOD["input"][:40] not in prompts[0]
 
@@ -167,10 +180,10 @@ def test_it_asks_again_for_what_is_missing() -> None:
         ({**GOOD, "input": "{title} " + "word " * 91}, "length:"),
     ],
 )
-def test_faults_are_refused_with_the_reason(entry: Any, reason: str) -> None:
-    found = suggest.suggest(GOV2, lambda _: json.dumps({"templates": [entry]}), number=1, requests=1)
+def test_faults_are_refused_with_a_reason(entry: Any, reason: str) -> None:
+    found = proposals.suggest(GOV2, lambda _: json.dumps({"templates": [entry]}), number=1, requests=1)
     assert not found.accepted and reason in found.refused[0].reason, found.refused
-    assert "# refused (gov2)" in suggest.review_file([found], "x")
+    assert "# refused (gov2)" in proposals.review_file([found], "x")
 
 
 def test_reversed_labelled_and_ranking_templates() -> None:
@@ -179,7 +192,7 @@ def test_reversed_labelled_and_ranking_templates() -> None:
         "output": "{title}",
         "cue": "Typed:",
     }
-    found = suggest.suggest(GOV2, lambda _: json.dumps([back]), number=1, requests=1)
+    found = proposals.suggest(GOV2, lambda _: json.dumps([back]), number=1, requests=1)
     assert found.accepted[0].reverse
     boolq = pair("inters_reading_comprehension_boolq")
     asked = {
@@ -187,19 +200,19 @@ def test_reversed_labelled_and_ranking_templates() -> None:
         "output": "{answer}",
         "cue": "Verdict:",
     }
-    bare = suggest.suggest(boolq, lambda _: json.dumps([asked]), number=1, requests=1)
+    bare = proposals.suggest(boolq, lambda _: json.dumps([asked]), number=1, requests=1)
     assert "options: does not offer true, false" in bare.refused[0].reason
     asked["input"] += "\nPick from {options}."
-    assert suggest.suggest(boolq, lambda _: json.dumps([asked]), number=1, requests=1).accepted
+    assert proposals.suggest(boolq, lambda _: json.dumps([asked]), number=1, requests=1).accepted
     ranked = pair("inters_fact_retrieval_scifact")
     entry = {"family": "pairwise_choice", "output": "{identifier}", "cue": "Winner:",
              "input": "Duel of abstracts over {query}\n{documents}\nName the winner."}  # fmt: skip
-    taken = suggest.suggest(ranked, lambda _: json.dumps([entry]), number=1, requests=1)
+    taken = proposals.suggest(ranked, lambda _: json.dumps([entry]), number=1, requests=1)
     assert taken.accepted[0].family == "pairwise_choice"
     entry["family"] = "nonsense"
     assert (
         "unknown family"
-        in suggest.suggest(ranked, lambda _: json.dumps([entry]), number=1, requests=1).refused[0].reason
+        in proposals.suggest(ranked, lambda _: json.dumps([entry]), number=1, requests=1).refused[0].reason
     )
 
 
@@ -208,31 +221,44 @@ def test_hostile_answers_are_harmless() -> None:
         f"{c}: &{c} [*{p}, *{p}]\n" for p, c in zip("abcdefgh", "bcdefghi", strict=True)
     )
     for text in (bomb, "[" * 5_000, "- !!python/object/apply:os.system ['true']", "- *none", "\x00\x1b[2J"):
-        found = suggest.suggest(GOV2, lambda _, text=text: text, number=1, requests=1)  # type: ignore[misc]
+        found = proposals.suggest(GOV2, lambda _, text=text: text, number=1, requests=1)  # type: ignore[misc]
         assert not found.accepted and found.refused
-        page = suggest.review_file([found], "x\nname: evil")
+        page = proposals.review_file([found], "x\nname: evil")
         assert "\x1b" not in page and yaml.safe_load(page) == {"task": "query_expansion", "datasets": {}}
 
 
-def test_busy_servers_are_asked_again_and_told_waits_kept(server: Server) -> None:
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The waits of the client, which are not slept."""
     waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    return waits
+
+
+def test_busy_servers_are_retried_after_the_wait_they_ask_for(server: Server, waits: list[float]) -> None:
     server.replies = [(429, {"Retry-After": "3"}, ""), (503, {}, ""), (500, {}, ""), said("yes")]
-    model = Endpoint(server.url, "m", wait=0.5, sleep=waits.append)
-    assert model("hello") == "yes" and waits == [3.0, 1.0, 2.0]
-    server.replies = [(429, {"Retry-After": "9999"}, "")]
+    assert Endpoint(server.url, "m")("hello") == "yes"
+    assert waits[0] == 3 and waits[1] < waits[2] <= 8 and len(waits) == 3
+    server.replies, server.seen = [(429, {}, "")], []
+    with pytest.raises(EndpointError, match="429"):
+        Endpoint(server.url, "m", retries=2)("hello")
+    assert len(server.seen) == 3
+    server.replies, server.seen = [(429, {"Retry-After": "9999"}, "")], []
     waits.clear()
-    with pytest.raises(EndpointError, match=r"status 429 .*\(3 tries\)"):
-        Endpoint(server.url, "m", retries=2, sleep=waits.append)("hello")
-    assert waits == [60.0, 60.0]
+    with pytest.raises(EndpointError, match="429"):
+        Endpoint(server.url, "m", retries=2)("hello")
+    assert waits == [] and len(server.seen) == 1  # hours are not waited
 
 
-def test_refusals_are_told_without_the_key(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusals_are_reported_without_the_key(
+    server: Server, monkeypatch: pytest.MonkeyPatch, waits: list[float]
+) -> None:
     monkeypatch.setenv("MY_KEY", KEY)
-    model = Endpoint(server.url, "m", "MY_KEY", sleep=lambda _: None)
-    assert KEY not in repr(model)
+    model = Endpoint(f"{server.url}/chat/completions/", "m", "MY_KEY")
+    assert KEY not in repr(model) and model.url == server.url
     for reply, message in [
         ((401, {}, KEY), "is the key right"),
-        ((302, {"Location": "http://127.0.0.1:1/steal"}, ""), "status 302"),
+        ((302, {"Location": "http://127.0.0.1:1/steal"}, ""), "302"),
         ((200, {}, f'{{"error": "bad key {KEY}"}}'), r"not the answer of a chat completion.*\*\*\*"),
         ((200, {}, "x" * 3_000_000), "more than 1,000,000 bytes"),
     ]:
@@ -241,6 +267,7 @@ def test_refusals_are_told_without_the_key(server: Server, monkeypatch: pytest.M
         with pytest.raises(EndpointError, match=message) as error:
             model("hello")
         assert KEY not in str(error.value) and len(server.seen) == seen + 1
+    assert {key for _, key in server.seen} == {f"Bearer {KEY}"}
     monkeypatch.delenv("MY_KEY")
     with pytest.raises(EndpointError, match="MY_KEY is not set"):
         Endpoint(server.url, "m", "MY_KEY")
@@ -248,8 +275,28 @@ def test_refusals_are_told_without_the_key(server: Server, monkeypatch: pytest.M
         Endpoint("http://me:pw@localhost/v1", "m")
 
 
+def test_without_key_env_no_key_is_sent(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    server.replies = [said("yes")]
+    assert Endpoint(server.url, "m")("hello") == "yes"
+    assert server.seen[0][1] is None
+
+
+def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(EndpointError, match=r"pip install 'inters-jax\[suggest\]'"):
+        Endpoint("http://localhost:8000/v1", "m")
+
+
 def test_silent_dripping_and_absent_servers_time_out(server: Server) -> None:
     def silent(_: Handler) -> None:
+        time.sleep(0.6)
+
+    def silent_body(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(b" ")
+        handler.wfile.flush()
         time.sleep(0.6)
 
     def dripping(handler: Handler) -> None:
@@ -260,11 +307,19 @@ def test_silent_dripping_and_absent_servers_time_out(server: Server) -> None:
             handler.wfile.flush()
             time.sleep(0.05)
 
-    for reply in (silent, dripping):
+    def broken(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "100")
+        handler.end_headers()
+
+    for reply in (silent, silent_body, dripping):
         server.replies = [reply]
         begun = time.monotonic()
-        with pytest.raises(EndpointError, match=r"no answer within 0.2 s \(1 tries\)"):
+        with pytest.raises(EndpointError, match=r"no answer within 0\.2 s"):
             Endpoint(server.url, "m", timeout=0.2, retries=0)("hello")
         assert time.monotonic() - begun < 2
+    server.replies = [broken]
     with pytest.raises(EndpointError, match="no connection"):
-        Endpoint("http://127.0.0.1:1/v1", "m", retries=1, sleep=lambda _: None)("hello")
+        Endpoint(server.url, "m", retries=0)("hello")
+    with pytest.raises(EndpointError, match="no connection"):
+        Endpoint("http://127.0.0.1:1/v1", "m", retries=0)("hello")

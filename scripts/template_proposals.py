@@ -1,36 +1,28 @@
-"""New templates proposed by a model, checked, and written to a file for a person to review.
+"""Templates proposed by a model: the prompt, the checks, and the file for a person to review.
 
-    python -m seqio_tasks.templates --suggest query_expansion --dataset gov2 \\
-        --endpoint http://localhost:8000/v1 --model NAME --output review.yaml
+The model is given the task, the fields of the rows and the existing templates, and asked for new ones in
+YAML. A proposal must pass the linter of the packaged files, must not equal an existing template, and must not
+be a near copy of one (`OVERLAP`) or of another proposal. The review file has the form of a template file of
+one's own (`seqio_tasks.templates.own`), so that what a person keeps can be used at once; refused proposals
+follow as comments, each with its reason. The packaged files are never written.
 
-The model is told the task, the fields of the rows and the templates there are, and asked for others in YAML.
-What it proposes has to pass the linter of the packaged files, must not be one of the templates there are, and
-must not be a near copy of one (`OVERLAP`) or of another proposal. The review file has the form of an own
-template file (`templates.own`), so what a person keeps can be used at once; what was refused stands below it
-as comments, each with its reason. The packaged files are never written.
-
-Any function from a prompt to an answer will do as the model (`Complete`): `endpoint.Endpoint` is one, a
-model of ours another (`inters_jax.suggest_templates`).
+Any function from a prompt to an answer can be the model; `suggest_templates.py` has two.
 """
 
 from __future__ import annotations
 
-import argparse
-import difflib
 import re
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import yaml
 
 from seqio_tasks import catalog
-from seqio_tasks.base import replacing
+from seqio_tasks.base import nearest, write_text
 from seqio_tasks.catalog import Pair
 from seqio_tasks.templates import (
-    FAMILIES,
     FOLDER,
     OPTION_FIELDS,
     TaskTemplates,
@@ -41,26 +33,21 @@ from seqio_tasks.templates import (
     load_file,
     packaged_tasks,
 )
-from seqio_tasks.templates.endpoint import Endpoint, EndpointError
 from seqio_tasks.templates.linter import FAMILY_FIELDS, template_faults, wording_key
 
-OVERLAP = 0.6  # share of word trigrams from which on two templates are one
+Complete = Callable[[str], str]  # a model: the answer to a prompt
+
+OVERLAP = 0.6  # templates that share this much of their word trigrams count as the same
 _KEYS = ("input", "output", "cue", "reverse", "family")
-_MOST_ENTRIES = 200  # of one answer that are looked at
+_MOST_ENTRIES = 200  # read from one answer
 _FENCE = re.compile(r"```[A-Za-z]*\s*\n(.*?)(?:```|\Z)", re.DOTALL)
 _THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _ITEM = re.compile(r"(?m)^(?=\s*- )")
 
 
-class Complete(Protocol):
-    """A model: the answer to a prompt."""
-
-    def __call__(self, prompt: str, /) -> str: ...
-
-
 @dataclass(frozen=True)
 class Refused:
-    """A proposal that was not taken: what it said, and why."""
+    """A refused proposal: its text, and why."""
 
     text: str
     reason: str
@@ -68,7 +55,7 @@ class Refused:
 
 @dataclass
 class Review:
-    """What came of the proposals for one pair."""
+    """The proposals for one pair, checked; `requests` is how often the model was asked."""
 
     pair: Pair
     accepted: list[Template] = field(default_factory=list)
@@ -77,13 +64,14 @@ class Review:
 
 
 def suggest(pair: Pair, complete: Complete, *, number: int = 12, requests: int = 4) -> Review:
-    """Asks until `number` templates are accepted, at most `requests` times."""
+    """Ask until `number` templates are accepted, at most `requests` times."""
     found = Review(pair)
     existing = load(pair.task, ())
     while len(found.accepted) < number and found.requests < requests:
         wanted = number - len(found.accepted)
+        # No prompt twice: a deterministic model would repeat its answer.
         again = f"\n\nThis is request {found.requests + 1}: bring other ideas." if found.requests else ""
-        answer = complete(instruction(pair, existing, wanted, found.accepted) + again)  # no prompt twice
+        answer = complete(instruction(pair, existing, wanted, found.accepted) + again)
         found.requests += 1
         for entry, problem in entries_of(answer):
             if problem:
@@ -94,7 +82,7 @@ def suggest(pair: Pair, complete: Complete, *, number: int = 12, requests: int =
 
 
 def instruction(pair: Pair, existing: TaskTemplates, number: int, accepted: Sequence[Template] = ()) -> str:
-    """What the model is asked."""
+    """The prompt that asks for `number` templates beyond the existing and the accepted ones."""
     own = existing.datasets.get(pair.dataset, ())
     parts = [
         f"You write instruction templates for training language models on the task "
@@ -102,18 +90,18 @@ def instruction(pair: Pair, existing: TaskTemplates, number: int, accepted: Sequ
         f"The task: {existing.description}",
         _fields(pair),
         "A template has three texts. `input` is the instruction with the fields as {name} in braces, "
-        "`output` is exactly one field in braces, which must not stand in the input, and `cue` is a short "
+        "`output` is exactly one field in braces, which must not occur in the input, and `cue` is a short "
         "line that ends with a colon and announces the answer. Wording and layout should differ clearly from "
-        "template to template: a question, an order, a form to fill in, a short story. No text "
-        "besides the fields may contain braces; at most 90 words.",
+        "template to template: a question, a command, a form to fill in, a short story. Use no braces except "
+        "around fields, and at most 90 words.",
     ]
     if pair.kind == "classify":
         parts.append(
-            "Every template offers the answers, by {options} or {option_lines}; do not list them yourself."
+            "Every template offers the answers with {options} or {option_lines}; do not list them yourself."
         )
     shown = [*own, *accepted]
     if shown:
-        parts.append("These exist already. Do not repeat or merely rephrase them:\n\n" + _yaml(shown))
+        parts.append("These templates exist. Do not repeat or merely rephrase them:\n\n" + _yaml(shown))
     keys = "input, output, cue" + (", family" if pair.kind == "rank" else "")
     parts.append(
         f"Write {number} new templates as a YAML list of mappings with the keys {keys}, and nothing else."
@@ -125,21 +113,21 @@ def _fields(pair: Pair) -> str:
     if pair.kind == "rank":
         lines = [f"- {family}: fields {', '.join(sorted(inputs))}; output {{{output}}}"
                  for family, (inputs, output) in FAMILY_FIELDS.items()]  # fmt: skip
-        return "Each template belongs to a family, which says its fields and its output:\n" + "\n".join(lines)
+        return "\n".join(
+            ["Each template belongs to a family, which determines its fields and output:", *lines]
+        )
     names = (*pair.fields, *(OPTION_FIELDS if pair.kind == "classify" else ()))
-    told = (
-        f"The fields of a row: {', '.join(f'{{{name}}}' for name in names)}. The output is {{{pair.answer}}}."
-    )
+    text = f"The fields of a row: {', '.join(f'{{{n}}}' for n in names)}. The output is {{{pair.answer}}}."
     if pair.optional_fields:
-        told += f" A row may lack: {', '.join(pair.optional_fields)}."
-    return told
+        text += f" A row may lack: {', '.join(pair.optional_fields)}."
+    return text
 
 
 def entries_of(answer: str) -> Iterator[tuple[Any, str]]:
-    """(entry, "") of each template in an answer, (text, problem) of what cannot be read.
+    """(entry, "") for each template in an answer, (text, problem) for what cannot be read.
 
-    Read leniently: thoughts and fences around the list are cut off, JSON is YAML too, the list may stand
-    below a key, and where the whole is broken the items are read one by one. Only `yaml.safe_load` is used.
+    Parsing is lenient: thoughts and code fences around the list are stripped, JSON is YAML too, the list may
+    be below a key, and if the whole is broken the items are parsed one by one. Only `yaml.safe_load` is used.
 
     >>> list(entries_of("Here they are:\\n```yaml\\n- input: a\\n- {input: 'b\\n```"))
     [({'input': 'a'}, ''), ("- {input: 'b", 'not valid YAML')]
@@ -165,19 +153,19 @@ def entries_of(answer: str) -> Iterator[tuple[Any, str]]:
     if len(found) > _MOST_ENTRIES:
         yield (
             f"{len(found) - _MOST_ENTRIES} more",
-            f"only {_MOST_ENTRIES} templates of an answer are looked at",
+            f"only {_MOST_ENTRIES} templates of an answer are read",
         )
 
 
 def _loaded(text: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError):  # ValueError: a date that is none
+    except (yaml.YAMLError, RecursionError, ValueError):  # ValueError: an impossible date
         return None
 
 
 def _list_in(data: Any) -> list[Any] | None:
-    """The list itself, or the first one below some key; one mapping with an input is a list of one."""
+    """The list itself, or the first one below a key; a mapping with an input is a list of one."""
     if isinstance(data, dict):
         if "input" in data:
             return [data]
@@ -187,7 +175,7 @@ def _list_in(data: Any) -> list[Any] | None:
 
 
 def examine(entry: Any, found: Review, existing: TaskTemplates) -> None:
-    """Adds one proposal to the accepted or the refused ones."""
+    """Add one proposal to the accepted or the refused ones."""
     text = _shown(entry)
     try:
         template = _template(entry, found.pair)
@@ -204,7 +192,7 @@ def examine(entry: Any, found: Review, existing: TaskTemplates) -> None:
 
 
 def _template(entry: Any, pair: Pair) -> Template:
-    """A template of an entry; what a model cannot know or often forgets is filled in."""
+    """The template of an entry; what a model cannot know or often forgets is filled in."""
     if not isinstance(entry, dict) or not all(
         isinstance(value, str | bool | None) for value in entry.values()
     ):
@@ -224,7 +212,7 @@ def _template(entry: Any, pair: Pair) -> Template:
 
 
 def _twin(template: Template, found: Review, existing: TaskTemplates) -> str:
-    """Which template this one repeats, or "": word for word in any packaged file, nearly in its own task."""
+    """The template this one repeats, or "": word for word in any packaged file, nearly in its own task."""
     key = wording_key(template.input)
     for task in packaged_tasks():
         others = existing if task == existing.task else load_file(FOLDER / f"{task}.yaml")
@@ -243,7 +231,7 @@ def _twin(template: Template, found: Review, existing: TaskTemplates) -> str:
 
 
 def overlap(one: str, other: str) -> float:
-    """How much of the shorter text's word trigrams the other has, 0 to 1.
+    """The share of the shorter text's word trigrams that the other has, 0 to 1.
 
     >>> overlap("Expand the query {title} now", "expand the query: {title}"), overlap("a b", "c d")
     (1.0, 0.0)
@@ -267,7 +255,7 @@ def _yaml(templates: Sequence[Template]) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Texts of several lines as blocks, as a person writes them."""
+    """Writes multi-line texts as blocks, as a person would."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -281,7 +269,7 @@ _Dumper.add_representer(str, _represent)
 
 
 def _shown(entry: Any) -> str:
-    """A bounded rendering of whatever a model wrote, in printable characters."""
+    """A bounded rendering of anything a model wrote, in printable characters."""
     if isinstance(entry, dict):
         pieces = [f"{str(key)[:40]}: {value[:300] if isinstance(value, str) else type(value).__name__}"
                   for key, value in list(entry.items())[:8]]  # fmt: skip
@@ -297,9 +285,9 @@ def review_file(reviews: Sequence[Review], source: str) -> str:
     taken, left = sum(len(r.accepted) for r in reviews), sum(len(r.refused) for r in reviews)
     lines = [
         f"# Templates for {task} proposed by {' '.join(source.split())}: {taken} to review, {left} refused.",
-        "# Read every one: the checks see form, fields and repetition, not sense. What you keep can be used:",
+        "# Read every one: the checks cover form, fields and repetition, not meaning. Use what you keep with",
         "#     python -m seqio_tasks.templates --check THIS_FILE     and     INTERS_TEMPLATES=THIS_FILE",
-        "# A dataset named here has these templates only, instead of the packaged ones.",
+        "# A dataset in this file has only these templates, not the packaged ones.",
         f"task: {task}",
         "datasets:" if taken else "datasets: {}",
     ]
@@ -314,84 +302,64 @@ def review_file(reviews: Sequence[Review], source: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(reviews: Sequence[Review], path: Path, source: str, *, overwrite: bool = False) -> None:
-    """Writes the review file, complete or not at all; packaged files and, unasked, existing ones are kept."""
-    check_target(path, overwrite=overwrite)
-    with replacing(path) as partial:
-        partial.write_text(review_file(reviews, source), encoding="utf-8")
-
-
 def check_target(path: Path, *, overwrite: bool) -> None:
+    """Refuse to write packaged files and, without `overwrite`, existing ones.
+
+    Raises:
+      TemplateError: the review file cannot be `path`.
+    """
     if path.resolve().is_relative_to(FOLDER):
         raise TemplateError(f"{path.name}: the packaged templates are not written; choose a file elsewhere")
     if path.exists() and not overwrite:
-        raise TemplateError(f"{path.name} exists already; choose another file, or allow it to be overwritten")
+        raise TemplateError(f"{path.name} exists; choose another file, or replace it with --overwrite")
 
 
 def wanted_pairs(task: str, dataset: str = "") -> tuple[Pair, ...]:
-    """The pairs of a task, or the one of a dataset."""
-    known = {pair.task for pair in catalog.PAIRS}
+    """The pairs of a task, or the one of a dataset.
+
+    Raises:
+      TemplateError: there is no such task or dataset.
+    """
     found = catalog.pairs(task=task, dataset=dataset or None)
     if not found:
-        name, names = (
-            (dataset, {p.dataset for p in catalog.pairs(task=task)}) if task in known else (task, known)
-        )
-        near = difflib.get_close_matches(name, sorted(names), n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(names))}"
-        raise TemplateError(f"nothing is named {name!r}; {hint}")
+        known, name = {pair.task for pair in catalog.PAIRS}, task
+        if task in known:
+            known, name = {pair.dataset for pair in catalog.pairs(task=task)}, dataset
+        hint = nearest(name, known) or f"; there are {', '.join(sorted(known))}"
+        raise TemplateError(f"nothing is named {name!r}{hint}")
     return found
 
 
 def propose(
-    task: str, complete: Complete, path: Path, source: str, *, dataset: str = "", number: int = 12,
-    requests: int = 4, overwrite: bool = False,
-) -> list[Review]:  # fmt: skip
-    """Proposals for one pair of a task or for all, in one review file; the target is checked first."""
-    pairs = wanted_pairs(task, dataset)
+    pairs: Sequence[Pair],
+    complete: Complete,
+    path: Path,
+    source: str,
+    *,
+    number: int = 12,
+    requests: int = 4,
+    overwrite: bool = False,
+) -> list[Review]:
+    """Ask for templates and write the review file, again after every pair: what was paid for is kept.
+
+    Args:
+      pairs: of one task (see `wanted_pairs`).
+      complete: the model.
+      path: the review file.
+      source: the name of the model, for the head of the file.
+      number, requests: templates wanted per pair, and how often the model is asked at most.
+      overwrite: replace an existing file.
+    """
     check_target(path, overwrite=overwrite)
-    reviews = []
+    reviews: list[Review] = []
     for pair in pairs:
         reviews.append(suggest(pair, complete, number=number, requests=requests))
-        write(reviews, path, source, overwrite=overwrite or len(reviews) > 1)  # what is paid for is kept
+        write_text(path, review_file(reviews, source))
     return reviews
 
 
 def summary(reviews: Sequence[Review], path: Path) -> str:
+    """One line per pair, then the path."""
     lines = [f"{review.pair.dataset:16} {len(review.accepted)} to review, {len(review.refused)} refused, "
              f"{review.requests} requests" for review in reviews]  # fmt: skip
     return "\n".join([*lines, str(path)])
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `--suggest`."""
-    group = parser.add_argument_group("--suggest")
-    group.add_argument("--dataset", default="", help="one dataset of the task; default: all of them")
-    group.add_argument("--endpoint", help="address of an OpenAI-compatible server, up to /v1")
-    group.add_argument("--model", help="its name there")
-    group.add_argument(
-        "--key_env", default="", help="environment variable that holds the key, if one is needed"
-    )
-    group.add_argument("--number", type=int, default=len(FAMILIES) * 2, help="templates per dataset (12)")
-    group.add_argument("--requests", type=int, default=4, help="at most so many per dataset")
-    group.add_argument("--timeout", type=float, default=120.0, help="seconds for one answer")
-    group.add_argument("--output", type=Path, help="review file to write (default: TASK.review.yaml)")
-    group.add_argument("--overwrite", action="store_true", help="replace an existing review file")
-
-
-def run(options: argparse.Namespace) -> int:
-    """`--suggest` of the command line."""
-    path = options.output or Path(f"{options.suggest}.review.yaml")
-    if not options.endpoint or not options.model:
-        print("--suggest needs --endpoint and --model", file=sys.stderr)
-        return 2
-    try:
-        model = Endpoint(options.endpoint, options.model, options.key_env, options.timeout)
-        reviews = propose(
-            options.suggest, model, path, f"{options.model}", dataset=options.dataset,
-            number=options.number, requests=options.requests, overwrite=options.overwrite,
-        )  # fmt: skip
-    except (TemplateError, EndpointError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(summary(reviews, path))
-    return 0 if any(review.accepted for review in reviews) else 1

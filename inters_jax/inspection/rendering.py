@@ -157,7 +157,7 @@ def _parts(prompt: Any, example: Any) -> list[tuple[str, int]]:
 
     Where documents were cut, only the end of the description is certain.
     """
-    from seqio_tasks.prompts.render import BLANK
+    from seqio_tasks.prompts.filling import BLANK
 
     pieces = [(DESCRIPTION, prompt.description)] if prompt.description else []
     if prompt.inputs(example.shots) != example.inputs:

@@ -229,9 +229,9 @@ class ModelBackend:
     def _answers(self, request: Request, prompt: Any, first: bool) -> tuple[str, Any]:
         """The longest text that an answer may need room for, and the answers in tokens."""
         if isinstance(request, Likelihood):
-            from seqio_tasks.prompts.ranking_values import one_blank_line_less
+            from seqio_tasks.prompts.filling import without_blank_lines
 
-            text = one_blank_line_less(request.continuation)
+            text = without_blank_lines(request.continuation)
             return text, self.identifiers.whole([text])
         count = len(request.question.documents)
         names = prompt.choices or self.identifiers.names(count, by_first_token=first)

@@ -100,8 +100,7 @@ class Identifiers:
         return self._orders[key]
 
     def _chosen_style(self, count: int, by_first_token: bool) -> Any:
-        from seqio_tasks.prompts.ranking import Letters
-        from seqio_tasks.prompts.ranking_values import Style
+        from seqio_tasks.prompts.ranking import Letters, Style
 
         numbers, letters = Style(self.marker, self.joiner), Letters(self.marker, self.joiner)
         if self.kind == "letters":

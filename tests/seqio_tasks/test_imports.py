@@ -11,6 +11,7 @@ LIGHT = (
     *(
         "templates",
         "templates.linter",
+        "prompts.filling",
         "prompts.render",
         "prompts.ranking",
         "prompts.encoding",

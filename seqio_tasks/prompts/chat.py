@@ -28,6 +28,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from tokenizers import Tokenizer
+
 from seqio_tasks import settings
 from seqio_tasks.base import DataError, MissingData
 from seqio_tasks.tokenizer_files import (
@@ -67,8 +69,6 @@ class ChatFormat:
     """A template on a tokenizer. Ids are SeqIO ids (see `vocabularies`), without BOS."""
 
     def __init__(self, turns: Turns, loaded: LoadedTokenizer) -> None:
-        from tokenizers import Tokenizer
-
         self.turns = turns
         self._loaded = loaded
         # A copy that takes control strings for control tokens: for the template's own text.
@@ -196,38 +196,47 @@ def fingerprint(template: str, tokenizer: str) -> str:
     """sha256 of the template's text; "" for plain text."""
     if template == NONE:
         return ""
-    return hashlib.sha256(template_text(template, find_tokenizer(tokenizer)).encode()).hexdigest()
+    return hashlib.sha256(template_text(template, tokenizer).encode()).hexdigest()
 
 
-def template_text(template: str, tokenizer_file: Path) -> str:
-    """The Jinja text of a template: "tokenizer", a file with it, or a JSON file with "chat_template"."""
-    if template != TOKENIZER:
-        path = Path(template).expanduser()
-        if not path.is_file():
-            raise MissingData(
-                "no such chat template",
-                path=path,
-                todo=f"chat_template is {NONE!r}, {TOKENIZER!r} or the path of a file with Jinja text",
-            )
-        return _from_json(path) if path.suffix == ".json" else path.read_text(encoding="utf-8")
-    beside = tokenizer_file.parent / CHAT_TEMPLATE_FILE
-    if beside.is_file():
-        return beside.read_text(encoding="utf-8")
-    return _from_json(tokenizer_file.parent / "tokenizer_config.json")
+def template_file(template: str, tokenizer: str | Path) -> Path:
+    """The file that holds a chat template: Jinja text, or JSON with "chat_template".
+
+    Args:
+      template: "tokenizer" or the path of a file.
+      tokenizer: tokenizer.json, a folder with one, or a hub name; used for "tokenizer" only.
+
+    Raises:
+      MissingData: there is no such file.
+    """
+    path = Path(template).expanduser()
+    if template == TOKENIZER:
+        folder = find_tokenizer(str(tokenizer)).parent
+        beside = folder / CHAT_TEMPLATE_FILE
+        path = beside if beside.is_file() else folder / "tokenizer_config.json"
+    if not path.is_file():
+        raise MissingData(
+            "no such chat template",
+            path=path,
+            todo=f"chat_template is {NONE!r}, {TOKENIZER!r} or the path of a file with Jinja text",
+        )
+    return path
 
 
-def _from_json(path: Path) -> str:
-    found: Any = None
-    if path.is_file():
-        try:
-            found = json.loads(path.read_text(encoding="utf-8")).get("chat_template")
-        except ValueError as error:
-            raise DataError(f"is not JSON: {error}", path=path) from error
+def template_text(template: str, tokenizer: str | Path) -> str:
+    """The Jinja text of a chat template; arguments as for `template_file`."""
+    path = template_file(template, tokenizer)
+    if path.suffix != ".json":
+        return path.read_text(encoding="utf-8")
+    try:
+        found: Any = json.loads(path.read_text(encoding="utf-8")).get("chat_template")
+    except ValueError as error:
+        raise DataError(f"is not JSON: {error}", path=path) from error
     if isinstance(found, list):  # several by name
         found = {entry["name"]: entry["template"] for entry in found}.get("default")
     if not isinstance(found, str):
         raise MissingData(
-            "names no chat template",
+            "has no chat template",
             path=path,
             todo=f"leave chat_template at {NONE!r} for a base model, or give the path of a template",
         )

@@ -210,7 +210,7 @@ def test_sources_of_templates(tmp_path: Path) -> None:
         chat.template_text(str(tmp_path / "absent.jinja"), file)
     bare = make(tmp_path / "b", "bytes", CHATML)
     (bare / "tokenizer_config.json").write_text('{"eos_token": "</s>"}')
-    with pytest.raises(MissingData, match=r"names no chat template.*leave chat_template at 'none'"):
+    with pytest.raises(MissingData, match=r"has no chat template.*leave chat_template at 'none'"):
         chat.in_force(str(bare), "tokenizer")
 
 

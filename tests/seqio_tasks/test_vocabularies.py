@@ -15,6 +15,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 
 from seqio_tasks import settings
 from seqio_tasks.base import DataError, MissingData
+from seqio_tasks.tokenizer_files import local_tokenizer
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
 CORPUS = [
@@ -287,7 +288,7 @@ def test_end_of_sequence_from_model_files_when_no_name_is_given(tmp_path: Path) 
 def test_faults_are_named(tmp_path: Path) -> None:
     folder = pad_first(tmp_path / "a")
     (folder / "tokenizer_config.json").unlink()
-    with pytest.raises(DataError, match="nothing beside it tells the token that ends a sequence"):
+    with pytest.raises(DataError, match="no file beside it names the token that ends a sequence"):
         _ = HuggingFaceVocabulary(folder).eos_id
     folder = save(Tokenizer.from_file(str(folder / "tokenizer.json")), tmp_path / "b", {"eos_token": "<end>"})
     with pytest.raises(DataError, match="has no token '<end>'"):
@@ -304,3 +305,22 @@ def test_creating_one_reads_nothing() -> None:
     vocabulary = HuggingFaceVocabulary("/nowhere/at/all")
     assert repr(vocabulary) == "HuggingFaceVocabulary('/nowhere/at/all')"
     assert vocabulary == HuggingFaceVocabulary("/nowhere/at/all")
+
+
+def test_a_local_tokenizer_is_found_without_a_download(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = pad_first(tmp_path / "a")
+    file = folder / "tokenizer.json"
+    assert local_tokenizer(str(folder)) == local_tokenizer(str(file)) == file
+    (tmp_path / "empty").mkdir()
+    absent = (str(tmp_path / "empty"), str(tmp_path / "absent"), "nobody/no-such-model-here")
+    assert [local_tokenizer(name) for name in absent] == [None, None, None]
+    cache = tmp_path / "cache"
+    monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(cache))
+    snapshot = cache / "models--some--model" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("abc")
+    (snapshot / "tokenizer.json").write_bytes(file.read_bytes())
+    assert local_tokenizer("some/model") == snapshot / "tokenizer.json"

@@ -37,6 +37,7 @@ from inters_jax.models.loading import load_model
 from inters_jax.models.prompt_record import chat_template_of
 from inters_jax.reports import evaluation_page
 from seqio_tasks.base import UserError, file_sha256
+from seqio_tasks.tokenizer import HuggingFaceTokenizer
 
 
 def evaluate(
@@ -100,7 +101,6 @@ def evaluate(
     import seqio_tasks  # noqa: F401 (registers the tasks)
     from seqio_tasks.prompts import chat
     from seqio_tasks.settings import configure
-    from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
     explicit = split_names(tasks)
     names = judged_tasks(explicit)
@@ -116,7 +116,7 @@ def evaluate(
     if raw_dir is not None:
         changes["raw_dir"] = raw_dir
     settings = configure(**changes)
-    vocabulary = HuggingFaceVocabulary(settings.tokenizer)
+    vocabulary = HuggingFaceTokenizer(settings.tokenizer)
     judge = Judge(
         loaded,
         vocabulary,

@@ -38,6 +38,7 @@ from inters_jax.ranking.inputs import candidates_of, dataset_of, open_collection
 from inters_jax.ranking.questions import CHOICE, GENERATION, JUDGMENT, ORDER, Document, Method, Question
 from inters_jax.ranking.reranker import ranking_pair
 from inters_jax.ranking.reranking import MEASURES, rerank_candidates, write_results
+from seqio_tasks.tokenizer import HuggingFaceTokenizer
 
 # METHOD=@Setwise() with Setwise.num_child=2 is the same as METHOD=setwise with NUM_CHILD=2.
 for _method in (
@@ -150,14 +151,13 @@ def rerank(
 
     from seqio_tasks.prompts import chat
     from seqio_tasks.settings import current
-    from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
     chat_template = chat_template_of(model_dir, chat_template, tokenizer) or current().chat_template
     placed = None if mesh is None else make_mesh(mesh)
     loaded = load_model(model_dir, dtype=dtype, step=step, mesh=placed, tokenizer=tokenizer)
     backend = ModelBackend(
         loaded,
-        HuggingFaceVocabulary(report.tokenizer_of(loaded), chat_template=chat_template),
+        HuggingFaceTokenizer(report.tokenizer_of(loaded), chat_template=chat_template),
         wording,
         max_length=max_length or 2048,
         batch_tokens=batch_tokens,

@@ -19,6 +19,7 @@ from inters_jax.inference.generate import Generator
 from inters_jax.inference.sampling import Sampling
 from inters_jax.models.loading import load_model
 from inters_jax.models.prompt_record import chat_template_of
+from seqio_tasks.tokenizer import HuggingFaceTokenizer
 
 
 class LocalModel:
@@ -37,10 +38,9 @@ class LocalModel:
         chat_template: str | None = None,
     ) -> None:
         from seqio_tasks.prompts import chat
-        from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
         tokenizer = tokenizer_of(loaded)
-        self._vocabulary = HuggingFaceVocabulary(tokenizer)
+        self._vocabulary = HuggingFaceTokenizer(tokenizer)
         self._chat = None if chat_template is None else chat.in_force(tokenizer, chat_template)
         self._tokenizer = loaded.tokenizer
         self._bos = loaded.bos_id

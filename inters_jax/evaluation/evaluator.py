@@ -70,7 +70,7 @@ class Judge:
 
     Args:
       loaded: a LoadedModel.
-      vocabulary: the HuggingFaceVocabulary of its tokenizer; gives BOS, as in training.
+      vocabulary: the HuggingFaceTokenizer of its tokenizer; gives BOS, as in training.
       max_new_tokens: limit of a generated answer.
       batch_tokens: tokens that the model sees at once, the memory knob.
       chunk_rows: rows of our own tasks that are answered, written down and forgotten together.

@@ -94,7 +94,7 @@ class ModelBackend:
 
     Args:
       loaded: a LoadedModel, see inters_jax.models.loading.
-      vocabulary: a seqio_tasks.vocabularies.HuggingFaceVocabulary of the model's tokenizer.
+      vocabulary: a seqio_tasks.tokenizer.HuggingFaceTokenizer of the model's tokenizer.
       pair: the catalog pair whose wordings are used.
       max_length: longest sequence; documents that do not fit are cut by the length rule of training.
       batch_tokens: tokens that the model sees at once, the memory knob; None: by the kind of device.

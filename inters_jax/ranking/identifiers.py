@@ -50,7 +50,7 @@ class Identifiers:
     """The markers of a backend.
 
     Args:
-      vocabulary: a HuggingFaceVocabulary of the model's tokenizer.
+      vocabulary: a HuggingFaceTokenizer of the model's tokenizer.
       marker: one of the trained ones, `[1]`, `(1)` or `1.`.
       joiner: what stands between the identifiers of an order, ` > ` or `, `.
       kind: numbers, letters, or auto: numbers where the tokenizer tells them apart.

@@ -30,6 +30,7 @@ from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.methods import create
 from inters_jax.ranking.questions import Document as Candidate
 from inters_jax.ranking.questions import Method, Ranked
+from seqio_tasks.tokenizer import HuggingFaceTokenizer
 
 DEFAULT_PAIR = "inters_general_retrieval_ms_marco"
 
@@ -150,7 +151,6 @@ class Reranker:
           options: of the method, such as window=10 for listwise.
         """
         from seqio_tasks import settings
-        from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
         made = create(method, **options)  # a wrong option is said before a model is loaded
         wording = ranking_pair(pair)
@@ -159,7 +159,7 @@ class Reranker:
         loaded = load_model(source, dtype=dtype, step=step, mesh=placed, tokenizer=tokenizer)
         backend = ModelBackend(
             loaded,
-            HuggingFaceVocabulary(tokenizer_of(loaded), chat_template=chosen),
+            HuggingFaceTokenizer(tokenizer_of(loaded), chat_template=chosen),
             wording,
             max_length=max_length,
             batch_tokens=batch_tokens,

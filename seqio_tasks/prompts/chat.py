@@ -12,7 +12,7 @@ with marks in place of the two texts, in Jinja's sandbox; what stands around the
 * `targets` becomes lead + answer + end, up to the last control token of the end, which ends a generation;
 * the template's own control strings are control tokens, the same strings inside data are plain text;
 * BOS is left out where the template writes it: the store, the generator and the scorer put it in front of
-  every sequence. Where it writes none, sequences have none (`HuggingFaceVocabulary.bos_id` is None then).
+  every sequence. Where it writes none, sequences have none (`HuggingFaceTokenizer.bos_id` is None then).
 
 A lead that is more than blanks (an empty "<think></think>") belongs to the prompt: the model need not say it.
 Where a template trims a turn, the text is trimmed here.
@@ -26,7 +26,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -46,13 +46,6 @@ _USER, _ANSWER = "qU3stMark", "aNsw3rMark"
 _BLANKS = " \n "  # around a mark, to see whether the template trims
 
 
-class NamedVocabulary(Protocol):
-    """What a chat format needs of a vocabulary."""
-
-    @property
-    def name(self) -> str: ...
-
-
 @dataclasses.dataclass(frozen=True)
 class Turns:
     """What a template writes around the two texts, and whether it trims them."""
@@ -66,7 +59,7 @@ class Turns:
 
 
 class ChatFormat:
-    """A template on a tokenizer. Ids are SeqIO ids (see `vocabularies`), without BOS."""
+    """A template on a tokenizer. Ids are SeqIO ids (see `tokenizer`), without BOS."""
 
     def __init__(self, turns: Turns, loaded: LoadedTokenizer) -> None:
         self.turns = turns

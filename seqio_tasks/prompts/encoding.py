@@ -51,7 +51,7 @@ TOO_LONG = "dropped: longer than the limit even without demonstrations"
 
 
 class BatchVocabulary(Protocol):
-    """What encoding needs of a vocabulary (see `vocabularies.HuggingFaceVocabulary`)."""
+    """What encoding needs of a vocabulary (see `tokenizer.HuggingFaceTokenizer`)."""
 
     @property
     def eos_id(self) -> int | None: ...

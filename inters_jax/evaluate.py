@@ -19,7 +19,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from inters_jax.command_line import run_command
 from inters_jax.compare import compare_evaluations
@@ -34,9 +34,7 @@ from inters_jax.settings.judging import EvaluationSettings, GenerationSettings, 
 from seqio_tasks.base import UserError
 from seqio_tasks.prompts import chat
 from seqio_tasks.settings import configure
-
-if TYPE_CHECKING:  # loads SeqIO
-    pass
+from seqio_tasks.tokenizer import HuggingFaceTokenizer
 
 
 def evaluate(
@@ -53,7 +51,6 @@ def evaluate(
     # These import SeqIO and TensorFlow, which takes seconds: --help and a wrong setting do not wait for it.
     from inters_jax.evaluation.judge import Judge
     from inters_jax.evaluation.tasks import judge_task, judged_tasks, resume_result
-    from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
     explicit = list(judged.tasks)
     names = judged_tasks(explicit)
@@ -77,7 +74,7 @@ def evaluate(
     )
     judge = Judge(
         loaded,
-        HuggingFaceVocabulary(settings.tokenizer),
+        HuggingFaceTokenizer(settings.tokenizer),
         max_new_tokens=generation.max_new_tokens,
         batch_tokens=max(model.batch_tokens or default_batch_tokens(), limit),
         decoding={"sampling": sampling, "stop_strings": generation.stop_strings},

@@ -26,6 +26,7 @@ from inters_jax.models.loading import RUN_MODEL, LoadedModel, config_of, is_run,
 from inters_jax.models.lora import base as bases
 from inters_jax.models.lora import peft
 from inters_jax.settings.tools import ExportSettings
+from seqio_tasks.tokenizer import HuggingFaceTokenizer
 
 CARD = """---
 library_name: transformers
@@ -170,9 +171,7 @@ def ends_of_answers(run: Path, config: DecoderConfig) -> tuple[int, ...]:
     prompts = prompt_record.read(folder)
     if prompts is None or prompts.text is None:
         return tuple(dict.fromkeys(own))
-    from seqio_tasks.vocabularies import HuggingFaceVocabulary
-
-    vocabulary = HuggingFaceVocabulary(str(folder), chat_template=str(folder / prompt_record.TEMPLATE))
+    vocabulary = HuggingFaceTokenizer(str(folder), chat_template=str(folder / prompt_record.TEMPLATE))
     return tuple(dict.fromkeys((*own, *map(int, vocabulary.to_hf(vocabulary.end_ids)))))
 
 

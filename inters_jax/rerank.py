@@ -46,7 +46,7 @@ from seqio_tasks import catalog
 from seqio_tasks.metrics.measures import parse_measure, split_measures
 from seqio_tasks.prompts import chat
 from seqio_tasks.settings import current
-from seqio_tasks.vocabularies import HuggingFaceVocabulary
+from seqio_tasks.tokenizer import HuggingFaceTokenizer
 
 
 def rerank(
@@ -86,7 +86,7 @@ def rerank(
     tokenizer = report.tokenizer_of(loaded)
     backend = ModelBackend(
         loaded,
-        HuggingFaceVocabulary(tokenizer, chat_template=chat_template),
+        HuggingFaceTokenizer(tokenizer, chat_template=chat_template),
         wording,
         max_length=model.max_length or DEFAULT_LENGTH,
         batch_tokens=model.batch_tokens,

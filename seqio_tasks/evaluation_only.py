@@ -15,8 +15,9 @@ from seqio_tasks import catalog, ranking_rows, settings
 from seqio_tasks.base import MissingData
 from seqio_tasks.catalog import Pair, Row
 from seqio_tasks.catalog.evaluation_only import EvaluationPair
-from seqio_tasks.prompts import render as prompts
-from seqio_tasks.prompts.render import Rendered, Variant
+from seqio_tasks.prompts import render
+from seqio_tasks.prompts.filling import Rendered
+from seqio_tasks.prompts.render import Variant
 from seqio_tasks.row_source import SplitRows
 from seqio_tasks.sources.beir import Qrels
 from seqio_tasks.sources.common import SourceReport
@@ -31,7 +32,7 @@ class EvaluationForm(Form):
 
     @property
     def render(self) -> Callable[..., Rendered]:
-        return render
+        return _render
 
     def rows(self, pair: Pair, split: str, raw_dir: str) -> SplitRows:
         if reason := self.missing(pair, split, raw_dir):
@@ -59,10 +60,10 @@ POINTWISE = Variant(shots=0, template=0, family="pointwise_judgment")
 FORM = EvaluationForm("_rerank", POINTWISE, choices=True, rerank=True, splits=("test",))
 
 
-def render(row: Row, pair: Pair, **options: Any) -> Rendered:
-    """The prompt of a row in the wording chosen for the collection; called as `prompts.render`."""
+def _render(row: Row, pair: Pair, **options: Any) -> Rendered:
+    """The prompt of a row in the wording chosen for the collection; called like `render.render`."""
     assert isinstance(pair, EvaluationPair)
-    return prompts.render(row, catalog.pair(pair.wording), **options)
+    return render.render(row, catalog.pair(pair.wording), **options)
 
 
 def _qrels(dataset: str, split: str, raw_dir: str) -> Qrels:

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from seqio_tasks.base import DataError
 from seqio_tasks.prompts import render
-from seqio_tasks.prompts.render import Rendered, Variant
+from seqio_tasks.prompts.filling import Rendered
+from seqio_tasks.prompts.render import Variant
 from seqio_tasks.seeded import Draws
 from seqio_tasks.sources import beir
 from seqio_tasks.sources.corpus_index import Corpus

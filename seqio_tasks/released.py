@@ -35,8 +35,8 @@ from seqio_tasks import catalog, settings
 from seqio_tasks.base import DataError, MissingData
 from seqio_tasks.catalog import Pair, Row
 from seqio_tasks.catalog.types import ANSWER_METRICS, LIST_METRICS, QUAC_METRICS, TEXT_METRICS, TRIVIA_METRICS
-from seqio_tasks.prompts.filling import Block, numbered
-from seqio_tasks.prompts.render import Rendered, Variant
+from seqio_tasks.prompts.filling import Block, Rendered, numbered
+from seqio_tasks.prompts.render import Variant
 from seqio_tasks.row_source import SplitRows
 from seqio_tasks.sources.common import SourceReport
 from seqio_tasks.sources.released import FOLDER, Candidates, Instructions
@@ -75,7 +75,7 @@ class InstructionForm(Form):
 
     @property
     def render(self) -> Callable[..., Rendered]:
-        return render
+        return _render
 
     def rows(self, pair: Pair, split: str, raw_dir: str) -> SplitRows:
         if reason := self.missing(pair, split, raw_dir):
@@ -154,8 +154,8 @@ def _candidates(paths: tuple[tuple[Path, str], ...], depth: int, _stamps: Any) -
     return SplitRows(Candidates(paths, depth, report), report)
 
 
-def render(row: Row, pair: Pair, *, split: str, **_ignored: Any) -> Rendered:
-    """The prompt of a row as it stands in the file; called as `prompts.render`."""
+def _render(row: Row, pair: Pair, *, split: str, **_ignored: Any) -> Rendered:
+    """The prompt of a row as it stands in the file; called like `render.render`."""
     target, extras = row["completion"], {}
     if SEPARATED in target and split != "train":
         items = target.split(SEPARATED)

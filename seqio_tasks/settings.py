@@ -1,9 +1,8 @@
 """Settings that the registered tasks read when they are *used*.
 
-Registering a task opens no file and loads no tokenizer; the first time a task is read it asks `current()`
-where the raw files are, which tokenizer to use and how long a sequence may be. Without any configuration
-the packaged sample collection and its small tokenizer answer, so that every task works right after
-installation.
+Registering a task opens no file and loads no tokenizer; when a task is first read, it asks `current()` where
+the raw files are, which tokenizer to use and how long a sequence may be. Without any configuration, the
+packaged sample collection and its small tokenizer are used, so every task works right after installation.
 
 Environment variables (read once, at the first `current()`): INTERS_RAW_DIR, INTERS_TOKENIZER,
 INTERS_CACHE_DIR, INTERS_TEMPLATES (paths, separated as in PATH), INTERS_MAX_LENGTH, INTERS_MAX_SHOTS,
@@ -18,16 +17,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from seqio_tasks.base import UserError, nearest
+
 _SAMPLE = Path(__file__).resolve().parent / "sample"
 _INTEGERS = ("max_length", "max_shots", "seed")
-# The smallest accepted value of each integer setting: 32 tokens is less than any task description needs.
+# The smallest accepted values: 32 tokens are fewer than any task description needs.
 _MINIMUM = {"max_length": 32, "max_shots": 0}
 
 
@@ -38,7 +38,7 @@ def _default_cache_dir() -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Where the data is and how prompts are shaped; paths are plain strings and pickle anywhere."""
+    """Where the data is and what prompts look like; paths are plain strings, so settings pickle anywhere."""
 
     raw_dir: str = str(_SAMPLE)
     tokenizer: str = str(_SAMPLE / "tokenizer")
@@ -54,19 +54,19 @@ class Settings:
         object.__setattr__(self, "chat_template", str(self.chat_template or "none"))
         given = self.templates
         paths = (given,) if isinstance(given, str | Path) else given
-        object.__setattr__(self, "templates", tuple(str(path) for path in paths))  # frozen for all others
+        object.__setattr__(self, "templates", tuple(str(path) for path in paths))  # the class is frozen
         for name in _INTEGERS:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int):
-                raise ValueError(f"settings.{name} must be a whole number, got {value!r}")
+                raise UserError(f"settings.{name} must be a whole number, got {value!r}")
             if value < _MINIMUM.get(name, value):
-                raise ValueError(f"settings.{name} must be at least {_MINIMUM[name]}, got {value}")
+                raise UserError(f"settings.{name} must be at least {_MINIMUM[name]}, got {value}")
         if not self.separator:
-            raise ValueError("settings.separator must not be empty: it marks where the answer begins")
+            raise UserError("settings.separator must not be empty: it marks where the answer begins")
 
 
 def from_environment() -> Settings:
-    """Settings from the INTERS_* environment variables; what is not set keeps its default."""
+    """Settings from the INTERS_* environment variables; those not set keep their defaults."""
     changes: dict[str, Any] = {}
     for name in ("raw_dir", "tokenizer", "cache_dir", "chat_template", "templates", *_INTEGERS):
         variable = f"INTERS_{name.upper()}"
@@ -77,7 +77,7 @@ def from_environment() -> Settings:
             try:
                 changes[name] = int(text)
             except ValueError:
-                raise ValueError(f"{variable}={text!r} is not a whole number") from None
+                raise UserError(f"{variable}={text!r} is not a whole number") from None
         elif name == "templates":
             changes[name] = tuple(path for path in text.split(os.pathsep) if path)
         else:
@@ -85,12 +85,21 @@ def from_environment() -> Settings:
     return Settings(**changes)
 
 
+def resolve(name: str, given: Any = None) -> Any:
+    """One setting as a command takes it: as given, else from its environment variable, else the default.
+
+    >>> resolve("chat_template", "tokenizer")
+    'tokenizer'
+    """
+    return given or getattr(from_environment(), name)
+
+
 _lock = threading.RLock()
 _settings: Settings | None = None
 
 
 def current() -> Settings:
-    """The settings in force."""
+    """The current settings of the process."""
     global _settings
     with _lock:
         if _settings is None:
@@ -99,14 +108,18 @@ def current() -> Settings:
 
 
 def configure(**changes: Any) -> Settings:
-    """Change settings for the rest of the process and return them; an unknown name is refused."""
+    """Change settings for the rest of the process and return them.
+
+    Raises:
+      TypeError: there is no such setting.
+    """
     global _settings
     known = [field.name for field in dataclasses.fields(Settings)]
     for name in changes:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise TypeError(f"unknown setting {name!r}{hint} (known: {', '.join(known)})")
+            raise TypeError(
+                f"unknown setting {name!r} (known: {', '.join(known)}){nearest(name, known, most=1)}"
+            )
     changes = {name: str(v) if isinstance(v, Path) else v for name, v in changes.items()}
     with _lock:
         _settings = dataclasses.replace(current(), **changes)
@@ -115,7 +128,7 @@ def configure(**changes: Any) -> Settings:
 
 @contextlib.contextmanager
 def override(**changes: Any) -> Iterator[Settings]:
-    """Settings changed inside a `with` block only."""
+    """Change settings inside a `with` block only."""
     global _settings
     before = current()
     try:

@@ -1,6 +1,6 @@
-"""Finding and loading a `tokenizer.json`, and knowing its control tokens.
+"""Finding and loading a `tokenizer.json`, and its control tokens.
 
-No SeqIO here: ids are Hugging Face ids throughout (`vocabularies` shifts them where SeqIO needs it).
+Ids are Hugging Face ids throughout; `tokenizer` shifts them where SeqIO needs it.
 """
 
 from __future__ import annotations
@@ -10,23 +10,27 @@ import functools
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+
+from tokenizers import Tokenizer
 
 from seqio_tasks.base import DataError, MissingData
 
 TOKENIZER_FILE = "tokenizer.json"
-CHAT_TEMPLATE_FILE = "chat_template.jinja"  # read by `chat`; older folders keep it in tokenizer_config.json
-# What is read beside it, to know the control tokens by name; later files go before earlier ones.
+CHAT_TEMPLATE_FILE = "chat_template.jinja"  # see `prompts.chat`; older folders use tokenizer_config.json
+# Files beside it that name the control tokens; later files override earlier ones.
 _NAME_FILES = ("special_tokens_map.json", "tokenizer_config.json")
-# Where ids are looked up when no name is given.
+# Files that give their ids, used where no name is given.
 _ID_FILES = ("config.json", "generation_config.json")
 
 
 @dataclasses.dataclass(frozen=True)
 class LoadedTokenizer:
-    """A tokenizer and what is known about its ids (all of them Hugging Face ids)."""
+    """A tokenizer and its ids, all of them Hugging Face ids.
 
-    tokenizer: Any
+    control: ids of control tokens; offset: what is added to ids to keep 0 for padding (0 or 1).
+    """
+
+    tokenizer: Tokenizer
     fingerprint: str
     size: int
     bos: int | None
@@ -37,7 +41,11 @@ class LoadedTokenizer:
 
 
 def find_tokenizer(name: str) -> Path:
-    """The tokenizer.json of a file, folder or hub name (downloaded once by huggingface_hub)."""
+    """The tokenizer.json of a file, folder or hub name (downloaded once by huggingface_hub).
+
+    Raises:
+      MissingData: there is none.
+    """
     path = Path(name).expanduser()
     if path.is_file():
         return path
@@ -52,9 +60,28 @@ def find_tokenizer(name: str) -> Path:
     return _from_hub(name)
 
 
+def local_tokenizer(name: str) -> Path | None:
+    """The tokenizer.json of a file, folder or hub name if it is on this machine; nothing is downloaded."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        path = path / TOKENIZER_FILE
+        return path if path.is_file() else None
+    if path.is_file():
+        return path
+    # Imported here: it takes longer than all other imports of this module, and most tokenizers are files.
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        cached = try_to_load_from_cache(name, TOKENIZER_FILE)
+    except HFValidationError:  # the path of a missing file is not a hub name
+        return None
+    return Path(cached) if isinstance(cached, str) else None
+
+
 @functools.cache
 def _from_hub(name: str) -> Path:
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download  # here for the same reason
     from huggingface_hub.errors import (
         EntryNotFoundError,
         HfHubHTTPError,
@@ -83,7 +110,7 @@ def _from_hub(name: str) -> Path:
         OSError,
     ) as error:
         raise MissingData(
-            f"{name!r} is neither a file nor a folder, and not to be had from the Hugging Face hub ({error})",
+            f"{name!r} is no file or folder, and cannot be downloaded from the Hugging Face hub ({error})",
             todo=f"give the path of a {TOKENIZER_FILE}, of its folder, or a hub name",
         ) from error
     if tokenizer is None:
@@ -93,9 +120,7 @@ def _from_hub(name: str) -> Path:
 
 @functools.lru_cache(maxsize=8)
 def load(path: str, modified: int, size: int) -> LoadedTokenizer:
-    """Loads a tokenizer; `modified` and `size` make a changed file another one."""
-    from tokenizers import Tokenizer
-
+    """Load a tokenizer; `modified` and `size` are in the cache key, so a changed file is loaded again."""
     file = Path(path)
     content = file.read_bytes()
     names, ids = special_tokens(file.parent)
@@ -108,13 +133,12 @@ def load(path: str, modified: int, size: int) -> LoadedTokenizer:
     unknown = None if unknown_token is None else tokenizer.token_to_id(unknown_token)
     control = {token for token, added in tokenizer.get_added_tokens_decoder().items() if added.special}
     control |= {token for token in (bos, eos) if token is not None}
-    # Id 0 may stay where it is only if it never occurs in a sequence: a control token, neither BOS nor EOS,
-    # nor an unknown token that text can really give (with byte fallback it cannot).
+    # Ids can stay unshifted only if id 0 never occurs in a sequence: it is a control token, but neither BOS
+    # nor EOS, nor an unknown token that text can produce (with byte fallback it cannot).
     gives_unknown = unknown == 0 and not model.get("byte_fallback", False)
     reserved = 0 in control and 0 not in (bos, eos) and not gives_unknown
     digest = hashlib.sha256(content)
     digest.update(json.dumps([bos, eos]).encode())
-    assert isinstance(tokenizer, Tokenizer)
     return LoadedTokenizer(
         tokenizer=tokenizer,
         fingerprint=digest.hexdigest(),
@@ -127,10 +151,8 @@ def load(path: str, modified: int, size: int) -> LoadedTokenizer:
     )
 
 
-def _open(content: bytes, control: set[str], file: Path) -> Any:
-    """The tokenizer with neither truncation nor padding, taking the strings of control tokens for text."""
-    from tokenizers import Tokenizer
-
+def _open(content: bytes, control: set[str], file: Path) -> Tokenizer:
+    """The tokenizer without truncation or padding, treating the strings of control tokens as text."""
     try:
         description = json.loads(content)
         marked = False
@@ -147,9 +169,9 @@ def _open(content: bytes, control: set[str], file: Path) -> Any:
 
 
 def special_tokens(folder: Path) -> tuple[dict[str, str | None], dict[str, int]]:
-    """({"bos": "<s>", ...} as named by the tokenizer's files, {"bos": 1, ...} from the model's files).
+    """({"bos": "<s>", ...} from the tokenizer's files, {"bos": 1, ...} from the model's files) of a folder.
 
-    A name given as null means that there is none; only what is not mentioned at all is taken from the ids.
+    A name given as null means that there is no such token; ids are used only for tokens not mentioned at all.
     """
     names: dict[str, str | None] = {}
     ids: dict[str, int] = {}
@@ -173,14 +195,14 @@ def special_tokens(folder: Path) -> tuple[dict[str, str | None], dict[str, int]]
 
 
 def _control_id(
-    kind: str, names: dict[str, str | None], ids: dict[str, int], tokenizer: Any, file: Path
+    kind: str, names: dict[str, str | None], ids: dict[str, int], tokenizer: Tokenizer, file: Path
 ) -> int | None:
     if kind not in names:
         if kind == "eos" and kind not in ids:
             raise DataError(
-                "nothing beside it tells the token that ends a sequence, so no answer could end",
+                "no file beside it names the token that ends a sequence, so no answer could end",
                 path=file,
-                todo='add tokenizer_config.json with "eos_token" (null if there really is none)',
+                todo='add tokenizer_config.json with "eos_token" (null if there is none)',
             )
         return ids.get(kind)
     name = names[kind]
@@ -191,16 +213,16 @@ def _control_id(
         raise DataError(
             f"has no token {name!r}, which the files beside it name as {kind}_token",
             path=file,
-            todo="the files of two tokenizers may have been mixed",
+            todo="the files of two tokenizers may be mixed",
         )
     return found
 
 
 def spelled(loaded: LoadedTokenizer, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-    """Ids and character offsets of a text, control tokens spelled letter by letter.
+    """Ids and character offsets of a text, with control tokens spelled out.
 
-    Some models hold control strings among their words ("</s>" in a Unigram model) and find them in plain text
-    even though they are not looked for. Such a token is replaced by the tokens of its single characters.
+    Some models have control strings among their words ("</s>" in a Unigram model) and find them in plain text
+    even when control tokens are not parsed. Such a token is replaced by the tokens of its single characters.
     """
     encoding = loaded.tokenizer.encode(text, add_special_tokens=False)
     if loaded.control.isdisjoint(encoding.ids):

@@ -11,9 +11,10 @@ from typing import Any
 
 from seqio_tasks import row_source
 from seqio_tasks.catalog import Pair, Row
-from seqio_tasks.prompts import render as prompts
+from seqio_tasks.prompts import render
 from seqio_tasks.prompts.encoding import Encoded
-from seqio_tasks.prompts.render import Rendered, Variant
+from seqio_tasks.prompts.filling import Rendered
+from seqio_tasks.prompts.render import Variant
 from seqio_tasks.row_source import SplitRows
 from seqio_tasks.sources.common import SourceReport
 from seqio_tasks.templates import FAMILIES
@@ -45,8 +46,8 @@ class Form:
 
     @property
     def render(self) -> Callable[..., Rendered]:
-        """Makes the prompt of a row, called as `prompts.render`."""
-        return prompts.render
+        """Renders a row; called like `render.render`."""
+        return render.render
 
     def rows(self, pair: Pair, split: str, raw_dir: str) -> SplitRows:
         if split not in self.splits:

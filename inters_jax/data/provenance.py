@@ -1,9 +1,9 @@
-"""What a store was made from, so that a stale one is noticed: settings, tokenizer, code, templates, files.
+"""What a store was made from, to notice a stale one: settings, tokenizer, code, templates, files.
 
-Everything here is cheap and needs neither SeqIO nor TensorFlow: an existing store is checked in well under a
-second. Raw folders are known by the names and sizes of their files and by the first and last 64 KiB of each;
-code and templates by their whole content. What is not on this machine any more (raw files on a training
-host) cannot have changed the store and is passed over.
+Everything here is cheap: an existing store is checked in well under a second, without SeqIO or TensorFlow.
+Raw folders are identified by the names and sizes of their files and by the first and last 64 KiB of each;
+code and templates by their whole content. What is no longer on this machine (raw files on a training host)
+cannot have changed the store and is ignored.
 """
 
 from __future__ import annotations
@@ -17,137 +17,80 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from inters_jax.data.token_store import StoreError
+from seqio_tasks import settings as task_settings
+from seqio_tasks.base import file_sha256
+from seqio_tasks.prompts import chat
+from seqio_tasks.tokenizer_files import local_tokenizer, special_tokens
 
-OWN_PACKAGE = "seqio_tasks"
-PLAIN = "none"  # no chat template: plain prompts, as in the paper
-# Parts of the package that no prepared token depends on.
-_WITHOUT_INFLUENCE = ("metrics/", "sample/", "templates/__main__.py", "templates/linter.py", "download.py")
+PLAIN = chat.NONE  # no chat template: plain prompts, as in the paper
+# Parts of seqio_tasks that no prepared token depends on.
+_WITHOUT_INFLUENCE = (
+    *("metrics/", "sample/", "download/", "catalog/page.py"),
+    *("templates/__main__.py", "templates/linter.py", "templates/suggest.py", "templates/endpoint.py"),
+)
 _BLOCK = 1 << 16
 _MISSING = ""
 
 
 def package_folder(name: str) -> Path | None:
-    """Where a package lies, without importing it; None when it is not installed."""
+    """The folder of a package, found without importing it; None if it is not installed."""
     spec = importlib.util.find_spec(name)
     return Path(spec.origin).parent if spec is not None and spec.origin else None
 
 
 def raw_folder(raw_dir: str | None) -> Path:
     """The folder of raw files: as given, else INTERS_RAW_DIR, else the packaged sample."""
-    return _given_or_sample(raw_dir, "INTERS_RAW_DIR", "sample", "raw_dir")
+    return Path(task_settings.resolve("raw_dir", raw_dir))
 
 
 def tokenizer_source(tokenizer: str | None) -> str:
-    """The tokenizer: as given, else INTERS_TOKENIZER, else the packaged sample's."""
-    return str(_given_or_sample(tokenizer, "INTERS_TOKENIZER", "sample/tokenizer", "tokenizer"))
-
-
-def _given_or_sample(given: str | None, variable: str, inside: str, argument: str) -> Path:
-    chosen = given or os.environ.get(variable, "").strip()
-    if chosen:
-        return Path(chosen)
-    package = package_folder(OWN_PACKAGE)
-    if package is None:
-        raise StoreError(
-            f"{argument} is not given and {OWN_PACKAGE}, whose sample would be used, is not installed"
-        )
-    return package / inside
+    """The tokenizer: as given, else INTERS_TOKENIZER, else that of the packaged sample."""
+    return task_settings.resolve("tokenizer", tokenizer)
 
 
 def tokenizer_identity(tokenizer: str) -> dict[str, Any] | None:
-    """{"sha256" of tokenizer.json, "special": its named tokens}; None for a hub name not yet downloaded.
+    """What a store records about its tokenizer.
 
     Args:
       tokenizer: a tokenizer.json, a folder with one, or a hub name.
+
+    Returns:
+      {"sha256": of tokenizer.json, "special": its named tokens}; None for a hub name not yet downloaded.
     """
-    path = Path(tokenizer)
-    if path.is_dir():
-        file: Path | None = path / "tokenizer.json"
-    elif path.is_file():
-        file = path
-    else:
-        file = _downloaded(tokenizer, "tokenizer.json")
-    if file is None or not file.is_file():
+    file = local_tokenizer(tokenizer)
+    if file is None:
         return None
-    special: dict[str, Any] = {}
-    config = file.parent / "tokenizer_config.json"
-    if config.is_file():
-        content = json.loads(config.read_text(encoding="utf-8"))
-        for name in ("bos_token", "eos_token"):
-            token = content.get(name)
-            special[name] = token.get("content") if isinstance(token, dict) else token
-    return {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "special": special}
+    names, _ = special_tokens(file.parent)
+    special = {f"{kind}_token": names.get(kind) for kind in ("bos", "eos")} if names else {}
+    return {"sha256": file_sha256(file), "special": special}
 
 
 def chat_template_asked(chat_template: str | None) -> str:
     """The chat template: as given, else INTERS_CHAT_TEMPLATE, else "none"."""
-    return chat_template or os.environ.get("INTERS_CHAT_TEMPLATE", "").strip() or PLAIN
+    return task_settings.resolve("chat_template", chat_template)
 
 
 def chat_template_identity(chat_template: str, tokenizer: str) -> str:
-    """What a store says about its chat template: where it came from and the digest of its text."""
-    path = _chat_template_file(chat_template, tokenizer)
+    """What a store records about its chat template: the name of its file and the digest of its text.
+
+    Raises:
+      MissingData: there is no such template.
+    """
+    chat.template_text(chat_template, tokenizer)  # refuses a file without a template
+    path = chat.template_file(chat_template, tokenizer)
     content = path.read_bytes()
     if path.suffix == ".json":
-        content = json.dumps(json.loads(content).get("chat_template"), sort_keys=True).encode()
+        content = json.dumps(json.loads(content)["chat_template"], sort_keys=True).encode()
     return f"{path.name} {hashlib.sha256(content).hexdigest()[:16]}"
 
 
-def chat_template_text(chat_template: str, tokenizer: str) -> str:
-    """The Jinja text of a chat template that is not "none"."""
-    path = _chat_template_file(chat_template, tokenizer)
-    if path.suffix != ".json":
-        return path.read_text(encoding="utf-8")
-    found = json.loads(path.read_text(encoding="utf-8")).get("chat_template")
-    if isinstance(found, list):  # several by name
-        found = {entry["name"]: entry["template"] for entry in found}.get("default")
-    if not isinstance(found, str):
-        raise StoreError(f"chat template {chat_template!r}: {path} names none; give a file with Jinja text")
-    return found
-
-
-def _chat_template_file(chat_template: str, tokenizer: str) -> Path:
-    """Where a chat template stands.
-
-    The same places in the same order as `seqio_tasks.prompts.chat.template_text`, which cannot be imported
-    here without SeqIO.
-    """
-    path = Path(chat_template).expanduser()
-    if chat_template == "tokenizer":
-        own = Path(tokenizer)
-        if not own.exists():
-            own = _downloaded(tokenizer, "tokenizer.json") or own
-        folder = own if own.is_dir() else own.parent
-        path = folder / "chat_template.jinja"
-        path = path if path.is_file() else folder / "tokenizer_config.json"
-    if not path.is_file():
-        raise StoreError(
-            f"chat template {chat_template!r}: there is no {path}; it is 'none', 'tokenizer' (whose folder "
-            "must hold one) or a file with Jinja text"
-        )
-    return path
-
-
-def _downloaded(hub_name: str, file: str) -> Path | None:
-    try:
-        from huggingface_hub import try_to_load_from_cache
-        from huggingface_hub.errors import HFValidationError
-    except ImportError:
-        return None
-    try:
-        found = try_to_load_from_cache(hub_name, file)
-    except HFValidationError:  # a path that does not exist is no hub name
-        return None
-    return Path(found) if isinstance(found, str) else None
-
-
 def digest_file(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:32] if path.is_file() else _MISSING
+    """Digest of a file's content; empty without one."""
+    return file_sha256(path)[:32] if path.is_file() else _MISSING
 
 
 def digest_folder(folder: Path) -> str:
-    """Digest of the names, sizes, beginnings and ends of all files of a folder; empty without one."""
+    """Digest of the names, sizes, first and last blocks of all files of a folder; empty without one."""
     if not folder.is_dir():
         return _MISSING
     digest = hashlib.sha256()
@@ -165,17 +108,21 @@ def digest_folder(folder: Path) -> str:
 
 
 def digests(paths: Iterable[str]) -> dict[str, str]:
-    """{path: digest} of files and folders; of what is not on this machine the digest is empty."""
+    """{path: digest} of files and folders; the digest of what is not on this machine is empty."""
     return {
         path: digest_folder(Path(path)) if Path(path).is_dir() else digest_file(Path(path)) for path in paths
     }
 
 
 def code_sources(modules: Sequence[str], tasks: Iterable[str]) -> dict[str, str]:
-    """Digests of the modules that register the tasks, and of the templates these tasks use.
+    """Digests of the modules that register the tasks, and of the templates that these tasks use.
+
+    Args:
+      modules: names of packages or modules; those not installed are ignored.
+      tasks: names of the tasks.
 
     Returns:
-      {"code:<package>/<file>": digest}; of a single-file module just that file.
+      {"code:<package>/<file>": digest}; for a single-file module, only that file.
     """
     names, found = tuple(tasks), {}
     for module in modules:
@@ -205,9 +152,10 @@ def raw_sources(raw_dir: Path, folders: Iterable[str]) -> dict[str, str]:
 
 
 class OpenedFolders:
-    """Notes which folders of `raw_dir` are read inside a ``with`` block: a task may read more than its own.
+    """Records which folders of `raw_dir` are read inside a ``with`` block: a task may read more than its own.
 
-    Python reports every file it opens to audit hooks; one hook serves all blocks and idles between them.
+    Python reports every file it opens to audit hooks; one hook serves all blocks and does nothing between
+    them.
     """
 
     _active: ClassVar[list[OpenedFolders]] = []
@@ -215,7 +163,7 @@ class OpenedFolders:
 
     def __init__(self, raw_dir: Path, *, ignore: Path) -> None:
         self._raw_dir = _plain(raw_dir) + os.sep
-        self._ignore = _plain(ignore) + os.sep  # what is being written, should it lie in raw_dir
+        self._ignore = _plain(ignore) + os.sep  # what is being written, in case it is in raw_dir
         self.folders: set[str] = set()
 
     def __enter__(self) -> OpenedFolders:
@@ -229,6 +177,7 @@ class OpenedFolders:
         self._active.remove(self)
 
     def note(self, path: str) -> None:
+        """Record an opened file."""
         if path.startswith(self._raw_dir) and not path.startswith(self._ignore):
             folder, separator, _ = path[len(self._raw_dir) :].partition(os.sep)
             if separator:
@@ -236,7 +185,7 @@ class OpenedFolders:
 
 
 def _plain(path: Path) -> str:
-    """Absolute and without `..`, but with links as they are: a dataset's folder may be a link."""
+    """Absolute and without `..`, without resolving links: a dataset's folder may be a link."""
     return os.path.normpath(path.absolute())
 
 
@@ -256,7 +205,19 @@ def differences(
     modules: Sequence[str],
     check_sources: bool = True,
 ) -> list[str]:
-    """What separates a store from what is asked for now, one readable line each; empty when nothing does."""
+    """How a store differs from what is requested now.
+
+    Args:
+      manifest: of the store.
+      settings: the settings requested, as recorded in a manifest.
+      tokenizer: a tokenizer.json, a folder with one, or a hub name.
+      raw_dir: folder of raw files.
+      modules: the modules that register the tasks.
+      check_sources: whether code, templates and raw files are compared.
+
+    Returns:
+      One readable line per difference.
+    """
     stored = manifest["settings"]
     found = [
         f"{name} is {stored.get(name)!r} in the store, {settings.get(name)!r} now"
@@ -280,13 +241,13 @@ def differences(
     folders = [key.removeprefix("raw:") for key in sources if key.startswith("raw:")]
     present = raw_sources(raw_dir, folders) if raw_dir.is_dir() else {}
     now |= {key: digest for key, digest in present.items() if digest != _MISSING}
-    # Code that is gone altogether (a training host without the package) is passed over like raw files.
+    # A package that is missing entirely (on a training host) is ignored, like raw files.
     packages = {key.partition("/")[0] for key in now}
     for key in sorted({*now, *sources}):
         kind, _, name = key.partition(":")
         if key not in now:
             if kind == "code" and key.partition("/")[0] in packages:
-                found.append(f"{name} does not exist any more")
+                found.append(f"{name} no longer exists")
         elif key not in sources or sources[key] == _MISSING:
             found.append(f"{name} has been added since")
         elif now[key] != sources[key]:

@@ -63,7 +63,7 @@ class Judge:
 
     Args:
       loaded: a LoadedModel.
-      vocabulary: the HuggingFaceVocabulary of its tokenizer; provides BOS, as in training.
+      vocabulary: the HuggingFaceTokenizer of its tokenizer; gives BOS, as in training.
       max_new_tokens: limit of a generated answer.
       batch_tokens: tokens per model call, the memory setting.
       chunk_rows: rows of our own tasks that are answered and saved together; memory is bounded by it.

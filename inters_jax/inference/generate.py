@@ -60,7 +60,7 @@ class Generator:
       eos_ids: tokens that end an answer; default the tokenizer's EOS and the model's own stop tokens.
       sampling: how tokens are chosen; default greedy.
       stop_strings: texts that end an answer; neither they nor what follows them is part of it.
-      vocabulary: decodes for the stop strings (a HuggingFaceVocabulary or a tokenizers.Tokenizer); default
+      vocabulary: decodes for the stop strings (a HuggingFaceTokenizer or a tokenizers.Tokenizer); default
         the tokenizer of `loaded`.
     """
 

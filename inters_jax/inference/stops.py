@@ -18,7 +18,7 @@ import numpy as np
 class StopStrings:
     """Cuts answers at the first of some strings.
 
-    tokenizer: a `tokenizers.Tokenizer`, or anything with one as its `.tokenizer` (HuggingFaceVocabulary).
+    tokenizer: a `tokenizers.Tokenizer`, or anything with one as its `.tokenizer` (HuggingFaceTokenizer).
     strings: what ends an answer; not empty.
     """
 

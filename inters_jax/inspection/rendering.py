@@ -21,6 +21,7 @@ import numpy as np
 from inters_jax.data.token_store import TokenStore
 from inters_jax.inspection.sampling import Pick
 from seqio_tasks.base import DataError
+from seqio_tasks.tokenizer import HuggingFaceTokenizer
 
 DESCRIPTION, ITEM = "description", "item"
 
@@ -93,7 +94,6 @@ class _Renderer:
     def __init__(self, store: TokenStore, task: str) -> None:
         from seqio_tasks import tasks
         from seqio_tasks.settings import current
-        from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
         try:
             known = tasks.task(task)
@@ -111,7 +111,7 @@ class _Renderer:
         except DataError as error:
             raise _Unknown(f"its rows cannot be read: {error}") from error
         self._rows: dict[str, Mapping[str, Any]] = {row["example_id"]: row for row in rows}
-        self._vocabulary = HuggingFaceVocabulary(self._config.tokenizer)
+        self._vocabulary = HuggingFaceTokenizer(self._config.tokenizer)
 
     def rendering(self, pick: Pick) -> Rendering:
         from seqio_tasks import templates
@@ -157,7 +157,7 @@ def _parts(prompt: Any, example: Any) -> list[tuple[str, int]]:
 
     Where documents were cut, only the end of the description is certain.
     """
-    from seqio_tasks.prompts.render import BLANK
+    from seqio_tasks.prompts.filling import BLANK
 
     pieces = [(DESCRIPTION, prompt.description)] if prompt.description else []
     if prompt.inputs(example.shots) != example.inputs:

@@ -22,8 +22,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from inters_jax.data import provenance
 from inters_jax.data.token_store import StoreError
+from seqio_tasks import tokenizer_files
+from seqio_tasks.base import file_sha256
 
 TEXT, BOS, EOS, SPECIAL, REST = range(5)  # REST: only the later bytes of a character
 Piece = tuple[int, str, int]  # id, text, kind
@@ -154,7 +155,7 @@ def open_texts(manifest: Mapping[str, Any], tokenizer: str | None) -> TokenTexts
     known = manifest["tokenizer"]
     name = tokenizer or known["name"]
     file = find_tokenizer(name)
-    sha256 = (provenance.tokenizer_identity(str(file)) or {}).get("sha256")
+    sha256 = file_sha256(file)
     if known["sha256"] and sha256 != known["sha256"]:
         raise StoreError(
             f"{file} is not the tokenizer of the store (made with {known['name']}, another tokenizer.json); "
@@ -168,15 +169,8 @@ def find_tokenizer(name: str) -> Path:
     """The tokenizer.json behind a file, a folder or a hub name."""
     if not name:
         raise StoreError("the store does not say which tokenizer made it; name it with --gin.TOKENIZER=...")
-    path = Path(name).expanduser()
-    if path.is_dir():
-        path = path / "tokenizer.json"
-    if path.is_file():
-        return path
-    if Path(name).is_absolute():
+    if Path(name).is_absolute() and tokenizer_files.local_tokenizer(name) is None:
         raise StoreError(
             f"the tokenizer {name} is not on this machine; name its place here with --gin.TOKENIZER=..."
         )
-    from seqio_tasks.vocabularies import find_tokenizer as find_or_download  # imports SeqIO: seconds
-
-    return find_or_download(name)
+    return tokenizer_files.find_tokenizer(name)

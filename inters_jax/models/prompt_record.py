@@ -23,6 +23,7 @@ from inters_jax.data import provenance
 from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.hf import folder as huggingface
 from inters_jax.models.loading import RUN_MODEL, is_run
+from seqio_tasks.prompts import chat
 
 RECORD = "inters_prompts.json"
 TEMPLATE = "chat_template.jinja"
@@ -43,13 +44,13 @@ class Prompts:
         """What `train` and `prepare` mean by these settings, INTERS_CHAT_TEMPLATE included.
 
         Raises:
-          StoreError: there is no such template.
+          MissingData: there is no such template.
         """
         chosen = provenance.chat_template_asked(chat_template)
         if chosen == provenance.PLAIN:
             return cls()
         source = chosen if chosen == "tokenizer" else Path(chosen).name
-        return cls(provenance.chat_template_text(chosen, tokenizer), source)
+        return cls(chat.template_text(chosen, tokenizer), source)
 
     @property
     def sha256(self) -> str:

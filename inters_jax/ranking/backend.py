@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from seqio_tasks.prompts.filling import without_blank_lines
 
 from inters_jax.data.conversion import plain_ids
 from inters_jax.inference.generate import Generator
@@ -41,7 +42,6 @@ from inters_jax.ranking.questions import (
 )
 from seqio_tasks.prompts.encoding import Encoder
 from seqio_tasks.prompts.ranking import question as render_question
-from seqio_tasks.prompts.ranking_values import one_blank_line_less
 
 Relevance = Callable[[str, Any], float]
 
@@ -98,7 +98,7 @@ class ModelBackend:
 
     Args:
       loaded: a LoadedModel, see inters_jax.models.loading.
-      vocabulary: a seqio_tasks.vocabularies.HuggingFaceVocabulary of the model's tokenizer.
+      vocabulary: a seqio_tasks.tokenizer.HuggingFaceTokenizer of the model's tokenizer.
       pair: the catalog pair whose wordings are used.
       max_length: longest sequence; documents that do not fit are cut by the length rule of training.
       batch_tokens: tokens per model call, the memory setting; None: by the kind of device.
@@ -234,7 +234,7 @@ class ModelBackend:
     def _answers(self, request: Request, prompt: Any, first: bool) -> tuple[str, Any]:
         """The longest answer as text, to leave room for it, and the answers in tokens."""
         if isinstance(request, Likelihood):
-            text = one_blank_line_less(request.continuation)
+            text = without_blank_lines(request.continuation)
             return text, self.identifiers.whole([text])
         count = len(request.question.documents)
         names = prompt.choices or self.identifiers.names(count, by_first_token=first)

@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+
 from inters_jax.data.conversion import plain_ids
 from inters_jax.ranking.errors import RerankError
-from seqio_tasks.prompts.ranking import Letters
-from seqio_tasks.prompts.ranking_values import Style
+from seqio_tasks.prompts.ranking import Letters, Style
 
 KINDS = ("auto", "numbers", "letters")
 Ids = tuple[int, ...]
@@ -52,7 +52,7 @@ class Identifiers:
     """The document identifiers of a backend.
 
     Args:
-      vocabulary: a HuggingFaceVocabulary of the model's tokenizer.
+      vocabulary: a HuggingFaceTokenizer of the model's tokenizer.
       marker: one of the trained ones, `[1]`, `(1)` or `1.`.
       joiner: text between the identifiers of an order, ` > ` or `, `.
       kind: numbers, letters, or auto: numbers if their first tokens are distinct, else letters.

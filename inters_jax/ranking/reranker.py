@@ -31,7 +31,7 @@ from inters_jax.ranking.questions import Document as Candidate
 from inters_jax.ranking.questions import Method, Ranked
 from inters_jax.settings.judging import InferenceSettings, MethodOptions, RankingSettings
 from seqio_tasks import catalog, settings
-from seqio_tasks.vocabularies import HuggingFaceVocabulary
+from seqio_tasks.tokenizer import HuggingFaceTokenizer
 
 DEFAULT_PAIR = "inters_general_retrieval_ms_marco"
 
@@ -181,7 +181,7 @@ class Reranker:
         loaded = open_model(model)
         backend = ModelBackend(
             loaded,
-            HuggingFaceVocabulary(tokenizer_of(loaded), chat_template=chosen),
+            HuggingFaceTokenizer(tokenizer_of(loaded), chat_template=chosen),
             wording,
             max_length=model.max_length or DEFAULT_LENGTH,
             batch_tokens=model.batch_tokens,

@@ -26,6 +26,7 @@ from inters_jax.training import trainable
 from inters_jax.training.retention import Best
 from seqio_tasks.base import UserError
 from seqio_tasks.settings import configure
+from seqio_tasks.tokenizer import HuggingFaceTokenizer
 
 PREFIX = "eval/"
 MEAN = "eval/mean"
@@ -159,7 +160,6 @@ class Evaluation:
 
         from inters_jax.evaluation.judge import Judge
         from inters_jax.evaluation.tasks import judged_tasks, missing_data, split_names
-        from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
         settings = configure(**{name: value for name, value in self._data.items() if value is not None})
         for name in judged_tasks(split_names(self.schedule.tasks)):
@@ -183,7 +183,7 @@ class Evaluation:
         )
         self._judge = Judge(
             loaded,
-            HuggingFaceVocabulary(settings.tokenizer),
+            HuggingFaceTokenizer(settings.tokenizer),
             max_new_tokens=self.schedule.max_new_tokens,
             batch_tokens=max(default_batch_tokens(), int(self._data["max_length"])),
         )

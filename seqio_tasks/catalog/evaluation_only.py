@@ -1,7 +1,7 @@
-"""Collections that are judged and never trained on: not of INTERS, in no mixture, in no count.
+"""Collections for evaluation only, never for training: not part of INTERS, in no mixture, in no count.
 
-Numbers are those of ir_datasets 0.5 for the ids named. What is not known is left open: a licence that no
-official page at hand states, the size of a collection that everybody cuts differently.
+Numbers are those of ir_datasets 0.5 for the ids named. Unknown values are left open: a licence that no
+official page states, the size of a collection without a standard subset.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from types import MappingProxyType
 from seqio_tasks.catalog.types import RANKING_METRICS, Pair
 
 WORDING = "inters_general_retrieval_ms_marco"
-# Grade 1 of TREC Deep Learning is on the topic and no answer; measures that know two grades ask for 2.
+# In TREC Deep Learning, grade 1 is related to the query without answering it; binary measures require 2.
 _GRADED = ("nDCG@10", "RR(rel=2)@10", "AP(rel=2)", "R(rel=2)@100")
 
 
 @dataclass(frozen=True)
 class EvaluationPair(Pair):
-    """A collection for judging alone.
+    """A collection for evaluation only.
 
-    wording: the pair whose templates ask; origin: where the folder comes from; about: what has to be known.
+    wording: the pair whose templates are used; origin: where the folder comes from; about: notes for users.
     """
 
     wording: str = WORDING
@@ -72,8 +72,8 @@ _DL = (
     "without the 8.8 million passages. MS MARCO itself is a dataset of INTERS: new queries, known passages."
 )
 _SEEN = (
-    "all queries of the official test set. INTERS trains on a part of them; a model is judged fairly here "
-    "only if it was trained without the dataset (`inters_without_{task}`)."
+    "all queries of the official test set. INTERS trains on some of them; results are fair only for a model "
+    "trained without the dataset (`inters_without_{task}`)."
 )
 
 PAIRS: tuple[EvaluationPair, ...] = (
@@ -149,6 +149,6 @@ PAIRS: tuple[EvaluationPair, ...] = (
         "cranfield",
         (225, 1_400, 1_837),
         "irds:cranfield",
-        about="grades 1 to 4 count 1, -1 counts 0: which end of the scale is best is told in two ways.",
+        about="grades 1 to 4 count 1, -1 counts 0: sources disagree about which end of the scale is best.",
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seqio_tasks.base import replacing
+from seqio_tasks.base import write_text
 from seqio_tasks.catalog import EVALUATION_ONLY, GROUPS, PAIRS
 from seqio_tasks.catalog.files import SOURCES
 from seqio_tasks.catalog.types import Pair
@@ -19,11 +19,11 @@ Written by `python -m seqio_tasks.catalog.page` from the catalog; change the cat
 {pairs} pairs of a task and a dataset, {tasks} tasks, {datasets} datasets. A task is registered as
 `inters_<task>_<dataset>`; its suffixes are `_0shot` and `_5shot` (a fixed number of demonstrations),
 `_choices` (labels by scoring) and `_rerank` (ranking). Sizes are those of the full official files by the
-split rule of `seqio_tasks/sources/splits.py`; "?" is not known before the files are read. Datasets marked
-"out" are held out as a whole in the out-of-domain mixtures.
+split rule of `seqio_tasks/sources/splits.py`; "?" is unknown until the files are read. Datasets marked "out"
+are held out entirely in the out-of-domain mixtures.
 
-Files go to `<RAW_DIR>/<folder>/`; `python -m seqio_tasks.download NAME` fetches them where that is allowed
-([download](download.md)). Licences are the datasets' own and bind whoever downloads them.
+Files go to `<RAW_DIR>/<folder>/`; `python -m seqio_tasks.download NAME` downloads them where that is allowed
+([download](download.md)). Each dataset has its own licence, which binds whoever downloads it.
 """
 
 
@@ -46,8 +46,8 @@ def markdown() -> str:
         parts.append("")
         for file in source.files:
             hashes = [f"{kind} {value}" for kind in ("md5", "sha256") if (value := getattr(file, kind))]
-            check = hashes[0] if hashes else "no hash known"
-            size = f"{file.bytes:,} bytes" if file.bytes else "size not known"
+            check = hashes[0] if hashes else "no published hash"
+            size = f"{file.bytes:,} bytes" if file.bytes else "size unknown"
             where = f"<{file.url}>" if file.url else file.manual
             parts.append(f"- `{file.name}`: {size}, {check}, {where}")
         parts.append("")
@@ -57,10 +57,10 @@ def markdown() -> str:
 _OUTSIDE = """## For evaluation only
 
 In no mixture and none of the counts above: `inters_ood_<name>_rerank`, split `test`, with all judged queries,
-asked in the wording of general retrieval. `python -m inters_jax.evaluate` takes the names,
-`python -m inters_jax.rerank` the folders, which have BEIR's form (`corpus.jsonl`, `queries.jsonl`,
-`qrels/test.tsv`, `runs/` if candidates are given). Where an id of ir_datasets is named,
-`python -m seqio_tasks.download irds:ID` makes the folder. Judgments are counted as published.
+in the wording of general retrieval. `python -m inters_jax.evaluate` takes the names,
+`python -m inters_jax.rerank` the folders, which are in BEIR format (`corpus.jsonl`, `queries.jsonl`,
+`qrels/test.tsv`, and `runs/` for given candidates). Where an ir_datasets id is named,
+`python -m seqio_tasks.download irds:ID` creates the folder. Judgments are counted as published.
 """
 
 
@@ -85,6 +85,5 @@ def _line(pair: Pair) -> str:
 
 
 if __name__ == "__main__":
-    with replacing(PAGE) as partial:
-        partial.write_text(markdown(), encoding="utf-8")
+    write_text(PAGE, markdown())
     print(PAGE)

@@ -1,7 +1,7 @@
 """Query and document: the retrieval tasks over BEIR folders.
 
-What differs between the collections when they are read (names of folders and judgment files, forums, which
-queries are for training) is in `seqio_tasks.sources.retrieval_sets`.
+How the collections differ when they are read (names of folders and judgment files, forums, training queries)
+is described in `seqio_tasks.sources.retrieval_sets`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,22 @@ _BEIR = "https://public.ukp.informatik.tu-darmstadt.de/thakur/BEIR/datasets/"
 _MEMBERS = ("corpus.jsonl", "queries.jsonl", "qrels/*.tsv")
 _RUNS = "the zip unpacked; TREC runs in runs/ as candidates instead of BM25"
 
-# dataset -> (official zip, bytes, md5, licence, what else is read). Sizes and sums: ir_datasets, BEIR's list.
+# dataset -> (official zip, bytes, md5, licence, other files read). Sizes and checksums: ir_datasets, BEIR.
 _ZIPS: dict[str, tuple[str, int, str, str, str]] = {
+    "scifact": (
+        "scifact.zip",
+        2_816_079,
+        "5f7d1de60b170fc8027bb7898e2efca1",
+        "SciFact CC BY 4.0 / ODC-By; BEIR card CC BY-SA 4.0",
+        _RUNS,
+    ),
+    "nfcorpus": (
+        "nfcorpus.zip",
+        2_448_432,
+        "a89dba18a62ef92f7d323ec890a0d38d",
+        "NFCorpus: academic use, other uses on request; BEIR card CC BY-SA 4.0",
+        _RUNS,
+    ),
     "ms_marco": (
         "msmarco.zip",
         1_082_258_632,
@@ -136,8 +150,10 @@ def _pair(task: str, dataset: str, counts: tuple[int, int, int]) -> Pair:
 _supporting_evidence = partial(_pair, "supporting_evidence_retrieval")
 
 # Queries with a judged positive, by the rule of `retrieval_sets`. FiQA is counted on the published judgments;
-# the others follow from the published numbers of queries, before texts that repeat are left out.
+# the other counts follow from the published numbers of queries, before duplicate texts are dropped.
 PAIRS: tuple[Pair, ...] = (
+    _pair("fact_retrieval", "scifact", (727, 80, 300)),
+    _pair("biomedical_retrieval", "nfcorpus", (2582, 323, 323)),
     _pair("general_retrieval", "ms_marco", (10_000, 200, 6_980)),
     _pair("biomedical_retrieval", "trec_covid", (40, 5, 5)),
     _supporting_evidence("nq", (3_052, 200, 200)),

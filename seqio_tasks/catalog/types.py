@@ -1,7 +1,6 @@
-"""What the catalog is made of: official files, pairs, and what all datasets of a task have in common.
+"""The types of the catalog: official files, pairs, and what all datasets of a task have in common.
 
-The rows themselves are in the modules beside this one; the
-official files in `files` and there. All of them import this module, and it imports none of them.
+The entries are in one module per task group; they import this module, and it imports none of them.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ KINDS = ("generate", "classify", "rank")
 # Held out as whole datasets in the paper's out-of-domain experiment.
 OUT_OF_DOMAIN = ("trec_robust", "qrecc", "mimics_duo", "climate_fever", "xsum", "quora", "nq")
 
-# The metrics of the tasks; a pair may name others.
+# The metrics of the tasks; a pair may override them.
 TEXT_METRICS = ("bleu_1", "bleu_2", "rouge_l")
 SUMMARY_METRICS = ("rouge_1", "rouge_2", "rouge_l")
 LABEL_METRICS = ("accuracy", "macro_f1", "weighted_f1")
@@ -36,14 +35,14 @@ RANKING_METRICS = ("nDCG@10", "RR@10", "R@10", "R@100")
 
 @dataclass(frozen=True)
 class OfficialFile:
-    """One file to download. ``bytes`` is 0 and a checksum empty where no published value is known.
+    """One file to download. ``bytes`` is 0 and a checksum is empty where no value is published.
 
     name:     path inside the dataset's folder
     url:      https://..., or hf://datasets/<owner>/<repository>[@revision]/<path>
-    manual:   what a person has to do where no program may or can fetch the file; empty: it is fetched
-    members:  which files of an archive are needed, as patterns read from the right ("qrels/*.tsv" also takes
-              nfcorpus/qrels/test.tsv); empty: all of them
-    unpack:   False leaves an archive (zip, tar, gz, ...) as it is
+    manual:   what a person has to do where no program may or can download the file; empty: it is downloaded
+    members:  the files needed from an archive, as patterns matched from the right ("qrels/*.tsv" matches
+              nfcorpus/qrels/test.tsv); empty: all files
+    unpack:   False leaves an archive (zip, tar, gz, ...) packed
     """
 
     name: str
@@ -56,9 +55,20 @@ class OfficialFile:
     unpack: bool = True
 
 
+def file_at(
+    base: str, name: str, bytes: int = 0, md5: str = "", sha256: str = "", **more: Any
+) -> OfficialFile:
+    """The official file `name` at the address `base` + `name`.
+
+    >>> file_at("https://example.org/data/", "dev.json").url
+    'https://example.org/data/dev.json'
+    """
+    return OfficialFile(name, base + name, bytes, md5, sha256, **more)
+
+
 @dataclass(frozen=True)
 class Source:
-    """A dataset's folder, licence and official files; ``accepted`` names other files the readers take."""
+    """A dataset's folder, licence and official files; ``accepted`` names other files that can be read."""
 
     folder: str
     licence: str
@@ -71,15 +81,15 @@ class Pair:
     """One task on one dataset.
 
     fields:           row fields that templates may use
-    document_fields:  the long ones, which give way first when a prompt exceeds the length limit
-    optional_fields:  those that a row may leave empty; templates that use one are not drawn for such a row
-    indispensable_fields:  those of them that a template must show where a row has them (the turns before a
-                      question: without these it cannot be understood)
-    answer:           the field that the templates ask for (all but those marked `reverse`)
-    labels:           the label set, exactly as in the targets (kind "classify"); label_field: the gold one
-    multi_label:      several labels may hold at once: the target lists them, "a, b"
+    document_fields:  the long fields, shortened first when a prompt exceeds the length limit
+    optional_fields:  fields that a row may leave empty; templates that use one are not drawn for such a row
+    indispensable_fields:  optional fields that a template must show where a row has them (the turns before a
+                      question, which makes no sense without them)
+    answer:           the field that the templates ask for (except those marked `reverse`)
+    labels:           the label set, exactly as in the targets (kind "classify"); label_field: the gold label
+    multi_label:      several labels may apply at once: the target lists them, "a, b"
     metrics:          names of `seqio_tasks.metrics`
-    counts:           rows per split of the official files, by the split rule; a missing split is not known
+    counts:           rows per split of the official files, by the split rule; a missing split is unknown
     """
 
     task: str
@@ -113,7 +123,7 @@ class Pair:
         return loader
 
     def rows(self, raw_dir: str | Path, split: str, **options: Any) -> Iterator[Row]:
-        """Rows of one split; ``report=SourceReport()`` counts what was left out and why."""
+        """Rows of one split; ``report=SourceReport()`` counts what was left out, by reason."""
         return self.load()(Path(raw_dir), split, **options)
 
 
@@ -176,11 +186,15 @@ def make_pair(
     source: str = "",
     **changes: Any,
 ) -> Pair:
-    """A row of the table: the task's shape, the dataset's files, and whatever differs for this pair.
+    """An entry of the table: the task's shape, the dataset's files, and what differs for this pair.
 
-    loader: below the package, e.g. "sources.boolq:boolq"; fields: names between blanks; counts: rows for
-    train, validation and test, None when nobody knows; source: key in `sources`, else the dataset's name;
-    answer: where nothing is said, the label field, or else the last of the fields.
+    Args:
+      sources: official files by dataset.
+      loader: below the package, e.g. "sources.boolq:boolq".
+      fields: field names, separated by spaces.
+      counts: rows of train, validation and test; None: unknown.
+      source: key in `sources`; default: the dataset.
+      changes: other fields of `Pair`. The answer is by default the label field, else the last field.
     """
     shape, files = TASKS[task], sources[source or dataset]
     names = tuple(fields.split())

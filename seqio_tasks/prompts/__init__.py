@@ -1,1 +1,1 @@
-"""Rows become prompts (`render`, `ranking`), prompts become token ids (`encoding`, `chat`)."""
+"""Rows become prompts (`render`, `ranking`, `filling`), and prompts become token ids (`encoding`, `chat`)."""

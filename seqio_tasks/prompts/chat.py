@@ -12,7 +12,7 @@ with marks in place of the two texts, in Jinja's sandbox; what stands around the
 * `targets` becomes lead + answer + end, up to the last control token of the end, which ends a generation;
 * the template's own control strings are control tokens, the same strings inside data are plain text;
 * BOS is left out where the template writes it: the store, the generator and the scorer put it in front of
-  every sequence. Where it writes none, sequences have none (`HuggingFaceVocabulary.bos_id` is None then).
+  every sequence. Where it writes none, sequences have none (`HuggingFaceTokenizer.bos_id` is None then).
 
 A lead that is more than blanks (an empty "<think></think>") belongs to the prompt: the model need not say it.
 Where a template trims a turn, the text is trimmed here.
@@ -26,7 +26,9 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
+
+from tokenizers import Tokenizer
 
 from seqio_tasks import settings
 from seqio_tasks.base import DataError, MissingData
@@ -44,13 +46,6 @@ _USER, _ANSWER = "qU3stMark", "aNsw3rMark"
 _BLANKS = " \n "  # around a mark, to see whether the template trims
 
 
-class NamedVocabulary(Protocol):
-    """What a chat format needs of a vocabulary."""
-
-    @property
-    def name(self) -> str: ...
-
-
 @dataclasses.dataclass(frozen=True)
 class Turns:
     """What a template writes around the two texts, and whether it trims them."""
@@ -64,11 +59,9 @@ class Turns:
 
 
 class ChatFormat:
-    """A template on a tokenizer. Ids are SeqIO ids (see `vocabularies`), without BOS."""
+    """A template on a tokenizer. Ids are SeqIO ids (see `tokenizer`), without BOS."""
 
     def __init__(self, turns: Turns, loaded: LoadedTokenizer) -> None:
-        from tokenizers import Tokenizer
-
         self.turns = turns
         self._loaded = loaded
         # A copy that takes control strings for control tokens: for the template's own text.
@@ -196,38 +189,47 @@ def fingerprint(template: str, tokenizer: str) -> str:
     """sha256 of the template's text; "" for plain text."""
     if template == NONE:
         return ""
-    return hashlib.sha256(template_text(template, find_tokenizer(tokenizer)).encode()).hexdigest()
+    return hashlib.sha256(template_text(template, tokenizer).encode()).hexdigest()
 
 
-def template_text(template: str, tokenizer_file: Path) -> str:
-    """The Jinja text of a template: "tokenizer", a file with it, or a JSON file with "chat_template"."""
-    if template != TOKENIZER:
-        path = Path(template).expanduser()
-        if not path.is_file():
-            raise MissingData(
-                "no such chat template",
-                path=path,
-                todo=f"chat_template is {NONE!r}, {TOKENIZER!r} or the path of a file with Jinja text",
-            )
-        return _from_json(path) if path.suffix == ".json" else path.read_text(encoding="utf-8")
-    beside = tokenizer_file.parent / CHAT_TEMPLATE_FILE
-    if beside.is_file():
-        return beside.read_text(encoding="utf-8")
-    return _from_json(tokenizer_file.parent / "tokenizer_config.json")
+def template_file(template: str, tokenizer: str | Path) -> Path:
+    """The file that holds a chat template: Jinja text, or JSON with "chat_template".
+
+    Args:
+      template: "tokenizer" or the path of a file.
+      tokenizer: tokenizer.json, a folder with one, or a hub name; used for "tokenizer" only.
+
+    Raises:
+      MissingData: there is no such file.
+    """
+    path = Path(template).expanduser()
+    if template == TOKENIZER:
+        folder = find_tokenizer(str(tokenizer)).parent
+        beside = folder / CHAT_TEMPLATE_FILE
+        path = beside if beside.is_file() else folder / "tokenizer_config.json"
+    if not path.is_file():
+        raise MissingData(
+            "no such chat template",
+            path=path,
+            todo=f"chat_template is {NONE!r}, {TOKENIZER!r} or the path of a file with Jinja text",
+        )
+    return path
 
 
-def _from_json(path: Path) -> str:
-    found: Any = None
-    if path.is_file():
-        try:
-            found = json.loads(path.read_text(encoding="utf-8")).get("chat_template")
-        except ValueError as error:
-            raise DataError(f"is not JSON: {error}", path=path) from error
+def template_text(template: str, tokenizer: str | Path) -> str:
+    """The Jinja text of a chat template; arguments as for `template_file`."""
+    path = template_file(template, tokenizer)
+    if path.suffix != ".json":
+        return path.read_text(encoding="utf-8")
+    try:
+        found: Any = json.loads(path.read_text(encoding="utf-8")).get("chat_template")
+    except ValueError as error:
+        raise DataError(f"is not JSON: {error}", path=path) from error
     if isinstance(found, list):  # several by name
         found = {entry["name"]: entry["template"] for entry in found}.get("default")
     if not isinstance(found, str):
         raise MissingData(
-            "names no chat template",
+            "has no chat template",
             path=path,
             todo=f"leave chat_template at {NONE!r} for a base model, or give the path of a template",
         )

@@ -1,19 +1,18 @@
 """Prompts become token ids, in batches, within the length limit.
 
 `inputs` and `targets` are encoded separately and never joined as text: the boundary between prompt and
-answer is a token boundary everywhere (training, generation, scoring). The vocabulary object treats
-special-token strings in data as ordinary text. BOS is not added here, but its place is kept free: a
-sequence of the token store is [BOS] + input_ids + target_ids, at most `max_length` long.
+answer is a token boundary everywhere (training, generation, scoring). The vocabulary treats special-token
+strings in data as ordinary text. BOS is not added here, but room is reserved for it: a sequence of the token
+store is [BOS] + input_ids + target_ids, at most `max_length` long.
 
 The length rule, for a prompt that does not fit:
 
-    1. documents give way: all to one common length, the longest first, never below 64 tokens;
-    2. then demonstrations fall away, the last first (with more room the documents grow back);
+    1. documents are shortened to one common length, the longest first, never below 64 tokens;
+    2. then demonstrations are left out, the last first (documents may use the freed room);
     3. then the row is dropped and counted.
 
 Instruction, question, cue and answer are never cut. A document is cut at a token boundary by character
-offsets and the prompt is encoded again as a whole (joining pieces of ids would give other tokens at the
-seams).
+offsets, and the whole prompt is encoded again (concatenated pieces would have other tokens at the seams).
 """
 
 from __future__ import annotations
@@ -27,17 +26,17 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from seqio_tasks.prompts import chat
-from seqio_tasks.prompts import render as prompts
-from seqio_tasks.prompts.render import Demonstrations, Example, Rendered, Row, Variant
+from seqio_tasks.prompts import chat, render
+from seqio_tasks.prompts.filling import Example, Rendered
+from seqio_tasks.prompts.render import Demonstrations, Row, Variant
 
 if TYPE_CHECKING:
     from seqio_tasks.catalog import Pair
 
-DOCUMENT_FLOOR = 64  # tokens below which a document is no longer shortened
+DOCUMENT_FLOOR = 64  # tokens; documents are not shortened below this
 CHUNK = 1000  # rows per call of the tokenizer
-# With more characters per token of room a prompt is hardly ever short enough: encoding it whole, before its
-# documents are measured, would be for nothing. Changes the cost only, not the result.
+# A prompt with more characters per available token hardly ever fits: encoding it whole, before its documents
+# are measured, would be wasted. This changes the cost, not the result.
 LIKELY_CHARACTERS = 5.5
 
 # What `encode_rows` counts.
@@ -45,14 +44,14 @@ ROWS = "rows read"
 EXAMPLES = "examples written"
 SHORTENED = "examples with shortened documents"
 TOKENS_CUT = "document tokens cut"
-ANSWER_CUT = "examples whose quoted answer stood in the part cut away"
+ANSWER_CUT = "examples whose quoted answer was in the part cut away"
 FEWER_SHOTS = "demonstrations left out for length"
 MISSING_SHOTS = "demonstrations asked for but not available"
 TOO_LONG = "dropped: longer than the limit even without demonstrations"
 
 
 class BatchVocabulary(Protocol):
-    """What encoding needs of a vocabulary (`vocabularies.HuggingFaceVocabulary` offers it)."""
+    """What encoding needs of a vocabulary (see `tokenizer.HuggingFaceTokenizer`)."""
 
     @property
     def eos_id(self) -> int | None: ...
@@ -71,7 +70,7 @@ class Encoded:
 
     input_ids:  int32 [n]   the prompt, separator included, without BOS
     target_ids: int32 [m]   the answer, EOS last when the vocabulary has one
-    shortened:  document tokens that the length rule cut away
+    shortened:  document tokens removed by the length rule
     """
 
     input_ids: np.ndarray
@@ -81,11 +80,14 @@ class Encoded:
 
 
 class Encoder:
-    """A vocabulary, a length limit, and a memory of document lengths (documents recur in ranking data).
+    """Encodes prompts within a length limit, with a cache of document lengths (documents recur).
 
-    chat_template: as in the settings; None: that of the vocabulary, which a vocabulary of another project has
-        not. With a template the separator at the end of a prompt gives way to the template's own end of the
-        user's turn.
+    Args:
+      vocabulary: the tokenizer.
+      max_length: tokens of BOS, prompt and answer.
+      report: counts shortened examples; a new counter by default.
+      chat_template: as in the settings; None: that of the vocabulary (third-party vocabularies have none).
+        With a template, the template's end of the user turn replaces the separator at the end of a prompt.
     """
 
     def __init__(
@@ -111,13 +113,15 @@ class Encoder:
     def encode(
         self, rendered: Sequence[Rendered], targets: Sequence[Sequence[str]] | None = None
     ) -> list[list[Encoded]]:
-        """One list per prompt: an `Encoded` for each of its targets, or nothing when the prompt was dropped.
+        """One list per prompt: an `Encoded` for each of its targets; empty if the prompt was dropped.
 
-        targets: for each prompt the answers to encode after it (default: its own one). They all share one
-            and the same prompt, which leaves room for the longest of them.
+        Args:
+          rendered: the prompts.
+          targets: for each prompt, the answers to encode after it (default: its own answer). They share the
+            same prompt, which leaves room for the longest of them.
         """
         answers = [[r.targets] for r in rendered] if targets is None else [list(t) for t in targets]
-        # Labels repeat: each different answer is encoded once.
+        # Labels repeat: each distinct answer is encoded once.
         distinct = list(dict.fromkeys(itertools.chain.from_iterable(answers)))
         ids = dict(zip(distinct, self._targets(distinct), strict=True)) if distinct else {}
         answer_ids = {text: np.asarray(ids[text], np.int32) for text in distinct}
@@ -126,7 +130,7 @@ class Encoder:
             for texts in answers
         ]
         texts = [r.inputs() for r in rendered]
-        # The others go the slow way, which gives the same result for a prompt that does fit.
+        # The others take the slow path, which gives the same result for a prompt that fits.
         likely = [i for i, text in enumerate(texts) if len(text) <= LIKELY_CHARACTERS * self.max_length]
         separators = [rendered[i].separator for i in likely]
         whole = dict(zip(likely, self._inputs([texts[i] for i in likely], separators), strict=True))
@@ -148,7 +152,7 @@ class Encoder:
         return self.chat.encode_prompts(bare)
 
     def _targets(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of answers, with the token that ends them."""
+        """The ids of answers, including the end token."""
         if self.chat is None:
             return [ids + self._eos for ids in self.vocabulary.encode_batch(list(texts))]
         return self.chat.encode_answers(texts)
@@ -164,7 +168,7 @@ class Encoder:
         return found
 
     def _fit(self, item: Rendered, room: int) -> tuple[list[int], Example, int] | None:
-        """Shorten documents, then leave out demonstrations; None when nothing helps."""
+        """Shorten documents, then leave out demonstrations; None if the prompt still does not fit."""
         for shots in range(item.shots, -1, -1):
             fitted = self._shorten(item, shots, room)
             if fitted is not None:
@@ -179,7 +183,7 @@ class Encoder:
         ends = [self._document_ends(text) for text in documents]
         lengths = [len(e) for e in ends]
         if common_level(lengths, room) is None:
-            return None  # the documents alone are too much: no need to encode the rest
+            return None  # the documents alone do not fit: no need to encode the rest
         fixed = self._inputs([item.inputs(shots, [""] * len(documents))], [item.separator])[0]
         available = room - len(fixed)
         while True:
@@ -194,8 +198,8 @@ class Encoder:
             ids = self._inputs([example.inputs], [item.separator])[0]
             if len(ids) <= room:
                 break
-            # The seams between pieces cost a few tokens more than counted: take them off and try again.
-            # `available` is first capped at what was used, so that each turn really shortens something.
+            # The seams between pieces take a few more tokens than counted: subtract them and try again.
+            # `available` is first capped at the tokens used, so that every iteration shortens something.
             used = sum(min(length, level) for length in lengths)
             available = min(available, used) - (len(ids) - room)
         tokens_cut = sum(max(0, length - level) for length in lengths)
@@ -203,7 +207,7 @@ class Encoder:
             self.report[SHORTENED] += 1
             self.report[TOKENS_CUT] += tokens_cut
             first = len(documents) - len(item.item.documents)
-            # Only where answers are quoted from the document does it matter that they stand in it.
+            # Matters only where answers are quoted from the document.
             if "references" in item.extras and any(
                 item.targets in whole and item.targets not in short
                 for whole, short in zip(documents[first:], cut[first:], strict=True)
@@ -225,9 +229,9 @@ class Encoder:
 
 
 def common_level(lengths: Sequence[int], available: int, floor: int = DOCUMENT_FLOOR) -> int | None:
-    """The largest common length L with sum(min(length, L)) <= available; None when L would be below `floor`.
+    """The largest common length L with sum(min(length, L)) <= available; None if L would be below `floor`.
 
-    Documents shorter than L keep their length, so the longest give way first.
+    Documents shorter than L keep their length, so the longest are shortened first.
 
     >>> common_level([100, 300, 500], 600)
     250
@@ -249,7 +253,7 @@ def common_level(lengths: Sequence[int], available: int, floor: int = DOCUMENT_F
 
 
 def largest_list(max_length: int) -> int:
-    """How many documents a listwise prompt may show: about 100 tokens each beside 200 for the instruction.
+    """The most documents of a listwise prompt: about 100 tokens each, and 200 for the instruction.
 
     >>> largest_list(2048), largest_list(1024), largest_list(512)
     (10, 8, 3)
@@ -274,17 +278,28 @@ def encode_rows(
     choices: bool = False,
     chunk: int = CHUNK,
     templates: Sequence[str] | None = None,
-    render: Callable[..., Rendered] = prompts.render,
+    render: Callable[..., Rendered] = render.render,
     chat_template: str | None = None,
 ) -> Iterator[Encoded]:
-    """Render and encode rows, in their order.
+    """Render and encode rows, in order.
 
-    choices: for scoring, yield one example per possible answer of a row (labels, or Yes and No) in the order
-        of the label set, with extras["choice"] (its number) and extras["gold"] (the right answer).
-    report: counts rows, examples, cuts and drops under the names at the top of this module.
-    templates: own template files; None: those of the settings in force.
-    render: makes the prompt of a row, called as `prompts.render`.
-    chat_template: as in the settings; None: that of the vocabulary.
+    Args:
+      rows: rows of the pair.
+      pair: the pair.
+      vocabulary: the tokenizer.
+      variant: the form of the prompts.
+      demonstrations: see `render.render`; likewise split, seed, epoch, max_shots and separator.
+      max_length: tokens of BOS, prompt and answer.
+      report: counts rows, examples, cuts and drops under the names at the top of this module.
+      choices: for scoring, yield one example per possible answer of a row (labels, or Yes and No) in label
+        order, with extras["choice"] (its index) and extras["gold"] (the right answer).
+      chunk: rows per call of the tokenizer.
+      templates: own template files; None: those of the current settings.
+      render: renders a row; called like `render.render`.
+      chat_template: as in the settings; None: that of the vocabulary.
+
+    Yields:
+      The examples that fit; the others are counted.
     """
     variant = variant or Variant()
     encoder = Encoder(vocabulary, max_length, report=report, chat_template=chat_template)

@@ -1,27 +1,25 @@
-"""One filled template: field values, option lists, numbering, and the parts that may be shortened.
+"""Filled templates, and the prompt that consists of them.
 
 Placeholders are replaced field by field and values are never searched for placeholders: braces, special-token
-strings or template-like text inside data stay what they are.
+strings and template-like text in the data are left alone. A prompt is kept in pieces (`Rendered`), because
+the length rule of `encoding` asks for it again with shorter documents or fewer demonstrations.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
-from seqio_tasks import templates as template_files
-from seqio_tasks.base import DataError
-from seqio_tasks.metrics.labels import split_labels
-from seqio_tasks.prompts.ranking_values import Style, Value, one_blank_line_less, values_for
-from seqio_tasks.seeded import Draws
-from seqio_tasks.templates import Template
+from seqio_tasks.templates import OPTION_FIELDS, Parts, Template
 
-if TYPE_CHECKING:
-    from seqio_tasks.catalog import Pair
+# A value is text, or chunks (text, is_document): the length rule may shorten the document chunks.
+Chunks = tuple[tuple[str, bool], ...]
+Value = str | Chunks
 
-Row = Mapping[str, Any]
+BLANK = "\n\n"
 
 
 @dataclass(frozen=True)
@@ -42,67 +40,70 @@ class Block:
         return "".join(texts) + (f"\n{self.cue}" if self.cue else "")
 
 
-class Filler:
-    """Fills the templates of one prompt: option order and numbering style are the same throughout."""
+@dataclass
+class Example:
+    """A finished example; `inputs` ends with the separator."""
 
-    def __init__(
-        self, pair: Pair, options: Sequence[Template], keyword_only: bool, draws: Draws, largest_list: int
-    ) -> None:
-        self.pair, self.templates, self.keyword_only = pair, options, keyword_only
-        self.largest_list = largest_list
-        self.style = Style.draw(draws) if pair.kind == "rank" else Style()
-        self.labels = draws.sample(pair.labels, len(pair.labels)) if pair.kind == "classify" else []
-
-    def block(self, row: Row, index: int, draws: Draws) -> tuple[Block, dict[str, Any]]:
-        template, pair = self.templates[index], self.pair
-        if self.keyword_only:
-            # A reversed template asks for something else than a label: the labels are no options then.
-            labelled = bool(self.labels) and template.output_field == pair.label_field
-            template = keyword_template(template, labelled)
-        extras: dict[str, Any] = {}
-        if pair.kind == "rank":
-            most = self.largest_list
-            values, shown = values_for(row, template.family, draws, self.style, largest_list=most)
-            extras["family"] = template.family
-            extras["document_ids"] = tuple(document["doc_id"] for document in shown if "doc_id" in document)
-        else:
-            names = (*template.input_fields, template.output_field)
-            values = {name: self._value(row, name) for name in names}
-        texts, documents = fill(template.input_parts, values)
-        target = "".join(fill(template.output_parts, values)[0])
-        stated = split_labels(target) if pair.multi_label else [target]
-        if (
-            self.labels
-            and template.output_field == pair.label_field
-            and not (stated and set(stated) <= set(pair.labels))
-        ):
-            raise DataError(
-                f"{pair.name}: {row['example_id']}: label {target!r} is not of the label set",
-                todo=f"the source must map it to one of {', '.join(pair.labels)}",
-            )
-        return Block(tuple(texts), tuple(documents), template.cue, target), extras
-
-    def _value(self, row: Row, name: str) -> Value:
-        if name == "options":
-            return _spoken_list(self.labels)
-        if name == "option_lines":
-            return "\n".join(f"- {label}" for label in self.labels)
-        value = row[name]
-        long = name in self.pair.document_fields
-        if isinstance(value, str):
-            text = one_blank_line_less(value)
-            return ((text, True),) if long else text
-        lines = [one_blank_line_less(text) for text in value]
-        if not long:
-            return numbered(lines)
-        chunks: list[tuple[str, bool]] = []
-        for number, line in enumerate(lines, start=1):
-            chunks += [(f"{'' if number == 1 else chr(10)}{number}. ", False), (line, True)]
-        return tuple(chunks)
+    inputs: str
+    targets: str
+    example_id: str
+    template: int
+    shots: int
+    extras: dict[str, Any] = field(default_factory=dict)
 
 
-def fill(parts: template_files.Parts, values: Mapping[str, Value]) -> tuple[list[str], list[int]]:
-    """Replace the placeholders; the values are never searched for placeholders themselves."""
+@dataclass(frozen=True)
+class Rendered:
+    """A prompt in pieces. `choices`: the possible answers, for scoring; () where they are no fixed set."""
+
+    description: str
+    demonstrations: tuple[Block, ...]
+    item: Block
+    separator: str
+    example_id: str
+    template: int
+    choices: tuple[str, ...]
+    extras: dict[str, Any]
+
+    @property
+    def targets(self) -> str:
+        return self.item.target
+
+    @property
+    def shots(self) -> int:
+        return len(self.demonstrations)
+
+    def documents(self, shots: int | None = None) -> list[str]:
+        """The texts that may be shortened, in prompt order, with the first `shots` demonstrations."""
+        return [b.texts[i] for b in (*self.demonstrations[:shots], self.item) for i in b.documents]
+
+    def inputs(self, shots: int | None = None, documents: Sequence[str] | None = None) -> str:
+        """The prompt with its first `shots` demonstrations (default: all) and other `documents` if given."""
+        parts = [self.description] if self.description else []
+        rest = iter(documents) if documents is not None else None
+        for block in self.demonstrations[:shots]:
+            own = None if rest is None else list(itertools.islice(rest, len(block.documents)))
+            parts.append(block.text(own) + self.separator + block.target)
+        parts.append(self.item.text(None if rest is None else list(rest)))
+        return BLANK.join(parts) + self.separator
+
+    def example(self, shots: int | None = None, documents: Sequence[str] | None = None) -> Example:
+        """The finished example, with `inputs(shots, documents)`."""
+        kept = self.shots if shots is None else min(shots, self.shots)
+        inputs = self.inputs(kept, documents)
+        return Example(inputs, self.targets, self.example_id, self.template, kept, dict(self.extras))
+
+
+def fill(parts: Parts, values: Mapping[str, Value]) -> tuple[list[str], list[int]]:
+    """Replace the placeholders of a template.
+
+    Args:
+      parts: the template, as `templates.parse` splits it.
+      values: field name -> value; values are not searched for placeholders.
+
+    Returns:
+      The texts whose concatenation is the result, and the positions of the documents among them.
+    """
     texts: list[str] = []
     documents: list[int] = []
     for literal, name in parts:
@@ -121,29 +122,37 @@ def fill(parts: template_files.Parts, values: Mapping[str, Value]) -> tuple[list
     return texts, documents
 
 
-def numbered(lines: Iterable[str]) -> str:
+def without_blank_lines(text: str) -> str:
+    """Trim a value and drop its blank lines: in a prompt, a blank line separates the demonstrations.
+
+    >>> without_blank_lines(' a\\n \\n\\nb ')
+    'a\\nb'
     """
+    text = text.strip()
+    if "\n" not in text:
+        return text
+    return "\n".join(line for line in text.splitlines() if line.strip())
+
+
+def numbered(lines: Iterable[str]) -> str:
+    """Lines as a numbered list.
+
     >>> numbered(["red kites", "black kites"])
     '1. red kites\\n2. black kites'
     """
     return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, start=1))
 
 
-def _spoken_list(labels: Sequence[str]) -> str:
-    """'a', 'a or b', 'a, b or c'."""
-    return " or ".join([", ".join(labels[:-1]), labels[-1]] if len(labels) > 1 else labels)
-
-
 @functools.cache
 def keyword_template(template: Template, classify: bool) -> Template:
-    """The same fields without any wording: `field: value` per line, and the name of the answer as the cue.
+    """The same fields without wording: one `field: value` per line, and the name of the answer as the cue.
 
     >>> keyword_template(Template('Is "{claim}" true? {options}', '{claim_label}', 'Say:'), True).input
     'claim: {claim}\\noptions: {options}'
     """
-    names = [name for name in template.input_fields if name not in template_files.OPTION_FIELDS]
-    blanks = {"documents": "\n"}  # a list of documents begins on its own line
-    lines = [f"{name.replace('_', ' ')}:{blanks.get(name, ' ')}{{{name}}}" for name in names]
+    names = [name for name in template.input_fields if name not in OPTION_FIELDS]
+    separators = {"documents": "\n"}  # a list of documents begins on its own line
+    lines = [f"{name.replace('_', ' ')}:{separators.get(name, ' ')}{{{name}}}" for name in names]
     if classify:
         lines.append("options: {options}")
     cue = f"{template.output_field.replace('_', ' ')}:"

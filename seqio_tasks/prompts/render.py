@@ -11,27 +11,31 @@
     cue
     <separator>                                  ends `inputs`; what follows is `targets`
 
-The separator stands between every cue and its answer, in demonstrations too, so one and the same token
-boundary is seen in training, generation and scoring. Everything is a pure function of (seed, epoch,
-example_id).
-
-`render` keeps the pieces of a prompt (`Rendered`): the length rule of `encoding.py` asks for the same
-prompt again with shorter documents or fewer demonstrations.
+The separator stands between every cue and its answer, in demonstrations too, so training, generation and
+scoring share one token boundary. Every prompt is a pure function of (seed, epoch, example_id).
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from seqio_tasks import templates as template_files
 from seqio_tasks.base import DataError
-from seqio_tasks.prompts.filling import Block, Filler
-from seqio_tasks.prompts.ranking_values import NO, YES
+from seqio_tasks.metrics.labels import split_labels
+from seqio_tasks.prompts.filling import (
+    Block,
+    Rendered,
+    Value,
+    fill,
+    keyword_template,
+    numbered,
+    without_blank_lines,
+)
+from seqio_tasks.prompts.ranking import NO, YES, Style, values_for
 from seqio_tasks.seeded import Draws
-from seqio_tasks.templates import Template
+from seqio_tasks.templates import OPTION_FIELDS, Template
 
 if TYPE_CHECKING:
     from seqio_tasks.catalog import Pair
@@ -40,22 +44,22 @@ Row = Mapping[str, Any]
 # Rows to draw demonstrations from: all of them, or a function giving candidates for a row in random order.
 Demonstrations = Sequence[Row] | Callable[[Row, Draws], Iterable[Row]]
 
-BLANK = "\n\n"
 _EVALUATION_FIELDS = ("references", "query_id", "doc_id", "relevance")
 
 
 @dataclass(frozen=True)
 class Variant:
-    """Which form of a task is wanted.
+    """The form of the prompts of a task.
 
-    shots: None draws 0..max_shots in the training split and means 0 elsewhere.
-    template: None draws one; outside training the reversed ones are left out, being another task.
+    shots: demonstrations; None draws 0..max_shots in the training split and means 0 elsewhere.
+    template: index of the template; None draws one. Outside training, reversed templates are not drawn:
+        they are another task.
     keyword_only: no template wording, only `field: value` lines (the ablation without templates).
     family: ranking only, one of `templates.FAMILIES`.
-    variety: how many of the templates there are (`some_of`); None: all. A row that none of them fits is
-        asked with the first one that does.
-    preferred: the template wherever a row can fill it, and the first one that it can elsewhere; no error,
-        unlike `template`.
+    variety: how many of the templates are used (`some_of`); None: all. A row that can fill none of these gets
+        the first one that it can fill.
+    preferred: index of the template used wherever a row can fill it; other rows get the first one that they
+        can fill. Unlike `template`, this is never an error.
     """
 
     shots: int | None = None
@@ -65,59 +69,6 @@ class Variant:
     family: str | None = None
     variety: int | None = None
     preferred: int | None = None
-
-
-@dataclass
-class Example:
-    """One finished example; `inputs` ends with the separator."""
-
-    inputs: str
-    targets: str
-    example_id: str
-    template: int
-    shots: int
-    extras: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """A prompt in pieces. `choices`: the answers a model may be asked to score; () without such a set."""
-
-    description: str
-    demonstrations: tuple[Block, ...]
-    item: Block
-    separator: str
-    example_id: str
-    template: int
-    choices: tuple[str, ...]
-    extras: dict[str, Any]
-
-    @property
-    def targets(self) -> str:
-        return self.item.target
-
-    @property
-    def shots(self) -> int:
-        return len(self.demonstrations)
-
-    def documents(self, shots: int | None = None) -> list[str]:
-        """The texts that may be shortened, in the order of the prompt, with `shots` demonstrations."""
-        return [b.texts[i] for b in (*self.demonstrations[:shots], self.item) for i in b.documents]
-
-    def inputs(self, shots: int | None = None, documents: Sequence[str] | None = None) -> str:
-        """The prompt with its first `shots` demonstrations (default all) and other `documents` if given."""
-        parts = [self.description] if self.description else []
-        rest = iter(documents) if documents is not None else None
-        for block in self.demonstrations[:shots]:
-            own = None if rest is None else list(itertools.islice(rest, len(block.documents)))
-            parts.append(block.text(own) + self.separator + block.target)
-        parts.append(self.item.text(None if rest is None else list(rest)))
-        return BLANK.join(parts) + self.separator
-
-    def example(self, shots: int | None = None, documents: Sequence[str] | None = None) -> Example:
-        kept = self.shots if shots is None else min(shots, self.shots)
-        inputs = self.inputs(kept, documents)
-        return Example(inputs, self.targets, self.example_id, self.template, kept, dict(self.extras))
 
 
 def render(
@@ -136,10 +87,22 @@ def render(
 ) -> Rendered:
     """The prompt of one row.
 
-    demonstrations: rows of the *training* split. A row is never demonstrated by itself, nor by a row that
-        asks the same (same id, or equal texts in the fields that make the question).
-    largest_list: the most documents a listwise prompt may show.
-    templates: own template files (`templates.own`); None: those of the settings in force.
+    Args:
+      row: fields of the pair and `example_id`.
+      pair: the pair of the row.
+      variant: the form of the prompt.
+      demonstrations: rows of the *training* split. A row is never demonstrated by itself, nor by a row that
+        asks the same (same id, or equal texts in the fields that make up the question).
+      seed: of all draws, with `epoch` and the row's `example_id`.
+      epoch: draws differ from epoch to epoch.
+      split: "train" allows reversed templates and a random number of demonstrations.
+      separator: the end of the prompt.
+      max_shots: the most demonstrations drawn, where `variant.shots` is None.
+      largest_list: the most documents of a listwise prompt.
+      templates: own template files (`templates.own`); None: those of the current settings.
+
+    Raises:
+      DataError: the row can fill no template, or its label is not in the label set.
     """
     example_id = row["example_id"]
     loaded = template_files.load(pair.task, templates)
@@ -183,7 +146,7 @@ def _choose_template(
 ) -> int:
     if variant.template is not None:
         if not 0 <= variant.template < len(options):
-            raise ValueError(f"{pair.name}: template {variant.template} asked for, there are {len(options)}")
+            raise ValueError(f"{pair.name}: no template {variant.template}; there are {len(options)}")
         if variant.family not in (None, options[variant.template].family):
             raise ValueError(f"{pair.name}: template {variant.template} is not of family {variant.family}")
         allowed: Sequence[int] = (variant.template,)
@@ -200,7 +163,7 @@ def _choose_template(
         restricted = len(allowed) < len(every)
         if restricted and not any(_usable(row, pair, options[i]) for i in allowed):
             allowed = [i for i in every if _usable(row, pair, options[i])][:1]
-    # Some templates name fields that a row may lack (a title, say): draw again among those that it can fill.
+    # Some templates use fields that a row may lack (a title, say): draw again among those that it can fill.
     if allowed:
         index = draws.choice(allowed)
         if _usable(row, pair, options[index]):
@@ -209,14 +172,14 @@ def _choose_template(
             return draws.choice(usable)
     raise DataError(
         f"{pair.name}: {row['example_id']}: no template can be filled (variant {variant})",
-        todo="the row lacks a field that every template needs, or the variant excludes every template",
+        todo="either the row lacks a field that every template needs, or the variant excludes all templates",
     )
 
 
 def some_of(templates: int, variety: int | None) -> Sequence[int]:
-    """Which templates there are when there shall be only so many: evenly spread, the first one always.
+    """The indices of `variety` templates, evenly spread and always including the first; None: all.
 
-    Of the twelve slots of a ranking pair, two for each family, six are one of each family.
+    Six of the twelve templates of a ranking pair (two per family) are one of each family.
 
     >>> [list(some_of(12, variety)) for variety in (1, 3, 6)], len(some_of(12, None))
     ([[0], [0, 4, 8], [0, 2, 4, 6, 8, 10]], 12)
@@ -224,7 +187,7 @@ def some_of(templates: int, variety: int | None) -> Sequence[int]:
     if variety is None or variety >= templates:
         return range(templates)
     if variety < 1:
-        raise ValueError(f"a variety of {variety} leaves no template; the least is 1")
+        raise ValueError(f"a variety of {variety} leaves no template; it must be at least 1")
     return [number * templates // variety for number in range(variety)]
 
 
@@ -234,7 +197,7 @@ def _usable(row: Row, pair: Pair, template: Template) -> bool:
     names = (*template.input_fields, template.output_field)
     if any(row.get(name) and name not in names for name in pair.indispensable_fields):
         return False
-    return all(row.get(name) or name in template_files.OPTION_FIELDS for name in names)
+    return all(row.get(name) or name in OPTION_FIELDS for name in names)
 
 
 def _demonstrate(
@@ -250,8 +213,8 @@ def _demonstrate(
     """Up to `shots` answered examples: all in the item's template or (a coin) mixed with its neighbour, if
     that is `kept`.
 
-    None reads like the item itself, as two rows may: a document that answers two queries, in the templates
-    that ask for a query.
+    None has the same text as the item, which can happen for two rows: a document that answers two queries, in
+    templates that ask for a query.
     """
     templates = filler.templates
     indices = [index]
@@ -270,7 +233,7 @@ def _demonstrate(
         block = filler.block(candidate, chosen, draws)[0]
         if block.text() == item.text():
             continue
-        seen.append(asked)  # nor twice the same demonstration
+        seen.append(asked)  # no demonstration twice
         blocks.append(block)
         if len(blocks) == shots:
             break
@@ -287,5 +250,70 @@ def _asked(row: Row, pair: Pair, template: Template) -> tuple[str, ...]:
     if pair.kind == "rank":
         return (row["query"].strip().lower(),)
     short = [name for name in template.input_fields if name not in pair.document_fields]
-    names = [name for name in short if name not in template_files.OPTION_FIELDS] or template.input_fields
+    names = [name for name in short if name not in OPTION_FIELDS] or template.input_fields
     return tuple(str(row.get(name, "")).strip().lower() for name in names)
+
+
+class Filler:
+    """Fills the templates of one prompt, with the same option order and numbering style throughout."""
+
+    def __init__(
+        self, pair: Pair, options: Sequence[Template], keyword_only: bool, draws: Draws, largest_list: int
+    ) -> None:
+        self.pair, self.templates, self.keyword_only = pair, options, keyword_only
+        self.largest_list = largest_list
+        self.style = Style.draw(draws) if pair.kind == "rank" else Style()
+        self.labels = draws.sample(pair.labels, len(pair.labels)) if pair.kind == "classify" else []
+
+    def block(self, row: Row, index: int, draws: Draws) -> tuple[Block, dict[str, Any]]:
+        """A row in the template `index`, and extras for the example (family and documents of ranking)."""
+        template, pair = self.templates[index], self.pair
+        if self.keyword_only:
+            # A reversed template does not ask for a label, so the labels are not options.
+            labelled = bool(self.labels) and template.output_field == pair.label_field
+            template = keyword_template(template, labelled)
+        extras: dict[str, Any] = {}
+        if pair.kind == "rank":
+            most = self.largest_list
+            values, shown = values_for(row, template.family, draws, self.style, largest_list=most)
+            extras["family"] = template.family
+            extras["document_ids"] = tuple(document["doc_id"] for document in shown if "doc_id" in document)
+        else:
+            names = (*template.input_fields, template.output_field)
+            values = {name: self._value(row, name) for name in names}
+        texts, documents = fill(template.input_parts, values)
+        target = "".join(fill(template.output_parts, values)[0])
+        stated = split_labels(target) if pair.multi_label else [target]
+        if (
+            self.labels
+            and template.output_field == pair.label_field
+            and not (stated and set(stated) <= set(pair.labels))
+        ):
+            raise DataError(
+                f"{pair.name}: {row['example_id']}: label {target!r} is not in the label set",
+                todo=f"the source must map it to one of {', '.join(pair.labels)}",
+            )
+        return Block(tuple(texts), tuple(documents), template.cue, target), extras
+
+    def _value(self, row: Row, name: str) -> Value:
+        if name == "options":
+            return _spoken_list(self.labels)
+        if name == "option_lines":
+            return "\n".join(f"- {label}" for label in self.labels)
+        value = row[name]
+        long = name in self.pair.document_fields
+        if isinstance(value, str):
+            text = without_blank_lines(value)
+            return ((text, True),) if long else text
+        lines = [without_blank_lines(text) for text in value]
+        if not long:
+            return numbered(lines)
+        chunks: list[tuple[str, bool]] = []
+        for number, line in enumerate(lines, start=1):
+            chunks += [(f"{'' if number == 1 else chr(10)}{number}. ", False), (line, True)]
+        return tuple(chunks)
+
+
+def _spoken_list(labels: Sequence[str]) -> str:
+    """'a', 'a or b', 'a, b or c'."""
+    return " or ".join([", ".join(labels[:-1]), labels[-1]] if len(labels) > 1 else labels)

@@ -24,6 +24,7 @@ from inters_jax.ranking.questions import JUDGMENT, Document, Labels, Question
 from inters_jax.ranking.reranker import Reranker
 from inters_jax.training.initialise import read_prompts, write_model_folder
 from seqio_tasks import settings
+from seqio_tasks.base import MissingData
 from seqio_tasks.prompts import chat
 from seqio_tasks.tokenizer_files import find_tokenizer
 
@@ -151,7 +152,6 @@ def test_a_store_with_another_template_than_the_run_is_refused(files):
 
 
 def test_both_packages_read_the_same_text(files):
-    """`provenance` must do without SeqIO what `seqio_tasks.prompts.chat` does."""
     named = [{"name": "tool", "template": OTHER}, {"name": "default", "template": TEXT}]
     for name, content in (("one", TEXT), ("several", named)):
         (files / f"{name}.json").write_text(json.dumps({"chat_template": content}))
@@ -163,9 +163,12 @@ def test_both_packages_read_the_same_text(files):
     for template, folder, expected in cases:
         tokenizer = str(files / folder)
         theirs = chat.template_text(template, find_tokenizer(tokenizer))
-        assert provenance.chat_template_text(template, tokenizer) == theirs == expected
-    with pytest.raises(StoreError, match="names none"):
-        provenance.chat_template_text("tokenizer", str(TOKENIZER))
+        assert Prompts.asked(template, tokenizer).text == theirs == expected
+    for refuses in (Prompts.asked, provenance.chat_template_identity):
+        with pytest.raises(MissingData, match="has no chat template"):
+            refuses("tokenizer", str(TOKENIZER))
+        with pytest.raises(MissingData, match="no such chat template"):
+            refuses(str(files / "absent.jinja"), str(TOKENIZER))
 
 
 @pytest.fixture(scope="module")

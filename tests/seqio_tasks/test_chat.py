@@ -11,9 +11,9 @@ from transformers import PreTrainedTokenizerFast
 
 from seqio_tasks import settings
 from seqio_tasks.base import DataError, MissingData
-from seqio_tasks.prompts import chat, render
+from seqio_tasks.prompts import chat
 from seqio_tasks.prompts.encoding import Encoder
-from seqio_tasks.prompts.filling import Block
+from seqio_tasks.prompts.filling import Block, Rendered
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
 CHATML = (
@@ -131,9 +131,9 @@ def test_control_strings_of_the_data_stay_text(tmp_path: Path) -> None:
     assert ours.encode_prompts([text, TEXTS[0]])[1] == ours.encode_prompts([TEXTS[0]])[0]
 
 
-def rendered(question: str, document: str, answer: str) -> render.Rendered:
+def rendered(question: str, document: str, answer: str) -> Rendered:
     item = Block(texts=("Document: ", document, question), documents=(1,), cue="", target=answer)
-    return render.Rendered("Do it.", (), item, "\n", "row", 0, ("Yes", "No"), {})
+    return Rendered("Do it.", (), item, "\n", "row", 0, ("Yes", "No"), {})
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ def test_sources_of_templates(tmp_path: Path) -> None:
         chat.template_text(str(tmp_path / "absent.jinja"), file)
     bare = make(tmp_path / "b", "bytes", CHATML)
     (bare / "tokenizer_config.json").write_text('{"eos_token": "</s>"}')
-    with pytest.raises(MissingData, match=r"names no chat template.*leave chat_template at 'none'"):
+    with pytest.raises(MissingData, match=r"has no chat template.*leave chat_template at 'none'"):
         chat.in_force(str(bare), "tokenizer")
 
 

@@ -8,9 +8,16 @@ import pytest
 # Everything but the SeqIO side: the tasks, their mixtures, the pipeline and the vocabularies.
 LIGHT = (
     *("base", "seeded", "settings", "catalog", "catalog.page", "sources.beir", "sources.trec_topics"),
-    *("templates", "templates.linter", "prompts.render", "prompts.ranking", "prompts.encoding"),
+    *(
+        "templates",
+        "templates.linter",
+        "prompts.render",
+        "prompts.ranking",
+        "prompts.encoding",
+        "prompts.filling",
+    ),
     *("prompts.chat", "metrics", "metrics.seqio_metrics", "metrics.protocols", "tokenizer_files"),
-    *("ranking_rows", "row_source", "variants", "released", "first_stage", "download.command"),
+    *("ranking_rows", "row_source", "variants", "released", "first_stage", "download.command", "tokenizer"),
 )
 ORDERS = {
     "seqio first": "import seqio, seqio_tasks",

@@ -10,6 +10,7 @@ import pytest
 import seqio_tasks
 from seqio_tasks import catalog, row_source, settings, tasks, templates
 from seqio_tasks.prompts import render
+from seqio_tasks.prompts.filling import Rendered
 from seqio_tasks.prompts.render import Variant
 from seqio_tasks.templates import FAMILIES, TemplateError, own
 from seqio_tasks.templates.__main__ import main
@@ -88,7 +89,7 @@ def sample():  # type: ignore[no-untyped-def]
         yield
 
 
-def prompt(name: str, slot: int, **options: Any) -> render.Rendered:
+def prompt(name: str, slot: int, **options: Any) -> Rendered:
     pair = catalog.pair(name)
     row = row_source.load_rows(pair, "train").rows[0]
     return render.render(row, pair, variant=Variant(shots=0, template=slot), seed=0, **options)

@@ -248,7 +248,7 @@ def test_missing_field_draws_another_template_or_says_so() -> None:
 
 def test_unknown_label_is_refused() -> None:
     row = {"example_id": "m/1", "sentence1": "a", "sentence2": "b", "answer": "maybe"}
-    with pytest.raises(DataError, match="'maybe' is not of the label set"):
+    with pytest.raises(DataError, match="'maybe' is not in the label set"):
         show(row, MSRP, shots=0)
 
 

@@ -15,7 +15,7 @@ import pytest
 from seqio_tasks import ranking_rows
 from seqio_tasks.base import DataError
 from seqio_tasks.catalog import pair
-from seqio_tasks.prompts.ranking_values import Style, document_text, values_for
+from seqio_tasks.prompts.ranking import Style, document_text, values_for
 from seqio_tasks.prompts.render import Variant, render
 from seqio_tasks.seeded import Draws
 from seqio_tasks.sources.beir import Document

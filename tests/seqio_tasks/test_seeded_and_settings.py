@@ -69,7 +69,7 @@ def test_override_ends_with_its_block_and_typos_are_met() -> None:
     with settings.override(max_length=99, raw_dir="elsewhere") as changed:
         assert settings.current() is changed and changed.max_length == 99
     assert settings.current() == before
-    with pytest.raises(TypeError, match="did you mean 'max_length'"):
+    with pytest.raises(TypeError, match="did you mean max_length"):
         settings.configure(max_lenght=3)
     with pytest.raises(ValueError, match="separator"), settings.override(separator=""):
         pass
@@ -85,3 +85,17 @@ def test_environment_sets_what_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INTERS_MAX_LENGTH", "long")
     with pytest.raises(ValueError, match="INTERS_MAX_LENGTH='long'"):
         settings.from_environment()
+
+
+def test_a_command_takes_a_setting_as_given_else_from_the_environment_else_the_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("INTERS_CHAT_TEMPLATE", raising=False)
+    assert [settings.resolve("chat_template", given) for given in (None, "", "own")] == [
+        "none",
+        "none",
+        "own",
+    ]
+    monkeypatch.setenv("INTERS_CHAT_TEMPLATE", "tokenizer")
+    with settings.override(chat_template="of this process"):
+        assert [settings.resolve("chat_template", given) for given in (None, "own")] == ["tokenizer", "own"]

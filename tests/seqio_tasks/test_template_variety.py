@@ -47,7 +47,7 @@ def test_demonstrations_bring_no_further_template_in():
 
 
 def test_a_variety_of_none_at_all_is_refused():
-    with pytest.raises(ValueError, match="the least is 1"):
+    with pytest.raises(ValueError, match="must be at least 1"):
         some_of(12, 0)
 
 

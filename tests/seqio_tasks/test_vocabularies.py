@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 
 from seqio_tasks import settings
 from seqio_tasks.base import DataError, MissingData
+from seqio_tasks.tokenizer import HuggingFaceTokenizer
+from seqio_tasks.tokenizer_files import local_tokenizer
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
 CORPUS = [
@@ -265,6 +269,53 @@ def test_an_unknown_token_that_text_can_give_is_not_padding(tmp_path: Path) -> N
     assert (vocabulary.unk_id, vocabulary.eos_id, vocabulary.id_offset) == (1, 2, 1)
 
 
+def decoded_by_seqio(vocabulary: HuggingFaceVocabulary, ids: list[int]) -> str:
+    """What `seqio.Vocabulary.decode` makes of the ids before it asks the vocabulary for their text."""
+    cleaned: list[list[int]] = []
+
+    class Recorder(seqio.PassThroughVocabulary):
+        unk_id = vocabulary.unk_id
+
+        def _decode(self, ids: list[int]) -> str:
+            cleaned.append(list(ids))
+            return ""
+
+    Recorder(vocabulary.vocab_size, vocabulary.eos_id).decode(ids)
+    plain = [token - vocabulary.id_offset for token in cleaned[0] if token != 0]
+    return vocabulary.tokenizer.decode([t for t in plain if 0 <= t < vocabulary.hf_vocab_size])
+
+
+@pytest.mark.parametrize("build", [*BUILDERS, unigram], ids=lambda build: build.__name__)
+def test_the_tokenizer_without_seqio_gives_the_same(build: Callable[[Path], Path], tmp_path: Path) -> None:
+    folder = build(tmp_path / "tokenizer")
+    light, vocabulary = HuggingFaceTokenizer(folder), HuggingFaceVocabulary(folder)
+    texts = [*TEXTS, *SPECIAL_TEXTS]
+    assert light.encode_batch(texts) == [list(vocabulary.encode(text)) for text in texts]
+    assert [light.encode(text) for text in texts] == light.encode_batch(texts)
+    for name in ("bos_id", "eos_id", "unk_id", "pad_id", "end_ids", "id_offset", "vocab_size", "fingerprint"):
+        assert getattr(light, name) == getattr(vocabulary, name)
+    for ids in light.encode_batch(texts):
+        for wild in (ids, [*ids, 0, vocabulary.vocab_size + 3, *ids], [*ids, vocabulary.eos_id, *ids, 0]):
+            expected = decoded_by_seqio(vocabulary, wild)
+            assert light.decode(wild) == vocabulary.decode(wild) == expected
+            assert light.decode(np.asarray(wild, np.int32)) == light.decode(iter(wild)) == expected
+            assert vocabulary.decode(tf.constant(wild, tf.int32)) == expected
+    assert light == vocabulary and vocabulary == light and hash(light) == hash(vocabulary)
+    assert pickle.loads(pickle.dumps(light)) == light
+
+
+def test_encoding_and_decoding_load_no_framework(tmp_path: Path) -> None:
+    folder = pad_first(tmp_path / "a")
+    program = (
+        "import sys; from seqio_tasks.tokenizer import HuggingFaceTokenizer\n"
+        f"tokenizer = HuggingFaceTokenizer({str(folder)!r})\n"
+        "assert tokenizer.decode(tokenizer.encode('Storks nest!')) == 'Storks nest!'\n"
+        "print({'tensorflow', 'seqio', 'jax', 'transformers'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
 def test_conversion_between_the_two_numberings(tmp_path: Path) -> None:
     vocabulary = HuggingFaceVocabulary(text_first(tmp_path / "a"))
     ids = vocabulary.encode("!!")
@@ -287,7 +338,7 @@ def test_end_of_sequence_from_model_files_when_no_name_is_given(tmp_path: Path) 
 def test_faults_are_named(tmp_path: Path) -> None:
     folder = pad_first(tmp_path / "a")
     (folder / "tokenizer_config.json").unlink()
-    with pytest.raises(DataError, match="nothing beside it tells the token that ends a sequence"):
+    with pytest.raises(DataError, match="no file beside it names the token that ends a sequence"):
         _ = HuggingFaceVocabulary(folder).eos_id
     folder = save(Tokenizer.from_file(str(folder / "tokenizer.json")), tmp_path / "b", {"eos_token": "<end>"})
     with pytest.raises(DataError, match="has no token '<end>'"):
@@ -304,3 +355,22 @@ def test_creating_one_reads_nothing() -> None:
     vocabulary = HuggingFaceVocabulary("/nowhere/at/all")
     assert repr(vocabulary) == "HuggingFaceVocabulary('/nowhere/at/all')"
     assert vocabulary == HuggingFaceVocabulary("/nowhere/at/all")
+
+
+def test_a_local_tokenizer_is_found_without_a_download(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = pad_first(tmp_path / "a")
+    file = folder / "tokenizer.json"
+    assert local_tokenizer(str(folder)) == local_tokenizer(str(file)) == file
+    (tmp_path / "empty").mkdir()
+    absent = (str(tmp_path / "empty"), str(tmp_path / "absent"), "nobody/no-such-model-here")
+    assert [local_tokenizer(name) for name in absent] == [None, None, None]
+    cache = tmp_path / "cache"
+    monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(cache))
+    snapshot = cache / "models--some--model" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("abc")
+    (snapshot / "tokenizer.json").write_bytes(file.read_bytes())
+    assert local_tokenizer("some/model") == snapshot / "tokenizer.json"

@@ -9,7 +9,7 @@ from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.identifiers import Identifiers
 from seqio_tasks import catalog, ranking_rows
 from seqio_tasks.prompts import ranking as ranking_prompts
-from seqio_tasks.prompts.ranking_values import Style
+from seqio_tasks.prompts.ranking import Style
 from seqio_tasks.prompts.render import Variant, render
 from seqio_tasks.sources.beir import Document
 
@@ -124,9 +124,9 @@ def test_questions_are_worded_as_in_training():
 
 
 def test_a_question_that_cannot_be_asked_is_refused():
-    with pytest.raises(ValueError, match="3 documents cannot fill a pairwise_choice template"):
+    with pytest.raises(ValueError, match="a pairwise_choice template cannot show 3 documents"):
         ranking_prompts.question(PAIR, "pairwise_choice", "q", [Document("", "t")] * 3)
-    with pytest.raises(ValueError, match="there are 2 templates of the family listwise_order, number 2"):
+    with pytest.raises(ValueError, match="no template 2 of the family listwise_order; there are 2"):
         ranking_prompts.question(PAIR, "listwise_order", "q", [Document("", "t")] * 3, wording=2)
-    with pytest.raises(ValueError, match="asks about document 1 or 2, not None"):
+    with pytest.raises(ValueError, match="pairwise_check needs number=1 or 2, got None"):
         ranking_prompts.question(PAIR, "pairwise_check", "q", [Document("", "t")] * 2)

@@ -390,7 +390,7 @@ def test_several_labels_are_one_answer_in_training_and_single_ones_when_scored()
     )
     assert [item.example.targets for item in encoded] == list(entry.labels)
     assert {item.example.extras["gold"] for item in encoded} == {several["query_type"]}
-    with pytest.raises(DataError, match="label 'thanks, other' is not of the label set"):
+    with pytest.raises(DataError, match="label 'thanks, other' is not in the label set"):
         render(several | {"query_type": "thanks, other"}, entry, variant=Variant(shots=0), seed=0)
 
 

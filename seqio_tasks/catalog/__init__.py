@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from seqio_tasks.base import DataError
+from seqio_tasks.base import DataError, aligned
 from seqio_tasks.catalog import (
     documents_a,
     documents_b,
@@ -195,9 +195,7 @@ def table() -> str:
         )
         for entry in PAIRS
     ]
-    widths = [max(len(line[column]) for line in (heads, *body)) for column in range(len(heads))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-             for line in (heads, *body)]  # fmt: skip
+    lines = aligned([heads, *body])
     lines += ["", f"{len(PAIRS)} pairs. Official files, by folder of the raw directory:"]
     for source in SOURCES.values():
         also = f"; also read: {source.accepted}" if source.accepted else ""

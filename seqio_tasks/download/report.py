@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from seqio_tasks.base import aligned
 from seqio_tasks.catalog.files import SOURCES, OfficialFile, Source
 from seqio_tasks.download import unpacking
 
@@ -54,7 +55,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
     """name | status | detail, then what the user should read, then the sums."""
     heads = ("name", "status", "")
     body = [(outcome.name, outcome.status, outcome.detail) for outcome in outcomes]
-    lines = _columns([heads, *body])
+    lines = aligned([heads, *body])
     for status, title in ((FAILED, "Failed:"), (MANUAL, "To be done by hand:")):
         told = [outcome for outcome in outcomes if outcome.status == status]
         lines += (
@@ -80,12 +81,5 @@ def listing(chosen: Iterable[Source] | None = None) -> str:
             lines.append((key * first, f"{source.folder}/{file.name}", size, how, source.licence * first))
     total = sum(file.bytes for source in shown.values() for file in source.files)
     return "\n".join(
-        [*_columns(lines), "", f"{len(lines) - 1} files; known sizes sum up to {total / 1e9:.1f} GB"]
+        [*aligned(lines), "", f"{len(lines) - 1} files; known sizes sum up to {total / 1e9:.1f} GB"]
     )
-
-
-def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]

@@ -30,9 +30,7 @@ setup(
         "inters_jax.gin_configs": ["*.gin", "**/*.gin"],
         "seqio_tasks": ["templates/*.yaml", "sample/**/*"],
         "inters_jax": ["py.typed"],
-        "inters_jax.inspection": ["page.css", "page.js"],
-        "inters_jax.reports": ["report.css"],
-        "inters_jax.serving": ["form.html", "form.css", "form.js"],
+        "inters_jax.reports": ["templates/*"],
     },
     install_requires=[
         "jax>=0.10,<0.11",
@@ -54,6 +52,7 @@ setup(
         "ml_dtypes>=0.5",
         "PyYAML>=6.0",
         "tqdm>=4.66",
+        "jinja2>=3.1,<4",
         "wrapt>=1.16",
         "bm25s[stem]>=0.2.13",
         "sacrebleu>=2.4",
@@ -74,8 +73,6 @@ setup(
         ],
         # Collections of ir_datasets as BEIR folders: python -m seqio_tasks.download irds:ID
         "irds": ["ir-datasets>=0.5.9"],
-        # Chat templates of instruct checkpoints.
-        "chat": ["jinja2>=3.1,<4"],
         # python -m inters_jax.serve
         "serve": ["fastapi>=0.115", "uvicorn>=0.30"],
         # inters_jax.ranking.pyterrier: our rerankers in PyTerrier pipelines
@@ -88,7 +85,6 @@ setup(
             "httpx>=0.27",
             "python-terrier>=1.0",
             "pytest>=8",
-            "jinja2>=3.1,<4",
             "pytest-xdist>=3",
             "hypothesis>=6",
             "ruff>=0.12",

@@ -24,18 +24,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from inters_jax.compare import compare_evaluations
 from inters_jax.config import run_command
-from inters_jax.evaluation import report, verify, written_runs
+from inters_jax.evaluation import verify, written_runs
 from inters_jax.evaluation.comparison import CompareError, Comparison
+from inters_jax.evaluation.comparison_files import compare_evaluations
 from inters_jax.evaluation.evaluator import Judge, TaskResult
+from inters_jax.evaluation.manifest import manifest_of, output_folder, tokenizer_of
 from inters_jax.evaluation.records import PREDICTIONS
+from inters_jax.evaluation.results import headline_first, read_result, write_json
 from inters_jax.inference.placement import default_batch_tokens
 from inters_jax.inference.sampling import Sampling
 from inters_jax.mesh import make_mesh
 from inters_jax.models.loading import load_model
 from inters_jax.models.prompt_record import chat_template_of
 from inters_jax.reports import evaluation_page
+from inters_jax.reports.tables import figure
 from seqio_tasks.base import UserError, file_sha256
 
 
@@ -94,8 +97,8 @@ def evaluate(
       stop_strings: texts that end an answer; they are not part of it.
       target_loss: also measure how probable the right answers are, in nats per token and bits per byte.
     """
-    before = None if compare_with is None else report.read_result(compare_with)
-    folder = report.output_folder(output_dir, model_dir, "evaluation")
+    before = None if compare_with is None else read_result(compare_with)
+    folder = output_folder(output_dir, model_dir, "evaluation")
 
     import seqio_tasks  # noqa: F401 (registers the tasks)
     from seqio_tasks.prompts import chat
@@ -107,7 +110,7 @@ def evaluate(
     placed = None if mesh is None else make_mesh(mesh)
     loaded = load_model(model_dir, dtype=dtype, step=step, mesh=placed, tokenizer=tokenizer)
     limit = min(2048 if max_length is None else max_length, loaded.config.max_position)
-    changes: dict[str, Any] = {"tokenizer": report.tokenizer_of(loaded), "max_length": limit, "seed": seed}
+    changes: dict[str, Any] = {"tokenizer": tokenizer_of(loaded), "max_length": limit, "seed": seed}
     chat_template = chat_template_of(model_dir, chat_template, tokenizer)
     if chat_template is not None:
         changes["chat_template"] = chat_template
@@ -127,7 +130,7 @@ def evaluate(
     )
     result = taken_up(
         folder,
-        report.manifest(
+        manifest_of(
             loaded,
             command="evaluate",
             split=split,
@@ -144,12 +147,12 @@ def evaluate(
     )
     for name in names:
         judge_task(judge, name, split, folder, result, max_examples, seed, skip=name not in explicit)
-        report.write_json(folder / "results.json", result)  # what is finished survives whatever comes after
+        write_json(folder / "results.json", result)  # what is finished survives whatever comes after
     result["counts"]["model"] = {
         "shapes compiled for generation": judge.generator.compilations,
         "shapes compiled for scoring": judge.scorer.compilations,
     }
-    report.write_json(folder / "results.json", result)
+    write_json(folder / "results.json", result)
     evaluation_page.write(folder, result, before, tested(compare_with, folder))
     print((folder / "results.md").read_text(encoding="utf-8"), flush=True)
     if result["failed"]:
@@ -186,7 +189,7 @@ def taken_up(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     }
     if not (folder / "results.json").is_file():
         return fresh
-    there = report.read_result(folder)
+    there = read_result(folder)
     for name in sorted({*there["manifest"], *manifest} - {"versions", "device", "step"}):
         one, other = there["manifest"].get(name), manifest.get(name)
         if one != other:
@@ -239,9 +242,7 @@ def judge_task(
     if found.paper_metrics:
         result.setdefault("paper_metrics", {})[name] = found.paper_metrics
     result.setdefault("files", {})[name] = write_task(folder / name, found)
-    shown = ", ".join(
-        f"{m} {report.number(found.metrics[m])}" for m in report.headline_first(found.metrics)[:4]
-    )
+    shown = ", ".join(f"{m} {figure(found.metrics[m])}" for m in headline_first(found.metrics)[:4])
     print(f"{name}: {shown} ({found.counts['items']} items, {found.counts['seconds']} s)", flush=True)
 
 

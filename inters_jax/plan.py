@@ -17,12 +17,14 @@ from typing import Any
 from inters_jax.config import run_command
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.lora.layers import LoRA
-from inters_jax.planning import advice, analytic, report
+from inters_jax.planning import advice, analytic
 from inters_jax.planning.compile import compile_step
 from inters_jax.planning.devices import GIB, PlanError
+from inters_jax.planning.plan import Plan, record
 from inters_jax.planning.settings import Settings
 from inters_jax.planning.shapes import shape_of
 from inters_jax.planning.topologies import Topology, resolve
+from inters_jax.reports import plan_report
 from inters_jax.training.loss import MAX_LOGITS
 from inters_jax.training.optimizer import AdamW, Optimizer
 
@@ -95,13 +97,13 @@ def plan(
     found = make_plan(
         settings, where, compiles=method == "compile" or (method == "auto" and where.compiles), tries=tries
     )
-    print(report.text(found))
+    print(plan_report.text(found))
     if output_dir is not None:
-        report.write(found, output_dir)
-    return report.record(found)
+        plan_report.write(found, output_dir)
+    return record(found)
 
 
-def make_plan(settings: Settings, where: Topology, *, compiles: bool, tries: int = 3) -> report.Plan:
+def make_plan(settings: Settings, where: Topology, *, compiles: bool, tries: int = 3) -> Plan:
     """The plan of one setting; with `compiles` the step is compiled, and so are suggestions."""
     settings.check(where)
     estimate = analytic.memory(settings, where)
@@ -111,7 +113,7 @@ def make_plan(settings: Settings, where: Topology, *, compiles: bool, tries: int
     suggestions = (
         () if fits else advice.suggest(settings, where, needed, compile_step if compiles else None, tries)
     )
-    return report.Plan(
+    return Plan(
         settings=settings,
         topology=where,
         estimate=estimate,

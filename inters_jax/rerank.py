@@ -27,7 +27,7 @@ from typing import Any
 import gin
 
 from inters_jax.config import run_command
-from inters_jax.evaluation import report
+from inters_jax.evaluation.manifest import manifest_of, output_folder, tokenizer_of
 from inters_jax.mesh import make_mesh
 from inters_jax.models.loading import load_model
 from inters_jax.models.prompt_record import chat_template_of
@@ -141,7 +141,7 @@ def rerank(
     )  # fmt: skip
     candidates = candidates_of(data, run, depth, drop_identical_ids=drop_identical_ids)
     wording = choose_pair(pair, data.source)
-    folder = report.output_folder(output_dir, model_dir, "rerank", data.name, name)
+    folder = output_folder(output_dir, model_dir, "rerank", data.name, name)
     print(
         f"{data.name}: {candidates.counts['candidates']} candidates of {len(candidates.documents)} queries "
         f"from {candidates.source}, by {chosen}",
@@ -157,7 +157,7 @@ def rerank(
     loaded = load_model(model_dir, dtype=dtype, step=step, mesh=placed, tokenizer=tokenizer)
     backend = ModelBackend(
         loaded,
-        HuggingFaceVocabulary(report.tokenizer_of(loaded), chat_template=chat_template),
+        HuggingFaceVocabulary(tokenizer_of(loaded), chat_template=chat_template),
         wording,
         max_length=max_length or 2048,
         batch_tokens=batch_tokens,
@@ -169,11 +169,11 @@ def rerank(
         joiner=joiner,
     )
     question, labels = backend.example(_question(name))
-    manifest = report.manifest(
+    manifest = manifest_of(
         loaded,
         command="rerank",
         step=step,
-        chat_template=chat.fingerprint(chat_template, report.tokenizer_of(loaded))[:16] or "none",
+        chat_template=chat.fingerprint(chat_template, tokenizer_of(loaded))[:16] or "none",
         method=name,
         options=dataclasses.asdict(chosen) if dataclasses.is_dataclass(chosen) else {},
         collection=data.name,

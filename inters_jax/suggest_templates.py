@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from inters_jax.data.conversion import plain_ids
-from inters_jax.evaluation.report import tokenizer_of
+from inters_jax.evaluation.manifest import tokenizer_of
 from inters_jax.inference.generate import Generator
 from inters_jax.inference.sampling import Sampling
 from inters_jax.models.loading import load_model

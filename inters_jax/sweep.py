@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from inters_jax import config
-from inters_jax.experiments import collect, lists, runs
+from inters_jax.experiments import lists, runs
+from inters_jax.reports import sweep_page
 from seqio_tasks.base import UserError
 
 
@@ -84,7 +85,7 @@ def sweep(
     if only is None or collect_only:  # a job of a sweep leaves the tables to the sweep
         for run in every:
             outcome.setdefault(run.name, ("finished" if runs.is_finished(run) else "open", ""))
-        collect.write(found, every, root, outcome)
+        sweep_page.write(found, every, root, outcome)
         print((root / "sweep.md").read_text(encoding="utf-8"), flush=True)
     failed = [name for name, (status, _) in outcome.items() if status in (runs.FAILED, runs.SKIPPED)]
     if failed and not collect_only:

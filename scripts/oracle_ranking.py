@@ -26,12 +26,12 @@ from typing import Any
 
 import numpy as np
 
-from inters_jax.evaluation.report import table
 from inters_jax.ranking import methods
 from inters_jax.ranking.backend import FunctionBackend
 from inters_jax.ranking.engine import Engine
 from inters_jax.ranking.inputs import Candidates, Collection, candidates_of, open_collection
 from inters_jax.ranking.questions import Document, Method
+from inters_jax.reports.tables import Table
 from seqio_tasks.metrics.ranking import evaluate_run
 
 MEASURE = "nDCG@10"
@@ -176,7 +176,8 @@ def report(name: str, data: Collection, depth: int) -> bool:
                 "yes" if fine else "NO",
             ]
         )
-    print(table(["method", "oracle", "constant", "random", "calls", "seconds", "as it must be"], rows))
+    header = ["method", "oracle", "constant", "random", "calls", "seconds", "as it must be"]
+    print(Table("", header, rows).markdown())
     return right
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from inters_jax.evaluation import report
+from seqio_tasks.base import write_text
 
 QRELS = "qrels.txt"
 FILES = {"first stage": "first_stage.trec", "reranked": "reranked.trec"}
@@ -21,7 +21,7 @@ Figures = dict[str, dict[str, float]]
 def write_qrels(folder: Path, qrels: Mapping[str, Mapping[str, int]]) -> None:
     """Judgments as TREC writes them, in the given order."""
     lines = [f"{query} 0 {doc} {grade}\n" for query, row in qrels.items() for doc, grade in row.items()]
-    report.write_text(folder / QRELS, "".join(lines))
+    write_text(folder / QRELS, "".join(lines))
 
 
 def measure(folder: Path, measures: Sequence[str]) -> Figures:

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from inters_jax.evaluation import report
 from inters_jax.ranking.engine import Cost
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.questions import Ranked
+from seqio_tasks.base import write_text
 
 _ANEW = "choose another OUTPUT_DIR, or delete the file to start anew"
 _FIELDS = {"query", "order", "scores", "cost"}
@@ -45,7 +45,7 @@ class FinishedFile:
         self.costs: dict[str, Cost] = {}
         lines = self._whole_lines()
         if not lines:
-            report.write_text(path, json.dumps({"settings": self.settings}) + "\n")
+            write_text(path, json.dumps({"settings": self.settings}) + "\n")
             return
         self._check_settings(self._parse(lines[0], 1))
         for number, line in enumerate(lines[1:], 2):
@@ -70,7 +70,7 @@ class FinishedFile:
             return []
         *whole, last = self.path.read_text(encoding="utf-8").split("\n")
         if last:
-            report.write_text(self.path, "".join(line + "\n" for line in whole))
+            write_text(self.path, "".join(line + "\n" for line in whole))
         return whole
 
     def _parse(self, line: str, number: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from inters_jax.evaluation.report import tokenizer_of
+from inters_jax.evaluation.manifest import tokenizer_of
 from inters_jax.mesh import make_mesh
 from inters_jax.models.loading import load_model
 from inters_jax.models.prompt_record import chat_template_of

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from inters_jax.evaluation import report, written_runs
+from inters_jax.evaluation import written_runs
+from inters_jax.evaluation.results import write_json
 from inters_jax.ranking.engine import Backend, Cost, Engine
 from inters_jax.ranking.inputs import Candidates, Collection
 from inters_jax.ranking.journal import FinishedFile
@@ -111,7 +112,7 @@ def cost_summary(costs: Iterable[Cost]) -> dict[str, Any]:
 
 def write_results(folder: Path, result: Mapping[str, Any]) -> None:
     """results.json, and the report in its writings."""
-    report.write_json(folder / "results.json", result)
+    write_json(folder / "results.json", result)
     reranking_page.write(folder, result)
 
 

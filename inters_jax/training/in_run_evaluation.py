@@ -131,7 +131,7 @@ class Evaluation:
 
     def run(self, params: steps.Parameters) -> dict[str, float]:
         """``eval/<task>/<metric>`` of every task, and ``eval/mean``, the mean headline metric in per cent."""
-        from inters_jax.evaluation import averages, report
+        from inters_jax.evaluation import averages, results
 
         whole = params if self._frozen is None else trainable.join(params, self._frozen)
         model = self._structure.bind(whole)
@@ -146,7 +146,7 @@ class Evaluation:
                 name, self.schedule.split, questions=self.schedule.examples, seed=self._data["seed"]
             )
             figures |= {f"{PREFIX}{name}/{metric}": float(value) for metric, value in found.metrics.items()}
-            main = averages.headline_of(name, found.metrics) or report.headline_first(found.metrics)[0]
+            main = averages.headline_of(name, found.metrics) or results.headline_first(found.metrics)[0]
             headlines.append(averages.per_cent(main, float(found.metrics[main])))
         figures[MEAN] = sum(headlines) / len(headlines)
         self.history.append(figures)

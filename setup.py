@@ -30,9 +30,7 @@ setup(
         "inters_jax.gin_configs": ["*.gin", "**/*.gin"],
         "seqio_tasks": ["templates/*.yaml", "sample/**/*"],
         "inters_jax": ["py.typed"],
-        "inters_jax.inspection": ["page.css", "page.js"],
-        "inters_jax.reports": ["report.css"],
-        "inters_jax.serving": ["form.html", "form.css", "form.js"],
+        "inters_jax.reports": ["templates/*"],
     },
     install_requires=[
         "jax>=0.10,<0.11",
@@ -56,6 +54,7 @@ setup(
         "tqdm>=4.66",
         "requests>=2.32",
         "urllib3>=2.2",
+        "jinja2>=3.1,<4",
         "wrapt>=1.16",
         "bm25s[stem]>=0.2.13",
         "sacrebleu>=2.4",
@@ -78,8 +77,6 @@ setup(
         "irds": ["ir-datasets>=0.5.9"],
         # scripts/suggest_templates.py with an endpoint
         "suggest": ["openai>=3.57"],
-        # Chat templates of instruct checkpoints.
-        "chat": ["jinja2>=3.1,<4"],
         # python -m inters_jax.serve
         "serve": ["fastapi>=0.115", "uvicorn>=0.30"],
         # inters_jax.ranking.pyterrier: our rerankers in PyTerrier pipelines
@@ -93,7 +90,6 @@ setup(
             "openai>=3.57",
             "python-terrier>=1.0",
             "pytest>=8",
-            "jinja2>=3.1,<4",
             "pytest-xdist>=3",
             "hypothesis>=6",
             "ruff>=0.12",

@@ -22,9 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from inters_jax.command_line import run_command
-from inters_jax.compare import compare_evaluations
-from inters_jax.evaluation import report, verify
+from inters_jax.evaluation import verify
 from inters_jax.evaluation.comparison import CompareError, Comparison
+from inters_jax.evaluation.comparison_files import compare_evaluations
+from inters_jax.evaluation.manifest import manifest_of, output_folder, tokenizer_of
+from inters_jax.evaluation.results import read_result, write_json
 from inters_jax.inference.model import DEFAULT_LENGTH, open_model
 from inters_jax.inference.placement import default_batch_tokens
 from inters_jax.inference.sampling import Sampling
@@ -45,8 +47,8 @@ def evaluate(
     A mixture in TASKS stands for its tasks, each in the form that is judged: generation tasks as they are,
     classification by label scoring (`_choices`), ranking by pointwise reranking (`_rerank`).
     """
-    before = None if judged.compare_with is None else report.read_result(judged.compare_with)
-    folder = report.output_folder(judged.output_dir, model.model_dir, "evaluation")
+    before = None if judged.compare_with is None else read_result(judged.compare_with)
+    folder = output_folder(judged.output_dir, model.model_dir, "evaluation")
 
     # These import SeqIO and TensorFlow, which takes seconds: --help and a wrong setting do not wait for it.
     from inters_jax.evaluation.judge import Judge
@@ -57,7 +59,7 @@ def evaluate(
     loaded = open_model(model)
     limit = min(model.max_length or DEFAULT_LENGTH, loaded.config.max_position)
     changes = {
-        "tokenizer": report.tokenizer_of(loaded),
+        "tokenizer": tokenizer_of(loaded),
         "max_length": limit,
         "seed": judged.seed,
         "raw_dir": judged.raw_dir,
@@ -82,7 +84,7 @@ def evaluate(
     )
     result = resume_result(
         folder,
-        report.manifest(
+        manifest_of(
             loaded,
             command="evaluate",
             split=judged.split,
@@ -108,12 +110,12 @@ def evaluate(
             judged.seed,
             skip=name not in explicit,
         )
-        report.write_json(folder / "results.json", result)  # what is finished survives whatever comes after
+        write_json(folder / "results.json", result)  # what is finished survives whatever comes after
     result["counts"]["model"] = {
         "shapes compiled for generation": judge.generator.compilations,
         "shapes compiled for scoring": judge.scorer.compilations,
     }
-    report.write_json(folder / "results.json", result)
+    write_json(folder / "results.json", result)
     evaluation_page.write(folder, result, before, tested(judged.compare_with, folder))
     print((folder / "results.md").read_text(encoding="utf-8"), flush=True)
     if result["failed"]:

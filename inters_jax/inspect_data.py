@@ -16,7 +16,8 @@ from pathlib import Path
 from inters_jax.command_line import run_command
 from inters_jax.data import provenance
 from inters_jax.data.token_store import TokenStore
-from inters_jax.inspection import numbers, page, rendering, sampling, token_text
+from inters_jax.inspection import numbers, rendering, sampling, token_text
+from inters_jax.reports import inspection_page
 from inters_jax.settings.tools import InspectSettings
 from seqio_tasks.base import write_text
 
@@ -39,7 +40,7 @@ def inspect_data(settings: InspectSettings) -> Path:
     epoch = numbers.epoch_numbers(store, settings.seed)
     # A row needs one position less than the sequence has tokens; training gives it as many all the same.
     positions = settings.max_length or store.manifest["settings"].get("max_length") or store.longest
-    text = page.page(
+    text = inspection_page.page(
         store,
         tasks=[numbers.task_numbers(store, task) for task in shown],
         epoch=epoch,

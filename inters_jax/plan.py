@@ -15,12 +15,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from inters_jax.command_line import run_command
-from inters_jax.planning import advice, analytic, report
+from inters_jax.planning import advice, analytic
 from inters_jax.planning.compile import compile_step
 from inters_jax.planning.devices import GIB
+from inters_jax.planning.plan import Plan, record
 from inters_jax.planning.settings import Settings
 from inters_jax.planning.shapes import shape_of
 from inters_jax.planning.topologies import Topology, resolve
+from inters_jax.reports import plan_report
 from inters_jax.settings.training import (
     LengthSettings,
     ModelSettings,
@@ -59,13 +61,13 @@ def plan(
     )
     compiles = planning.method == "compile" or (planning.method == "auto" and where.compiles)
     found = make_plan(settings, where, compiles=compiles, tries=planning.tries)
-    print(report.text(found))
+    print(plan_report.text(found))
     if planning.output_dir is not None:
-        report.write(found, planning.output_dir)
-    return report.record(found)
+        plan_report.write(found, planning.output_dir)
+    return record(found)
 
 
-def make_plan(settings: Settings, where: Topology, *, compiles: bool, tries: int = 3) -> report.Plan:
+def make_plan(settings: Settings, where: Topology, *, compiles: bool, tries: int = 3) -> Plan:
     """The plan of one setting; with `compiles` the step is compiled, and so are suggestions."""
     settings.check(where)
     estimate = analytic.memory(settings, where)
@@ -75,7 +77,7 @@ def make_plan(settings: Settings, where: Topology, *, compiles: bool, tries: int
     suggestions = (
         () if fits else advice.suggest(settings, where, needed, compile_step if compiles else None, tries)
     )
-    return report.Plan(
+    return Plan(
         settings=settings,
         topology=where,
         estimate=estimate,

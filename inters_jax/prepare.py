@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from inters_jax.command_line import run_command
 from inters_jax.data import provenance
 from inters_jax.data.token_store import MANIFEST, StoreError, TokenStore
 from inters_jax.gin_files import ConfigError
+from inters_jax.reports import store_report
 from inters_jax.settings.training import DataSettings, LengthSettings, StoreSettings
 from seqio_tasks.base import locked
 
@@ -77,7 +77,7 @@ def prepare(data: DataSettings, length: LengthSettings, existing: StoreSettings)
         build(store, **asked, templates=named, cache_dirs=caches, chat_template=chat)
         found = TokenStore.open(store)
         paths.push(store)
-        print(report(found.manifest))
+        print(store_report.text(found.manifest))
         print(f"{store}: written in {time.monotonic() - begin:.0f} s")
         return found
 
@@ -103,54 +103,6 @@ def _current(store: Path, asked: Mapping[str, Any], rebuild: bool, check_sources
         + "\nName another store_dir, or replace this one with --gin.REBUILD=True (when only "
         "sources have changed, --gin.CHECK_SOURCES=False uses it as it is)."
     )
-
-
-def report(manifest: Mapping[str, Any]) -> str:
-    """What the passes of a store hold and what was left out, as a table."""
-    header: tuple[str, ...] = (
-        "task",
-        "rate",
-        "passes",
-        "rows",
-        "kept",
-        "dropped",
-        "shortened",
-        "tokens",
-        "targets",
-    )
-    lines: list[tuple[str, ...]] = [header]
-    totals = [0.0] * 7
-    reasons: Counter[str] = Counter()
-    for task, entry in manifest["tasks"].items():
-        done = entry["passes"]
-        numbers = [
-            sum(p["rows"] for p in done),
-            sum(p["kept"] for p in done),
-            sum(sum(p["dropped"].values()) for p in done),
-            sum(p["shortened"] for p in done),
-            sum(p["tokens"] for p in done),
-            sum(p["target_tokens"] for p in done),
-        ]
-        for counts in done:
-            for reason, n in counts["dropped"].items():
-                reasons[f"dropped, {reason}: {task}"] += n
-            for note, n in counts["notes"].items():
-                reasons[f"{note}: {task}"] += n
-        totals = [a + b for a, b in zip(totals, [entry["rate"], *numbers], strict=True)]
-        lines.append((task, f"{entry['rate']:,.5g}", str(len(done)), *(f"{n:,}" for n in numbers)))
-    lines.append(("all", f"{totals[0]:,.5g}", "", *(f"{int(n):,}" for n in totals[1:])))
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    text = [
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]
-    text += [f"{reason}: {n:,}" for reason, n in sorted(reasons.items())]
-    text += [f"without data: {task}: {reason}" for task, reason in manifest["without_data"].items()]
-    text.append(f"an epoch has {manifest['epoch_examples']:,} examples")
-    return "\n".join(text)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from inters_jax.command_line import run_command
-from inters_jax.evaluation import report
+from inters_jax.evaluation.manifest import manifest_of, output_folder, tokenizer_of
 from inters_jax.inference.model import DEFAULT_LENGTH, open_model
 from inters_jax.models.prompt_record import chat_template_of
 from inters_jax.ranking.backend import ModelBackend
@@ -73,7 +73,7 @@ def rerank(
         data, collection.run, collection.depth, drop_identical_ids=collection.drop_identical_ids
     )
     wording = choose_pair(ranking.pair, data.source)
-    folder = report.output_folder(output.output_dir, model.model_dir, "rerank", data.name, ranking.method)
+    folder = output_folder(output.output_dir, model.model_dir, "rerank", data.name, ranking.method)
     print(
         f"{data.name}: {candidates.counts['candidates']} candidates of {len(candidates.documents)} queries "
         f"from {candidates.source}, by {method}",
@@ -83,7 +83,7 @@ def rerank(
         chat_template_of(model.model_dir, model.chat_template, model.tokenizer) or current().chat_template
     )
     loaded = open_model(model)
-    tokenizer = report.tokenizer_of(loaded)
+    tokenizer = tokenizer_of(loaded)
     backend = ModelBackend(
         loaded,
         HuggingFaceTokenizer(tokenizer, chat_template=chat_template),
@@ -98,7 +98,7 @@ def rerank(
         joiner=ranking.joiner,
     )
     question, labels = backend.example(_question(method))
-    manifest = report.manifest(
+    manifest = manifest_of(
         loaded,
         command="rerank",
         step=model.step,

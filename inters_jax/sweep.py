@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from inters_jax.command_line import parse_arguments, run_command
-from inters_jax.experiments import collect, lists, runs
+from inters_jax.experiments import lists, runs
 from inters_jax.experiments.runs import NO_ARGUMENTS, Arguments
 from inters_jax.gin_files import find_file, search_paths
+from inters_jax.reports import sweep_page
 from inters_jax.settings.commands import settings_of_command
 from inters_jax.settings.tools import SweepSettings
 from seqio_tasks.base import UserError
@@ -69,7 +70,7 @@ def sweep(settings: SweepSettings, arguments: Arguments = NO_ARGUMENTS) -> Mappi
     if settings.only is None or settings.collect_only:  # a job of a sweep leaves the tables to the sweep
         for run in every:
             outcome.setdefault(run.name, ("finished" if runs.is_finished(run) else "open", ""))
-        collect.write(found, every, root, outcome)
+        sweep_page.write(found, every, root, outcome)
         print((root / "sweep.md").read_text(encoding="utf-8"), flush=True)
     failed = [name for name, (status, _) in outcome.items() if status in (runs.FAILED, runs.SKIPPED)]
     if failed and not settings.collect_only:

@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 
-from inters_jax.evaluation.report import table
 from inters_jax.ranking.backend import FunctionBackend
 from inters_jax.ranking.candidates import Candidates, candidates_of
 from inters_jax.ranking.collection import Collection, open_collection
@@ -178,7 +177,8 @@ def report(name: str, data: Collection, depth: int) -> bool:
                 "yes" if fine else "NO",
             ]
         )
-    print(table(["method", "oracle", "constant", "random", "calls", "seconds", "as it must be"], rows))
+    header = ["method", "oracle", "constant", "random", "calls", "seconds", "as it must be"]
+    print(Table("", header, rows).markdown())
     return right
 
 

@@ -26,8 +26,9 @@ from typing import Any
 from inters_jax.mesh import MeshError
 from inters_jax.models.lora.layers import LoRA
 from inters_jax.plan import make_plan
-from inters_jax.planning import analytic, report
+from inters_jax.planning import analytic
 from inters_jax.planning.devices import PlanError
+from inters_jax.planning.plan import record
 from inters_jax.planning.settings import Settings
 from inters_jax.planning.shapes import shape_of
 from inters_jax.planning.topologies import Topology, resolve
@@ -127,8 +128,8 @@ def main(argv: list[str] | None = None) -> int:
         name = key(topology.name, settings.line())
         if name in trials or time.monotonic() > stop:
             continue
-        record = report.record(make_plan(settings, topology, compiles=True, tries=0))
-        trials[name] = {"key": name, **record}
+        found = record(make_plan(settings, topology, compiles=True, tries=0))
+        trials[name] = {"key": name, **found}
         with options.output.open("a", encoding="utf-8") as out:
             out.write(json.dumps(trials[name]) + "\n")
         print(summary(trials[name]), flush=True)

@@ -165,7 +165,7 @@ class LocalModel:
         seed: int = 0,
     ) -> None:
         # JAX and TensorFlow take seconds to load, which --endpoint does not need.
-        from inters_jax.evaluation.report import tokenizer_of
+        from inters_jax.evaluation.manifest import tokenizer_of
         from inters_jax.inference.generate import Generator
         from inters_jax.inference.sampling import Sampling
         from inters_jax.models.loading import load_model

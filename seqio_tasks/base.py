@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 try:
@@ -66,6 +66,26 @@ def nearest(name: str, candidates: Iterable[str], *, most: int = 3) -> str:
     by_folded = {candidate.casefold(): candidate for candidate in sorted(candidates)}
     close = difflib.get_close_matches(name.casefold(), by_folded, n=most, cutoff=0.6)
     return f"; did you mean {' or '.join(by_folded[folded] for folded in close)}?" if close else ""
+
+
+def aligned(rows: Sequence[Sequence[str]], align: str = "") -> list[str]:
+    """Lines of text whose cells stand in columns, two spaces apart.
+
+    Args:
+      rows: cells; every row has the same number of them.
+      align: "l" or "r" for each column; columns beyond it are aligned left.
+
+    >>> aligned([["task", "rows"], ["a", "1,200"]], "lr")
+    ['task   rows', 'a     1,200']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = [">" if side == "r" else "<" for side in align.ljust(len(widths), "l")]
+    return [
+        "  ".join(
+            f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
 
 
 @contextlib.contextmanager

@@ -1,11 +1,11 @@
-"""Systems held against each other on the same items: values, intervals, tests, and tables of them.
+"""Compare systems on the same items: values, confidence intervals and significance tests.
 
     compare_runs({"bm25": run, "model": run}, qrels, ["nDCG@10"])     TREC runs
     compare_values([Values(...)])                                     anything with a value per item
 
-Both give a `Comparison`: one `Table` for each set of items (the queries of the judgments, the items of a
-task) with all values, so that reports can draw what they like. Every system is tested against every later
-one; Holm's correction is over all tests of the comparison.
+Both give a `Comparison`: one `ComparisonTable` for each set of items (the queries of the judgments, the items
+of a task), with all values, so that reports can draw what they like. Every system is tested against every
+later one; Holm's correction is over all tests of the comparison.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from inters_jax.evaluation import report
 from inters_jax.evaluation.significance import (
     Floats,
     bootstrap_intervals,
@@ -27,6 +26,7 @@ from inters_jax.evaluation.significance import (
     win_tie_loss,
 )
 from seqio_tasks.base import UserError
+from seqio_tasks.metrics.ranking import evaluate_run
 
 MEASURES = ("nDCG@10", "RR@10", "R@100", "AP")
 
@@ -39,8 +39,12 @@ class CompareError(UserError):
 class Options:
     """How differences are tested.
 
-    samples: assignments of signs of the permutation test; bootstrap: resamples of an interval; level of the
-    intervals; interval: "percentile" or "bca"; seed of both.
+    Attributes:
+      samples: sign assignments of the permutation test.
+      bootstrap: resamples of an interval.
+      level: of the confidence intervals.
+      interval: "percentile" or "bca".
+      seed: of both.
     """
 
     samples: int = 100_000
@@ -52,7 +56,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Values:
-    """What is compared in one table: measure -> system -> item -> value; every system has the same items."""
+    """The input of one table: measure -> system -> item -> value; every system has the same items."""
 
     title: str
     values: Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -61,7 +65,14 @@ class Values:
 
 @dataclass(frozen=True)
 class PairTest:
-    """`other` minus `one` in a measure. p_adjusted: by Holm, over all tests of the comparison."""
+    """`other` minus `one` in a measure.
+
+    Attributes:
+      difference, low, high: the mean difference and its confidence interval.
+      p_value: of the permutation test.
+      p_adjusted: by Holm, over all tests of the comparison.
+      wins, ties, losses: items on which `other` is better, equal, worse.
+    """
 
     measure: str
     one: str
@@ -77,11 +88,17 @@ class PairTest:
 
 
 @dataclass(frozen=True)
-class Table:
-    """Systems on one set of items.
+class ComparisonTable:
+    """Systems compared on one set of items.
 
-    values: measure -> float64 [systems, items]; means: measure -> [systems]; intervals: measure ->
-    [systems, 2]; samples, exact: of the permutation test (exact: every assignment of signs was looked at).
+    Attributes:
+      values: measure -> float64 [systems, items].
+      means: measure -> float64 [systems].
+      intervals: measure -> float64 [systems, 2].
+      tests: of every pair of systems in every measure.
+      samples: sign assignments that the permutation test looked at.
+      exact: whether these were all there are.
+      notes: remarks for the reader.
     """
 
     title: str
@@ -97,55 +114,55 @@ class Table:
 
     @property
     def measures(self) -> tuple[str, ...]:
+        """The measures, in the order given."""
         return tuple(self.values)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All tables, and how they were made."""
+    """All tables of a comparison, and how they were made."""
 
     systems: tuple[str, ...]
-    tables: tuple[Table, ...]
+    tables: tuple[ComparisonTable, ...]
     options: Options
     notes: tuple[str, ...] = ()
 
     @property
     def tests(self) -> tuple[PairTest, ...]:
+        """The tests of all tables."""
         return tuple(test for table in self.tables for test in table.tests)
 
     def as_json(self) -> dict[str, Any]:
-        """Everything as plain lists and dictionaries, the values of every item too."""
-        return dataclasses.asdict(self)  # report.write_json turns arrays into lists
-
-    def markdown(self) -> str:
-        """The tables for reading."""
-        parts = [part for table in self.tables for part in _table_text(table, self.options)]
-        many = len(self.tests)
-        parts += [f"- {note}" for note in self.notes]
-        parts.append(
-            f"p (Holm): corrected over the {many} test{'s' * (many != 1)} of this comparison. Wins, ties and "
-            "losses are those of the second system."
-        )
-        return "\n\n".join(parts) + "\n"
+        """Everything as dictionaries and lists, including the values of every item."""
+        return dataclasses.asdict(self)  # results.write_json turns arrays into lists
 
 
 def compare_values(
     tables: Sequence[Values], options: Options | None = None, notes: Sequence[str] = ()
 ) -> Comparison:
-    """Means, intervals and tests of all tables."""
+    """Compute means, intervals and tests.
+
+    Args:
+      tables: at least one; each has its own systems and items.
+      options: of the tests and intervals.
+      notes: remarks for the reader.
+
+    Raises:
+      CompareError: no table, fewer than two systems, or systems with different items.
+    """
     options = options or Options()
-    made = [_table(values, options) for values in tables]
-    if not made:
+    compared = [_table(values, options) for values in tables]
+    if not compared:
         raise CompareError("there is nothing to compare")
-    adjusted = iter(holm([test.p_value for table in made for test in table.tests]).tolist())
+    adjusted = iter(holm([test.p_value for table in compared for test in table.tests]).tolist())
     corrected = [
         dataclasses.replace(
             table,
             tests=tuple(dataclasses.replace(test, p_adjusted=next(adjusted)) for test in table.tests),
         )
-        for table in made
+        for table in compared
     ]
-    return Comparison(made[0].systems, tuple(corrected), options, tuple(notes))
+    return Comparison(compared[0].systems, tuple(corrected), options, tuple(notes))
 
 
 def compare_runs(
@@ -157,13 +174,19 @@ def compare_runs(
     missing: str = "refuse",
     title: str = "runs",
 ) -> Comparison:
-    """Runs (query id -> document id -> score) on all queries of the judgments, in trec_eval's order.
+    """Compare runs on all queries of the judgments, ordered as trec_eval orders them.
 
-    missing: what happens when one run has judged queries that another has not: "refuse", or "zero", where
-        such a query counts 0. A judged query that no run has counts 0 for all, and is said.
+    Args:
+      runs: name -> query id -> document id -> score.
+      qrels: query id -> document id -> grade. A judged query that no run has counts 0 for all, with a note.
+      measures: ranking measures.
+      options: of the tests and intervals.
+      missing: when one run has judged queries that another has not: "refuse", or "zero" to count 0.
+      title: of the table.
+
+    Raises:
+      CompareError: runs over different queries, or a run without a judged query.
     """
-    from seqio_tasks.metrics.ranking import evaluate_run
-
     if missing not in ("refuse", "zero"):
         raise CompareError(f"MISSING is {missing!r}; choose 'refuse' or 'zero'")
     notes = _check_queries(runs, qrels, missing)
@@ -174,8 +197,8 @@ def compare_runs(
         except ValueError as error:
             raise CompareError(f"{name}: {error}") from error
     names = list(next(iter(per_query.values()), {}))
-    found = {measure: {name: own[measure] for name, own in per_query.items()} for measure in names}
-    return compare_values([Values(title, found, tuple(notes))], options)
+    values = {measure: {name: own[measure] for name, own in per_query.items()} for measure in names}
+    return compare_values([Values(title, values, tuple(notes))], options)
 
 
 def _check_queries(
@@ -183,29 +206,29 @@ def _check_queries(
 ) -> list[str]:
     """Notes about queries; runs over different judged queries are refused unless they count 0."""
     judged = {name: {query for query in run if query in qrels} for name, run in runs.items()}
-    for name, found in judged.items():
-        if not found:
+    for name, queries in judged.items():
+        if not queries:
             raise CompareError(f"{name}: none of its {len(runs[name])} queries is judged; other query ids?")
     anywhere = set().union(*judged.values())
     notes = []
-    for name, found in judged.items():
-        if lost := sorted(anywhere - found):
-            shown = ", ".join(lost[:5]) + (", ..." if len(lost) > 5 else "")
-            what = f"{name} has no results for {len(lost)} of {len(anywhere)} judged queries ({shown})"
+    for name, queries in judged.items():
+        if absent := sorted(anywhere - queries):
+            shown = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
+            what = f"{name} has no results for {len(absent)} of {len(anywhere)} judged queries ({shown})"
             if missing == "refuse":
                 raise CompareError(
                     f"the runs are over different queries: {what}, but another run has; with MISSING=zero "
                     "they count 0"
                 )
             notes.append(f"{what}: they count 0.")
-        if more := len(runs[name]) - len(found):
-            notes.append(f"{name}: {more} of its queries are not judged and left out.")
+        if unjudged := len(runs[name]) - len(queries):
+            notes.append(f"{name}: {unjudged} of its queries are not judged and left out.")
     if nowhere := len(qrels) - len(anywhere):
         notes.append(f"{nowhere} of {len(qrels)} judged queries are in no run: they count 0 for all.")
     return notes
 
 
-def _table(values: Values, options: Options) -> Table:
+def _table(values: Values, options: Options) -> ComparisonTable:
     measures = tuple(values.values)
     first = values.values[measures[0]]
     systems = tuple(first)
@@ -249,7 +272,7 @@ def _table(values: Values, options: Options) -> Table:
             )
         )
     size = len(systems)
-    return Table(
+    return ComparisonTable(
         values.title,
         systems,
         items,
@@ -261,48 +284,3 @@ def _table(values: Values, options: Options) -> Table:
         permutation.exact,
         values.notes,
     )
-
-
-def _table_text(table: Table, options: Options) -> list[str]:
-    """Heading, means, tests and what they rest on."""
-    percent = f"{100 * options.level:g} %"
-    means = [
-        [
-            system,
-            *(
-                f"{table.means[m][at]:.4f} [{table.intervals[m][at, 0]:.4f}, {table.intervals[m][at, 1]:.4f}]"
-                for m in table.measures
-            ),
-        ]
-        for at, system in enumerate(table.systems)
-    ]
-    tests = [
-        [
-            f"{test.one} -> {test.other}",
-            test.measure,
-            f"{test.difference:+.4f}",
-            f"[{test.low:+.4f}, {test.high:+.4f}]",
-            p_text(test.p_value),
-            p_text(test.p_adjusted),
-            f"{test.wins}/{test.ties}/{test.losses}",
-        ]
-        for test in table.tests
-    ]
-    how = "all" if table.exact else "random"
-    return [
-        f"## {table.title} ({len(table.items)} items)",
-        report.table(["system", *(f"{measure} [{percent}]" for measure in table.measures)], means),
-        report.table(["systems", "measure", "difference", percent, "p", "p (Holm)", "win/tie/loss"], tests),
-        *(f"- {note}" for note in table.notes),
-        f"Two-sided paired permutation test over {table.samples:,} {how} assignments of signs; "
-        f"{options.interval} intervals from {options.bootstrap:,} bootstrap samples; seed {options.seed}.",
-    ]
-
-
-def p_text(value: float) -> str:
-    """A p-value as the tables show it.
-
-    >>> p_text(0.03), p_text(0.00001)
-    ('0.0300', '1e-05')
-    """
-    return f"{value:.4f}" if value >= 0.0001 else f"{value:.0e}"

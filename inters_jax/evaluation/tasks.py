@@ -13,9 +13,11 @@ from typing import Any
 import seqio
 from tqdm.auto import tqdm
 
-from inters_jax.evaluation import report, verify, written_runs
+from inters_jax.evaluation import verify, written_runs
 from inters_jax.evaluation.judge import Judge, TaskResult
 from inters_jax.evaluation.records import PREDICTIONS
+from inters_jax.evaluation.results import headline_first, read_result
+from inters_jax.reports.tables import figure
 from seqio_tasks import catalog, tasks
 from seqio_tasks.base import UserError, file_sha256, nearest
 from seqio_tasks.metrics.trec_files import write_run
@@ -87,7 +89,7 @@ def resume_result(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     }
     if not (folder / "results.json").is_file():
         return empty
-    found = report.read_result(folder)
+    found = read_result(folder)
     for name in sorted({*found["manifest"], *manifest} - {"versions", "device", "step"}):
         there, here = found["manifest"].get(name), manifest.get(name)
         if there != here:
@@ -151,9 +153,7 @@ def judge_task(
     if found.paper_metrics:
         result.setdefault("paper_metrics", {})[name] = found.paper_metrics
     result.setdefault("files", {})[name] = write_task(folder / name, found)
-    shown = ", ".join(
-        f"{m} {report.number(found.metrics[m])}" for m in report.headline_first(found.metrics)[:4]
-    )
+    shown = ", ".join(f"{m} {figure(found.metrics[m])}" for m in headline_first(found.metrics)[:4])
     print(f"{name}: {shown} ({found.counts['items']} items, {found.counts['seconds']} s)", flush=True)
 
 

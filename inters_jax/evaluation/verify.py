@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from inters_jax.evaluation import report, target_loss, written_runs
+from inters_jax.evaluation import target_loss, written_runs
 from inters_jax.evaluation.records import PREDICTIONS, read
+from inters_jax.evaluation.results import read_result
 from inters_jax.evaluation.task_metrics import (
     as_number,
     paper_metrics,
@@ -38,7 +39,7 @@ def verify(path: str | Path) -> dict[str, int]:
     Raises:
       VerificationError: a file is missing or was changed, or a figure differs.
     """
-    result = report.read_result(path)
+    result = read_result(path)
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
     if not result.get("files"):
         raise VerificationError(f"{path}: the result lists no files; it was made by an older version")

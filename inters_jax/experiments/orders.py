@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from inters_jax.evaluation import report
+from seqio_tasks.base import write_text
 
 
 def write(first_stage: str | Path, order: str, path: str | Path) -> None:
@@ -23,7 +23,7 @@ def write(first_stage: str | Path, order: str, path: str | Path) -> None:
     for query, documents in rows.items():
         for place, document in enumerate(reordered(query, documents, order)):
             lines.append(f"{query} Q0 {document} {place + 1} {len(documents) - place} {order}\n")
-    report.write_text(path, "".join(lines))
+    write_text(path, "".join(lines))
 
 
 def reordered(query: str, documents: list[str], order: str) -> list[str]:

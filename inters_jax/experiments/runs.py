@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from inters_jax.evaluation import report
+from inters_jax.evaluation.results import read_result, write_json
 from inters_jax.experiments import orders
 from inters_jax.experiments.lists import Experiment, ExperimentList
 from inters_jax.settings.commands import COMMANDS, settings_of_command
@@ -184,7 +184,7 @@ def problem(results: Path) -> str | None:
     if not path.is_file():
         return f"{path} is not there"
     try:
-        result = report.read_result(path)
+        result = read_result(path)
     except (ValueError, OSError) as error:
         return str(error)
     if result.get("failed"):
@@ -260,7 +260,7 @@ def _perform(run: Run, say: Callable[[str], None], stop: threading.Event) -> tup
 
 def _note(run: Run, known: dict[str, Any], step: Step, **more: Any) -> None:
     known[step.name] = {"command": list(step.command[1:]), **more}
-    report.write_json(run.folder / "state.json", known)
+    write_json(run.folder / "state.json", known)
 
 
 def _call(step: Step, log: Path, stop: threading.Event) -> int:
@@ -300,7 +300,7 @@ def launch(run: Run, template: str, command: Sequence[str], again: bool) -> tupl
     words = launch_words(run, template, command)
     # Noted before the job is there: from then on the file is the job's to write.
     known["launched"] = time.strftime("%Y-%m-%d %H:%M:%S")
-    report.write_json(run.folder / "state.json", known)
+    write_json(run.folder / "state.json", known)
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         code, said = done.returncode, done.stdout + done.stderr
@@ -311,7 +311,7 @@ def launch(run: Run, template: str, command: Sequence[str], again: bool) -> tupl
     if code:
         known = state(run)
         known.pop("launched", None)
-        report.write_json(run.folder / "state.json", known)
+        write_json(run.folder / "state.json", known)
         return FAILED, f"the job could not be started; see {run.folder / 'launch.log'}"
     return LAUNCHED, ""
 

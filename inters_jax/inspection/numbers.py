@@ -1,11 +1,11 @@
-"""The numbers that a page shows of a store: what was kept, how long it is, how an epoch draws and packs."""
+"""Numbers of a token store: what was kept, how long sequences are, how an epoch is drawn and packed."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,13 +14,39 @@ from inters_jax.data.loader import PackedBatches
 from inters_jax.data.token_store import TokenStore
 
 PICTURED_ROWS = 24
+PER_OCTAVE = 4  # bins of a histogram of lengths
+
+
+class Quantiles(NamedTuple):
+    """Lengths that occur: the median, the 95th percentile and the maximum."""
+
+    median: int
+    most: int
+    largest: int
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Quantiles:
+        """All 0 without values."""
+        if not len(values):
+            return cls(0, 0, 0)
+        found = np.percentile(values, (50, 95, 100), method="higher")
+        return cls(*(int(value) for value in found))
 
 
 @dataclass(frozen=True)
 class TaskNumbers:
-    """One task, all passes together.
+    """One task, over all passes.
 
-    dropped, notes: reason -> count; lengths, completions: int [examples], tokens.
+    Attributes:
+      name: of the task.
+      passes: number of renderings of every row.
+      rows: read, over all passes.
+      kept: examples in the store.
+      dropped: reason -> rows left out.
+      shortened: examples whose documents were cut.
+      notes: remark of the source -> count.
+      lengths: int [examples], tokens of whole sequences.
+      completions: int [examples], tokens that carry loss.
     """
 
     name: str
@@ -33,9 +59,19 @@ class TaskNumbers:
     lengths: np.ndarray
     completions: np.ndarray
 
+    @property
+    def length_quantiles(self) -> Quantiles:
+        """Of `lengths`."""
+        return Quantiles.of(self.lengths)
+
+    @property
+    def completion_quantiles(self) -> Quantiles:
+        """Of `completions`."""
+        return Quantiles.of(self.completions)
+
 
 def task_numbers(store: TokenStore, task: str) -> TaskNumbers:
-    """From the manifest and the stored lengths; no token is read."""
+    """The numbers of one task, from the manifest and the stored lengths; no token is read."""
     counts: Sequence[Mapping[str, Any]] = store.manifest["tasks"][task]["passes"]
     dropped: Counter[str] = Counter()
     notes: Counter[str] = Counter()
@@ -57,12 +93,43 @@ def task_numbers(store: TokenStore, task: str) -> TaskNumbers:
     )
 
 
+def octaves(longest: int) -> int:
+    """Octaves of a length axis from 1 token to the first power of two that is at least `longest`.
+
+    >>> octaves(1), octaves(2048), octaves(2049)
+    (1, 11, 12)
+    """
+    return max(1, int(np.ceil(np.log2(max(longest, 1)))))
+
+
+def bins(lengths: np.ndarray, longest: int) -> np.ndarray:
+    """Histogram of lengths (>= 1) on a logarithmic axis with `PER_OCTAVE` bins per octave: int64 [bins].
+
+        lengths    1 | 2 3 | 4 .. 7 | 8      octaves
+
+    >>> bins(np.array([1, 2, 3, 3, 8]), 8).tolist()
+    [1, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0, 1]
+    """
+    count = octaves(longest) * PER_OCTAVE
+    # Rounding must not move a length on the border of two bins into the lower one.
+    places = np.floor(np.log2(np.maximum(lengths, 1)) * PER_OCTAVE + 1e-9).astype(np.int64)
+    return np.bincount(np.minimum(places, count - 1), minlength=count)
+
+
 @dataclass(frozen=True)
 class Share:
-    """A task's part of one epoch; shares are of all tasks of the store.
+    """A task's part of one epoch, as shares of all tasks of the store.
 
-    asked: of the rates; drawn: of the examples drawn; tokens and loss: of their tokens
-    examples: drawn; distinct: different rows among them; cycles: how often each row of a pass is drawn
+    Attributes:
+      name: of the task.
+      rate: its mixing rate.
+      asked: share of the rates.
+      drawn: share of the examples drawn.
+      tokens: share of the tokens of the examples drawn.
+      loss: share of their tokens that carry loss.
+      examples: number of examples drawn.
+      distinct: number of different rows among them.
+      cycles: how often each row of a pass is drawn.
     """
 
     name: str
@@ -78,7 +145,14 @@ class Share:
 
 @dataclass(frozen=True)
 class Epoch:
-    """The first epoch of a run with this seed: draws int64 [n, 3], lengths and targets int64 [n]."""
+    """The first epoch of a run.
+
+    Attributes:
+      draws: int64 [n, 3]: task, pass and row of every example (`mixing.draw`).
+      lengths: int64 [n], tokens of whole sequences.
+      targets: int64 [n], tokens that carry loss.
+      shares: one per task of the store.
+    """
 
     draws: np.ndarray
     lengths: np.ndarray
@@ -87,7 +161,7 @@ class Epoch:
 
 
 def epoch_numbers(store: TokenStore, seed: int) -> Epoch:
-    """What `mixing.draw` gives for epoch 0, against the rates."""
+    """Draw epoch 0 with a run's seed and compare it with the rates."""
     draws = mixing.draw(store, seed, 0)
     lengths, starts = np.zeros(len(draws), np.int64), np.zeros(len(draws), np.int64)
     for number, task in enumerate(store.tasks):
@@ -122,7 +196,7 @@ def epoch_numbers(store: TokenStore, seed: int) -> Epoch:
 
 @dataclass(frozen=True)
 class Segment:
-    """One example in a row: where it begins, how many positions it takes, where its loss begins."""
+    """One example in a packed row: its first position, the first with loss, and the end."""
 
     start: int
     loss: int
@@ -132,7 +206,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Packed:
-    """How the epoch packs: `pictured` are its first rows, read from the very arrays of training."""
+    """How an epoch packs; `pictured` are its first rows, read from the arrays that training uses."""
 
     max_length: int
     rows: int
@@ -143,19 +217,19 @@ class Packed:
 
     @property
     def featured(self) -> int:
-        """The pictured row with the most usual number of segments, but more than one if possible."""
+        """The pictured row whose number of segments is closest to the median; at least two if possible."""
         counts = [len(row) for row in self.pictured]
         usual = max(2.0, float(np.median(counts)))
         return min(range(len(counts)), key=lambda row: (abs(counts[row] - usual), row))
 
 
 def packed_numbers(store: TokenStore, epoch: Epoch, *, max_length: int, seed: int) -> Packed:
-    """Plans the epoch as training does and reads back its first rows.
+    """Pack the epoch as training does and read back its first rows.
 
     Args:
       store: an open store.
       epoch: of this store and seed.
-      max_length: positions of a row.
+      max_length: positions per row.
       seed: of the run.
     """
     plan = packing.plan(epoch.lengths - 1, max_length, seed, 0)

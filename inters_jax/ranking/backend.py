@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from seqio_tasks.prompts.filling import without_blank_lines
 
 from inters_jax.data.conversion import plain_ids
 from inters_jax.inference.generate import Generator
@@ -41,6 +40,7 @@ from inters_jax.ranking.questions import (
     Request,
 )
 from seqio_tasks.prompts.encoding import Encoder
+from seqio_tasks.prompts.filling import without_blank_lines
 from seqio_tasks.prompts.ranking import question as render_question
 
 Relevance = Callable[[str, Any], float]

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-
 from inters_jax.data.conversion import plain_ids
 from inters_jax.ranking.errors import RerankError
 from seqio_tasks.prompts.ranking import Letters, Style

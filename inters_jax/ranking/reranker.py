@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from inters_jax.evaluation.report import tokenizer_of
+from inters_jax.evaluation.manifest import tokenizer_of
 from inters_jax.inference.model import DEFAULT_LENGTH, open_model
 from inters_jax.models.prompt_record import chat_template_of
 from inters_jax.ranking.backend import ModelBackend

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from inters_jax.evaluation import report, written_runs
+from inters_jax.evaluation import written_runs
+from inters_jax.evaluation.results import write_json
 from inters_jax.ranking.candidates import Candidates
 from inters_jax.ranking.collection import Collection
 from inters_jax.ranking.engine import Backend, Cost, Engine
@@ -128,7 +129,7 @@ def cost_summary(costs: Iterable[Cost]) -> dict[str, Any]:
 
 def write_results(folder: Path, result: Mapping[str, Any]) -> None:
     """Write results.json and the report (HTML, Markdown, CSV, LaTeX)."""
-    report.write_json(folder / "results.json", result)
+    write_json(folder / "results.json", result)
     reranking_page.write(folder, result)
 
 

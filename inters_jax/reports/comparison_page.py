@@ -1,63 +1,96 @@
-"""A comparison as one page: means with intervals, tests, and the movement of every item.
+"""A comparison as tables and as a page: means with intervals, tests, and the movement of every item.
 
-page(comparison, facts)     compare.html of `compare` and the page of `rerank` (first stage, reranked)
-tables(comparison)          the same figures as Markdown, CSV and LaTeX through `Table`
+page(comparison, ...)     compare.html of `compare`, and the page of `rerank` (first stage, reranked)
+tables(comparison)        the same figures for Markdown, CSV and LaTeX
+write(comparison, ...)    every file of `compare` but compare.json
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
-from inters_jax.evaluation.comparison import Comparison, p_text
-from inters_jax.evaluation.comparison import Table as Compared
+from inters_jax.evaluation.comparison import Comparison, ComparisonTable
 from inters_jax.reports import charts
-from inters_jax.reports.document import Section, document
-from inters_jax.reports.tables import Table
+from inters_jax.reports.page import Block, Heading, Note, Picture, Section, Tile, report
+from inters_jax.reports.tables import Table, latex, p_text
+from inters_jax.reports.tables import markdown as markdown_page
+from seqio_tasks.base import write_text
 
 MOVEMENTS = 6  # pairs of systems whose items are drawn, for each table
 EXTREMES = 10  # items named on each side
 
 
+def write(comparison: Comparison, folder: Path) -> None:
+    """Write compare.md, compare.html, compare.csv (the differences) and compare.tex."""
+    made = tables(comparison)
+    facts = {
+        "tables": len(comparison.tables),
+        "tests": len(comparison.tests),
+        "seed": comparison.options.seed,
+    }
+    title, made_by = " · ".join(comparison.systems), "python -m inters_jax.compare"
+    html = page(comparison, title=title, eyebrow="Comparison", facts=facts, made_by=made_by)
+    rows = [[table.title, *cells] for table in made[1::2] for cells in table.rows]
+    write_text(folder / "compare.md", markdown(comparison))
+    write_text(folder / "compare.html", html)
+    write_text(folder / "compare.csv", Table("differences", ["items", *made[1].header], rows).csv())
+    write_text(folder / "compare.tex", latex(made))
+
+
+def markdown(comparison: Comparison) -> str:
+    """compare.md, which `compare` also prints."""
+    notes = "\n".join(f"- {note}" for note in comparison.notes)
+    title = f"Comparison of {', '.join(comparison.systems)}"
+    return markdown_page(title, [*tables(comparison), notes])
+
+
 def tables(comparison: Comparison) -> list[Table]:
     """Two tables for each set of items: means, and differences with their tests."""
-    made = []
+    pairs = [(_means(found, comparison), _tests(found, comparison)) for found in comparison.tables]
+    return [table for pair in pairs for table in pair]
+
+
+def _means(found: ComparisonTable, comparison: Comparison) -> Table:
+    rows = [
+        [
+            system,
+            *(
+                f"{found.means[measure][at]:.4f} [{_interval(*found.intervals[measure][at])}]"
+                for measure in found.measures
+            ),
+        ]
+        for at, system in enumerate(found.systems)
+    ]
     percent = f"{100 * comparison.options.level:g} %"
-    for table in comparison.tables:
-        rows = [
-            [system, measure, f"{table.means[measure][at]:.4f}", _interval(*table.intervals[measure][at])]
-            for at, system in enumerate(table.systems)
-            for measure in table.measures
+    header = ["system", *(f"{measure} [{percent}]" for measure in found.measures)]
+    return Table(f"{found.title}: means over {len(found.items)} items", header, rows, found.notes)
+
+
+def _tests(found: ComparisonTable, comparison: Comparison) -> Table:
+    options, count = comparison.options, len(comparison.tests)
+    rows = [
+        [
+            f"{test.one} → {test.other}",
+            test.measure,
+            f"{test.difference:+.4f}",
+            _interval(test.low, test.high, sign="+"),
+            p_text(test.p_value),
+            p_text(test.p_adjusted),
+            f"{test.wins} / {test.ties} / {test.losses}",
         ]
-        made.append(
-            Table(
-                f"{table.title}: means over {len(table.items)} items",
-                ["system", "measure", "mean", percent],
-                rows,
-                table.notes,
-            )
-        )
-        tests = [
-            [
-                f"{test.one} → {test.other}",
-                test.measure,
-                f"{test.difference:+.4f}",
-                _interval(test.low, test.high, sign="+"),
-                p_text(test.p_value),
-                p_text(test.p_adjusted),
-                f"{test.wins} / {test.ties} / {test.losses}",
-            ]
-            for test in table.tests
-        ]
-        how = "all" if table.exact else "random"
-        note = (
-            f"Two-sided paired permutation test over {table.samples:,} {how} assignments of signs; Holm's "
-            f"correction over the {len(comparison.tests)} tests of this comparison; win, tie, loss are those "
-            "of the second system."
-        )
-        header = ["systems", "measure", "difference", percent, "p", "p (Holm)", "win / tie / loss"]
-        made.append(Table(f"{table.title}: differences", header, tests, [note]))
-    return made
+        for test in found.tests
+    ]
+    assignments = f"all {found.samples:,}" if found.exact else f"{found.samples:,} random"
+    notes = [
+        f"p: two-sided paired permutation test over {assignments} assignments of signs. p (Holm): corrected "
+        f"over the {count} test{'s' * (count != 1)} of this comparison. Wins, ties and losses are those of "
+        "the second system.",
+        f"Intervals: {options.interval}, from {options.bootstrap:,} bootstrap samples. Seed {options.seed}.",
+    ]
+    percent = f"{100 * options.level:g} %"
+    header = ["systems", "measure", "difference", percent, "p", "p (Holm)", "win / tie / loss"]
+    return Table(f"{found.title}: differences", header, rows, notes)
 
 
 def page(
@@ -68,77 +101,71 @@ def page(
     facts: Mapping[str, object],
     made_by: str,
     more: Sequence[Section] = (),
-    tiles: Sequence[tuple[str, str, str]] = (),
+    tiles: Sequence[Tile] = (),
 ) -> str:
-    """The whole page; `more` sections and `tiles` come from the caller."""
+    """The whole page.
+
+    Args:
+      comparison: what is shown.
+      title, eyebrow, facts, made_by: see `inters_jax.reports.page.report`.
+      more: further sections of the caller.
+      tiles: of the caller; up to four tiles are filled up with the first tests.
+    """
     shown = list(tiles)
     for test in comparison.tests[: max(0, 4 - len(shown))]:
-        shown.append(
-            (
-                f"{test.difference:+.4f}",
-                f"{test.measure}: {test.one} → {test.other}",
-                f"p (Holm) {p_text(test.p_adjusted)}",
-            )
-        )
+        name = f"{test.measure}: {test.one} → {test.other}"
+        shown.append(Tile(f"{test.difference:+.4f}", name, f"p (Holm) {p_text(test.p_adjusted)}"))
+    figures: list[Block] = []
+    for found in comparison.tables:
+        figures += [*_means_chart(found), _means(found, comparison), _tests(found, comparison)]
+    figures += [Note(note) for note in comparison.notes]
+    movements = [block for found in comparison.tables for block in _movements(found)]
     sections = [
         Section(
             "figures",
             "Means and differences",
             "Systems on the same items, with bootstrap intervals and a paired permutation test.",
-            "".join(
-                _means_picture(table) + "".join(part.html() for part in pair)
-                for table, pair in zip(comparison.tables, _pairs(tables(comparison)), strict=True)
-            )
-            + "".join(f"<p class='note'>{escape(note)}</p>" for note in comparison.notes),
+            figures,
         ),
         Section(
             "items",
             "Movement per item",
-            "Sorted by change in the first measure; hold the pointer over a bar to see which item it is.",
-            "".join(_movements(table) for table in comparison.tables),
+            "Sorted by change in the first measure; point at a bar to see its item.",
+            movements,
         ),
     ]
-    return document(title, eyebrow, facts, shown, [*sections, *more], made_by)
-
-
-def _pairs(made: Sequence[Table]) -> list[Sequence[Table]]:
-    return [made[at : at + 2] for at in range(0, len(made), 2)]
+    return report(title, eyebrow, facts, shown, [*sections, *more], made_by)
 
 
 def _interval(low: float, high: float, sign: str = "") -> str:
     return f"{low:{sign}.4f} to {high:{sign}.4f}"
 
 
-def _means_picture(table: Compared) -> str:
-    measure = table.measures[0]
+def _means_chart(found: ComparisonTable) -> list[Block]:
+    measure = found.measures[0]
     rows = [
         (system, float(low), float(mean), float(high))
         for system, mean, (low, high) in zip(
-            table.systems, table.means[measure], table.intervals[measure], strict=True
+            found.systems, found.means[measure], found.intervals[measure], strict=True
         )
     ]
-    caption = f"<p class='note'>{escape(measure)} with its interval:</p>"
-    return f"<h3>{escape(table.title)}</h3>{caption}{charts.interval_rows(rows)}"
+    return [Heading(found.title), Note(f"{measure} with its interval:"), Picture(charts.interval_rows(rows))]
 
 
-def _movements(table: Compared) -> str:
-    measure = table.measures[0]
-    body = [f"<h3>{escape(table.title)}: {escape(measure)}</h3>"]
-    for one, other in _neighbours(len(table.systems)):
-        before, after = (dict(zip(table.items, table.values[measure][at].tolist(), strict=True))
-                         for at in (one, other))  # fmt: skip
-        names = f"{table.systems[one]} → {table.systems[other]}"
-        body.append(f"<p class='note'>{escape(names)}</p>{charts.movement(before, after)}")
-        changes = sorted((after[item] - before[item], item) for item in table.items)
-        worst = [[item, f"{before[item]:.4f}", f"{after[item]:.4f}"] for c, item in changes if c < 0]
-        best = [[item, f"{before[item]:.4f}", f"{after[item]:.4f}"] for c, item in changes[::-1] if c > 0]
-        for heading, rows in (("Most lost", worst), ("Most gained", best)):
-            if rows:
-                header = ["item", table.systems[one], table.systems[other]]
-                body.append(Table(f"{heading}, {names}", header, rows[:EXTREMES]).html())
-    return "".join(body)
-
-
-def _neighbours(systems: int) -> list[tuple[int, int]]:
-    """Every system against the first."""
-    return [(0, other) for other in range(1, systems)][:MOVEMENTS]
+def _movements(found: ComparisonTable) -> Iterator[Block]:
+    """Every system against the first, item by item."""
+    measure = found.measures[0]
+    yield Heading(f"{found.title}: {measure}")
+    before = dict(zip(found.items, found.values[measure][0].tolist(), strict=True))
+    for other in range(1, min(len(found.systems), MOVEMENTS + 1)):
+        after = dict(zip(found.items, found.values[measure][other].tolist(), strict=True))
+        names = f"{found.systems[0]} → {found.systems[other]}"
+        yield Note(names)
+        yield Picture(charts.movement(before, after))
+        changes = sorted((after[item] - before[item], item) for item in found.items)
+        lost = [item for change, item in changes if change < 0]
+        gained = [item for change, item in reversed(changes) if change > 0]
+        for title, items in (("Most lost", lost), ("Most gained", gained)):
+            if items:
+                rows = [[item, f"{before[item]:.4f}", f"{after[item]:.4f}"] for item in items[:EXTREMES]]
+                yield Table(f"{title}, {names}", ["item", found.systems[0], found.systems[other]], rows)

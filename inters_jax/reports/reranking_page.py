@@ -1,54 +1,49 @@
-"""The report of a reranking: first stage and reranked held against each other, cost, counts, manifest.
+"""The report of a reranking: report.html, and its tables as results.md, results.csv and results.tex.
 
-report.html    one page: intervals, paired test, movement per query, cost
-results.md     the same tables; results.csv and results.tex for a spreadsheet and for a paper
+The page compares the first stage with the reranked order (intervals, paired test, movement per query), and
+shows cost, counts and the manifest.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
 from typing import Any
 
-from inters_jax.evaluation import report
 from inters_jax.evaluation.comparison import Comparison, compare_runs
 from inters_jax.evaluation.written_runs import FILES, QRELS
 from inters_jax.reports import comparison_page
-from inters_jax.reports.document import Section, details, document
-from inters_jax.reports.tables import Table
+from inters_jax.reports.page import Section, Tile, folded_json, report
+from inters_jax.reports.tables import Table, figure, latex, markdown
+from seqio_tasks.base import write_text
+from seqio_tasks.metrics.trec_files import read_qrels, read_run
 
 Result = Mapping[str, Any]
 
 
 def write(folder: Path, result: Result) -> None:
-    """Writes report.html, results.md, results.csv and results.tex from the files of a finished reranking."""
+    """Write report.html, results.md, results.csv and results.tex from the files of a finished reranking."""
     manifest = result["manifest"]
     title = f"{manifest['collection']}, split {manifest['split']}, by {manifest['method']}"
     compared = _compare(folder, result)
     figures, cost = figure_table(result), cost_table(result)
-    tables = [figures] if figures is not None else []
-    tables += comparison_page.tables(compared) if compared is not None else []
-    lines = [
-        f"# Reranking of {title}",
-        "",
-        f"Model: {manifest.get('model')}  ",
-        f"First stage: {manifest['first_stage']}, depth {manifest['depth']}",
-        "",
-        "" if tables else "No judgments: nothing was measured.\n",
-        *[table.markdown() for table in (*tables, cost)],
-    ]
-    report.write_text(folder / "results.md", "\n".join(lines))
-    report.write_text(folder / "results.csv", (figures or cost).csv())
-    report.write_text(folder / "results.tex", "\n".join(table.latex() for table in (*tables, cost)))
-    report.write_text(folder / "report.html", page(title, result, compared, figures, cost))
+    measured = [figures] if figures is not None else []
+    measured += comparison_page.tables(compared) if compared is not None else []
+    head = (
+        f"Model: {manifest.get('model')}  \nFirst stage: {manifest['first_stage']}, depth {manifest['depth']}"
+    )
+    unmeasured = "" if measured else "No judgments: nothing was measured."
+    text = markdown(f"Reranking of {title}", [head, unmeasured, *measured, cost])
+    write_text(folder / "results.md", text)
+    write_text(folder / "results.csv", (figures or cost).csv())
+    write_text(folder / "results.tex", latex([*measured, cost]))
+    write_text(folder / "report.html", page(title, result, compared, figures, cost))
 
 
 def figure_table(result: Result) -> Table | None:
-    """Both runs by both protocols."""
+    """Both runs by both protocols; None without judgments."""
     rows = [
-        [run, protocol, measure, report.number(value)]
+        [run, protocol, measure, figure(value)]
         for protocol, key in (("standard", "metrics"), ("paper", "paper_metrics"))
         for run, measures in result.get(key, {}).items()
         for measure, value in measures.items()
@@ -60,7 +55,7 @@ def figure_table(result: Result) -> Table | None:
 
 
 def cost_table(result: Result) -> Table:
-    """Model calls, tokens, seconds, and what was counted."""
+    """Model calls, tokens, seconds and counts."""
     rows = []
     for name, value in result["cost"].items():
         if isinstance(value, Mapping):
@@ -82,35 +77,30 @@ def page(title: str, result: Result, compared: Comparison | None, figures: Table
         "dtype": manifest.get("dtype"),
         "device": manifest.get("device"),
     }
-    text = escape(json.dumps(manifest, indent=1, ensure_ascii=False, default=str))
     more = [
-        Section(
-            "cost", "Cost", "Summed over all queries; seconds are shares of the model's time.", cost.html()
-        ),
+        Section("cost", "Cost", "Summed over all queries; seconds are shares of the model's time.", [cost]),
         Section(
             "manifest",
             "Manifest",
             "What was reranked with what; `evaluate --verify` computes every figure again.",
-            details("manifest", f'<div class="text">{text}</div>'),
+            [folded_json("manifest", manifest)],
         ),
     ]
     if figures is not None:
         lead = "First stage and reranked, by the protocols “standard” and “paper”."
-        more.insert(0, Section("protocols", "Both protocols", lead, figures.html(titled=False)))
+        more.insert(0, Section("protocols", "Both protocols", lead, [figures.untitled()]))
     calls = result["cost"].get("model calls per query")
-    tiles = [] if calls is None else [(f"{calls:g}", "model calls per query", str(manifest["method"]))]
+    tiles = [] if calls is None else [Tile(f"{calls:g}", "model calls per query", str(manifest["method"]))]
     made_by = "python -m inters_jax.rerank"
     if compared is None:
-        return document(title, "Reranking", facts, tiles, more, made_by)
+        return report(title, "Reranking", facts, tiles, more, made_by)
     return comparison_page.page(
         compared, title=title, eyebrow="Reranking", facts=facts, made_by=made_by, more=more, tiles=tiles
     )
 
 
 def _compare(folder: Path, result: Result) -> Comparison | None:
-    """First stage against reranked; None without judgments, or for one query, where nothing can be tested."""
-    from seqio_tasks.metrics.trec_files import read_qrels, read_run
-
+    """First stage against reranked; None with fewer than two judged queries, where nothing can be tested."""
     if not result["metrics"]:
         return None
     qrels = read_qrels(folder / QRELS)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from html import escape
-from importlib import resources
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -15,7 +13,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Res
 from starlette.exceptions import HTTPException
 
 from inters_jax.ranking.errors import RerankError
-from inters_jax.reports.page_head import content_policy
+from inters_jax.reports.page import asset, content_policy, render
 from inters_jax.serving.batcher import Batcher, Busy, Ranker
 from inters_jax.serving.messages import Limits, RerankRequest, answer, refusal, validation_message
 
@@ -168,10 +166,13 @@ def _metrics(batcher: Batcher) -> str:
 
 def _page(model: str, method: str) -> tuple[str, str]:
     """The page and its Content-Security-Policy: its own script by hash, requests to this server only."""
-    folder = resources.files("inters_jax.serving")
-    style, script = (folder.joinpath(name).read_text(encoding="utf-8") for name in ("form.css", "form.js"))
-    policy = f"{content_policy(script)}; connect-src 'self'; frame-ancestors 'none'"
-    html = folder.joinpath("form.html").read_text(encoding="utf-8")
-    for name, value in (("MODEL", escape(model)), ("METHOD", escape(method))):
-        html = html.replace("{{" + name + "}}", value)
-    return html.replace("{{STYLE}}", style).replace("{{SCRIPT}}", script), policy
+    script, connect = asset("serve.js"), "'self'"
+    html = render(
+        "serve",
+        script=script,
+        connect=connect,
+        title="Rerank documents",
+        eyebrow="inters-jax reranker",
+        facts={"model": model, "method": method},
+    )
+    return html, f"{content_policy(script, connect)}; frame-ancestors 'none'"

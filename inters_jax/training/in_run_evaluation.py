@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from inters_jax.evaluation import averages, report
+from inters_jax.evaluation import averages, results
 from inters_jax.inference.placement import default_batch_tokens
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import abstract_model
@@ -148,7 +148,7 @@ class Evaluation:
                 name, self.schedule.split, questions=self.schedule.examples, seed=self._data["seed"]
             )
             figures |= {f"{PREFIX}{name}/{metric}": float(value) for metric, value in found.metrics.items()}
-            main = averages.headline_of(name, found.metrics) or report.headline_first(found.metrics)[0]
+            main = averages.headline_of(name, found.metrics) or results.headline_first(found.metrics)[0]
             headlines.append(averages.per_cent(main, float(found.metrics[main])))
         figures[MEAN] = sum(headlines) / len(headlines)
         self.history.append(figures)

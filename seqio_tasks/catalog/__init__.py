@@ -7,7 +7,7 @@ no file and imports neither SeqIO nor the loaders.
 
 from __future__ import annotations
 
-from seqio_tasks.base import DataError
+from seqio_tasks.base import DataError, aligned
 from seqio_tasks.catalog import document_understanding, evaluation_only, query_document, query_understanding
 from seqio_tasks.catalog.files import SOURCES
 from seqio_tasks.catalog.types import GROUPS, KINDS, OUT_OF_DOMAIN, TASKS, Pair, Row
@@ -93,9 +93,7 @@ def table() -> str:
         )
         for entry in PAIRS
     ]
-    widths = [max(len(line[column]) for line in (heads, *body)) for column in range(len(heads))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-             for line in (heads, *body)]  # fmt: skip
+    lines = aligned([heads, *body])
     lines += ["", f"{len(PAIRS)} pairs. Official files, by folder of the raw directory:"]
     for source in SOURCES.values():
         also = f"; also read: {source.accepted}" if source.accepted else ""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from seqio_tasks.base import aligned
 from seqio_tasks.catalog.files import SOURCES, OfficialFile, Source
 from seqio_tasks.download import unpacking
 
@@ -46,7 +47,7 @@ def unpack_command(archive: Path) -> str:
 
 def table(outcomes: Sequence[Outcome]) -> str:
     """name | status | detail of every file, then the messages, then the totals."""
-    lines = _columns([("name", "status", ""), *((one.name, one.status, one.detail) for one in outcomes)])
+    lines = aligned([("name", "status", ""), *((one.name, one.status, one.detail) for one in outcomes)])
     for status, title in ((FAILED, "Failed:"), (MANUAL, "To be done by hand:")):
         shown = [f"  {one.name}\n    {one.message}" for one in outcomes if one.status == status]
         lines += ["", title, *shown] if shown else []
@@ -70,9 +71,4 @@ def listing(chosen: Iterable[Source] = ()) -> str:
             rows.append((labels[0], path, size, how, labels[1]))
             labels, total = ("", ""), total + file.bytes
     summary = f"{len(rows) - 1} files; the known sizes add up to {total / 1e9:.1f} GB"
-    return "\n".join([*_columns(rows), "", summary])
-
-
-def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return "\n".join([*aligned(rows), "", summary])

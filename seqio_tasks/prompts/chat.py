@@ -280,9 +280,7 @@ def render(text: str, messages: Sequence[dict[str, str]], names: dict[str, str],
     try:
         import jinja2
     except ImportError as error:
-        raise MissingData(
-            "chat templates need the package jinja2", todo="pip install inters-jax[chat]"
-        ) from error
+        raise MissingData("chat templates need the package jinja2", todo="pip install jinja2") from error
     try:
         template = _environment().from_string(text)
         written: str = template.render(

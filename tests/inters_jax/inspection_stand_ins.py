@@ -37,6 +37,17 @@ class Elements(html.parser.HTMLParser):
         for _, number in self._open:
             self.text[number] += data
 
+    def cells(self, row):
+        """The texts of the cells of a table row, given the number of its element."""
+        texts = []
+        for number in range(row + 1, len(self.found)):
+            tag = self.found[number][0]
+            if tag == "tr":
+                break
+            if tag in ("td", "th"):
+                texts.append(self.text[number])
+        return texts
+
     def named(self, tag):
         return [attributes for name, attributes in self.found if name == tag]
 

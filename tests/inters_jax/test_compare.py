@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,10 @@ import numpy as np
 import pytest
 
 from inters_jax import compare as command
-from inters_jax.compare import main, named_paths, plain_arguments
+from inters_jax.compare import main, plain_arguments
 from inters_jax.evaluation.comparison import CompareError, Options, Values, compare_runs, compare_values
+from inters_jax.evaluation.comparison_files import named_paths
+from inters_jax.reports import comparison_page
 from seqio_tasks.metrics import evaluate_run, write_run
 from seqio_tasks.metrics.measures import split_measures
 
@@ -55,7 +60,8 @@ def test_runs_by_hand() -> None:
     assert [test.p_adjusted for test in found.tests] == [0.75, 0.75, 1.0]  # 3, 2 and 1 times
     assert table.exact and table.intervals["RR@10"][0].tolist() == [0.5, 0.5]
     assert first.low <= first.difference <= first.high
-    assert "one -> two" in found.markdown() and "3/1/0" in found.markdown()
+    text = comparison_page.markdown(found)
+    assert "one → two" in text and "3 / 1 / 0" in text and "0.8750" in text
 
 
 def test_runs_over_different_queries_are_refused_with_their_number() -> None:
@@ -243,6 +249,22 @@ def test_evaluations_over_different_items_are_refused(tmp_path: Path) -> None:
         main([str(one), str(reranked)])
     with pytest.raises(SystemExit, match="evaluations bring their judgments"):
         main([str(one), str(two), "--qrels=x"])
+
+
+def test_the_command_starts_in_two_seconds_without_jax_and_tensorflow(tmp_path: Path) -> None:
+    arguments = [*run_files(tmp_path), f"--output_dir={tmp_path / 'out'}", "--gin.BOOTSTRAP=100"]
+    program = (
+        "import sys\nfrom inters_jax.compare import main\n"
+        f"main({arguments!r})\n"
+        "print({'jax', 'tensorflow', 'seqio', 'transformers', 'torch'} & set(sys.modules))"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "set()" and done.stderr == ""
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2.0
+    assert (tmp_path / "out" / "compare.html").is_file()
 
 
 def test_help_names_the_macros(capsys: pytest.CaptureFixture[str]) -> None:

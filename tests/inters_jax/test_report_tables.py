@@ -1,30 +1,123 @@
-"""The four writings of a table, and pictures whose figures can be read."""
+"""Tables in every format, charts whose values can be read, and pages that treat data as text."""
 
+import ast
 import csv
 import io
 import re
+from pathlib import Path
 
-from inters_jax.reports import charts, evaluation_page
-from inters_jax.reports.document import Section, document, passage
-from inters_jax.reports.tables import Table
+import pytest
+from inspection_stand_ins import Elements
+from markupsafe import Markup
+
+import inters_jax
+from inters_jax.reports import charts, evaluation_page, page, svg, tables
+from inters_jax.reports.page import Case, Details, Heading, Note, Passage, Picture, Section, Tile
+from inters_jax.reports.tables import Cell, Table
 
 HOSTILE = '<script>alert("x")</script>'
 TABLE = Table("A & B", ["task", "nDCG@10"], [[HOSTILE, "+0.5"], ["=cmd|' /C calc'!A0", "1_0 %"]], ["a note"])
+CHART = charts.change(None, 50.0, None)
+RICH = Table(
+    "",
+    ["task", "lengths", "count"],
+    [[Cell("a", detail="2 passes", task="a"), Cell(picture=CHART), Cell("0", kind="zero")]],
+    align="lpr",
+)
 
 
-def test_a_table_escapes_in_every_writing():
-    assert HOSTILE not in TABLE.html() and "&lt;script&gt;" in TABLE.html()
+def shown(*blocks, title="t", tiles=(), facts=None):
+    """A page of one section, taken apart."""
+    return Elements(page.report(title, "e", facts or {}, tiles, [Section("a", "A", "l", blocks)], "cmd"))
+
+
+def test_a_table_escapes_in_every_format():
+    document = shown(TABLE)
+    assert not document.named("script")
+    rows = [document.cells(n) for n, (tag, _) in enumerate(document.found) if tag == "tr"]
+    assert rows == [["task", "nDCG@10"], [HOSTILE, "+0.5"], ["=cmd|' /C calc'!A0", "1_0 %"]]
+    assert [document.text[n] for n, (tag, _) in enumerate(document.found) if tag == "h3"] == ["A & B"]
     assert "\\|" in TABLE.markdown()
-    rows = list(csv.reader(io.StringIO(TABLE.csv())))
-    assert rows[1] == [HOSTILE, "+0.5"]
-    assert rows[2][0].startswith("'=")  # no spreadsheet runs it
+    cells = list(csv.reader(io.StringIO(TABLE.csv())))
+    assert cells[1] == [HOSTILE, "+0.5"]
+    assert cells[2][0].startswith("'=")  # no spreadsheet runs it
     assert "1\\_0 \\%" in TABLE.latex() and "\\textless{}script" in TABLE.latex()
 
 
+def test_text_is_aligned_indented_below_its_title_and_needs_no_header():
+    assert Table("T", ["", ""], [["parts", "1"], ["all", "20"]], ["note"]).text().splitlines() == [
+        "T",
+        "  parts   1",
+        "  all    20",
+        "note",
+    ]
+    assert Table("", ["a", "b"], [["x", "10"]]).text() == "a   b\nx  10"
+    assert Table("T", ["", ""], []).text() == "T"
+
+
+def test_pictures_stand_on_pages_only():
+    assert RICH.text() == "task  count\na         0"
+    assert "lengths" not in RICH.markdown() + RICH.csv() + RICH.latex()
+    assert RICH.latex().splitlines()[1] == "\\begin{tabular}{lr}"
+    document = shown(RICH)
+    assert [a["class"] for a in document.named("svg")] == ["change"]
+    assert document.named("td")[0]["class"] == "wide" and document.named("td")[1]["class"] == "zero"
+    assert [a["data-name"] for a in document.named("td")] == ["lengths", "count"]
+    assert document.texts("a", "task") == ["a"] and document.named("a")[-1]["data-task"] == "a"
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        Heading(HOSTILE),
+        Note(HOSTILE),
+        Passage(HOSTILE),
+        Case(HOSTILE, [(HOSTILE, HOSTILE)]),
+        Details(HOSTILE, [Note(HOSTILE)]),
+        Picture(charts.movement({HOSTILE: 0.1}, {HOSTILE: 0.2})),
+        Picture(charts.groups([(HOSTILE, [(HOSTILE, 1.0)])])),
+        Picture(charts.interval_rows([(HOSTILE, 0.0, 1.0, 2.0)])),
+        Table(HOSTILE, [HOSTILE], [[HOSTILE]], [HOSTILE]),
+        Table("", ["a", HOSTILE], [["x", Cell(HOSTILE, HOSTILE, HOSTILE, HOSTILE)]], kind=HOSTILE),
+        Table("", ["a"], [[Cell(HOSTILE, task=HOSTILE)]], align=HOSTILE),
+    ],
+    ids=lambda block: type(block).__name__,
+)
+def test_every_block_shows_data_as_text(block):
+    document = shown(block)
+    assert not document.named("script")
+    values = [value for _, attributes in document.found for value in attributes.values()]
+    assert any(HOSTILE in text for text in [*document.text.values(), *values])
+
+
 def test_a_page_has_no_script_and_loads_nothing():
-    page = document(HOSTILE, "e", {"f": HOSTILE}, [("1", "t", "m")], [Section("a", "A", "l", "")], "cmd")
-    assert "<script" not in page and "default-src 'none'" in page
-    assert not re.search(r'(?:src|href)="(?!#|data:)', page)
+    text = page.report(
+        HOSTILE, HOSTILE, {HOSTILE: HOSTILE, "none": None}, [Tile(*[HOSTILE] * 3)],
+        [Section("a", HOSTILE, HOSTILE, [])], HOSTILE,
+    )  # fmt: skip
+    assert "<script" not in text and "default-src 'none'" in text and "none <b>" not in text
+    assert not re.search(r'(?:src|href)="(?!#|data:)', text)
+    assert sum(value == HOSTILE for value in Elements(text).text.values()) >= 7
+
+
+def test_the_policy_names_the_script_and_what_it_may_ask():
+    policy = page.content_policy("let a = 1", "'self'")
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert policy.endswith("; connect-src 'self'")
+
+
+def test_a_template_refuses_a_value_that_is_missing():
+    with pytest.raises(Exception, match="'eyebrow' is undefined"):
+        page.render("serve", title="t", facts={})
+
+
+def test_elements_escape_text_and_attributes_and_round_numbers():
+    shape = svg.element("text", HOSTILE, Markup("<title/>"), class_='"x"', x=1 / 3, text_anchor="end")
+    assert shape == (
+        '<text class="&#34;x&#34;" x="0.33" text-anchor="end">'
+        "&lt;script&gt;alert(&#34;x&#34;)&lt;/script&gt;<title/></text>"
+    )
+    assert svg.element("path", d="M0 0", y=10.0) == '<path d="M0 0" y="10"/>'
 
 
 def test_movement_draws_a_bar_for_every_query_sorted_by_change():
@@ -46,8 +139,8 @@ def test_change_and_groups_say_their_figures():
 
 
 def test_long_passages_are_cut_in_the_middle_and_say_so():
-    shown = passage("a" * 400 + "b" * 400, limit=100)
-    assert "700 characters left out" in shown and "a" * 50 in shown and "b" * 50 in shown
+    text = page.excerpt("a" * 400 + "b" * 400, limit=100)
+    assert "700 characters left out" in text and "a" * 50 in text and "b" * 50 in text
 
 
 def test_a_before_and_after_says_what_makes_two_results_unequal():
@@ -57,4 +150,25 @@ def test_a_before_and_after_says_what_makes_two_results_unequal():
 
     table = evaluation_page.task_table(result("test"), result("validation"))
     assert "Not the same split: before validation, after test." in table.notes
-    assert list(table.rows[0])[-2:] == ["50.0000", "+0.0000"]
+    *_, old, change, picture = table.rows[0]
+    assert (old, change) == ("50.0000", "+0.0000")
+    assert 'aria-label="50 of 100, before 50"' in picture.picture
+
+
+def test_a_markdown_page_joins_paragraphs_and_tables():
+    text = tables.markdown("T", ["one", "", Table("A", ["a"], [["x"]], ["note"]), "last"])
+    assert text == "# T\n\none\n\n## A\n\n| a   |\n|-----|\n| x   |\n\nnote\n\nlast\n"
+
+
+@pytest.mark.parametrize("package", ["evaluation", "experiments", "inspection", "planning"])
+def test_what_is_computed_does_not_depend_on_how_it_is_shown(package):
+    root = Path(inters_jax.__file__).parent
+    commands = {f"inters_jax.{file.stem}" for file in root.glob("*.py")} - {
+        f"inters_jax.{name}" for name in ("__init__", "config", "hosts", "mesh", "paths")
+    }
+    for file in (root / package).glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                names = {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+                assert not names & commands, f"{file.name} imports a command: {names & commands}"
+                assert not (node.module or "").startswith("inters_jax.reports"), file.name

@@ -15,9 +15,11 @@ import pytest
 
 from inters_jax import sweep as command
 from inters_jax.command_line import run_command
-from inters_jax.evaluation import report
 from inters_jax.evaluation.comparison import Options
-from inters_jax.experiments import against_main, collect, lists, orders, runs, tables
+from inters_jax.evaluation.results import read_result
+from inters_jax.experiments import lists, main_comparison, orders, runs
+from inters_jax.experiments.results import series
+from inters_jax.reports import sweep_page
 from seqio_tasks.base import UserError, locked
 
 LIST = """
@@ -302,17 +304,17 @@ def test_a_scheduler_does_the_runs_and_the_same_command_collects_them(scheduler)
 def test_the_tables_hold_means_spread_and_a_test_against_the_main_run(place):
     found, every = made(place)
     outcome = do(place, every)
-    gathered = collect.write(found, every, place / "sweep", outcome)
+    gathered = sweep_page.write(found, every, place / "sweep", outcome)
     pair = "inters_query_matching_msrp"
     assert gathered["rows 25"].values == {pair: {0: 75.0, 1: 75.0}}
-    tested = against_main.tests(gathered, "main", Options(samples=10_000, bootstrap=100))
+    tested = main_comparison.tests(gathered, "main", Options(samples=10_000, bootstrap=100))
     test = tested["rows 25", pair]
     # 6 of 40 items differ, all to one side: two-sided exact p is 2 / 2**6.
     assert test.losses == 6 and test.p_value == pytest.approx(2 / 64, abs=0.006)
     assert tested["rows 50", pair].difference == 0.0
-    assert tables.series(gathered)["rows"] == [(25.0, 75.0), (50.0, 90.0), (100.0, 90.0)]
+    assert series(gathered)["rows"] == [(25.0, 75.0), (50.0, 90.0), (100.0, 90.0)]
     # Both seeds are alike, so its interval is that of 40 items, 6 of which differ by 100.
-    interval = against_main.intervals(gathered, "main", {"rows 25": [pair]})["rows 25"]
+    interval = main_comparison.intervals(gathered, "main", {"rows 25": [pair]})["rows 25"]
     half = 1.96 * 100 * (0.15 * 0.85 / 40) ** 0.5
     assert interval.difference == -15.0
     assert (interval.low, interval.high) == (
@@ -345,7 +347,7 @@ def test_losses_of_the_right_answers_have_their_own_tables_where_less_is_better(
         result["metrics"][task]["target_loss"] = 2.5 - less
         result["files"][task]["predictions.jsonl"] = hashlib.sha256(text.encode()).hexdigest()
         (folder / "results.json").write_text(json.dumps(result))
-    collect.write(found, every, place / "sweep", outcome)
+    sweep_page.write(found, every, place / "sweep", outcome)
     text = (place / "sweep/sweep.md").read_text().split("Losses of the right answers: experiments")[1]
     row = next(line for line in text.splitlines() if line.startswith("| rows 25"))
     assert [cell.strip() for cell in row.split("|")[2:-1]] == [
@@ -358,7 +360,7 @@ def test_losses_of_the_right_answers_have_their_own_tables_where_less_is_better(
 def test_what_is_not_finished_is_named_in_the_tables(place):
     found, every = made(place)
     (place / "fail").write_text("rows_25/seed1/model")
-    collect.write(found, every, place / "sweep", do(place, every))
+    sweep_page.write(found, every, place / "sweep", do(place, every))
     assert "rows 25:1" in (place / "sweep/sweep.md").read_text().split("Not finished")[1]
 
 
@@ -393,7 +395,7 @@ def test_two_seeds_are_trained_judged_and_put_together(tmp_path):
     arguments = [f"--gin.EXPERIMENTS={tmp_path / 'list.yaml'}", f"--gin.SWEEP_DIR={tmp_path / 'sweep'}"]
     outcome = run_command(command.sweep, arguments)
     assert {status for status, _ in outcome.values()} == {runs.FINISHED} and len(outcome) == 4
-    result = report.read_result(tmp_path / "sweep/main/seed1/evaluation")
+    result = read_result(tmp_path / "sweep/main/seed1/evaluation")
     assert set(result["metrics"]) == {"inters_query_matching_msrp_choices"}
     assert {"main", "one shot"} == set(json.loads((tmp_path / "sweep/sweep.json").read_text())["values"])
     before = Path(tmp_path / "sweep/main/seed0/train.log").stat().st_mtime_ns

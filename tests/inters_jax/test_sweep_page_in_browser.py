@@ -8,8 +8,11 @@ from browser_stand_ins import document as opened
 from browser_stand_ins import needs_browser, requests, title
 
 from inters_jax.evaluation.comparison import Options
-from inters_jax.experiments import against_main, collect, results, tables
+from inters_jax.experiments import main_comparison
 from inters_jax.experiments.lists import Experiment, ExperimentList
+from inters_jax.experiments.results import Results
+from inters_jax.reports import sweep_page
+from inters_jax.reports.sweep_tables import spread, tables
 
 pytestmark = [pytest.mark.slow, needs_browser]
 
@@ -34,7 +37,7 @@ def made():
     random = np.random.default_rng(0)
     found = {}
     for name, (level, series) in named.items():
-        own = found[name] = results.Found(Experiment(name, steps=("train", "evaluate"), series=series))
+        own = found[name] = Results(Experiment(name, steps=("train", "evaluate"), series=series))
         for pair in PAIRS:
             for seed in SEEDS:
                 right = (random.random(40) < level).astype(float)
@@ -47,10 +50,10 @@ def made():
 @pytest.fixture(scope="module")
 def page(made, tmp_path_factory):
     experiments, found = made
-    tested = against_main.tests(found, "main", Options(samples=500, bootstrap=100))
-    shown = tables.tables(found, "main", tested)
+    tested = main_comparison.tests(found, "main", Options(samples=500, bootstrap=100))
+    shown = tables(found, "main", tested)
     path = tmp_path_factory.mktemp("sweep") / "sweep.html"
-    path.write_text(collect.page(experiments, found, shown, runs=18), encoding="utf-8")
+    path.write_text(sweep_page.page(experiments, found, shown, runs=18), encoding="utf-8")
     return path
 
 
@@ -64,9 +67,9 @@ def test_figures_and_tables_of_every_experiment_are_there(page, made):
     assert title(document) == "sweep of <names>"
     shown = cells(document)
     for name, own in found.items():
-        assert name in shown and tables.spread(own.means(PAIRS)) in shown
+        assert name in shown and spread(own.means(PAIRS)) in shown
         for pair in PAIRS:
-            assert pair in shown and tables.spread(list(own.values[pair].values())) in shown
+            assert pair in shown and spread(list(own.values[pair].values())) in shown
     kinds = [attributes["class"] for attributes in document.named("svg")]
     assert kinds.count("intervals") == 1 + len(PAIRS) and kinds.count("curves") == 2
     discs = [a for a in document.named("circle") if a.get("class") == "disc"]

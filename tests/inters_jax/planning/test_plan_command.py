@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 
 import pytest
 
@@ -11,11 +12,13 @@ from inters_jax.command_line import run_command
 from inters_jax.config import call
 from inters_jax.models.config import DecoderConfig
 from inters_jax.plan import arguments, make_plan, plan
-from inters_jax.planning import advice, analytic, report
+from inters_jax.planning import advice, analytic
 from inters_jax.planning.compile import make_program
 from inters_jax.planning.devices import PlanError
+from inters_jax.planning.plan import record
 from inters_jax.planning.settings import Settings
 from inters_jax.planning.topologies import resolve
+from inters_jax.reports import plan_report
 from inters_jax.settings.fields import SettingError
 from inters_jax.training.optimizer import AdamW
 
@@ -59,7 +62,7 @@ def test_the_program_lowers_for_other_batches():
 def test_a_device_too_small_gets_a_change_that_is_compiled_to_fit(here):
     memory = 0.8 * here.needed
     found = make_plan(SETTINGS, resolve("local", memory), compiles=True, tries=4)
-    assert not found.fits and "does NOT fit" in report.text(found)
+    assert not found.fits and "does NOT fit" in plan_report.text(found)
     assert found.suggestions[-1].fits and found.suggestions[-1].compiled
     assert found.suggestions[-1].needed <= memory
     mended = make_plan(found.suggestions[-1].settings, resolve("local", memory), compiles=True)
@@ -69,8 +72,8 @@ def test_a_device_too_small_gets_a_change_that_is_compiled_to_fit(here):
 def test_an_estimate_says_that_it_is_one():
     settings = dataclasses.replace(SETTINGS, batch_size=8, dtype="bfloat16")
     found = make_plan(settings, resolve("h100-8"), compiles=False)
-    assert found.compiled is None and "nothing was compiled" in report.text(found)
-    assert report.record(found)["source"] == "analytic estimate"
+    assert found.compiled is None and "nothing was compiled" in plan_report.text(found)
+    assert record(found)["source"] == "analytic estimate"
     assert 0 < found.utilisation(found.time.serial) <= found.utilisation(found.time.overlapped) < 1
     with pytest.raises(PlanError, match="GPUs can be compiled on a machine that has one only"):
         make_plan(settings, resolve("h100-8"), compiles=True)
@@ -92,12 +95,14 @@ def test_changes_keep_what_train_demands():
 
 def test_the_command_reads_the_settings_of_train(tmp_path, capsys):
     line = arguments(["--gin_file=mistral.gin", "--topology", "h100-8", f"--gin.OUTPUT_DIR={tmp_path}"])
-    record = run_command(plan, line)
+    found = run_command(plan, line)
     assert "h100-8: 8 x h100, mistral 7.24 B" in capsys.readouterr().out
-    assert json.loads((tmp_path / "plan.json").read_text()) == json.loads(json.dumps(record))
-    assert (tmp_path / "plan.md").read_text().startswith("**h100-8")
-    assert record["settings"]["batch_size"] == 8 and record["fits"]
-    assert record["settings"]["optimizer"]["learning_rate"] == 1e-5
+    assert json.loads((tmp_path / "plan.json").read_text()) == json.loads(json.dumps(found))
+    markdown = (tmp_path / "plan.md").read_text()
+    assert markdown.startswith("**h100-8") and "## Memory per device" in markdown
+    assert re.search(r"\| parameters +\| +[\d.]+ GiB \| estimate", markdown)
+    assert found["settings"]["batch_size"] == 8 and found["fits"]
+    assert found["settings"]["optimizer"]["learning_rate"] == 1e-5
 
 
 def test_a_method_that_is_not_known_is_refused():

@@ -19,7 +19,7 @@ SCRIPT = """
 import json, sys
 from inters_jax.models.config import DecoderConfig
 from inters_jax.plan import make_plan
-from inters_jax.planning import report
+from inters_jax.planning.plan import record
 from inters_jax.planning.settings import Settings
 from inters_jax.planning.topologies import resolve
 
@@ -28,7 +28,7 @@ config = DecoderConfig(
 settings = Settings(config, batch_size=8, max_length=512, loss_positions=128)
 found = {}
 for name, memory, tries in (("v5e-8", None, 0), ("v5e-1", None, 0)):
-    found[name] = report.record(make_plan(settings, resolve(name, memory), compiles=True, tries=tries))
+    found[name] = record(make_plan(settings, resolve(name, memory), compiles=True, tries=tries))
 print(json.dumps(found))
 """
 

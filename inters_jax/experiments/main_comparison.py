@@ -1,9 +1,10 @@
-"""Experiments held against the main one: two questions, two answers.
+"""Compare experiments with the main one, which raises two different questions.
 
-* intervals: would other seeds and other items show the difference too? 95 % intervals over seeds and items
+* `intervals`: would other seeds and items show the difference too? 95 % intervals over seeds and items
   (`inters_jax.evaluation.multi_bootstrap`).
-* tests: do *these* models differ? Two-sided paired permutation tests over items, whose values are averaged
-  over the seeds first; Holm's correction over all tests of the sweep. The spread over seeds is no part of it.
+* `tests`: do these trained models differ? Two-sided paired permutation tests over items, whose values are
+  averaged over the seeds first; Holm's correction over all tests of the sweep. They ignore the spread over
+  seeds.
 """
 
 from __future__ import annotations
@@ -16,21 +17,25 @@ import numpy as np
 from inters_jax.evaluation.comparison import Options, PairTest, Values, compare_values
 from inters_jax.evaluation.multi_bootstrap import Interval, multi_bootstrap
 from inters_jax.evaluation.significance import Floats
-from inters_jax.experiments.results import Found
+from inters_jax.experiments.results import Results
 
 
 def tests(
-    found: Mapping[str, Found], main: str, options: Options | None = None
+    results: Mapping[str, Results], main: str, options: Options | None = None
 ) -> dict[tuple[str, str], PairTest]:
-    """(experiment, pair) -> its test against the main experiment, on the items that both were asked."""
-    if main not in found:
+    """Test every pair of every experiment against the main experiment.
+
+    Returns:
+      (experiment, pair) -> test, for the pairs that both were judged on with the same items.
+    """
+    if main not in results:
         return {}
     keys, values = [], []
-    for name, own in found.items():
+    for name, own in results.items():
         for pair in own.items:
-            if name == main or pair not in found[main].items:
+            if name == main or pair not in results[main].items:
                 continue
-            one, other = _over_seeds(found[main].items[pair]), _over_seeds(own.items[pair])
+            one, other = _over_seeds(results[main].items[pair]), _over_seeds(own.items[pair])
             if one and one.keys() == other.keys():
                 keys.append((name, pair))
                 values.append(Values(f"{name}: {pair}", {"headline": {main: one, name: other}}))
@@ -41,7 +46,7 @@ def tests(
 
 
 def _over_seeds(items: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
-    """item -> mean over the seeds; {} when the seeds were not asked the same."""
+    """item -> mean over the seeds; {} when the seeds have different items."""
     first = next(iter(items.values()))
     if any(own.keys() != first.keys() for own in items.values()):
         return {}
@@ -49,15 +54,22 @@ def _over_seeds(items: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
 
 
 def intervals(
-    found: Mapping[str, Found], main: str, names: Mapping[str, Sequence[str]]
+    results: Mapping[str, Results], main: str, names: Mapping[str, Sequence[str]]
 ) -> dict[str, Interval]:
-    """experiment -> the interval of its difference to the main one, over the pairs that are named for it.
+    """The interval of the difference between experiments and the main one.
 
-    Pairs without values per item, or with other items, are left out; an experiment without a pair has none.
+    Args:
+      results: by experiment.
+      main: name of the main experiment.
+      names: experiment -> the pairs to take the mean over. Pairs without values per item, or with other
+        items than the main experiment, are left out.
+
+    Returns:
+      experiment -> interval; without the experiments that have no pair left.
     """
     made = {}
     for name, pairs in names.items():
-        own, theirs = found[name], found[main]
+        own, theirs = results[name], results[main]
         kept = [
             (_matrix(theirs, pair), _matrix(own, pair)) for pair in pairs if _same_items(theirs, own, pair)
         ]
@@ -69,14 +81,14 @@ def intervals(
     return made
 
 
-def _same_items(one: Found, other: Found, pair: str) -> bool:
-    """Whether all seeds of both were asked the same items."""
-    asked = [items.keys() for own in (one, other) for items in own.items.get(pair, {}).values()]
+def _same_items(one: Results, other: Results, pair: str) -> bool:
+    """Whether all seeds of both have the same items."""
+    keys = [items.keys() for own in (one, other) for items in own.items.get(pair, {}).values()]
     both = one.items.get(pair) and other.items.get(pair)
-    return bool(both) and all(items == asked[0] for items in asked)
+    return bool(both) and all(items == keys[0] for items in keys)
 
 
-def _matrix(own: Found, pair: str) -> Floats:
-    """float64 [seeds, items], in the order of seeds and of the items' names."""
+def _matrix(own: Results, pair: str) -> Floats:
+    """float64 [seeds, items], sorted by seed and by item."""
     rows = own.items[pair]
     return np.array([[rows[seed][item] for item in sorted(rows[seed])] for seed in sorted(rows)], np.float64)

@@ -1,10 +1,10 @@
-"""Results on disk and their comparison."""
+"""results.json on disk."""
 
 import json
 
 import pytest
 
-from inters_jax.evaluation import report
+from inters_jax.evaluation.results import headline_first, read_result, write_json
 from seqio_tasks.base import UserError
 
 
@@ -14,20 +14,20 @@ def result(**changes):
 
 
 def test_headline_metrics_stand_first():
-    assert report.headline_first(["zeta", "f1", "RR@10", "nDCG@10"]) == ["nDCG@10", "RR@10", "f1", "zeta"]
+    assert headline_first(["zeta", "f1", "RR@10", "nDCG@10"]) == ["nDCG@10", "RR@10", "f1", "zeta"]
 
 
-def test_results_are_read_back_and_strangers_refused(tmp_path):
-    report.write_json(tmp_path / "results.json", result())
-    assert report.read_result(tmp_path) == result()
+def test_results_are_read_back_and_other_files_are_refused(tmp_path):
+    write_json(tmp_path / "results.json", result())
+    assert read_result(tmp_path) == result()
     (tmp_path / "other.json").write_text(json.dumps([1]))
     with pytest.raises(UserError, match="not a result of evaluate"):
-        report.read_result(tmp_path / "other.json")
+        read_result(tmp_path / "other.json")
     with pytest.raises(UserError, match="no such file"):
-        report.read_result(tmp_path / "missing.json")
+        read_result(tmp_path / "missing.json")
 
 
 def test_a_result_that_is_no_number_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
-        report.write_json(tmp_path / "results.json", {"value": float("nan")})
+        write_json(tmp_path / "results.json", {"value": float("nan")})
     assert not (tmp_path / "results.json").exists()

@@ -32,6 +32,7 @@ from inters_jax.ranking.collection import Collection, open_collection
 from inters_jax.ranking.engine import Engine
 from inters_jax.ranking.methods import make_method
 from inters_jax.ranking.questions import Document, Method
+from inters_jax.reports.tables import Table
 from inters_jax.settings.judging import MethodOptions
 from seqio_tasks.metrics.ranking import evaluate_run
 

@@ -36,7 +36,9 @@ from inters_jax.models.prompt_record import Prompts, chat_template_of, of_model
 from inters_jax.training import loss, prepare_store
 from inters_jax.training import step as steps
 from inters_jax.training.checkpoints import Checkpoints, checkpoint_steps, config_hash
-from inters_jax.training.in_run_evaluation import MEAN_HEADLINE, PREFIX, Evaluation, Schedule
+from inters_jax.training.compiling import CompileAhead
+from inters_jax.training.hooks import FirstStep, Report
+from inters_jax.training.in_run_evaluation import EARLY_STOP, MEAN_HEADLINE, Evaluation, Schedule
 from inters_jax.training.initialise import (
     adapter_parameters,
     describe_lora,
@@ -47,13 +49,15 @@ from inters_jax.training.initialise import (
     write_model_folder,
     write_operative_config,
 )
-from inters_jax.training.loop import EARLY_STOP, Outcome, run_training
+from inters_jax.training.loop import Outcome, run_training
 from inters_jax.training.metrics import MetricWriter, read_metrics
 from inters_jax.training.optimizer import AdamW, Optimizer
-from inters_jax.training.profiling import Profiler
+from inters_jax.training.profiling import Profiler, parse_steps
 from inters_jax.training.program import build_program
 from inters_jax.training.progress import Progress
+from inters_jax.training.reader import Reader
 from inters_jax.training.retention import Best
+from inters_jax.training.saving import Save
 from inters_jax.training.trackers import WandB
 from inters_jax.training.utilisation import Utilisation
 from seqio_tasks.base import UserError
@@ -162,7 +166,8 @@ def train(
         max_new_tokens=eval_max_new_tokens,
         keep_best=keep_best,
     )
-    profiler = None if profile_steps is None else Profiler(profile_steps, paths.local(model_dir))
+    if profile_steps is not None:
+        parse_steps(profile_steps)  # refuse a wrong value before anything is loaded
     run, random_start, first = paths.local(model_dir), init == "random", jax.process_index() == 0
     store_folder = paths.local(store_dir or paths.join(paths.origin(run), "store"))
     device_mesh = meshes.make_mesh(mesh)
@@ -228,12 +233,8 @@ def train(
     if before is not None and before.sha256 != prompts.sha256:
         progress.line(f"MODEL was trained with {before}, this run trains with {prompts} (CHAT_TEMPLATE)")
     train_step = program.compiled_step(progress.line)
-
-    def compile_for(number: int) -> None:
-        if number < total:
-            train_step.start(batches.statistics(number)["loss_positions"])
-
-    compile_for(found[-1] if found else 0)  # while the parameters are read
+    compile_ahead = CompileAhead(train_step, batches, total)
+    compile_ahead.compile_for(found[-1] if found else 0)  # while the parameters are read
     record = frozen = None
     if lora is not None:
         record, frozen = read_base(
@@ -309,7 +310,7 @@ def train(
                     "chat_template": chat_template_of(run),
                 },
                 history=read_metrics(run),
-                tell=progress.line,
+                announce=progress.line,
             )
             if evaluation.exhausted:
                 progress.line(
@@ -321,23 +322,27 @@ def train(
             train_step=train_step,
             batches=batches,
             mesh=device_mesh,
-            schedule=program.schedule,
-            checkpoints=checkpoints,
-            writer=writer,
-            progress=progress,
-            model_dir=run,
             total_steps=total,
-            checkpoint_every=checkpoint_every,
-            log_every=log_every,
-            skip_non_finite=skip_non_finite,
-            look_ahead=compile_for,
-            utilisation=Utilisation(
-                config,
-                list(device_mesh.devices.flat),
-                None if lora is None else sum(leaf.size for leaf in jax.tree.leaves(program.like.params)),
+            reader=Reader(
+                batches,
+                run,
+                schedule=program.schedule,
+                utilisation=Utilisation(
+                    config,
+                    list(device_mesh.devices.flat),
+                    None if lora is None else sum(leaf.size for leaf in jax.tree.leaves(program.like.params)),
+                ),
+                skip_non_finite=skip_non_finite,
+                announce=progress.line,
             ),
-            profiler=profiler,
-            evaluation=evaluation,
+            hooks=[
+                compile_ahead,
+                *([] if profile_steps is None else [Profiler(profile_steps, run, progress.line)]),
+                FirstStep(progress.line),
+                *([] if evaluation is None else [evaluation]),
+                Report(log_every, progress, writer),
+                Save(checkpoint_every, checkpoints),
+            ],
         )
         best = checkpoints.best()
     finally:
@@ -392,7 +397,7 @@ def _describe_data(batches: PackedBatches, store: TokenStore, total: int) -> str
 
 
 def _evaluation_schedule(every: int | None, *, keep_best: str | None, **settings: Any) -> Schedule | None:
-    of_evaluation = keep_best is not None and Best.parse(keep_best).metric.startswith(PREFIX)
+    of_evaluation = keep_best is not None and Best.parse(keep_best).of_evaluation
     if every is None:
         if of_evaluation or settings["patience"] is not None:
             raise UserError(

@@ -49,7 +49,9 @@ from inters_jax.settings.training import (
 from inters_jax.training import prepare_store
 from inters_jax.training import step as steps
 from inters_jax.training.checkpoints import Checkpoints, checkpoint_steps, config_hash
-from inters_jax.training.in_run_evaluation import MEAN_HEADLINE, PREFIX, Evaluation, Schedule
+from inters_jax.training.compiling import CompileAhead
+from inters_jax.training.hooks import FirstStep, Report
+from inters_jax.training.in_run_evaluation import EARLY_STOP, MEAN_HEADLINE, Evaluation, Schedule
 from inters_jax.training.initialise import (
     adapter_parameters,
     describe_lora,
@@ -60,13 +62,15 @@ from inters_jax.training.initialise import (
     write_model_folder,
     write_operative_config,
 )
-from inters_jax.training.loop import EARLY_STOP, Outcome, run_training
+from inters_jax.training.loop import Outcome, run_training
 from inters_jax.training.metrics import MetricWriter, read_metrics
 from inters_jax.training.optimizer import configured
-from inters_jax.training.profiling import Profiler
+from inters_jax.training.profiling import Profiler, parse_steps
 from inters_jax.training.program import Program, build_program
 from inters_jax.training.progress import Progress
+from inters_jax.training.reader import Reader
 from inters_jax.training.retention import Best
+from inters_jax.training.saving import Save
 from inters_jax.training.trackers import WandB
 from inters_jax.training.utilisation import Utilisation
 from seqio_tasks.base import UserError
@@ -108,7 +112,8 @@ def train(
         raise UserError("MODEL is only a shape, it has no weights: set INIT='random', or name a model")
     join_hosts(**vars(hosts))
     schedule = evaluation_schedule(evaluation, data, retention)
-    profiler = None if run.profile_steps is None else Profiler(run.profile_steps, paths.local(run.model_dir))
+    if run.profile_steps is not None:
+        parse_steps(run.profile_steps)  # refuse a wrong value before anything is loaded
     device_mesh = meshes.make_mesh(step.mesh)
     meshes.check_batch(device_mesh, step.batch_size, step.microbatches)
 
@@ -149,11 +154,8 @@ def train(
 
     train_step = program.compiled_step(progress.line)
 
-    def compile_for(number: int) -> None:
-        if number < total:
-            train_step.start(batches.statistics(number)["loss_positions"])
-
-    compile_for(done)  # while the parameters are read
+    compile_ahead = CompileAhead(train_step, batches, total)
+    compile_ahead.compile_for(done)  # while the parameters are read
     record = frozen = None
     if model.lora is not None:
         record, frozen = read_base(
@@ -227,36 +229,39 @@ def train(
                     "chat_template": chat_template_of(start.run),
                 },
                 history=read_metrics(start.run),
-                tell=progress.line,
+                announce=progress.line,
             )
             if judged.exhausted:
                 ended = f"ended by EARLY_STOP={evaluation.early_stop} after step {at}"
                 progress.line(f"{paths.origin(start.run)}: {ended}; nothing to do")
                 return {"step": at}
+        trained = None if model.lora is None else sum(x.size for x in jax.tree.leaves(program.like.params))
         outcome = run_training(
             state,
             train_step=train_step,
             batches=batches,
             mesh=device_mesh,
-            schedule=program.schedule,
-            checkpoints=checkpoints,
-            writer=writer,
-            progress=progress,
-            model_dir=start.run,
             total_steps=total,
-            checkpoint_every=retention.checkpoint_every,
-            log_every=run.log_every,
-            skip_non_finite=run.skip_non_finite,
-            look_ahead=compile_for,
-            utilisation=Utilisation(
-                config,
-                list(device_mesh.devices.flat),
-                None
-                if model.lora is None
-                else sum(leaf.size for leaf in jax.tree.leaves(program.like.params)),
+            reader=Reader(
+                batches,
+                start.run,
+                schedule=program.schedule,
+                utilisation=Utilisation(config, list(device_mesh.devices.flat), trained),
+                skip_non_finite=run.skip_non_finite,
+                announce=progress.line,
             ),
-            profiler=profiler,
-            evaluation=judged,
+            hooks=[
+                compile_ahead,
+                *(
+                    []
+                    if run.profile_steps is None
+                    else [Profiler(run.profile_steps, start.run, progress.line)]
+                ),
+                FirstStep(progress.line),
+                *([] if judged is None else [judged]),
+                Report(run.log_every, progress, writer),
+                Save(retention.checkpoint_every, checkpoints),
+            ],
         )
         best = checkpoints.best()
     finally:
@@ -332,7 +337,7 @@ def evaluation_schedule(
 ) -> Schedule | None:
     """When the run is evaluated; None: never."""
     best = None if retention.keep_best is None else Best.parse(retention.keep_best)
-    of_evaluation = best is not None and best.metric.startswith(PREFIX)
+    of_evaluation = best is not None and best.of_evaluation
     if evaluation.eval_every is None:
         if of_evaluation or evaluation.early_stop is not None:
             raise UserError(

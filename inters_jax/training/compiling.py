@@ -16,9 +16,14 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from inters_jax import mesh as meshes
+from inters_jax.training.hooks import Hook
+from inters_jax.training.reader import Batches
 from inters_jax.training.step import BATCH_KEYS, Batch, StepMetrics, TrainState
 
 POSITIONS = "decoder_loss_positions"
+
+# Steps between the look at a batch and its turn: time to compile a program for it in the background.
+LOOK_AHEAD = 16
 
 
 def abstract_batch(mesh: Mesh, *, rows: int, length: int, slots: int) -> dict[str, jax.ShapeDtypeStruct]:
@@ -93,3 +98,27 @@ class CompiledStep:
         """One step; waits for its program when that is not ready."""
         program = self.start(batch[POSITIONS].shape[1]).result()
         return program(state, {name: batch[name] for name in BATCH_KEYS}, *self._frozen)
+
+
+class CompileAhead(Hook):
+    """Begins to compile the programs of coming batches in the background.
+
+    Args:
+        train_step: calls the programs.
+        batches: the data.
+        total_steps: length of the whole run.
+    """
+
+    def __init__(self, train_step: CompiledStep, batches: Batches, total_steps: int) -> None:
+        self._train_step = train_step
+        self._batches = batches
+        self._total_steps = total_steps
+
+    def compile_for(self, number: int) -> None:
+        """Begin to compile for batch `number`, unless that has been begun or the run ends before."""
+        if number < self._total_steps:
+            self._train_step.start(self._batches.statistics(number)["loss_positions"])
+
+    def dispatched(self, step: int) -> None:
+        """Look `LOOK_AHEAD` batches ahead."""
+        self.compile_for(step - 1 + LOOK_AHEAD)

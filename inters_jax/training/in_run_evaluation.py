@@ -8,6 +8,7 @@ begins. Programs are compiled once: later evaluations hand other parameters to t
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,24 +24,28 @@ from inters_jax.models.loading import LoadedModel
 from inters_jax.models.lora import layers as adapters
 from inters_jax.training import step as steps
 from inters_jax.training import trainable
-from inters_jax.training.retention import Best
+from inters_jax.training.hooks import Hook, StepEnd
+from inters_jax.training.retention import EVALUATION_PREFIX, Best
 from seqio_tasks.base import UserError
 from seqio_tasks.settings import configure
 from seqio_tasks.tokenizer import HuggingFaceTokenizer
 
-PREFIX = "eval/"
-MEAN = "eval/mean"
+MEAN = f"{EVALUATION_PREFIX}mean"
+EARLY_STOP = "EARLY_STOP"  # why a run ended whose evaluations brought no improvement
 MEAN_HEADLINE = Best(MEAN, largest=True)
 
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """When a run is evaluated, on what, and when it has had enough.
+    """When a run is evaluated, on what, and when it stops early.
 
     every: steps between evaluations; the last step is evaluated as well.
     tasks: task or mixture names, as for `evaluate`.
+    split: to judge on.
     examples: questions per task; None: all.
-    patience: evaluations without a better one that end the run; None: never.
+    patience: consecutive evaluations without an improvement that end the run; None: never.
+    best: the metric that counts as improvement.
+    max_new_tokens: limit of a generated answer.
     """
 
     every: int
@@ -61,12 +66,8 @@ class Schedule:
                 "python -m inters_jax.evaluate"
             )
 
-    def due(self, step: int, total: int) -> bool:
-        """Whether the state after `step` steps is evaluated."""
-        return step % self.every == 0 or step == total
-
     def exhausted(self, records: Sequence[Mapping[str, Any]]) -> bool:
-        """Whether the last `patience` evaluations brought nothing better than the one before them.
+        """Whether the last `patience` evaluations brought no improvement.
 
         >>> schedule = Schedule(10, "task", patience=2)
         >>> [schedule.exhausted([{MEAN: value} for value in found]) for found in ([3, 2], [3, 2, 3])]
@@ -78,20 +79,20 @@ class Schedule:
         return bool(values) and len(values) - 1 - values.index(max(values)) >= self.patience
 
 
-class Evaluation:
+class Evaluation(Hook):
     """Evaluates the state of a run.
 
     Args:
         schedule: when and on what.
         config: shape of the decoder.
-        mesh: where parameters lie.
+        mesh: where the parameters are.
         dtype: compute dtype of the run.
-        lora: of a LoRA run.
+        lora: settings of a LoRA run.
         frozen: parameters of a LoRA run that are not trained.
         ends: bos_id and eos_id of the tokenizer.
-        data: what `seqio_tasks.settings` gets: tokenizer, max_length, seed, raw_dir, chat_template.
+        data: arguments of `seqio_tasks.configure`: tokenizer, max_length, seed, raw_dir, chat_template.
         history: records of the run so far.
-        tell: called with a line of text.
+        announce: called with a line of text.
     """
 
     def __init__(
@@ -106,11 +107,13 @@ class Evaluation:
         ends: Mapping[str, int | None],
         data: Mapping[str, Any],
         history: Sequence[Mapping[str, Any]] = (),
-        tell: Callable[[str], None] = lambda line: None,
+        announce: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.schedule = schedule
         self.history: list[Mapping[str, Any]] = list(history)
-        self._config, self._frozen, self._ends, self._data, self._tell = config, frozen, ends, data, tell
+        self.every = schedule.every
+        self._config, self._frozen, self._ends, self._data = config, frozen, ends, data
+        self._announce = announce
         options = {"dtype": jnp.dtype(dtype), "param_dtype": jnp.float32, "attention": "auto", "mesh": mesh}
         made = (
             abstract_model(config, **options)
@@ -123,15 +126,38 @@ class Evaluation:
 
     @property
     def exhausted(self) -> bool:
-        """Whether the run has had enough."""
+        """Whether early stopping has triggered."""
         return self.schedule.exhausted(self.history)
 
     @property
     def compilations(self) -> int:
-        """Shapes compiled so far for generation and scoring."""
+        """Number of shapes compiled so far for generation and scoring."""
         if self._judge is None:
             return 0
         return int(self._judge.generator.compilations + self._judge.scorer.compilations)
+
+    def due(self, end: StepEnd) -> bool:
+        """Every `every` steps and at the last one, unless a signal stops the run."""
+        return end.stopped_by is None and super().due(end)
+
+    def needs_record(self, end: StepEnd) -> bool:
+        """The metrics become part of the record."""
+        return True
+
+    def after_step(self, end: StepEnd) -> None:
+        """Evaluate the state; its metrics join the record, and may stop the run."""
+        assert end.record is not None
+        started = time.perf_counter()
+        figures = self.run(end.state.params)
+        means = "  ".join(
+            f"{name.removeprefix(EVALUATION_PREFIX)} {value:.4g}" for name, value in figures.items()
+        )
+        self._announce(f"evaluated in {time.perf_counter() - started:.1f} s: {means}")
+        end.record |= figures
+        end.evaluated = True
+        end.reader.restart_clock()  # the time of an evaluation is not that of steps
+        if self.exhausted and not end.last:
+            end.stopped_by = EARLY_STOP
 
     def run(self, params: steps.Parameters) -> dict[str, float]:
         """``eval/<task>/<metric>`` of every task, and ``eval/mean``, the mean headline metric in per cent."""
@@ -147,7 +173,9 @@ class Evaluation:
             found = self._judge.run(
                 name, self.schedule.split, questions=self.schedule.examples, seed=self._data["seed"]
             )
-            figures |= {f"{PREFIX}{name}/{metric}": float(value) for metric, value in found.metrics.items()}
+            figures |= {
+                f"{EVALUATION_PREFIX}{name}/{metric}": float(value) for metric, value in found.metrics.items()
+            }
             main = averages.headline_of(name, found.metrics) or results.headline_first(found.metrics)[0]
             headlines.append(averages.per_cent(main, float(found.metrics[main])))
         figures[MEAN] = sum(headlines) / len(headlines)
@@ -172,7 +200,7 @@ class Evaluation:
             if reason is None:
                 self._tasks.append(name)
             else:
-                self._tell(f"not evaluated: {name}: {reason}")
+                self._announce(f"not evaluated: {name}: {reason}")
         if not self._tasks:
             raise UserError(
                 f"nothing of EVAL_TASKS={self.schedule.tasks!r} can be evaluated on the split "

@@ -43,12 +43,12 @@ class Window:
         self._task_losses: dict[str, list[float]] = {}
         self._waited = 0.0
 
-    def wait(self, seconds: float) -> None:
+    def add_wait(self, seconds: float) -> None:
         """Count time that the loop waited for a batch."""
         self._waited += seconds
 
-    def learn(self, task: str, loss: float, targets: int) -> None:
-        """Count the summed loss of so many target tokens of a task."""
+    def add_task_loss(self, task: str, loss: float, targets: int) -> None:
+        """Count the summed loss of the target tokens of a task."""
         sums = self._task_losses.setdefault(task, [0.0, 0.0])
         sums[0] += loss
         sums[1] += targets

@@ -1,52 +1,65 @@
-"""Traces of chosen steps, for TensorBoard's profile page or ui.perfetto.dev: PROFILE_STEPS='10:13'."""
+"""Traces of chosen steps for TensorBoard's profile page or ui.perfetto.dev: PROFILE_STEPS='10:13'."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
 
+from inters_jax.training.hooks import Hook, StepEnd
+from inters_jax.training.reader import Reader
 from seqio_tasks.base import UserError
 
 FOLDER = "profile"
 
 
-class Profiler:
+class Profiler(Hook):
     """Traces the steps first, first + 1, ..., last - 1 (the first step of a run is 1) into ``<run>/profile``.
 
+    A run that resumes within these steps traces the rest of them.
+
     Args:
-        steps: ``first:last``, or one number; None: no trace.
+        steps: ``first:last``, or one number.
         folder: run folder.
+        announce: called with a line of text.
     """
 
-    def __init__(self, steps: str | int | None, folder: Path) -> None:
-        self.first, self.last = parse_steps(steps) if steps is not None else (0, 0)
-        self.folder = folder / FOLDER
+    def __init__(
+        self, steps: str | int, folder: Path, announce: Callable[[str], None] = lambda line: None
+    ) -> None:
+        self._first, self._last = parse_steps(steps)
+        self._folder = folder / FOLDER
+        self._announce = announce
         self._running = False
 
-    def starts(self, step: int) -> bool:
-        """Whether the trace begins with this step, or with one before it that a resumed run has behind it."""
-        return not self._running and self.first <= step < self.last
+    def before_step(self, step: int, reader: Reader) -> None:
+        """Start the trace, with nothing queued on the devices."""
+        if not self._running and self._first <= step < self._last:
+            reader.read()
+            jax.profiler.start_trace(str(self._folder))
+            self._running = True
 
-    def start(self) -> None:
-        """From here on."""
-        jax.profiler.start_trace(str(self.folder))
-        self._running = True
+    def due(self, end: StepEnd) -> bool:
+        """At the end of the last traced step."""
+        return self._running and end.step >= self._last - 1
 
-    def ends(self, step: int) -> bool:
-        """Whether this step was the last one to be traced."""
-        return self._running and step >= self.last - 1
+    def after_step(self, end: StepEnd) -> None:
+        """Write the trace."""
+        self.finish()
+        self._announce(f"trace of the steps to {end.step} written to {self._folder}")
 
-    def stop(self) -> None:
-        """Write the trace, when one is running."""
+    def finish(self) -> None:
+        """Write the trace, if one is running."""
         if self._running:
             self._running = False
-            self.last = 0
+            self._last = 0
             jax.profiler.stop_trace()
 
 
 def parse_steps(steps: str | int) -> tuple[int, int]:
-    """
+    """The first traced step and the one after the last.
+
     >>> parse_steps("10:13"), parse_steps(5)
     ((10, 13), (5, 6))
     """

@@ -9,6 +9,9 @@ from typing import Any
 
 from seqio_tasks.base import UserError
 
+# Metrics of evaluations inside a run begin so.
+EVALUATION_PREFIX = "eval/"
+
 
 @dataclasses.dataclass(frozen=True)
 class Best:
@@ -28,6 +31,11 @@ class Best:
         if direction not in ("min", "max") or not colon or not metric:
             raise UserError(f"KEEP_BEST={text!r} must read min:METRIC or max:METRIC, such as min:loss")
         return cls(metric, direction == "max")
+
+    @property
+    def of_evaluation(self) -> bool:
+        """Whether the metric comes from evaluations inside the run."""
+        return self.metric.startswith(EVALUATION_PREFIX)
 
     def value(self, metrics: Mapping[str, Any]) -> float | None:
         """The metric as a number of which the larger is better; None when it is missing or not finite."""

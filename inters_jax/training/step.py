@@ -251,7 +251,7 @@ def make_train_step(
     """The jitted `step(state, batch)`; the state it is given is consumed.
 
     When the loss or a gradient is not finite, parameters and moments stay as they were and the step is
-    counted: the data goes on. `loop.Reader` decides how often that may happen.
+    counted: the data goes on. `reader.Reader` decides how often that may happen.
 
     A batch with another number of loss positions is another program; the loader offers few such numbers.
 

@@ -18,11 +18,15 @@ from inters_jax.data.loader import PackedBatches
 from inters_jax.models.decoder import abstract_model, logical_axes
 from inters_jax.training import step as steps
 from inters_jax.training.checkpoints import Checkpoints, checkpoint_steps
+from inters_jax.training.hooks import FirstStep, Hook, Report
 from inters_jax.training.initialise import random_parameters
-from inters_jax.training.loop import StopSignals, run_training
+from inters_jax.training.loop import run_training
 from inters_jax.training.metrics import MetricWriter, Window, read_metrics
 from inters_jax.training.optimizer import AdamW
 from inters_jax.training.progress import Progress, seconds_since_process_start
+from inters_jax.training.reader import Reader
+from inters_jax.training.saving import Save
+from inters_jax.training.signals import StopSignals
 from seqio_tasks.base import UserError
 
 
@@ -48,7 +52,7 @@ def machinery(tmp_path_factory):
     shardings = steps.state_shardings(mesh, axes, structure.abstract(), optimizer)
     step = steps.make_train_step(structure, optimizer, mesh, shardings, vocabulary=TINY.vocab_size)
 
-    def run(folder: Path, disturb=None, log_every=3, total=10, **options):
+    def run(folder: Path, disturb=None, log_every=3, total=10, hooks=(), **options):
         batches = Disturbed(store, batch_rows=4, max_length=24, seed=0, steps=total)
         if disturb:
             batches.disturb = disturb
@@ -57,11 +61,16 @@ def machinery(tmp_path_factory):
         writer = MetricWriter(folder, tensorboard=True)
         stream = io.StringIO()
         try:
+            progress = Progress(total, stream=stream)
             outcome = run_training(
-                state, train_step=step, batches=batches, mesh=mesh, schedule=schedule,
-                checkpoints=checkpoints, writer=writer, progress=Progress(total, stream=stream),
-                model_dir=folder, total_steps=total, checkpoint_every=4, log_every=log_every,
-                **options,
+                state, train_step=step, batches=batches, mesh=mesh, total_steps=total,
+                reader=Reader(batches, folder, schedule=schedule, announce=progress.line, **options),
+                hooks=[
+                    FirstStep(progress.line),
+                    *hooks,
+                    Report(log_every, progress, writer),
+                    Save(4, checkpoints),
+                ],
             )  # fmt: skip
         finally:
             writer.close()
@@ -123,6 +132,62 @@ def test_nothing_is_saved_of_a_bad_step_that_is_a_checkpoint_step(machinery, tmp
     assert checkpoint_steps(tmp_path) == []
 
 
+class Recorded(Hook):
+    """Writes down what it is told; stops the run at `stop`."""
+
+    def __init__(self, every=None, stop=None, record=False):
+        self.every, self.stop, self.record, self.events = every, stop, record, []
+
+    def before_step(self, step, reader):
+        self.events.append(("before", step))
+
+    def dispatched(self, step):
+        self.events.append(("dispatched", step))
+
+    def needs_record(self, end):
+        return self.record
+
+    def after_step(self, end):
+        self.events.append(("after", end.step, end.first, end.last, end.record is not None))
+        assert end.reader.read() is None and not end.reader._queued and int(end.state.step) == end.step
+        if end.step == self.stop:
+            end.stopped_by = "ENOUGH"
+
+    def finish(self):
+        self.events.append(("finish",))
+
+
+def test_hooks_are_called_at_their_interval_and_at_the_end(machinery, tmp_path):
+    plain, every, records = Recorded(), Recorded(every=4), Recorded(every=5, record=True)
+    machinery(tmp_path, hooks=[plain, every, records])
+    steps_ = [(kind, step) for step in range(1, 11) for kind in ("before", "dispatched")]
+    assert plain.events == [*steps_, ("finish",)]
+    after = [event for event in every.events if event[0] == "after"]
+    assert after == [
+        ("after", 4, False, False, False), ("after", 8, False, False, False), ("after", 10, False, True, True)
+    ]  # fmt: skip
+    after = [event for event in records.events if event[0] == "after"]
+    assert after == [("after", 5, False, False, True), ("after", 10, False, True, True)]
+    # The record that one hook needs is reported as well, and belongs to the steps since the one before.
+    assert [record["step"] for record in read_metrics(tmp_path)] == [3, 5, 6, 9, 10]
+
+
+def test_a_hook_can_stop_the_run_which_is_then_saved(machinery, tmp_path):
+    stopping = Recorded(every=2, stop=6, record=True)
+    outcome, _, _, _ = machinery(tmp_path, hooks=[stopping], log_every=50)
+    assert (outcome.step, outcome.stopped_by) == (6, "ENOUGH")
+    assert checkpoint_steps(tmp_path) == [4, 6] and stopping.events[-1] == ("finish",)
+    assert [record["step"] for record in read_metrics(tmp_path)] == [2, 4, 6]
+    assert outcome.record["loss"] == read_metrics(tmp_path)[-1]["loss"]
+
+
+def test_finish_is_not_called_after_an_error(machinery, tmp_path):
+    hook = Recorded()
+    with pytest.raises(UserError, match="step 3: loss nan"):
+        machinery(tmp_path, nan_rows_at(2), hooks=[hook])
+    assert ("finish",) not in hook.events
+
+
 def nan_rows_at(*numbers):
     def disturb(step, batch):
         if step in numbers:
@@ -145,7 +210,7 @@ def test_steps_that_are_not_finite_are_skipped_counted_and_told(machinery, tmp_p
 
 
 def test_so_many_in_a_row_end_the_run(machinery, tmp_path):
-    with pytest.raises(UserError, match="3 steps in a row were not finite; the last: step 7: loss nan"):
+    with pytest.raises(UserError, match="3 consecutive steps were not finite; the last: step 7: loss nan"):
         machinery(tmp_path, nan_rows_at(1, 4, 5, 6), skip_non_finite=3)
     assert json.loads((tmp_path / "non_finite_step_7.json").read_text())["rows"] == [1]
 

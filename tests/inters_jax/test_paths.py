@@ -165,7 +165,7 @@ def test_a_run_at_a_url_continues_on_another_machine(buckets, machine, tmp_path)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "inters_jax.training.loop.StopSignals.received",
+            "inters_jax.training.signals.StopSignals.received",
             lambda self, step: "SIGTERM" if step == 7 else None,
         )
         patch.setenv(train.STOPPED_EXIT, "75")

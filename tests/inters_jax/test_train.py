@@ -77,7 +77,7 @@ def test_a_run_in_two_parts_is_the_run_in_one(finished, store, tmp_path, monkeyp
         return "SIGTERM" if step == 7 else None
 
     with monkeypatch.context() as patch:
-        patch.setattr("inters_jax.training.loop.StopSignals.received", stop_after_seven)
+        patch.setattr("inters_jax.training.signals.StopSignals.received", stop_after_seven)
         assert run_train(tmp_path, store)["step"] == 7
     assert run_train(tmp_path, store)["step"] == 12
     assert_same_params(tmp_path, finished[0])
@@ -185,7 +185,7 @@ def start_process(run, store, steps, every):
         "import sys; from pathlib import Path; from training_stand_ins import run_train; "
         "run_train(Path(sys.argv[1]), Path(sys.argv[2]), "
         f"train_steps={steps}, checkpoint_every={every}); "
-        "print({'tensorflow', 'seqio', 'seqio_tasks'} & set(sys.modules))"
+        "print({'tensorflow', 'seqio', 'seqio_tasks.registration'} & set(sys.modules))"
     )
     command = [sys.executable, "-c", script, str(run), str(store)]
     pipe = subprocess.PIPE

@@ -92,10 +92,10 @@ def test_peaks_come_from_the_table_or_are_measured():
 def test_waiting_and_excluded_time_of_a_window():
     times = iter([0.0, 10.0])
     window = Window(clock=lambda: next(times))
-    window.wait(2.5)
+    window.add_wait(2.5)
     window.add({"examples": 1, "real_tokens": 10, "target_tokens": 2, "density": 1.0}, model_flops=50.0)
-    window.learn("a", 6.0, 2)
-    window.learn("a", 3.0, 1)
+    window.add_task_loss("a", 6.0, 2)
+    window.add_task_loss("a", 3.0, 1)
     record = window.close()
     assert record["input_wait"] == 0.25 and record["model_flops_per_second"] == 5.0
     assert record["task_loss"] == {"a": 3.0}

@@ -1,20 +1,20 @@
-"""Folders in object stores: ``gs://bucket/run`` wherever a command takes a folder.
+"""Folders in object stores: commands accept ``gs://bucket/run`` wherever they accept a folder.
 
-Programs here memory-map stores, append to metrics and rename finished files, none of which an object store
-can do. So a folder at a URL has a *mirror*, an ordinary local folder that the program works in:
+Programs memory-map stores, append to metrics and rename finished files; object stores support none of these.
+So a folder at a URL has a *mirror*, an ordinary local folder that the program works in:
 
-    gs://bucket/runs/a         <cache>/mirrors/a-3f2c.../          what a program reads and writes
+    gs://bucket/runs/a         <cache>/mirrors/a-3f2c.../          read and written by the program
       model/config.json   <->    model/config.json
       metrics.jsonl       <->    metrics.jsonl
       checkpoints/...            (not mirrored: Orbax reads and writes them at the URL)
 
-`local` opens a mirror and fetches what is new at the URL, `push` uploads what is new here, each file as one
-whole object (an object appears when it is complete, or not at all), manifests last. Both know a file again by
-its size and time of change, so what has not changed is not moved. `origin` leads from a mirror back to the
-URL. For a path on this machine all of them do nothing.
+`local` opens a mirror and downloads new files from the URL; `push` uploads new local files, each as one whole
+object (it appears when it is complete), manifests last. A file counts as unchanged if its size and
+modification time are, and is then not transferred. `origin` returns the URL of a path in a mirror. All of
+them do nothing for a path on this machine.
 
-Commands get this from `run_command`, which hands URLs through `mirrors`. URLs are opened by etils' epath: by
-TensorFlow's file system for gs://, or by fsspec with EPATH_USE_TF=false (and gcsfs installed).
+`run_command` applies this to every command through `mirrors`. URLs are opened by etils' epath: with
+TensorFlow's file system for gs://, or with fsspec if EPATH_USE_TF=false (needs gcsfs).
 """
 
 from __future__ import annotations
@@ -30,19 +30,21 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from etils import epath
+
 from seqio_tasks.base import UserError, locked, replacing, write_text
 
 _URL = re.compile(r"(gs|s3|az)://[^/]")
-# Checkpoints stay at the URL; event files are written here only; the store of a run is a mirror of its own.
+# Checkpoints stay at the URL, event files are only written here, and the store of a run has its own mirror.
 _NOT_FETCHED = ("checkpoints", "damaged_checkpoints", "tensorboard", "store")
 _UNFINISHED = (".partial", ".lock", ".tmp")
-_LAST = ("manifest.json",)  # what says that the files beside it are whole
+_LAST = ("manifest.json",)  # its presence means that the files beside it are complete
 
 log = logging.getLogger(__name__)
 
 
 def is_url(path: object) -> bool:
-    """Whether this names a place in an object store.
+    """Whether this is the URL of an object store.
 
     >>> is_url("gs://bucket/run"), is_url("runs/a"), is_url(None)
     (True, False, False)
@@ -51,7 +53,7 @@ def is_url(path: object) -> bool:
 
 
 def cache_dir() -> Path:
-    """INTERS_CACHE_DIR, or inters-jax in the user's cache folder."""
+    """The cache folder: INTERS_CACHE_DIR, or inters-jax in the user's cache folder."""
     if named := os.environ.get("INTERS_CACHE_DIR", "").strip():
         return Path(named).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
@@ -59,11 +61,11 @@ def cache_dir() -> Path:
 
 
 def local(path: str | os.PathLike[str], *, fetch: bool = True) -> Path:
-    """The folder on this machine: `path` itself, or the mirror of a URL, brought up to date.
+    """The folder on this machine: `path` itself, or the updated mirror of a URL.
 
     Args:
-      path: a folder, here or at a URL (which need not exist yet).
-      fetch: False leaves out the look at the URL.
+      path: a local folder or a URL, which need not exist yet.
+      fetch: False does not look for new files at the URL.
     """
     if not is_url(path):
         return Path(path)
@@ -80,7 +82,7 @@ def local(path: str | os.PathLike[str], *, fetch: bool = True) -> Path:
 
 
 def origin(path: str | os.PathLike[str]) -> Any:
-    """Where a file or folder really is: an `epath.Path` inside a mirror or at a URL, else the path itself."""
+    """The real location of a path: an `epath.Path` at the URL for URLs and mirrors, else the path itself."""
     if is_url(path):
         return _remote(os.fspath(path))
     found = _mirror_of(Path(path))
@@ -91,9 +93,9 @@ def origin(path: str | os.PathLike[str]) -> Any:
 
 
 def pull(path: str | os.PathLike[str]) -> None:
-    """Fetch what is new at the URL of a mirror, or of a folder in one; elsewhere nothing.
+    """Download new files from the URL of a mirror, or of a folder in one; no-op for other paths.
 
-    Below a run folder its checkpoints, event files and store are left where they are.
+    Checkpoints, event files and the store of a run are not downloaded.
     """
     found = _mirror_of(Path(path))
     if found is None:
@@ -116,7 +118,7 @@ def pull(path: str | os.PathLike[str]) -> None:
 
 
 def push(path: str | os.PathLike[str]) -> None:
-    """Upload what is new in a mirror, or in a folder of one; elsewhere nothing. Nothing is ever deleted."""
+    """Upload new files of a mirror, or of a folder in one; no-op for other paths. Deletes nothing."""
     found = _mirror_of(Path(path))
     if found is None:
         return
@@ -126,7 +128,7 @@ def push(path: str | os.PathLike[str]) -> None:
         base = _remote(record["url"])
         for name in sorted(_local_files(root, below), key=_order):
             file = root / name
-            with contextlib.suppress(FileNotFoundError):  # a temporary file that has been renamed since
+            with contextlib.suppress(FileNotFoundError):  # a temporary file that was renamed meanwhile
                 stamp = _stamp(file)
                 if record["files"].get(name, {}).get("here") == stamp:
                     continue
@@ -134,7 +136,7 @@ def push(path: str | os.PathLike[str]) -> None:
                 _copy(file, target)
                 stat = target.stat()
                 there = [int(stat.length), int(stat.mtime)]
-                # A file that grew meanwhile has another stamp and is uploaded again the next time.
+                # A file that grew meanwhile has another stamp, so the next push uploads it again.
                 record["files"][name] = {"here": stamp, "there": there}
                 _write_record(root, record)
 
@@ -144,8 +146,10 @@ _uploader = ThreadPoolExecutor(1, thread_name_prefix="uploads")
 
 
 def push_soon(path: str | os.PathLike[str]) -> None:
-    """`push` in the background; while one waits its turn a second is not added. A failure is only logged:
-    the next push uploads the same files."""
+    """`push` in the background; at most one upload per mirror is queued.
+
+    A failure is only logged: the next push uploads the same files.
+    """
     found = _mirror_of(Path(path))
     if found is None:
         return
@@ -159,11 +163,11 @@ def _push_or_log(root: Path) -> None:
     try:
         push(root)
     except (OSError, UserError) as error:
-        log.warning("%s; the next upload tries again", error)
+        log.warning("%s; the next upload will try again", error)
 
 
 def localized(value: Any) -> Any:
-    """The mirror of a URL as a string; anything else as it is."""
+    """The mirror of a URL as a string; any other value unchanged."""
     return str(local(value)) if is_url(value) else value
 
 
@@ -180,8 +184,8 @@ def join(folder: str | os.PathLike[str], *names: str) -> str:
 def mirrors() -> Iterator[Callable[[Any], Any]]:
     """A function that replaces URLs by their mirrors, which are pushed when the block ends.
 
-    The function also looks through lists and tuples and returns every other value as it is. An error does not
-    keep what was written from being uploaded: a command that is started again elsewhere resumes there.
+    URLs in lists and tuples are replaced as well; other values are returned as they are. After an error the
+    files written so far are still uploaded, so that the command can be resumed on another machine.
     """
     opened: list[Path] = []
 
@@ -204,13 +208,11 @@ def mirrors() -> Iterator[Callable[[Any], Any]]:
 
 
 def _remote(url: str) -> Any:
-    from etils import epath
-
     return epath.Path(url)
 
 
 def _mirror_of(path: Path) -> tuple[Path, Path] | None:
-    """(the mirror, the path below it) of a path inside a mirror."""
+    """(the mirror, the path below it) of a path in a mirror; None for other paths."""
     path = path.absolute()
     mirrors = (cache_dir() / "mirrors").absolute()
     if mirrors not in path.parents:
@@ -220,7 +222,7 @@ def _mirror_of(path: Path) -> tuple[Path, Path] | None:
 
 
 def _remote_files(folder: Any, below: str) -> Iterator[str]:
-    """Names of the objects below a folder, from the root of the mirror; what is not fetched is left out."""
+    """Names of the objects below a folder, relative to the root of the mirror, that are downloaded."""
     try:
         children = sorted(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
@@ -251,9 +253,7 @@ def _stamp(file: Path) -> list[int]:
 
 
 def _copy(source: Any, target: Any) -> None:
-    """One whole file: a local one beside its place and renamed, an object in one upload."""
-    from etils import epath
-
+    """Copy one file: to a temporary file that is renamed, or to an object in one upload."""
     try:
         if is_url(target):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -263,19 +263,19 @@ def _copy(source: Any, target: Any) -> None:
             source.copy(partial, overwrite=True)
     except FileNotFoundError:
         raise
-    except Exception as error:  # the clients of object stores raise types of their own
+    except Exception as error:  # object store clients raise exceptions of their own
         raise UserError(f"{source} could not be copied to {target}: {error}") from error
 
 
 @contextlib.contextmanager
 def _locked(mirror: Path) -> Iterator[None]:
-    """One process or thread at a time moves files of a mirror."""
+    """One process or thread at a time transfers files of a mirror."""
     with locked(mirror.with_name(f".{mirror.name}.mirror.lock")):
         yield
 
 
 def _record_of(mirror: Path) -> Path:
-    """Beside the mirror, which holds nothing but what the URL holds."""
+    """Beside the mirror: the mirror itself has only the files of the URL."""
     return mirror.with_name(f"{mirror.name}.json")
 
 
@@ -283,7 +283,7 @@ def _read_record(mirror: Path) -> dict[str, Any]:
     try:
         return json.loads(_record_of(mirror).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{mirror} is no mirror of a URL ({error}); remove the folder") from error
+        raise UserError(f"{mirror} is not a mirror of a URL ({error}); delete the folder") from error
 
 
 def _write_record(mirror: Path, record: dict[str, Any]) -> None:

@@ -1,27 +1,27 @@
-"""A list of experiments, as YAML:
+"""Lists of experiments, in YAML:
 
-main: main                          # what the others are compared with; default: the first
+main: main                          # the others are compared with this one; default: the first
 seeds: [0, 1, 2]
 gin_files: [mistral.gin]            # before those of every experiment
-overrides: {TASKS: inters}          # under those of every experiment
+overrides: {TASKS: inters}          # an experiment's own overrides take precedence
 experiments:
   - name: main
-  - name: rows_{p}                  # `for` makes one experiment of every combination
+  - name: rows_{p}                  # `for` creates one experiment per combination of values
     for: {p: [25, 50]}
     gin_files: [experiments/volume_0{p}.gin]
     overrides: {TRAIN_STEPS: 100}
-    steps: [train, evaluate]        # what is done; also rerank
-    series: {per cent of rows: '{p}'}   # a curve of the report, and where on it this experiment lies
+    steps: [train, evaluate]        # the steps to run; also rerank
+    series: {per cent of rows: '{p}'}   # a curve in the report, and the x value of this experiment
   - name: five shots
-    model_of: main                  # no training: the model of another experiment, seed by seed
+    model_of: main                  # no training: the model of another experiment with the same seed
     gin_files: [experiments/shots_5.gin]
   - name: reversed
     model_of: main
     steps: [rerank]
-    order_of: pointwise             # an experiment that reranks: its candidates,
-    order: reversed                 # or shuffled-0, shuffled-1, ...: in another order
+    order_of: pointwise             # reranks the candidates of this experiment ...
+    order: reversed                 # ... in another order: reversed, or shuffled-0, shuffled-1, ...
   - name: untuned
-    model: mistralai/Mistral-7B-v0.1    # a folder or hub name that is judged as it is
+    model: mistralai/Mistral-7B-v0.1    # a folder or hub name, judged without training
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seqio_tasks.base import UserError
+import yaml
+
+from seqio_tasks.base import UserError, nearest
 
 STEPS = ("train", "evaluate", "rerank")
 ORDER = re.compile(r"reversed|shuffled-\d+")
@@ -58,7 +60,7 @@ class Experiment:
 
     @property
     def folder(self) -> str:
-        """The name as a folder's.
+        """The name as a folder name.
 
         >>> Experiment("5 tasks, 25 %").folder
         '5_tasks_25'
@@ -67,7 +69,7 @@ class Experiment:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Experiments that must be finished before, seed by seed."""
+        """Experiments that must be finished first, with the same seed."""
         return tuple(name for name in (self.model_of, self.order_of) if name is not None)
 
 
@@ -81,26 +83,29 @@ class ExperimentList:
     experiments: tuple[Experiment, ...]
 
     def experiment(self, name: str) -> Experiment:
+        """The experiment with this name."""
         return next(one for one in self.experiments if one.name == name)
 
 
 def read(path: str | Path) -> ExperimentList:
-    """Read a list; whatever cannot be meant is refused with the experiment's name."""
-    import yaml
+    """Read a list.
 
+    Raises:
+      UserError: not YAML, an unknown key or value, or contradictory settings; names the experiment.
+    """
     path = Path(path)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not YAML: {error}") from error
     if not isinstance(content, Mapping) or not content.get("experiments"):
-        raise UserError(f"{path}: a list of experiments has the key 'experiments' with at least one")
+        raise UserError(f"{path}: a list must have the key 'experiments' with at least one experiment")
     _known(str(path), content, _LIST_KEYS)
     found: list[Experiment] = []
     for number, entry in enumerate(content["experiments"], start=1):
         where = f"{path}: experiment {number}"
         if not isinstance(entry, Mapping) or not entry.get("name"):
-            raise UserError(f"{where}: it has no name")
+            raise UserError(f"{where} has no name")
         _known(where, entry, [*(f.name for f in dataclasses.fields(Experiment)), "for"])
         found += [
             _experiment(where, one, content.get("gin_files") or (), content.get("overrides") or {})
@@ -110,21 +115,23 @@ def read(path: str | Path) -> ExperimentList:
     _check(path, found, main)
     seeds = content.get("seeds", [0])
     if not seeds or not all(isinstance(seed, int) for seed in seeds):
-        raise UserError(f"{path}: seeds are whole numbers, such as [0, 1, 2]; found {seeds!r}")
+        raise UserError(f"{path}: seeds must be whole numbers, such as [0, 1, 2], got {seeds!r}")
     return ExperimentList(path.stem, main, tuple(dict.fromkeys(seeds)), tuple(found))
 
 
 def _known(where: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
     if unknown := [key for key in given if key not in known]:
-        raise UserError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(known)}")
+        raise UserError(
+            f"{where}: unknown key {unknown[0]!r}{nearest(unknown[0], known)}; known: {', '.join(known)}"
+        )
 
 
 def _expanded(where: str, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One entry for every combination of the values in `for`, which replace {name} in every text."""
+    """One entry per combination of the values in `for`, which replace {name} in every text."""
     rest = {key: value for key, value in entry.items() if key != "for"}
     axes = entry.get("for") or {}
     if any(not isinstance(values, list) or not values for values in axes.values()):
-        raise UserError(f"{where}: every name in 'for' has a list of values")
+        raise UserError(f"{where}: every name in 'for' must have a list of values")
     return [
         _filled(rest, dict(zip(axes, values, strict=True))) for values in itertools.product(*axes.values())
     ]
@@ -147,20 +154,20 @@ def _experiment(
     judged_only = entry.get("model_of") is not None or entry.get("model") is not None
     steps = tuple(entry.get("steps") or (("evaluate",) if judged_only else ("train", "evaluate")))
     if wrong := [step for step in steps if step not in STEPS]:
-        raise UserError(f"{where}: there is no step {wrong[0]!r}; the steps are {', '.join(STEPS)}")
+        raise UserError(f"{where}: no step {wrong[0]!r}; the steps are {', '.join(STEPS)}")
     if judged_only == ("train" in steps):
-        raise UserError(f"{where}: an experiment trains, or has model_of or model; not both, not neither")
+        raise UserError(f"{where}: an experiment either trains, or has model_of or model")
     order = entry.get("order")
     if (order is None) != (entry.get("order_of") is None) or (order and steps != ("rerank",)):
-        raise UserError(f"{where}: order and order_of go together, with the step rerank alone")
+        raise UserError(f"{where}: order and order_of must be set together, with rerank as the only step")
     if order is not None and not ORDER.fullmatch(str(order)):
-        raise UserError(f"{where}: order is {order!r}; it is reversed or shuffled-N")
+        raise UserError(f"{where}: order must be reversed or shuffled-N, got {order!r}")
     try:
         series = {str(key): float(value) for key, value in (entry.get("series") or {}).items()}
     except ValueError:
         if order is None:
-            raise UserError(f"{where}: the values of series are numbers") from None
-        places = {"reversed": -1.0}  # a place on the axis; the candidates' own order is none
+            raise UserError(f"{where}: the values of series must be numbers") from None
+        places = {"reversed": -1.0}  # an x value left of the shuffles
         series = {str(key): places.get(str(order), float(str(order)[9:] or 0)) for key in entry["series"]}
     return Experiment(
         name=str(entry["name"]),
@@ -176,7 +183,7 @@ def _experiment(
 
 
 def _check(path: Path, found: Sequence[Experiment], main: str) -> None:
-    """Names are there once, what is needed comes before."""
+    """Check that names are unique and that every needed experiment comes first."""
     folders: dict[str, str] = {}
     earlier: dict[str, Experiment] = {}
     for one in found:
@@ -184,7 +191,7 @@ def _check(path: Path, found: Sequence[Experiment], main: str) -> None:
             raise UserError(f"{path}: {one.name!r} and {folders[one.folder]!r} would have the same folder")
         for name in one.needs:
             if name not in earlier:
-                raise UserError(f"{path}: {one.name} needs {name!r}, which is no experiment before it")
+                raise UserError(f"{path}: {one.name} needs {name!r}, which is not an earlier experiment")
         if one.model_of and "train" not in earlier[one.model_of].steps:
             raise UserError(f"{path}: {one.name}: {one.model_of} trains no model")
         if one.order_of and "rerank" not in earlier[one.order_of].steps:
@@ -192,4 +199,4 @@ def _check(path: Path, found: Sequence[Experiment], main: str) -> None:
         folders[one.folder] = one.name
         earlier[one.name] = one
     if main not in earlier:
-        raise UserError(f"{path}: main is {main!r}, which is no experiment of the list")
+        raise UserError(f"{path}: main is {main!r}, which is not an experiment of the list")

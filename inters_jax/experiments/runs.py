@@ -1,15 +1,15 @@
-"""The runs of a list, one for each experiment and seed: their commands, what is finished, and doing them.
+"""The runs of a list, one per experiment and seed: their commands, their state, and their execution.
 
 A run has a folder <sweep>/<experiment>/seed<N> with
 
     state.json        per step: its command, whether it is finished, its exit code, seconds
-    run.lock          held while it is worked on; the kernel lets go of it when its holder is killed
-    train.log, ...    what each step printed
+    run.lock          locked while a process works on the run; released when that process ends or is killed
+    train.log, ...    the output of each step
     model/            run folder of train;  evaluation/, rerank/  results
 
-A step is finished when it has ended well and, where it judges, the files of its results.json are there,
-unchanged. Everything else is started again: train goes on from its checkpoint, the judging commands from what
-they have written down.
+A step is finished if its command succeeded and, for judging commands, the files listed in its results.json
+are unchanged. All other steps are started again: train resumes from its checkpoint, the judging commands from
+their journals.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from seqio_tasks.base import AlreadyLocked, UserError, file_sha256, locked, near
 
 RESULTS = {"evaluate": "evaluation", "rerank": "rerank"}
 FINISHED, FAILED, LAUNCHED, ELSEWHERE, SKIPPED = "finished", "failed", "launched", "elsewhere", "skipped"
-WAITING = "waiting"  # for a run that is under way, but not here
+WAITING = "waiting"  # for a run that is in progress elsewhere
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ NO_ARGUMENTS = Arguments()
 
 @dataclass(frozen=True)
 class Step:
-    """A command of a run, and where its results come to lie (None: train)."""
+    """A command of a run, and the folder of its results (None for train)."""
 
     name: str
     command: tuple[str, ...]
@@ -84,6 +84,7 @@ class Run:
 
 
 def run_name(experiment: str, seed: int) -> str:
+    """The name of the run of an experiment with a seed."""
     return f"{experiment}:{seed}"
 
 
@@ -94,10 +95,14 @@ def runs_of(
     extra: Arguments = NO_ARGUMENTS,
     module: Callable[[str], Sequence[str]] | None = None,
 ) -> list[Run]:
-    """All runs, those that others need first.
+    """All runs of a list; a run comes after the runs that it needs.
 
-    extra: from the sweep's own command line, after those of every experiment.
-    module: how a command is called, train -> ["python", "-m", "inters_jax.train"].
+    Args:
+      experiments: the list.
+      folder: of the sweep.
+      seeds: one run per experiment and seed.
+      extra: gin arguments of the sweep's own command line, which follow those of the experiment.
+      module: command name -> the words that start it; None: train -> ["python", "-m", "inters_jax.train"].
     """
     call = module or (lambda name: (sys.executable, "-m", f"inters_jax.{name}"))
     check_names(experiments, extra)
@@ -179,10 +184,10 @@ def _text(value: Any) -> str:
 
 
 def problem(results: Path) -> str | None:
-    """Why a folder holds no finished result; None when it does."""
+    """Why a folder has no finished result; None if it has one."""
     path = results / "results.json"
     if not path.is_file():
-        return f"{path} is not there"
+        return f"{path} is missing"
     try:
         result = read_result(path)
     except (ValueError, OSError) as error:
@@ -200,7 +205,7 @@ def problem(results: Path) -> str | None:
 
 
 def state(run: Run) -> dict[str, Any]:
-    """What is known of a run; an unreadable state counts as none."""
+    """The recorded state of a run; {} if there is none or it cannot be read."""
     try:
         found = json.loads((run.folder / "state.json").read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
@@ -209,6 +214,7 @@ def state(run: Run) -> dict[str, Any]:
 
 
 def is_finished(run: Run) -> bool:
+    """Whether every step of a run is finished."""
     known = state(run)
     return all(_done(step, known) for step in run.steps)
 
@@ -220,9 +226,15 @@ def _done(step: Step, known: Mapping[str, Any]) -> bool:
 
 
 def perform(run: Run, say: Callable[[str], None], stop: threading.Event) -> tuple[str, str]:
-    """Do what is unfinished of a run here; returns what became of it and why."""
+    """Run the unfinished steps of a run in this process; (status, reason).
+
+    Args:
+      run: the run.
+      say: prints a line of progress.
+      stop: when set, the current command is ended and no other is started.
+    """
     try:
-        with locked(run.folder / "run.lock", busy="another sweep works on it"):
+        with locked(run.folder / "run.lock", busy="another sweep is working on it"):
             return _perform(run, say, stop)
     except AlreadyLocked as error:
         return ELSEWHERE, str(error)
@@ -264,8 +276,8 @@ def _note(run: Run, known: dict[str, Any], step: Step, **more: Any) -> None:
 
 
 def _call(step: Step, log: Path, stop: threading.Event) -> int:
-    """Run a command with its output in a log (appended to); a stopped sweep ends its commands."""
-    environment = {**os.environ, "INTERS_STOPPED_EXIT": "143"}  # a stopped training is no finished one
+    """Run a command with its output appended to a log; `stop` ends it. The exit code."""
+    environment = {**os.environ, "INTERS_STOPPED_EXIT": "143"}  # a stopped training is not finished
     with log.open("a", encoding="utf-8") as file:
         file.write(f"$ {shlex.join(step.command)}\n")
         file.flush()
@@ -288,17 +300,21 @@ def _call(step: Step, log: Path, stop: threading.Event) -> int:
 
 
 def launch(run: Run, template: str, command: Sequence[str], again: bool) -> tuple[str, str]:
-    """Start a run as a job, by a command template; `command` does the run wherever the job is.
+    """Start a run as a job, with a command template; (status, reason).
 
-    In the template {command} is the command as one word, {name} and {folder} are the run's; a word that is
-    {arguments} stands for the command's own words.
+    Args:
+      run: the run.
+      template: the command that submits a job. {command} is `command` as one word, {name} and {folder} those
+        of the run; a word {arguments} is replaced by the words of `command`.
+      command: executes the run, wherever the job is.
+      again: also launch a run that was launched before and is not finished.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
     known = state(run)
     if "launched" in known and not again:
         return LAUNCHED, f"launched at {known['launched']} and not finished; RELAUNCH=True starts it again"
     words = launch_words(run, template, command)
-    # Noted before the job is there: from then on the file is the job's to write.
+    # Recorded before the job starts: from then on only the job writes this file.
     known["launched"] = time.strftime("%Y-%m-%d %H:%M:%S")
     write_json(run.folder / "state.json", known)
     try:
@@ -317,6 +333,7 @@ def launch(run: Run, template: str, command: Sequence[str], again: bool) -> tupl
 
 
 def launch_words(run: Run, template: str, command: Sequence[str]) -> list[str]:
+    """The words of a launch command, see `launch`."""
     words: list[str] = []
     for word in shlex.split(template):
         if word == "{arguments}":
@@ -327,7 +344,7 @@ def launch_words(run: Run, template: str, command: Sequence[str]) -> list[str]:
             word = word.replace(f"{{{name}}}", value)
         words.append(word)
     if "{arguments}" not in template and "{command}" not in template:
-        raise UserError(f"LAUNCH is {template!r}; it must hold {{command}} or {{arguments}}")
+        raise UserError(f"LAUNCH must contain {{command}} or {{arguments}}, got {template!r}")
     return words
 
 
@@ -338,9 +355,14 @@ def run_all(
     work: Callable[[Run], tuple[str, str]],
     others: Sequence[Run] = (),
 ) -> dict[str, tuple[str, str]]:
-    """Work on all unfinished runs, `jobs` at a time; run name -> what became of it, and why.
+    """Execute all unfinished runs; run name -> (status, reason).
 
-    others: further runs of the list, which are needed at most: they are looked at and not done.
+    Args:
+      runs: the runs to execute.
+      jobs: most runs at a time.
+      say: prints a line of progress.
+      work: executes or launches one run; (status, reason).
+      others: further runs of the list. They may be needed by `runs`, but are not executed.
     """
     outcome: dict[str, tuple[str, str]] = {run.name: (FINISHED, "") for run in runs if is_finished(run)}
     pending = [run for run in runs if run.name not in outcome]
@@ -362,12 +384,12 @@ def run_all(
                     working[pool.submit(work, run)] = run
                     pending.remove(run)
             if not working:
-                continue  # what was skipped may decide about others
+                continue  # runs that were skipped may decide about others
             for done in wait(working, return_when=FIRST_COMPLETED).done:
                 run = working.pop(done)
                 try:
                     outcome[run.name] = done.result()
-                except Exception as error:  # of one run; the others go on
+                except Exception as error:  # one run failed; the others continue
                     outcome[run.name] = (FAILED, f"{type(error).__name__}: {error}")
                 status, why = outcome[run.name]
                 say(f"{run.name}: {status}{f': {why}' if why else ''}")

@@ -1,1 +1,1 @@
-"""Planning a run without its hardware: devices, compiled programs, memory, time, advice."""
+"""Plans a run without its hardware: devices, compiled programs, memory, time, and advice."""

@@ -1,4 +1,4 @@
-"""Which change makes a step fit: candidates in the order of what they cost, tried until one does."""
+"""Finds a change of settings that makes a step fit: candidates are tried from the cheapest on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from inters_jax.planning.topologies import Topology, larger
 
 @dataclasses.dataclass(frozen=True)
 class Suggestion:
-    """A change of settings (or of the topology) and how it was judged."""
+    """A change of settings or topology, and the result of checking it."""
 
     change: str  # what to write on the command line
     settings: Settings
@@ -26,7 +26,7 @@ class Suggestion:
 
 
 def changes(settings: Settings, topology: Topology) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Single changes that save memory, cheapest in speed first."""
+    """Single changes that save memory, those that cost the least speed first."""
     if settings.moment_bytes == 4 and settings.optimizer.moments:
         yield f"--gin.{type(settings.optimizer).__name__}.moment_dtype=bfloat16", {"moment_dtype": "bfloat16"}
     rows = settings.rows(topology)
@@ -68,7 +68,7 @@ def changes(settings: Settings, topology: Topology) -> Iterator[tuple[str, dict[
 
 
 def candidates(settings: Settings, topology: Topology) -> Iterator[tuple[str, Settings]]:
-    """Single changes, then the first of them taken together, step by step."""
+    """Single changes, then combinations: the first two, the first three, and so on."""
     single = list(changes(settings, topology))
     for text, change in single:
         yield text, settings.changed(**change)
@@ -90,17 +90,17 @@ def suggest(
     compiler: Callable[[Settings, Topology], Compiled] | None,
     tries: int = 3,
 ) -> list[Suggestion]:
-    """Changes that were judged, the first that fits last; empty if there is nothing to change.
+    """The changes that were checked, ending with the first that fits; empty if nothing can be changed.
 
-    The estimate, scaled by what this very step was found to need, picks the candidates; up to `tries` of
-    those it lets through are compiled. If none fits, the next larger slice is looked at.
+    The analytic estimate, scaled by what this step needs according to the compiler, selects candidates; up to
+    `tries` of them are compiled. The last candidate is the next larger slice.
 
     Args:
         settings: of a step that does not fit.
-        topology: where it does not.
+        topology: the devices it does not fit.
         needed: bytes per device that it needs.
-        compiler: compiles a candidate; None where that is not possible.
-        tries: how many may be compiled.
+        compiler: compiles a candidate; None if that is not possible.
+        tries: most candidates to compile.
     """
     scale = needed / analytic.memory(settings, topology).total
     judged: list[Suggestion] = []

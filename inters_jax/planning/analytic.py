@@ -1,17 +1,17 @@
-"""Arithmetic of a training step from shapes alone: operations, memory, traffic, time.
+"""Estimates of a training step from shapes alone: FLOPs, memory, traffic, time.
 
-Every figure is an estimate by counting; where a program can be compiled, the planner shows both.
+If a program can be compiled, the planner shows these estimates next to the compiler's figures.
 
-Operations of a step (2 for a multiply and an add; a backward pass costs twice its forward pass):
+FLOPs of a step (2 for a multiply-add; a backward pass costs twice its forward pass):
 
     blocks     6 x parameters of the blocks x positions
-    head       6 x hidden x vocabulary x loss positions        (the head runs at these only)
-    LoRA       4 in place of 6 for the frozen base, and 6 x trained parameters x positions
-    attention  12 x layers x heads x head size x pairs         (pairs: positions that see each other, causal,
-               within the window, one document a row: packed documents see less)
+    head       6 x hidden x vocabulary x loss positions        (the head runs at these positions only)
+    LoRA       4 instead of 6 for the frozen base, and 6 x trained parameters x positions
+    attention  12 x layers x heads x head size x pairs         (pairs of positions that attend to each other:
+               causal, within the window, one document per row; packed documents have fewer)
 
-This is what the model needs (``model_flops``), and model-FLOPs utilisation counts it alone. Recomputation
-(remat) adds a forward pass of the blocks to what the hardware does.
+These are the FLOPs of the model (``model_flops``), on which model-FLOPs utilisation (MFU) is based.
+Recomputation (remat) adds a forward pass of the blocks to the FLOPs of the hardware.
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ from inters_jax.models.lora.layers import ALL_LINEAR, BLOCK, NAMES
 from inters_jax.planning.settings import Settings
 from inters_jax.planning.topologies import Topology
 
-# Share of the peak that an attention kernel is taken to reach: the compiler estimates nothing for kernels.
+# Assumed share of the peak that an attention kernel reaches: the compiler has no estimate for kernels.
 KERNEL_EFFICIENCY = 0.5
-# Products of a kernel per pair, in units of 2 x head size: forward twice (remat) 2 + 2, backward 3 for the
-# queries and 4 for keys and values.
+# Matrix products of a kernel per pair, in units of 2 x head size: forward twice (remat) 2 + 2, backward 3 for
+# the queries and 4 for keys and values.
 KERNEL_PRODUCTS = 11
-# Arrays alive at once while a block is differentiated, in units of the block's matrix products; so found in
+# Arrays alive at once in the backward pass of a block, in units of the block's matrix products. Measured in
 # compiled steps of Mistral-7B for v4, v5e, v5p and v6e, one to eight rows a device (docs/choosing_a_mesh.md).
 WORKING_SET = 5
 
 
 @dataclasses.dataclass(frozen=True)
 class Parameters:
-    """How many values a model holds, by the axes over which a mesh divides them."""
+    """Numbers of parameters, by part of the model."""
 
     blocks: int
     embeddings: int  # table and head
 
     @property
     def total(self) -> int:
-        """All trained values."""
+        """All parameters."""
         return self.blocks + self.embeddings
 
 
 def parameters(config: DecoderConfig) -> Parameters:
-    """Values of the blocks, and of the embedding table with the head."""
+    """Parameters of the blocks, and of the embedding table with the head."""
     embeddings = config.vocab_size * config.hidden_size * (1 if config.tie_embeddings else 2)
     return Parameters(config.parameter_count - embeddings, embeddings)
 
 
 def trained_values(settings: Settings) -> int:
-    """How many values are trained: all, or with LoRA rank x (inputs + outputs) of each adapted map."""
+    """Number of trained values: all, or with LoRA rank x (inputs + outputs) of each adapted projection."""
     config, lora = settings.config, settings.lora
     if lora is None:
         return config.parameter_count
@@ -72,7 +72,7 @@ def trained_values(settings: Settings) -> int:
 
 
 def parameter_bytes(settings: Settings) -> float:
-    """Bytes of all parameters: float32, or a base as LoRA keeps it with float32 updates."""
+    """Bytes of all parameters: float32, or with LoRA the base in its own type and float32 adapters."""
     values, lora = parameters(settings.config), settings.lora
     if lora is None:
         return 4.0 * values.total
@@ -83,7 +83,7 @@ def parameter_bytes(settings: Settings) -> float:
 
 
 def seen_pairs(length: int, window: int | None = None) -> int:
-    """Pairs (query, key) of a causal row.
+    """Number of (query, key) pairs of a causal row.
 
     >>> seen_pairs(4), seen_pairs(4, window=2), seen_pairs(4, window=9)
     (10, 7, 10)
@@ -93,9 +93,9 @@ def seen_pairs(length: int, window: int | None = None) -> int:
 
 
 def model_flops(settings: Settings) -> float:
-    """Operations that a step of the model needs, over all devices."""
+    """FLOPs of the model in a step, over all devices."""
     config = settings.config
-    # Through a frozen base gradients pass (4), but none are made for its weights.
+    # Gradients pass through a frozen base (4), but its weights have none.
     frozen = settings.lora is not None
     blocks = (4.0 if frozen else 6.0) * parameters(config).blocks * settings.tokens
     blocks += 6.0 * trained_values(settings) * settings.tokens if frozen else 0.0
@@ -110,14 +110,14 @@ def model_flops(settings: Settings) -> float:
 
 
 def attention_forward_flops(settings: Settings) -> float:
-    """Scores and weighted values of one forward pass, over all devices."""
+    """FLOPs of attention in one forward pass, over all devices: scores and weighted values."""
     config = settings.config
     pairs = seen_pairs(settings.max_length, config.sliding_window) * settings.batch_size
     return 4.0 * config.num_layers * config.num_heads * config.head_dim * pairs
 
 
 def hardware_flops(settings: Settings) -> float:
-    """Operations that are carried out: the model's, and what the backward pass computes again."""
+    """FLOPs of the hardware: the model's, and those that the backward pass recomputes."""
     again = 0.0
     if settings.remat == "full":
         again = 2.0 * parameters(settings.config).blocks * settings.tokens
@@ -125,7 +125,7 @@ def hardware_flops(settings: Settings) -> float:
 
 
 def kernel_seconds(settings: Settings, topology: Topology, block: int = 512) -> float:
-    """Time of attention kernels on one device at `KERNEL_EFFICIENCY`; blocks on the edge count whole."""
+    """Seconds of the attention kernels on one device at `KERNEL_EFFICIENCY`; edge blocks count in full."""
     config, length = settings.config, settings.max_length
     edge = block / 2 * length * (2 if config.sliding_window and config.sliding_window < length else 1)
     pairs = (seen_pairs(length, config.sliding_window) + edge) * settings.batch_size
@@ -135,12 +135,12 @@ def kernel_seconds(settings: Settings, topology: Topology, block: int = 512) -> 
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """Bytes per device, by what they hold."""
+    """Bytes per device, by kind."""
 
     parameters: float
     optimizer: float
     gradients: float
-    activations: float  # everything temporary but the gradients
+    activations: float  # everything temporary except the gradients
     code: float = 0.0
 
     @property
@@ -152,7 +152,7 @@ class Memory:
 def memory(settings: Settings, topology: Topology) -> Memory:
     """Bytes per device.
 
-    Parameters and gradients are float32, divided over fsdp and tensor. Temporaries: a bfloat16 copy of the
+    Parameters and gradients are float32, sharded over fsdp and tensor. Temporaries: a bfloat16 copy of the
     blocks' weights (the compiler makes it once, before the loop over the layers), the input of every block
     (and its matrix products with remat "dots", everything with "none"), the largest set of arrays alive in
     one block with its gathered weights, and the logits.
@@ -195,7 +195,7 @@ def memory(settings: Settings, topology: Topology) -> Memory:
 
 @dataclasses.dataclass(frozen=True)
 class Time:
-    """Seconds of a step on one device, by what is waited for."""
+    """Seconds of a step on one device, by limiting resource."""
 
     compute: float
     memory: float
@@ -203,17 +203,17 @@ class Time:
 
     @property
     def overlapped(self) -> float:
-        """If all three go on at once: the roofline, which nothing can beat."""
+        """All three overlap completely: the roofline, a lower bound."""
         return max(self.compute, self.memory, self.network)
 
     @property
     def serial(self) -> float:
-        """If the network waits for the cores and the cores for the network."""
+        """Computation and network do not overlap at all."""
         return max(self.compute, self.memory) + self.network
 
 
 def sent(settings: Settings, topology: Topology) -> float:
-    """Bytes that a device sends in a step: gathered weights, scattered gradients, shared activations."""
+    """Bytes that a device sends in a step: gathered weights, scattered gradients, activations."""
     config, axes = settings.config, settings.axes(topology)
     compute = 2 if settings.dtype == "bfloat16" else 4
     fsdp, tensor, copies = axes["fsdp"], axes["tensor"], axes["data"] * axes["replica"]
@@ -229,7 +229,7 @@ def sent(settings: Settings, topology: Topology) -> float:
 
 
 def time(settings: Settings, topology: Topology) -> Time:
-    """Roofline of a step from counted operations, traffic of weights and activations, and network."""
+    """Roofline of a step, from FLOPs, traffic of weights and activations, and network."""
     device, axes = topology.device, settings.axes(topology)
     shards = axes["fsdp"] * axes["tensor"]
     values = parameters(settings.config)

@@ -1,4 +1,4 @@
-"""The real train step, compiled for a topology: its memory as the compiler laid it out, its work and time."""
+"""Compiles the real train step for a topology and reads its memory, FLOPs and time from the result."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
-    """What a compiler says about a step; memory and work are per device."""
+    """The compiler's figures of a step; memory and FLOPs are per device."""
 
     settings: Settings
     fits: bool
     needed: float  # bytes, peak
-    memory: analytic.Memory | None  # None when the compiler refused: it then gives the total only
-    seconds: float  # that compiling took
-    flops: float = 0.0  # products only, loops counted as often as they run
+    memory: analytic.Memory | None  # None if it does not fit: the compiler then reports the total only
+    seconds: float  # compilation time
+    flops: float = 0.0  # matrix products only; loop bodies count once per iteration
     time: analytic.Time | None = None
-    peak: float = 0.0  # bytes in use at once by its own count; `needed` is what it reserves
+    peak: float = 0.0  # bytes in use at once according to the compiler; `needed` is what it reserves
     cycles: int = 0  # the compiler's estimate (TPU)
-    optimal_seconds: float = 0.0  # as XLA prints it: loops counted once
-    xla_flops: float = 0.0  # as XLA prints it: loops counted once
+    optimal_seconds: float = 0.0  # as XLA reports it: loop bodies count once
+    xla_flops: float = 0.0  # as XLA reports it: loop bodies count once
     collectives: tuple[tuple[str, int, float], ...] = ()  # kind, times a step, bytes sent
 
 
 def make_program(settings: Settings, topology: Topology) -> Program:
-    """The program that `train` would run with these settings."""
+    """The program that `train` runs with these settings."""
     settings.check(topology)
     if topology.name != LOCAL:
         _keep_off_devices()
@@ -63,7 +63,11 @@ def make_program(settings: Settings, topology: Topology) -> Program:
 
 
 def compile_step(settings: Settings, topology: Topology) -> Compiled:
-    """Compile the step and read the result; a program that does not fit is a result too."""
+    """Compile the step and read its figures; also those of a program that does not fit.
+
+    Raises:
+      PlanError: the compiler failed for another reason than memory.
+    """
     program = make_program(settings, topology)
     lowered = program.lower(loss_positions=settings.loss_positions)
     start = clocks.monotonic()
@@ -78,7 +82,7 @@ def compile_step(settings: Settings, topology: Topology) -> Compiled:
 
 
 def refused(message: str) -> float | None:
-    """Bytes that a refused program needs, from the compiler's message; None if it failed otherwise.
+    """Bytes that a program needs which the compiler refused, from its message; None for other errors.
 
     >>> refused("total memory required for HLO temporaries (16.5G) exceeds available HBM (15G).") / 2**30
     16.5
@@ -105,7 +109,7 @@ def read(settings: Settings, topology: Topology, program: Program, compiled: Any
     temporary = stats.temp_size_in_bytes + stats.output_size_in_bytes - stats.alias_size_in_bytes
     memory = analytic.Memory(
         parameters=parameters,
-        # The rest of the arguments: moments, and the batch, which is small.
+        # The remaining arguments: the moments, and the batch, which is small.
         optimizer=stats.argument_size_in_bytes - parameters,
         gradients=min(gradients, temporary),
         activations=max(0.0, temporary - gradients),
@@ -120,11 +124,11 @@ def read(settings: Settings, topology: Topology, program: Program, compiled: Any
     compute = text.flops / device.peak_flops if device.peak_flops else 0.0
     if device.clock and text.cycles:
         compute = text.cycles / device.clock
-    if kernels:  # attention kernels: their cost is in no estimate of the compiler
+    if kernels:  # attention kernels, which the compiler's estimates leave out
         compute += analytic.kernel_seconds(settings, topology)
     return Compiled(
         settings=settings,
-        fits=memory.total <= device.memory or _judged_by_compiler(topology),
+        fits=memory.total <= device.memory or _compiler_checks_memory(topology),
         needed=memory.total,
         memory=memory,
         seconds=seconds,
@@ -142,10 +146,10 @@ def read(settings: Settings, topology: Topology, program: Program, compiled: Any
     )
 
 
-def _judged_by_compiler(topology: Topology) -> bool:
-    """Whether the compiler itself refuses what does not fit: it does for TPUs with all their memory.
+def _compiler_checks_memory(topology: Topology) -> bool:
+    """Whether the compiler itself refuses programs that do not fit: true for TPUs with all their memory.
 
-    What it then accepts fits, even where the sizes of its parts, some of which share memory, add up to more.
+    A program that it accepts fits, even if the sizes of its parts add up to more: some parts share memory.
     """
     whole = DEVICES.get(topology.device.name)
     return whole is not None and whole.platform == "tpu" and topology.device.memory >= whole.memory
@@ -162,5 +166,5 @@ def _bytes_per_device(tree: Any) -> float:
 
 
 def _keep_off_devices() -> None:
-    """Constants of the trace live on the CPU: a described topology must not make JAX look for real TPUs."""
+    """Trace on the CPU: compiling for a described topology must not make JAX look for real TPUs."""
     jax.config.update("jax_platforms", "cpu")

@@ -1,47 +1,47 @@
-"""What one device can hold and do, by kind.
+"""Memory, speed and bandwidth of single devices, by kind.
 
-Sources, all from the makers' pages (bf16 figures are dense, without structured sparsity):
+Sources, all from the manufacturers (bf16 figures are dense, without structured sparsity):
 
 * TPU v4: docs.cloud.google.com/tpu/docs/v4 (275 TFLOP/s, 32 GiB, 1,228 GB/s, six links of 50 GB/s each way)
 * TPU v5e: docs.cloud.google.com/tpu/docs/v5e (197 TFLOP/s, 16 GB, 819 GB/s, four links, 400 GB/s both ways)
 * TPU v5p: docs.cloud.google.com/tpu/docs/v5p (459 TFLOP/s, 95 GiB, 2,765 GB/s, six links, 1,200 GB/s both)
 * TPU v6e: docs.cloud.google.com/tpu/docs/v6e (918 TFLOP/s, 32 GB, 1,638 GB/s, four links, 800 GB/s both)
 * A100, H100, H200 (SXM): NVIDIA's data sheets (312, 989, 989 TFLOP/s; NVLink 600, 900, 900 GB/s both ways)
-* RTX 3090, 4090: NVIDIA's Ampere GA102 and Ada white papers, bf16 products summed in float32.
+* RTX 3090, 4090: NVIDIA's Ampere GA102 and Ada white papers, bf16 products accumulated in float32.
 
-A TPU's compiler leaves less than the chip has to a program; `memory` is what it leaves, where it was seen to
-say so ("available HBM"): 15.75 GiB of v5e. GPUs lose about 6 % to the driver and to JAX's allocator.
+`memory` is what a program can use. The TPU compiler reserves a part; where it was seen to report the rest as
+"available HBM", that is the figure here (15.75 GiB of v5e). GPUs lose about 6 % to the driver and to JAX's
+allocator.
 
-`clock` turns the compiler's estimated cycles into seconds. It is not published everywhere: it is the clock at
-which the products the compiler rates best run at the published peak.
+`clock` converts the compiler's estimated cycles to seconds. Where it is not published, it is the clock at
+which the most efficient matrix products, in the compiler's estimate, reach the published peak.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 
-from seqio_tasks.base import UserError
+from seqio_tasks.base import UserError, nearest
 
 GIB = 2**30
 
 
 class PlanError(UserError):
-    """A question the planner cannot answer: the message says what it knows."""
+    """A question that the planner cannot answer; the message says what it knows."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Device:
-    """One device as JAX counts them: a chip of a TPU (both cores of v4 and v5p), a GPU."""
+    """One device as JAX counts them: a TPU chip (both cores of v4 and v5p) or a GPU."""
 
     name: str
     platform: str  # "tpu", "gpu" or "cpu"
-    memory: float  # bytes a program may use
-    peak_flops: float  # bf16 products, per second
-    bandwidth: float  # bytes a second between memory and cores
-    link: float  # bytes a second and direction of one link (TPU), or of the whole device (GPU)
-    clock: float | None = None  # cycles a second, TPU
-    wraps_from: int | None = None  # an axis of this many chips closes to a ring
+    memory: float  # bytes that a program can use
+    peak_flops: float  # bf16 FLOPs per second
+    bandwidth: float  # bytes per second between memory and cores
+    link: float  # bytes per second and direction of one link (TPU), or of the whole device (GPU)
+    clock: float | None = None  # cycles per second (TPU)
+    wraps_from: int | None = None  # an axis of at least this many chips is a ring
 
 
 DEVICES = {
@@ -59,7 +59,7 @@ DEVICES = {
     )
 }
 
-# What JAX calls them.
+# JAX's `device_kind` -> name.
 KINDS = {
     "TPU v4": "v4", "TPU v5 lite": "v5e", "TPU v5e": "v5e", "TPU v5": "v5p", "TPU v5p": "v5p",
     "TPU v6 lite": "v6e", "TPU v6e": "v6e",
@@ -67,16 +67,18 @@ KINDS = {
 
 
 def device(name: str) -> Device:
-    """The entry of a name of the table."""
+    """The device with this name.
+
+    Raises:
+      PlanError: the name is unknown.
+    """
     if name in DEVICES:
         return DEVICES[name]
-    near = difflib.get_close_matches(name, DEVICES, n=2)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    raise PlanError(f"device {name!r} is not known{hint}; known: {', '.join(DEVICES)}")
+    raise PlanError(f"device {name!r} is not known{nearest(name, DEVICES)}; known: {', '.join(DEVICES)}")
 
 
 def of_kind(kind: str) -> Device | None:
-    """The entry of a `jax.Device.device_kind`, or None.
+    """The device with this `jax.Device.device_kind`, or None.
 
     >>> of_kind("NVIDIA H200").name, of_kind("TPU v5 lite").name, of_kind("cpu")
     ('h200', 'v5e', None)

@@ -1,7 +1,7 @@
-"""What a compiled step does, read from its program text: products, traffic, collectives, estimated cycles.
+"""Reads FLOPs, memory traffic, collectives and estimated cycles of a compiled step from its HLO text.
 
-XLA's own `cost_analysis` counts the body of a loop once. Our layers are one loop, so its figures are short by
-a factor of about the number of layers; here every instruction counts as often as its loops run. The text of a
+XLA's own `cost_analysis` counts the body of a loop once. Our layers are one loop, so its figures are too low
+by a factor of about the number of layers; here every instruction counts once per iteration. The text of a
 program looks like this (shortened):
 
     %body (p: (s32[], f32[8,16])) -> (s32[], f32[8,16]) {
@@ -24,7 +24,7 @@ BYTES = {
     "s16": 2, "u16": 2, "f32": 4, "s32": 4, "u32": 4, "f64": 8, "s64": 8, "u64": 8, "token": 0,
 }  # fmt: skip
 COLLECTIVES = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
-# Neither moves nor computes anything when it stands alone.
+# These move and compute nothing by themselves.
 FREE = frozenset(
     ("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "conditional", "call",
      "after-all", "opt-barrier", "copy-start", "slice-start", "dynamic-slice-start", "async-start")
@@ -42,15 +42,15 @@ _NAMES = re.compile(r"%([\w.\-]+)")
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """One array of a result."""
+    """The shape of an array."""
 
     dtype: str
     dims: tuple[int, ...]
-    on_chip: bool = False  # in another memory than the device's main one, as "S(1)" in its layout says
+    on_chip: bool = False  # not in the device's main memory: "S(1)" in its layout
 
     @property
     def bytes(self) -> float:
-        """Size without the padding of a layout."""
+        """Size without layout padding."""
         return prod(self.dims) * BYTES.get(self.dtype, 4)
 
 
@@ -67,30 +67,30 @@ class Instruction:
 
     @property
     def cycles(self) -> int:
-        """The compiler's estimate of this instruction alone, 0 where it made none."""
+        """The compiler's estimate for this instruction; 0 if it has none."""
         match = _CYCLES.search(self.text)
         return int(match[1]) if match else 0
 
     @property
     def bytes(self) -> float:
-        """Size of the result, as far as it lies in main memory."""
+        """Size of the part of the result that is in main memory."""
         return sum(shape.bytes for shape in self.shapes if not shape.on_chip)
 
 
 @dataclasses.dataclass(frozen=True)
 class Collective:
-    """A transfer between devices: `count` times a step, each giving `shape`."""
+    """A transfer between devices with result `shape`, `count` times per step."""
 
     kind: str
     shape: Shape
     count: int
-    group: int  # devices that take part; 0 where the text does not say
+    group: int  # participating devices; 0 if the text does not say
     source: str  # name of the operation in the model
-    fused: bool = False  # a reduce-scatter that is written as an all-reduce: `shape` is the whole array
+    fused: bool = False  # a reduce-scatter written as an all-reduce: `shape` is the whole array
 
     @property
     def sent(self) -> float:
-        """Bytes that a device sends in a step if the devices of the group stand in a ring."""
+        """Bytes that a device sends per step if the devices of the group form a ring."""
         others = (self.group - 1) / self.group if self.group else 1.0
         whole = self.shape.bytes
         if self.kind == "reduce-scatter" and not self.fused:
@@ -107,7 +107,7 @@ class Program:
 
     @cached_property
     def times(self) -> dict[str, int]:
-        """How often each computation runs in a step."""
+        """How many times each computation runs per step."""
         times = dict.fromkeys(self.computations, 0)
         waiting = [(self.entry, 1)]
         while waiting:
@@ -124,7 +124,7 @@ class Program:
         return times
 
     def trips(self, loop: Instruction) -> int:
-        """Rounds of a while loop: what the compiler noted, or bound and stride of its counter."""
+        """Iterations of a while loop: as the compiler recorded, else from bound and stride of its counter."""
         noted = _TRIPS.search(loop.text)
         if noted:
             return int(noted[1])
@@ -146,7 +146,7 @@ class Program:
         return max(1, -(-bound // stride))
 
     def instructions(self) -> Iterator[tuple[str, Instruction, int]]:
-        """(computation, instruction, times it runs) of all that runs at all."""
+        """(computation, instruction, times it runs) of every instruction that runs."""
         for name, count in self.times.items():
             if count:
                 for instruction in self.computations[name].values():
@@ -168,31 +168,31 @@ class Program:
 
     @cached_property
     def traffic(self) -> float:
-        """Bytes read and written by the instructions of the schedule: fusions count by their ends."""
+        """Bytes read and written by all instructions; a fusion counts with its operands and result."""
         inner = self._inside_fusions
         total = 0.0
         for computation, instruction, count in self.instructions():
             if computation in inner or instruction.opcode in FREE or instruction.opcode in COLLECTIVES:
                 continue
-            total += count * self._ends(computation, instruction)
+            total += count * self._operand_and_result_bytes(computation, instruction)
         return total
 
     def collectives(self) -> list[Collective]:
-        """Every transfer between devices, also those inside fusions and asynchronous pairs.
+        """Every transfer between devices, including those in fusions and asynchronous pairs.
 
-        One that the compiler spreads over other work appears in every piece of that work, under one channel:
-        it is counted once per run of its rarest piece.
+        A transfer that the compiler interleaves with other work appears in every part of that work, with the
+        same channel: it counts as often as the part that runs least.
         """
         found: dict[str, Collective] = {}
         for computation, instruction, count in self.instructions():
             kind = instruction.opcode.removesuffix("-start")
             if kind not in COLLECTIVES:
                 continue
-            # A start gives (operand, result, ...); everything else gives its result.
+            # A start returns (operand, result, ...); other instructions return their result.
             shapes = instruction.shapes
             if instruction.opcode.endswith("-start") and len(shapes) > 1:
                 shapes = shapes[1:2]
-            # TPUs write a reduce-scatter as an all-reduce of which each device keeps a slice.
+            # On TPUs a reduce-scatter is an all-reduce of which each device keeps a slice.
             fused = kind == "all-reduce" and "all-reduce-scatter" in computation
             kind = "reduce-scatter" if fused else kind
             channel = re.search(r"channel_id=(\d+)", instruction.text)
@@ -211,7 +211,7 @@ class Program:
         return list(found.values())
 
     def custom_calls(self, target: str) -> int:
-        """How often kernels of this kind run in a step."""
+        """How many times kernels of this kind run per step."""
         return sum(
             count
             for _, instruction, count in self.instructions()
@@ -229,8 +229,8 @@ class Program:
             for name in names
         }
 
-    def _ends(self, computation: str, instruction: Instruction) -> float:
-        """Bytes of the result and the operands; of an operand that is only sliced, the slice."""
+    def _operand_and_result_bytes(self, computation: str, instruction: Instruction) -> float:
+        """Bytes of the operands and the result; of an operand that is only sliced, those of the slice."""
         known = self.computations[computation]
         if instruction.opcode in ("dynamic-slice", "gather", "slice"):
             return 2 * instruction.bytes
@@ -274,7 +274,7 @@ def _index(instruction: Instruction | None) -> int | None:
 
 
 def _read_by(body: list[Instruction], index: int, whole: float) -> float:
-    """Bytes that a fusion reads of its `index`-th operand: less than all if it only takes slices."""
+    """Bytes that a fusion reads from its `index`-th operand; less than all if it only takes slices."""
     parameter = next(
         (item.name for item in body if item.opcode == "parameter" and f"parameter({index})" in item.text),
         None,
@@ -285,12 +285,12 @@ def _read_by(body: list[Instruction], index: int, whole: float) -> float:
     if users and all(
         item.opcode == "dynamic-update-slice" and item.operands[0] == parameter for item in users
     ):
-        return 0.0  # written in place
+        return 0.0  # updated in place
     return whole
 
 
 def _convolution_flops(instruction: Instruction, left: tuple[int, ...], right: tuple[int, ...]) -> float:
-    """2 x outputs x input features x window positions that meet a value (TPUs write products this way)."""
+    """2 x outputs x input features x window positions on a value (TPUs express products like this)."""
     labels = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", instruction.text)
     if labels is None:
         return 0.0
@@ -320,7 +320,7 @@ def _convolution_flops(instruction: Instruction, left: tuple[int, ...], right: t
 def _valid_positions(
     size: int, outputs: int, window: int, stride: int, pad: int, dilate: int, spread: int
 ) -> int:
-    """Pairs (output, window position) that fall on an input value, not on padding or between values.
+    """Number of (output, window position) pairs on an input value, not on padding or between values.
 
     >>> _valid_positions(size=4, outputs=4, window=4, stride=3, pad=0, dilate=4, spread=1)  # a batch of 4
     4
@@ -359,7 +359,7 @@ def _parse(text: str) -> tuple[dict[str, dict[str, Instruction]], str]:
             current = computations.setdefault(header[1], {})
             if line.startswith("ENTRY"):
                 entry = header[1]
-        elif line == "}":  # a kernel's configuration may break its line, and go on with "}}, metadata=..."
+        elif line == "}":  # not "}}, metadata=...", which continues a kernel's configuration
             current = None
         elif current is not None and (match := _INSTRUCTION.match(line)):
             instruction = _instruction(match[1], match[2])
@@ -368,8 +368,8 @@ def _parse(text: str) -> tuple[dict[str, dict[str, Instruction]], str]:
 
 
 def _instruction(name: str, rest: str) -> Instruction:
-    # The type comes first, "(f32[2]{0:T(128)}, s32[])" or "f32[2,3]{1,0}"; the first word after it that opens
-    # a parenthesis is the operation. T( and S( of layouts are capitals, so they are not taken for it.
+    # The type comes first, "(f32[2]{0:T(128)}, s32[])" or "f32[2,3]{1,0}"; the first word followed by a
+    # parenthesis is the operation. T( and S( of layouts are upper case, so they do not match.
     opcode = _OPCODE.search(rest)
     if opcode is None:
         return Instruction(name, (), "", (), {}, rest)

@@ -1,4 +1,4 @@
-"""What a plan is made for: a model, a mesh, a batch, and how the step is computed."""
+"""The settings of a plan: model, mesh, batch, and how the step is computed."""
 
 from __future__ import annotations
 
@@ -17,34 +17,38 @@ from inters_jax.training.optimizer import AdamW
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """The settings of a run that decide over its memory and time."""
+    """The settings of a run that determine its memory and time."""
 
     config: DecoderConfig
     mesh: str = "fsdp=-1"
     batch_size: int = 8
     max_length: int = 2048
-    loss_positions: int = 512  # slots a row; packed INTERS rows of 2048 need at most about this many
+    loss_positions: int = 512  # slots per row; packed INTERS rows of 2048 need at most about 512
     microbatches: int = 1
     dtype: str = "bfloat16"
     remat: str = "full"
     max_logits: int = MAX_LOGITS
     optimizer: Any = dataclasses.field(default_factory=AdamW)
     attention: str | Attention = "auto"
-    lora: LoRA | None = None  # None: every parameter is trained
-    compiler_options: tuple[tuple[str, str], ...] = ()  # XLA flags; train takes them from LIBTPU_INIT_ARGS
+    lora: LoRA | None = None  # None: all parameters are trained
+    compiler_options: tuple[tuple[str, str], ...] = ()  # XLA flags; train reads them from LIBTPU_INIT_ARGS
 
     def axes(self, topology: Topology) -> dict[str, int]:
-        """Sizes of the five mesh axes on a topology."""
+        """The sizes of the five mesh axes on a topology."""
         return meshes.parse_mesh(self.mesh, topology.count)
 
     def rows(self, topology: Topology) -> int:
-        """Rows that a device computes at once, after the batch is divided over devices and microbatches."""
+        """Rows that a device computes at once: the batch divided by devices and microbatches."""
         axes = self.axes(topology)
         shards = prod(axes[name] for name in meshes.ROW_AXES)
         return -(-self.batch_size // (shards * self.microbatches))
 
     def check(self, topology: Topology) -> None:
-        """Refuse what train would refuse."""
+        """Refuse settings that train refuses.
+
+        Raises:
+          MeshError: the batch cannot be divided over devices and microbatches.
+        """
         axes = self.axes(topology)
         shards = prod(axes[name] for name in meshes.ROW_AXES)
         if self.batch_size % (shards * self.microbatches):
@@ -56,23 +60,23 @@ class Settings:
 
     @property
     def tokens(self) -> int:
-        """Positions of a step."""
+        """Token positions per step."""
         return self.batch_size * self.max_length
 
     @property
     def moment_bytes(self) -> int:
-        """Bytes of a moment's value."""
+        """Bytes of one value of an optimiser moment."""
         return 2 if getattr(self.optimizer, "moment_dtype", "float32") == "bfloat16" else 4
 
     def changed(self, **values: Any) -> Settings:
-        """A copy with other values; ``moment_dtype`` is the optimiser's."""
+        """A copy with other values; ``moment_dtype`` is that of the optimiser."""
         moments = values.pop("moment_dtype", None)
         if moments is not None:
             values["optimizer"] = dataclasses.replace(self.optimizer, moment_dtype=moments)
         return dataclasses.replace(self, **values)
 
     def line(self) -> str:
-        """One line that names the settings a search varies."""
+        """One line with the settings that a search varies."""
         moments = "float32" if self.moment_bytes == 4 else "bfloat16"
         trained = "" if self.lora is None else f", LoRA {self.lora.rank} on {self.lora.base_dtype}"
         flags = "".join(f", {name}={value}" for name, value in self.compiler_options)

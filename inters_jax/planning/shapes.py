@@ -1,7 +1,7 @@
 """Shapes of models by hub name, so that planning needs neither weights nor a network.
 
-A shape is what the model's ``config.json`` says, as far as a decoder's size and arithmetic go. Models on disk
-are read from there; a hub name outside this table costs one download of its ``config.json``.
+A shape is the part of the model's ``config.json`` that determines the size and arithmetic of the decoder. For
+models on disk it is read from there; for a hub name outside this table, ``config.json`` is downloaded.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _LLAMA2 = {
     "max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu",
     "tie_word_embeddings": False,
 }  # fmt: skip
-# MiniMA-2-3B is MiniMA-3B trained on, which is Llama-2-7b with more tokens, pruned. What changed is said in
-# the authors' repository, github.com/GeneZC/MiniMA: layers, widths and heads in TUTORIAL.md and
-# minima/run_converting_llama.py (which keeps a head of its own), the vocabulary in
-# minima/run_expanding_vocab_llama.py. Its config.json was not at hand: the rest is taken to be as in Llama-2.
+# MiniMA-2-3B is MiniMA-3B, trained further; MiniMA-3B is a pruned Llama-2-7b with a larger vocabulary. The
+# changes are documented in github.com/GeneZC/MiniMA: layers, widths and heads in TUTORIAL.md and
+# minima/run_converting_llama.py (which keeps a separate head), the vocabulary in
+# minima/run_expanding_vocab_llama.py. The rest is assumed to be as in Llama-2, without its config.json.
 _MINIMA2 = _LLAMA2 | {
     "vocab_size": 49216, "hidden_size": 3072, "intermediate_size": 8192, "num_hidden_layers": 24,
     "num_attention_heads": 24, "num_key_value_heads": 24,
@@ -89,13 +89,18 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
 
 
 def shape_of(model: str | DecoderConfig) -> DecoderConfig:
-    """The shape of whatever MODEL names: a `DecoderConfig`, a folder, a run, or a hub name."""
+    """The shape of a model: a `DecoderConfig`, a folder, a run folder, or a hub name.
+
+    Raises:
+      PlanError: no such folder or hub name.
+    """
     if isinstance(model, DecoderConfig):
         return model
     if Path(model).exists():
         return loading.config_of(model)
     if model in SHAPES:
         return DecoderConfig.from_hf(SHAPES[model])
+    # An HTTP client, needed for hub names outside the table only.
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 

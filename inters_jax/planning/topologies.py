@@ -1,7 +1,7 @@
-"""Named sets of devices: Cloud TPU slices, GPUs of one host, and the devices that are present.
+"""Named sets of devices: Cloud TPU slices, GPUs of one host, and the local devices.
 
-A slice is named as Google names it. v5e and v6e count chips; v4 and v5p count cores, two to a chip, and JAX
-shows a chip as one device:
+Slices have Google's names. v5e and v6e count chips; v4 and v5p count cores, two per chip. JAX has one device
+per chip:
 
     v5e-8    8 devices, 2x4 chips          v4-32   16 devices, 2x2x4 chips
     v6e-8    8 devices, 2x4 chips          v5p-8    4 devices, 2x2x1 chips
@@ -12,7 +12,6 @@ TPU slices need not be present: libtpu describes them and compiles for them on a
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import importlib.util
 import os
@@ -22,8 +21,10 @@ from math import prod
 from typing import Any
 
 import jax
+from jax.experimental import topologies
 
 from inters_jax.planning.devices import DEVICES, Device, PlanError, device, of_kind
+from seqio_tasks.base import nearest
 
 _FLAT = {1: (1, 1), 4: (2, 2), 8: (2, 4), 16: (4, 4), 32: (4, 8), 64: (8, 8), 128: (8, 16), 256: (16, 16)}
 _CUBIC = {
@@ -38,14 +39,14 @@ _GRIDS: Mapping[str, Mapping[int, tuple[int, ...]]] = {
 _ALIASES = {"v5litepod": "v5e"}
 _GPU_COUNTS = (1, 2, 4, 8)
 LOCAL = "local"
-_LIBTPU = "the package libtpu is missing: pip install libtpu (or inters-jax[tpu]); a TPU is not needed"
+_LIBTPU = "the package libtpu is missing: pip install libtpu (or inters-jax[tpu]); no TPU is needed"
 
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
     """Devices that a step can be planned for.
 
-    grid is the arrangement of TPU chips; () for GPUs and for the devices of this machine.
+    grid: arrangement of TPU chips; () for GPUs and local devices.
     """
 
     name: str
@@ -55,15 +56,15 @@ class Topology:
 
     @property
     def compiles(self) -> bool:
-        """Whether a program can be compiled for it here."""
+        """Whether this machine can compile a program for it."""
         return self.name == LOCAL or self.device.platform == "tpu"
 
     @property
     def links(self) -> float:
-        """Bytes a second and direction between a device and the others, all usable links together.
+        """Bytes per second and direction between a device and the others, over all usable links.
 
-        An axis of a slice gives one link a direction, two where it closes to a ring; an open axis is limited
-        by its ends.
+        An axis of a slice has one link per direction, two if it is a ring; an open axis is limited by its
+        ends.
         """
         if not self.grid:
             return self.device.link
@@ -71,16 +72,20 @@ class Topology:
         return self.device.link * sum(2 if size >= ring else 1 for size in self.grid if size > 1)
 
     def devices(self) -> Sequence[Any]:
-        """The devices, described (TPU) or real (local)."""
+        """The devices: descriptions (TPU) or real ones (local).
+
+        Raises:
+          PlanError: GPUs, or TPUs without libtpu.
+        """
         if self.name == LOCAL:
             return jax.devices()
         if self.device.platform != "tpu":
-            raise PlanError(f"{self.name}: programs for GPUs can be compiled on a machine that has one only")
+            raise PlanError(f"{self.name}: programs for GPUs can only be compiled on a machine with a GPU")
         return _describe(self)
 
 
 def known() -> list[str]:
-    """Every name that `resolve` takes."""
+    """Every name that `resolve` accepts."""
     tpus = [f"{kind}-{count}" for kind, grids in _GRIDS.items() for count in grids]
     gpus = [
         f"{entry.name}-{count}"
@@ -92,14 +97,17 @@ def known() -> list[str]:
 
 
 def resolve(name: str, memory: float | None = None) -> Topology:
-    """The topology of a name.
+    """The topology with this name.
 
     >>> resolve("v4-32").grid, resolve("v4-32").count, resolve("v5litepod-8").name
     ((2, 2, 4), 16, 'v5e-8')
 
     Args:
         name: such as "v5e-8", "v4-32", "h100-8", or "local".
-        memory: bytes per device, instead of those of the table.
+        memory: bytes per device; None: those of the table.
+
+    Raises:
+        PlanError: the name is unknown.
     """
     match = re.fullmatch(r"([a-z0-9]+?)-(\d+)", name.strip().lower())
     if name == LOCAL:
@@ -112,9 +120,9 @@ def resolve(name: str, memory: float | None = None) -> Topology:
     ):
         found = Topology(f"{match[1]}-{match[2]}", device(match[1]), int(match[2]))
     else:
-        near = difflib.get_close_matches(name.lower(), known(), n=3)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise PlanError(f"topology {name!r} is not known{hint}; known: {', '.join(known())}")
+        raise PlanError(
+            f"topology {name!r} is not known{nearest(name, known())}; known: {', '.join(known())}"
+        )
     if memory is None:
         return found
     return dataclasses.replace(found, device=dataclasses.replace(found.device, memory=float(memory)))
@@ -131,27 +139,25 @@ def _present() -> Topology:
     devices = jax.devices()
     entry = of_kind(devices[0].device_kind)
     if entry is None:
-        # A kind outside the table: its memory where it says so, no peak that could be promised.
+        # A kind outside the table: its memory if it reports it, and no peak.
         limit = (devices[0].memory_stats() or {}).get("bytes_limit", 0) if devices[0].platform != "cpu" else 0
         entry = Device(devices[0].device_kind, devices[0].platform, limit or _host_memory(), 0.0, 0.0, 0.0)
     return Topology(LOCAL, entry, len(devices))
 
 
 def _host_memory() -> float:
-    """Memory of this machine; simulated devices share it."""
+    """Memory of this machine per device; simulated devices share it."""
     return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) / jax.device_count()
 
 
-@functools.cache  # devices of two descriptions are not the same devices
+@functools.cache  # the devices of two descriptions are not equal
 def _describe(topology: Topology) -> Sequence[Any]:
     if importlib.util.find_spec("libtpu") is None:
         raise PlanError(f"{topology.name}: {_LIBTPU}")
-    # Without these libtpu asks the metadata server of a cloud machine, and waits.
+    # Without these, libtpu waits for the metadata server of a cloud machine.
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
     os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
-    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # compiling takes no TPU from another process
-    from jax.experimental import topologies
-
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # compiling does not use the TPU
     options: dict[str, Any] = {"chip_config_name": "megacore" if len(topology.grid) == 3 else "default"}
     if topology.count == 1:
         options["chips_per_host_bounds"] = (1, 1, 1)

@@ -133,7 +133,7 @@ def test_an_object_that_cannot_be_written_is_named(buckets, machine, monkeypatch
         paths.push(here)
     paths.push_soon(here)
     paths._uploads[here].result()
-    assert "403 Forbidden; the next upload tries again" in caplog.text
+    assert "403 Forbidden; the next upload will try again" in caplog.text
 
 
 def params(run: str | Path) -> list[np.ndarray]:

@@ -75,7 +75,7 @@ def test_an_estimate_says_that_it_is_one():
     assert found.compiled is None and "nothing was compiled" in plan_report.text(found)
     assert record(found)["source"] == "analytic estimate"
     assert 0 < found.utilisation(found.time.serial) <= found.utilisation(found.time.overlapped) < 1
-    with pytest.raises(PlanError, match="GPUs can be compiled on a machine that has one only"):
+    with pytest.raises(PlanError, match="GPUs can only be compiled on a machine with a GPU"):
         make_plan(settings, resolve("h100-8"), compiles=True)
 
 

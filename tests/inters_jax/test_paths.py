@@ -103,21 +103,15 @@ def test_a_path_of_this_machine_is_itself(tmp_path):
 
 
 def test_commands_work_in_mirrors(buckets, machine):
-    def command(model_dir: str, output_dir: str | None = None, other: tuple[str, ...] = ()) -> list[str]:
-        Path(model_dir, "x").write_text("x")
-        return [model_dir, *other]
-
-    wrapped = paths.at_urls(command)
-    found = wrapped(RUN, other=("gs://bucket/b", "plain"))
-    assert not any(map(paths.is_url, found)) and found[2] == "plain"
+    with paths.mirrors() as mirrored:
+        found = [mirrored(RUN), *mirrored(("gs://bucket/b", "plain")), mirrored(None)]
+        Path(found[0], "x").write_text("x")
+    assert not any(map(paths.is_url, found)) and found[2:] == ["plain", None]
     assert buckets.names() == ["bucket/runs/a/x"]
 
-    def failing(output_dir: str) -> None:
-        Path(output_dir, "partial.json").write_text("x")
+    with pytest.raises(ValueError), paths.mirrors() as mirrored:
+        Path(mirrored("gs://bucket/results"), "partial.json").write_text("x")
         raise ValueError
-
-    with pytest.raises(ValueError):
-        paths.at_urls(failing)(output_dir="gs://bucket/results")
     assert "bucket/results/partial.json" in buckets.names()
 
 
@@ -153,15 +147,8 @@ def test_a_run_at_a_url_continues_on_another_machine(buckets, machine, tmp_path)
         (mirror / file.relative_to(store)).write_bytes(file.read_bytes())
     paths.push(mirror)
 
-    real_train = train.train
-
     def at_urls():
-        def with_stored(**settings):
-            return real_train(**(settings | {"store_dir": "gs://bucket/store", "model_dir": RUN}))
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(train, "train", with_stored)
-            return run_train("", store)
+        return run_train(RUN, store, store_dir="gs://bucket/store")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(

@@ -22,6 +22,7 @@ from inters_jax.command_line import run_command
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import abstract_model
 from inters_jax.models.hf import folder as huggingface
+from inters_jax.settings.commands import settings_of_command
 from inters_jax.training import prepare_store
 from inters_jax.training.checkpoints import CheckpointError, checkpoint_steps, restore_params, run_record
 from inters_jax.training.metrics import read_metrics
@@ -123,7 +124,7 @@ def test_a_hugging_face_folder_starts_like_the_run_it_was_made_of(finished, stor
     ("changes", "message"),
     [
         ({"init": "pretrained"}, "MODEL is only a shape"),
-        ({"init": "best"}, "choose pretrained or random"),
+        ({"init": "best"}, "INIT='best' must be 'pretrained', 'random'"),
         ({"train_steps": None, "epochs": None}, "how long the run is"),
         ({"mesh": "fsdp=3"}, "needs 3 devices"),
         ({"model": dataclasses.replace(TINY, vocab_size=60)}, "has 64 tokens"),
@@ -145,8 +146,8 @@ def test_epochs_set_the_length_of_a_run(store, tmp_path):
 def test_the_recipe_runs_on_a_laptop_with_the_tiny_model(store, tmp_path, monkeypatch):
     seen = {}
 
-    def start(settings, *, rebuild=False):
-        seen.update(settings, arguments=config.gin_arguments(), rebuild=rebuild)
+    def start(settings):
+        seen.update(settings)
         return Prepared({"STORE_DIR": str(store)})
 
     monkeypatch.setattr(prepare_store, "start_preparing", start)
@@ -157,11 +158,13 @@ def test_the_recipe_runs_on_a_laptop_with_the_tiny_model(store, tmp_path, monkey
                  "--gin.TENSORBOARD=False"]  # fmt: skip
     result = run_command(train.train, arguments)
     assert result["step"] == 3
-    assert seen["arguments"] == arguments and seen["rebuild"]
+    assert seen["REBUILD"] is True and seen["PASSES"] == 1 and seen["MAX_LENGTH"] == 64
     assert seen["MIXTURE_OR_TASK_NAME"] == "inters" and seen["STORE_DIR"] == str(tmp_path / "run" / "store")
     text = (tmp_path / "run" / "operative_config.gin").read_text()
-    assert "AdamW.weight_decay = 0.1" in text.replace("%WEIGHT_DECAY", "0.1") and "TRAIN_STEPS = 3" in text
-    assert "train.tensorboard = False" in text and "DecoderConfig.sliding_window = 1024" in text
+    for line in ("OPTIMIZER = @AdamW()", "WEIGHT_DECAY = 0.1", "TRAIN_STEPS = 3", "TENSORBOARD = False",
+                 "DecoderConfig.sliding_window = 1024"):  # fmt: skip
+        assert line in text.splitlines()
+    assert set(settings_of_command("train")) <= {line.partition(" = ")[0] for line in text.splitlines()}
 
 
 def test_preparing_gets_the_arguments_of_the_run_and_its_failure_is_told(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inters_jax.config import run_command
+from inters_jax.mesh import axis_rules
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.lora.layers import LoRA
 from inters_jax.planning import advice, analytic, report
@@ -90,6 +91,7 @@ def plan(
         optimizer=optimizer or AdamW(),
         attention=attention,
         lora=lora,
+        rules=axis_rules(),
         compiler_options=tuple((compiler_options or {}).items()),
     )
     found = make_plan(

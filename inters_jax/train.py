@@ -22,7 +22,7 @@ from typing import Any
 
 import jax
 
-from inters_jax import hosts, paths
+from inters_jax import hosts, paths, run_folder
 from inters_jax import mesh as meshes
 from inters_jax.config import run_command
 from inters_jax.data import provenance
@@ -30,17 +30,18 @@ from inters_jax.data.loader import PackedBatches
 from inters_jax.data.token_store import TokenStore
 from inters_jax.models import loading
 from inters_jax.models.config import DecoderConfig
+from inters_jax.models.decoder import random_parameters
 from inters_jax.models.hf import folder
-from inters_jax.models.lora.layers import LoRA
+from inters_jax.models.hf.config_json import config_to_hf
+from inters_jax.models.lora.layers import LoRA, adapter_parameters
 from inters_jax.models.prompt_record import Prompts, chat_template_of, of_model
+from inters_jax.run_folder import Best, checkpoint_steps
 from inters_jax.training import loss, prepare_store
 from inters_jax.training import step as steps
-from inters_jax.training.checkpoints import Checkpoints, checkpoint_steps, config_hash
+from inters_jax.training.checkpoints import Checkpoints, config_hash
 from inters_jax.training.in_run_evaluation import MEAN_HEADLINE, PREFIX, Evaluation, Schedule
 from inters_jax.training.initialise import (
-    adapter_parameters,
     describe_lora,
-    random_parameters,
     read_base,
     read_parameters,
     read_prompts,
@@ -53,7 +54,6 @@ from inters_jax.training.optimizer import AdamW, Optimizer
 from inters_jax.training.profiling import Profiler
 from inters_jax.training.program import build_program
 from inters_jax.training.progress import Progress
-from inters_jax.training.retention import Best
 from inters_jax.training.trackers import WandB
 from inters_jax.training.utilisation import Utilisation
 from seqio_tasks.base import UserError
@@ -219,6 +219,7 @@ def train(
         attention=attention,
         lora=lora,
         noise_seed=seed,
+        rules=meshes.axis_rules(),
     )
     shardings = program.shardings
     progress = Progress(total, found[-1] if found else 0, visible=first)
@@ -242,7 +243,7 @@ def train(
         train_step.hold(frozen)
         progress.line(describe_lora(record, program.like.params, frozen))
     identity = {
-        "model": config_hash(config.to_hf()),
+        "model": config_hash(config_to_hf(config)),
         "store": store.fingerprint,
         "seed": seed,
         "batch_rows": batch_size,
@@ -365,13 +366,13 @@ def _check_settings(model: object, init: str, epochs: int | None, train_steps: i
 
 def _local(model: str) -> str | Path:
     """The folder of a model: a run of ours as it is, else the (downloaded) Hugging Face folder."""
-    return model if loading.is_run(model) else folder.folder_of(model)
+    return model if run_folder.is_run(model) else folder.folder_of(model)
 
 
 def _tokenizer_of(source: str | Path | DecoderConfig) -> str | Path:
     if isinstance(source, DecoderConfig):
         return provenance.tokenizer_source(None)
-    return Path(source) / loading.RUN_MODEL if loading.is_run(source) else source
+    return Path(source) / run_folder.MODEL if run_folder.is_run(source) else source
 
 
 def _check_vocabulary(config: DecoderConfig, store: TokenStore, tokenizer: str) -> None:

@@ -10,6 +10,7 @@ from inters_jax import mesh as meshes
 from inters_jax.models.attention_backends import Attention
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.lora.layers import LoRA
+from inters_jax.models.splash import SplashBlocks
 from inters_jax.planning.topologies import Topology
 from inters_jax.training.loss import MAX_LOGITS
 from inters_jax.training.optimizer import AdamW
@@ -31,6 +32,8 @@ class Settings:
     optimizer: Any = dataclasses.field(default_factory=AdamW)
     attention: str | Attention = "auto"
     lora: LoRA | None = None  # None: every parameter is trained
+    rules: meshes.AxisRules = meshes.STANDARD_RULES
+    splash_blocks: SplashBlocks | None = None  # None: SplashBlocks()
     compiler_options: tuple[tuple[str, str], ...] = ()  # XLA flags; train takes them from LIBTPU_INIT_ARGS
 
     def axes(self, topology: Topology) -> dict[str, int]:

@@ -18,9 +18,9 @@ from jax.sharding import Mesh
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import abstract_model
 from inters_jax.models.lora import layers as adapters
+from inters_jax.models.lora import trainable
+from inters_jax.run_folder import Best
 from inters_jax.training import step as steps
-from inters_jax.training import trainable
-from inters_jax.training.retention import Best
 from seqio_tasks.base import UserError
 
 PREFIX = "eval/"

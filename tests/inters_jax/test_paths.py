@@ -14,7 +14,7 @@ from training_stand_ins import TINY, make_store, run_train
 import seqio_tasks
 from inters_jax import paths
 from inters_jax.models.decoder import abstract_model
-from inters_jax.training.checkpoints import checkpoint_steps, restore_params
+from inters_jax.run_folder import checkpoint_steps, restore_params
 from seqio_tasks.base import UserError
 
 RUN = "gs://bucket/runs/a"

@@ -1,12 +1,11 @@
-"""A run of ours as a Hugging Face model folder.
+"""Export a training run as a Hugging Face model folder.
 
     python -m inters_jax.export --gin.MODEL_DIR=runs/mistral --gin.OUTPUT_DIR=exported/mistral
     python -m inters_jax.export --gin.MODEL_DIR=runs/lora --gin.OUTPUT_DIR=exported/adapter --gin.FORMAT=peft
 
-The folder holds config.json, safetensors weights, the tokenizer with the chat template of training (if there
-was one) and a model card; `transformers` opens it
-with `AutoModelForCausalLM.from_pretrained`. A LoRA run is merged, or written as an adapter alone, which
-`peft.PeftModel.from_pretrained` opens on its base.
+The folder holds config.json, safetensors weights, the tokenizer, the chat template of training if there was
+one, and a model card. `AutoModelForCausalLM.from_pretrained` of transformers loads it. A LoRA run is merged
+into its base, or exported as an adapter that `peft.PeftModel.from_pretrained` loads on top of the base.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from pathlib import Path
 
 import jax
 
-from inters_jax import __version__
+from inters_jax import __version__, run_folder
 from inters_jax.command_line import run_command
 from inters_jax.mesh import make_mesh
 from inters_jax.models import prompt_record
 from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.hf import folder as huggingface
-from inters_jax.models.loading import RUN_MODEL, LoadedModel, config_of, is_run, load_model, named_step
+from inters_jax.models.loading import LoadedModel, config_of, load_model
 from inters_jax.models.lora import base as bases
 from inters_jax.models.lora import peft
 from inters_jax.settings.tools import ExportSettings
@@ -45,7 +44,7 @@ tags:
 | family | {family} |
 | hidden size, layers, heads (key/value) | {hidden}, {layers}, {heads} ({kv_heads}) |
 | vocabulary, longest input | {vocabulary}, {longest} |
-| written as | {dtype} |
+| dtype of the weights | {dtype} |
 | fingerprint of the weights | `{fingerprint}` |
 
 {prompts}
@@ -71,31 +70,30 @@ A LoRA adapter of rank {rank}, tuned on instructions for search with inters-jax 
 | | |
 |---|---|
 | base | {base} |
-| kept in training as | {base_dtype} |
+| stored in training as | {base_dtype} |
 | fingerprint of the base | `{fingerprint}` |
 | step | {step} |
 
 {prompts}
 
-An adapter that was trained on a quantised base gives slightly other logits on the base in full precision; the
-merged export keeps them.
+An adapter trained on a quantised base gives slightly different logits on the base in full precision; the
+merged export does not.
 """
 
 
 def export(settings: ExportSettings) -> Path:
     """Write a run as a Hugging Face model folder, or the adapter of a LoRA run as a PEFT folder."""
     model_dir, output_dir, dtype = settings.model_dir, settings.output_dir, settings.export_dtype
-    if not is_run(model_dir):
-        raise ModelError(f"{model_dir}: no run folder of ours ({RUN_MODEL}/config.json is not there)")
-    step = settings.step
-    chosen = named_step(model_dir, step) if isinstance(step, str) else step
+    if not run_folder.is_run(model_dir):
+        raise ModelError(f"{model_dir}: not a run folder ({run_folder.MODEL}/config.json is missing)")
+    chosen = run_folder.resolve_step(model_dir, settings.step)
     if settings.format == "peft":
         return export_adapter(Path(model_dir), Path(output_dir), chosen)
-    # The host's memory holds the weights, whatever accelerator is there.
+    # In host memory, whatever the accelerator is.
     host = make_mesh("fsdp=1", jax.local_devices(backend="cpu")[:1])
     loaded = load_model(model_dir, step=chosen, mesh=host)
     ends = ends_of_answers(Path(model_dir), loaded.config)
-    if len(ends) > 1:  # whoever generates with the exported model must stop where an answer ends
+    if len(ends) > 1:  # the exported model must stop where an answer ends
         loaded.model.config = dataclasses.replace(loaded.config, stop_ids=ends)
     target = huggingface.save(
         loaded.model,
@@ -109,18 +107,18 @@ def export(settings: ExportSettings) -> Path:
     return target
 
 
-def export_adapter(run: Path, target: Path, step: int | None) -> Path:
-    """Writes the trained part of a LoRA run as a PEFT folder."""
-    from inters_jax.training.checkpoints import checkpoint_steps
+def export_adapter(run: Path, target: Path, step: int) -> Path:
+    """Export the trained part of a LoRA run as a PEFT folder.
 
+    Raises:
+      ModelError: it is not a LoRA run, or the folder is not empty.
+    """
     record = bases.record_of(run)
     if record is None:
-        raise ModelError(f"{run}: trains every parameter, it has no adapter; export it with FORMAT='merged'")
+        raise ModelError(f"{run}: not a LoRA run, it has no adapter; export it with FORMAT='merged'")
     config = config_of(run)
-    found = checkpoint_steps(run)
-    chosen = found[-1] if step is None and found else step  # factors_of says what is there when it is not
-    factors = bases.factors_of(run, config, chosen)
-    # Only a Hugging Face base has a name that peft can open by itself.
+    factors = bases.factors_of(run, config, step)
+    # Only a Hugging Face base has a name that peft can load.
     base = record.base.source if record.base.seed is None and record.base.step is None else None
     text = ADAPTER_CARD.format(
         name=target.name,
@@ -129,20 +127,20 @@ def export_adapter(run: Path, target: Path, step: int | None) -> Path:
         version=__version__,
         base_dtype=record.settings.base_dtype,
         fingerprint=record.fingerprint,
-        step=chosen,
+        step=step,
         prompts=_prompt_text(run),
     )
     extra = {"README.md": text} | _prompt_files(run)
     peft.write(target, factors, config, record.settings, base_name=base, extra=extra)
-    print(f"{run.resolve().name}, step {chosen} -> {target}, an adapter of {base or record.base.name}")
+    print(f"{run.resolve().name}, step {step} -> {target}, an adapter of {base or record.base.name}")
     return target
 
 
 def card(loaded: LoadedModel, run: Path, name: str, dtype: str) -> str:
-    """The model card: what the model is, how to prompt it, and the settings that made it."""
+    """The model card: the model, how to prompt it, and the settings of its training."""
     config = loaded.config
     operative = run / "operative_config.gin"
-    settings = "The run folder holds no operative_config.gin."
+    settings = "The run folder has no operative_config.gin."
     if operative.is_file():
         settings = f"```\n{operative.read_text(encoding='utf-8').strip()}\n```"
     return CARD.format(
@@ -164,31 +162,30 @@ def card(loaded: LoadedModel, run: Path, name: str, dtype: str) -> str:
 
 
 def ends_of_answers(run: Path, config: DecoderConfig) -> tuple[int, ...]:
-    """The tokens that end an answer: EOS and the model's own, and the end of the assistant's turn in the chat
-    template of training."""
-    own = tuple(end for end in (config.eos_id, *config.stop_ids) if end is not None)
-    folder = run / RUN_MODEL
+    """The tokens that end an answer: those of the model, and the end of a turn in the chat template."""
+    ends = [config.eos_id, *config.stop_ids]
+    folder = run / run_folder.MODEL
     prompts = prompt_record.read(folder)
-    if prompts is None or prompts.text is None:
-        return tuple(dict.fromkeys(own))
-    vocabulary = HuggingFaceTokenizer(str(folder), chat_template=str(folder / prompt_record.TEMPLATE))
-    return tuple(dict.fromkeys((*own, *map(int, vocabulary.to_hf(vocabulary.end_ids)))))
+    if prompts is not None and prompts.text is not None:
+        vocabulary = HuggingFaceTokenizer(str(folder), chat_template=str(folder / prompt_record.TEMPLATE))
+        ends += map(int, vocabulary.to_hf(vocabulary.end_ids))
+    return tuple(dict.fromkeys(end for end in ends if end is not None))
 
 
 def _prompt_files(run: Path) -> dict[str, str]:
-    """What says in the exported folder how prompts were written in training."""
-    prompts = prompt_record.read(run / RUN_MODEL)
+    """The files of an exported folder that record how prompts were written in training."""
+    prompts = prompt_record.read(run / run_folder.MODEL)
     return {} if prompts is None else prompts.files()
 
 
 def _prompt_text(run: Path) -> str:
-    """The same for the model card."""
-    prompts = prompt_record.read(run / RUN_MODEL)
+    """How prompts were written in training, for the model card."""
+    prompts = prompt_record.read(run / run_folder.MODEL)
     if prompts is None or prompts.text is None:
         return "A prompt ends with one line break, which separates it from the answer, as in training."
     return (
-        f"A prompt is the user's turn of a conversation, inside `{prompt_record.TEMPLATE}`, and the answer "
-        "the assistant's, as in training."
+        f"A prompt is the user's turn of a conversation in `{prompt_record.TEMPLATE}`, and the answer is the "
+        "assistant's turn, as in training."
     )
 
 

@@ -1,44 +1,42 @@
-"""Devices as a mesh, and where every array lives on it.
+"""The device mesh, and how arrays are sharded over it.
 
-The mesh has five axes, always all of them, so that every sharding can name every axis:
+The mesh always has all five axes, so that every sharding can name every axis:
 
-    replica    whole copies of the model; the outermost axis, between slices or hosts
+    replica    full copies of the model; the outermost axis, across slices or hosts
     data       copies of the parameters, different rows of the batch
-    fsdp       different rows of the batch, and each device keeps a slice of every parameter
-    tensor     heads, feed-forward units and vocabulary are divided
-    sequence   positions of a row are divided (activations only)
+    fsdp       different rows of the batch; each device holds a shard of every parameter
+    tensor     heads, MLP units and vocabulary are sharded
+    sequence   positions of a row are sharded (activations only)
 
-One line describes it: ``"fsdp=-1"`` (all devices), ``"fsdp=4,tensor=2"``; what is not named is 1, one axis
-may be -1 for "whatever is left". Slices that only a data-centre network joins are laid along the outermost
-row axes: ``"replica=2,fsdp=-1"`` on two slices keeps one copy of the model in each.
+A mesh is described in one line: ``"fsdp=-1"`` (all devices), ``"fsdp=4,tensor=2"``. Axes that are not named
+have size 1; one axis may be -1, which takes the remaining devices. Slices connected only by a data-centre
+network lie along the outermost row axes: ``"replica=2,fsdp=-1"`` on two slices keeps one copy of the model in
+each.
 
-Parameters and activations name their axes logically (`inters_jax.models.decoder`); `RULES` and
-`ACTIVATION_RULES` are the two tables that map these names to the mesh, and gin may change single entries of
-both: ``axis_rules.parameters = {"embed": ("data", "fsdp")}`` (the macros AXIS_RULES, ACTIVATION_AXIS_RULES).
+Parameters and activations have logical axis names (`inters_jax.models.decoder`). `AxisRules` maps these names
+to mesh axes; `STANDARD_RULES` are the defaults.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import gcd, prod
 from typing import Any
 
-import gin
 import jax
 import numpy as np
-from jax.experimental import mesh_utils
+from jax.experimental import mesh_utils  # hybrid meshes have no other public name
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from seqio_tasks.base import UserError
+from seqio_tasks.base import UserError, nearest
 
 AXES = ("replica", "data", "fsdp", "tensor", "sequence")
 
-# Rows of a batch are divided over all of these; each of their devices sees other examples.
+# The rows of a batch are sharded over all of these; each of their devices gets different examples.
 ROW_AXES = ("replica", "data", "fsdp")
 
-# A mesh axis, several of them (the first varies slowest), or None: the dimension stays whole.
+# A mesh axis, several (the first varies slowest), or None: the dimension is not sharded.
 Rule = str | tuple[str, ...] | None
 
 RULES: Mapping[str, Rule] = {
@@ -52,7 +50,7 @@ RULES: Mapping[str, Rule] = {
     "norm": None,
 }
 
-# Activations are divided by rows and positions; their embedding is whole where a parameter's is sliced.
+# Activations are sharded by rows and positions, and not along their embedding.
 ACTIVATION_RULES: Mapping[str, Rule] = {
     "batch": ROW_AXES,
     "length": "sequence",
@@ -66,46 +64,49 @@ ACTIVATION_RULES: Mapping[str, Rule] = {
 
 
 class MeshError(UserError):
-    """A mesh description that does not fit the devices, or a batch or a rule that does not fit the mesh."""
+    """A mesh description does not fit the devices, or a batch or a rule does not fit the mesh."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, init=False)
 class AxisRules:
-    """The rules in force: logical axis -> mesh axes, of parameters and of activations."""
+    """Logical axis -> mesh axes, for parameters and for activations.
+
+    Args:
+      parameters: entries that replace those of `RULES`.
+      activations: entries that replace those of `ACTIVATION_RULES`; "batch" and "length" are fixed, because
+        the loader and the loss shard by `ROW_AXES`.
+
+    Raises:
+      MeshError: there is no such logical axis or mesh axis.
+
+    >>> AxisRules({"mlp": None, "embed": ["fsdp", "data"]}).parameters["embed"]
+    ('fsdp', 'data')
+    """
 
     parameters: Mapping[str, Rule]
     activations: Mapping[str, Rule]
 
-
-@gin.configurable(module="inters_jax")
-def axis_rules(
-    parameters: Mapping[str, Rule] | None = None, activations: Mapping[str, Rule] | None = None
-) -> AxisRules:
-    """`RULES` and `ACTIVATION_RULES` with the entries that gin changes.
-
-    The rows and positions of activations cannot be changed: the loader and the loss divide by `ROW_AXES`.
-
-    >>> axis_rules({"mlp": None, "embed": ["fsdp", "data"]}).parameters["embed"]
-    ('fsdp', 'data')
-    """
-    fixed = {"batch", "length"}
-    return AxisRules(
-        _merged("AXIS_RULES", RULES, parameters or {}),
-        _merged("ACTIVATION_AXIS_RULES", ACTIVATION_RULES, activations or {}, fixed),
-    )
+    def __init__(
+        self,
+        parameters: Mapping[str, Rule] | None = None,
+        activations: Mapping[str, Rule] | None = None,
+    ) -> None:
+        fixed = {"batch", "length"}
+        object.__setattr__(self, "parameters", _merged("AXIS_RULES", RULES, parameters or {}))
+        activations = _merged("ACTIVATION_AXIS_RULES", ACTIVATION_RULES, activations or {}, fixed)
+        object.__setattr__(self, "activations", activations)
 
 
 def _merged(
     table: str, rules: Mapping[str, Rule], changes: Mapping[str, Any], fixed: Iterable[str] = ()
 ) -> dict[str, Rule]:
     merged = dict(rules)
+    known = [name for name in rules if name not in fixed]
     for name, rule in changes.items():
-        if name not in rules or name in fixed:
-            known = [other for other in rules if other not in fixed]
-            near = difflib.get_close_matches(str(name), known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+        if name not in known:
+            hint = nearest(str(name), known, most=1)
             raise MeshError(
-                f"{table}: no logical axis {name!r} to change; there are {', '.join(known)}{hint}"
+                f"{table}: no logical axis {name!r} to change; the axes are {', '.join(known)}{hint}"
             )
         axes = tuple(rule) if isinstance(rule, tuple | list) else rule
         for axis in _axes(axes):
@@ -125,8 +126,11 @@ def _axes(rule: Rule) -> tuple[str, ...]:
     return () if rule is None else (rule,) if isinstance(rule, str) else rule
 
 
-def _divide(mesh: Mesh, rules: Sequence[Rule], shape: Sequence[int]) -> PartitionSpec:
-    """A dimension takes its rule, unless that does not divide it or uses a mesh axis that is taken."""
+STANDARD_RULES = AxisRules()
+
+
+def _partition(mesh: Mesh, rules: Sequence[Rule], shape: Sequence[int]) -> PartitionSpec:
+    """Shard each dimension by its rule, unless the size does not divide or a mesh axis is already used."""
     entries: list[Rule] = []
     taken: set[str] = set()
     for rule, size in zip(rules, shape, strict=True):
@@ -138,7 +142,10 @@ def _divide(mesh: Mesh, rules: Sequence[Rule], shape: Sequence[int]) -> Partitio
 
 
 def parse_mesh(description: str, device_count: int) -> dict[str, int]:
-    """Sizes of all five axes for a number of devices.
+    """Parse a mesh description into the sizes of all five axes.
+
+    Raises:
+      MeshError: it cannot be parsed, or does not fit the number of devices.
 
     >>> parse_mesh("fsdp=-1,tensor=2", 8)
     {'replica': 1, 'data': 1, 'fsdp': 4, 'tensor': 2, 'sequence': 1}
@@ -171,10 +178,13 @@ def parse_mesh(description: str, device_count: int) -> dict[str, int]:
 
 
 def make_mesh(description: str = "fsdp=-1", devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """The mesh over the given devices, by default all of them.
+    """Make the mesh over the given devices; None: all.
 
-    TPU slices (or hosts of GPUs) joined by a data-centre network are laid along the outermost row axes, so
-    that only these cross the slow network.
+    TPU slices (or GPU hosts) connected by a data-centre network lie along the outermost row axes, so that
+    only these cross the slow network.
+
+    Raises:
+      MeshError: the description does not fit the devices.
     """
     devices = jax.devices() if devices is None else list(devices)
     sizes = parse_mesh(description, len(devices))
@@ -192,7 +202,7 @@ def make_mesh(description: str = "fsdp=-1", devices: Sequence[jax.Device] | None
 
 
 def slices_by_axis(sizes: Mapping[str, int], slices: int, description: str = "") -> tuple[int, ...]:
-    """How many slices lie along each axis: the row axes take them, the outermost first.
+    """How many slices lie along each axis: row axes only, the outermost first.
 
     >>> slices_by_axis({"replica": 2, "data": 1, "fsdp": 8, "tensor": 4, "sequence": 1}, 4)
     (2, 1, 2, 1, 1)
@@ -204,25 +214,29 @@ def slices_by_axis(sizes: Mapping[str, int], slices: int, description: str = "")
     if left > 1:
         raise MeshError(
             f"mesh {description!r}: {slices} slices need replica x data x fsdp to be a multiple of {slices}: "
-            f"tensor and sequence stay inside a slice; try replica={slices}"
+            f"tensor and sequence must stay within a slice; try replica={slices}"
         )
     return tuple(between[name] for name in AXES)
 
 
 def describe(mesh: Mesh) -> str:
-    """``8 TPU v5 lite: fsdp=4 x tensor=2`` for the log."""
+    """A line for the log: ``8 TPU v5 lite: fsdp=4 x tensor=2``."""
     kinds = sorted({device.device_kind for device in mesh.devices.flat})
     parts = [f"{name}={size}" for name, size in mesh.shape.items() if size > 1] or ["one device"]
     return f"{mesh.size} {'/'.join(kinds)}: {' x '.join(parts)}"
 
 
 def row_shards(mesh: Mesh) -> int:
-    """The number of parts into which the rows of a batch are divided."""
+    """The number of shards of the rows of a batch."""
     return prod(mesh.shape[name] for name in ROW_AXES)
 
 
 def check_batch(mesh: Mesh, batch_rows: int, microbatches: int = 1) -> None:
-    """Refuse a batch whose rows cannot be divided over the microbatches and the devices."""
+    """Refuse a batch whose rows do not divide over the microbatches and the devices.
+
+    Raises:
+      MeshError: names the next batch size that does.
+    """
     parts = row_shards(mesh) * microbatches
     if batch_rows % parts:
         up = -(-batch_rows // parts) * parts
@@ -232,64 +246,81 @@ def check_batch(mesh: Mesh, batch_rows: int, microbatches: int = 1) -> None:
         )
 
 
-def partition_spec(mesh: Mesh, logical_axes: Sequence[str | None], shape: Sequence[int]) -> PartitionSpec:
-    """Where a parameter lives: its logical axes through the rules in force.
+def partition_spec(
+    mesh: Mesh,
+    logical_axes: Sequence[str | None],
+    shape: Sequence[int],
+    rules: AxisRules = STANDARD_RULES,
+) -> PartitionSpec:
+    """How a parameter with these logical axes is sharded.
 
-    A dimension that the mesh axis does not divide (two key heads on four devices) stays whole: correct, and
-    only memory is lost.
+    A dimension that its mesh axes do not divide (two key heads on four devices) is not sharded, which costs
+    only memory.
+
+    Raises:
+      MeshError: there is no such logical axis.
     """
     if len(logical_axes) != len(shape):
         raise MeshError(f"axes {tuple(logical_axes)} do not fit shape {tuple(shape)}")
-    rules = axis_rules().parameters
+    known = rules.parameters
     for name in logical_axes:
-        if name is not None and name not in rules:
-            raise MeshError(f"unknown logical axis {name!r}; mesh.RULES knows {', '.join(rules)}")
-    return _divide(mesh, [None if name is None else rules[name] for name in logical_axes], shape)
+        if name is not None and name not in known:
+            raise MeshError(f"unknown logical axis {name!r}; mesh.RULES has {', '.join(known)}")
+    return _partition(mesh, [None if name is None else known[name] for name in logical_axes], shape)
 
 
-def parameter_shardings(mesh: Mesh, logical_axes: Any, parameters: Any) -> Any:
-    """A tree like `parameters` of `NamedSharding`; `logical_axes` has a tuple of names at each leaf."""
+def parameter_shardings(
+    mesh: Mesh, logical_axes: Any, parameters: Any, rules: AxisRules = STANDARD_RULES
+) -> Any:
+    """The `NamedSharding` of every parameter.
+
+    Args:
+      mesh: the mesh.
+      logical_axes: tree like `parameters` with a tuple of axis names at each leaf.
+      parameters: arrays or shapes.
+      rules: how logical axes map to the mesh.
+    """
     return jax.tree.map(
-        lambda axes, leaf: NamedSharding(mesh, partition_spec(mesh, axes, leaf.shape)),
+        lambda axes, leaf: NamedSharding(mesh, partition_spec(mesh, axes, leaf.shape, rules)),
         logical_axes,
         parameters,
         is_leaf=lambda node: isinstance(node, tuple),
     )
 
 
-def activation_constraint(mesh: Mesh) -> Callable[[jax.Array, tuple[str, ...]], jax.Array]:
-    """What `Decoder(constrain=...)` calls on its activations: pins them to the mesh by `ACTIVATION_RULES`.
+def activation_constraint(
+    mesh: Mesh, rules: AxisRules = STANDARD_RULES
+) -> Callable[[jax.Array, tuple[str, ...]], jax.Array]:
+    """The `Decoder(constrain=...)` that shards activations over a mesh.
 
-    Without it the compiler may gather the rows of a batch instead of the slices of a weight.
+    Without it the compiler may gather the rows of a batch instead of the shards of a weight.
     """
 
-    rules = axis_rules().activations
-
     def constrain(activation: jax.Array, axes: tuple[str, ...]) -> jax.Array:
-        spec = _divide(mesh, [rules[name] for name in axes], activation.shape)
+        spec = _partition(mesh, [rules.activations[name] for name in axes], activation.shape)
         return jax.lax.with_sharding_constraint(activation, NamedSharding(mesh, spec))
 
     return constrain
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The sharding of scalars and of whatever every device holds."""
+    """The sharding of scalars, and of everything else that each device holds in full."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def batch_sharding(mesh: Mesh, name: str) -> NamedSharding:
-    """Rows over the row axes; arrays of [rows, length] also divide the length over ``sequence``.
+    """The sharding of a batch array: rows over the row axes, length over ``sequence``.
 
-    Loss positions are [rows, K] and index into the whole length, so K is never divided.
+    Loss positions are [rows, K] and index into the whole length, so K is never sharded.
     """
     along = None if name == "decoder_loss_positions" or mesh.shape["sequence"] == 1 else "sequence"
     return NamedSharding(mesh, PartitionSpec(ROW_AXES, along))
 
 
 def host_rows(mesh: Mesh, batch_rows: int) -> list[int]:
-    """The rows of a batch that the devices of this process hold, ascending: what its loader has to make.
+    """The rows of a batch that the devices of this process hold, ascending: what its loader must produce.
 
-    Processes that share rows (a tensor or sequence axis that crosses hosts) each get all of these.
+    Processes that share rows (a tensor or sequence axis that crosses hosts) each get all of them.
     """
     sharding = NamedSharding(mesh, PartitionSpec(ROW_AXES))
     held: set[int] = set()
@@ -299,19 +330,19 @@ def host_rows(mesh: Mesh, batch_rows: int) -> list[int]:
 
 
 def to_devices(mesh: Mesh, batch: Mapping[str, np.ndarray], global_rows: int) -> dict[str, jax.Array]:
-    """The rows of this process as global arrays, divided over the mesh.
+    """Turn the rows of this process into global arrays, sharded over the mesh.
 
     Args:
         mesh: the mesh.
-        batch: arrays [rows of this process, ...], the rows of `host_rows`.
+        batch: arrays [rows of this process, ...]: the rows of `host_rows`.
         global_rows: rows of the batch over all processes.
     """
     rows = np.asarray(host_rows(mesh, global_rows))
 
     def place(name: str, array: np.ndarray) -> jax.Array:
         def piece(index: tuple[slice, ...] | None) -> np.ndarray:
-            assert index is not None  # a mesh always says which part
-            # The rows of a device lie side by side here too: every row between them is on this host.
+            assert index is not None  # always given for a mesh
+            # The rows of a device are contiguous here too: every row between them is on this host.
             first = int(np.searchsorted(rows, index[0].start or 0))
             count = len(range(*index[0].indices(global_rows)))
             return array[(slice(first, first + count), *index[1:])]

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from inters_jax.command_line import run_command
+from inters_jax.mesh import AxisRules
 from inters_jax.planning import advice, analytic
 from inters_jax.planning.compile import compile_step
 from inters_jax.planning.devices import GIB
@@ -57,6 +58,8 @@ def plan(
         optimizer=configured(optimizer),
         attention=step.attention,
         lora=model.lora,
+        rules=AxisRules(step.axis_rules, step.activation_axis_rules),
+        splash_blocks=step.splash_blocks,
         compiler_options=tuple((planning.compiler_options or {}).items()),
     )
     compiles = planning.method == "compile" or (planning.method == "auto" and where.compiles)

@@ -23,7 +23,7 @@ from typing import Any
 import jax
 
 from inters_jax import mesh as meshes
-from inters_jax import paths
+from inters_jax import paths, run_folder
 from inters_jax.command_line import run_command
 from inters_jax.config import operative_text, values_of
 from inters_jax.data import provenance
@@ -32,8 +32,12 @@ from inters_jax.data.token_store import TokenStore
 from inters_jax.hosts import join_hosts, one_fate
 from inters_jax.models import loading
 from inters_jax.models.config import DecoderConfig
+from inters_jax.models.decoder import random_parameters
 from inters_jax.models.hf import folder as huggingface
+from inters_jax.models.hf.config_json import config_to_hf
+from inters_jax.models.lora.layers import adapter_parameters
 from inters_jax.models.prompt_record import Prompts, chat_template_of, of_model
+from inters_jax.run_folder import Best, checkpoint_steps
 from inters_jax.settings.training import (
     DataSettings,
     HostSettings,
@@ -48,14 +52,12 @@ from inters_jax.settings.training import (
 )
 from inters_jax.training import prepare_store
 from inters_jax.training import step as steps
-from inters_jax.training.checkpoints import Checkpoints, checkpoint_steps, config_hash
+from inters_jax.training.checkpoints import Checkpoints, config_hash
 from inters_jax.training.compiling import CompileAhead
 from inters_jax.training.hooks import FirstStep, Report
 from inters_jax.training.in_run_evaluation import EARLY_STOP, MEAN_HEADLINE, Evaluation, Schedule
 from inters_jax.training.initialise import (
-    adapter_parameters,
     describe_lora,
-    random_parameters,
     read_base,
     read_parameters,
     read_prompts,
@@ -69,7 +71,6 @@ from inters_jax.training.profiling import Profiler, parse_steps
 from inters_jax.training.program import Program, build_program
 from inters_jax.training.progress import Progress
 from inters_jax.training.reader import Reader
-from inters_jax.training.retention import Best
 from inters_jax.training.saving import Save
 from inters_jax.training.trackers import WandB
 from inters_jax.training.utilisation import Utilisation
@@ -144,6 +145,8 @@ def train(
         attention=step.attention,
         lora=model.lora,
         noise_seed=data.seed,
+        rules=meshes.AxisRules(step.axis_rules, step.activation_axis_rules),
+        splash_blocks=step.splash_blocks,
     )
     done = start.steps[-1] if start.steps else 0
     progress = Progress(total, done, visible=start.first)
@@ -170,7 +173,7 @@ def train(
         train_step.hold(frozen)
         progress.line(describe_lora(record, program.like.params, frozen))
     identity = {
-        "model": config_hash(config.to_hf()),
+        "model": config_hash(config_to_hf(config)),
         "store": store.fingerprint,
         "seed": data.seed,
         "batch_rows": step.batch_size,
@@ -286,7 +289,7 @@ def open_start(run: RunSettings, model: ModelSettings, data: DataSettings) -> St
     source: str | Path | DecoderConfig = model.model
     if not isinstance(source, DecoderConfig):
         name = str(paths.localized(source))
-        source = name if loading.is_run(name) else huggingface.folder_of(name)
+        source = name if run_folder.is_run(name) else huggingface.folder_of(name)
     return Start(
         run=folder,
         source=source,
@@ -310,9 +313,7 @@ def prepared(start: Start, data: DataSettings, length: LengthSettings) -> tuple[
     finally:
         preparation.stop()
     _check_vocabulary(config, store, start.tokenizer)
-    if isinstance(
-        start.source, DecoderConfig
-    ):  # a bare shape knows no tokenizer: it takes on the ends of this one
+    if isinstance(start.source, DecoderConfig):  # a bare shape has no tokenizer of its own
         ends = store.manifest["tokenizer"]
         config = dataclasses.replace(config, bos_id=ends["bos_id"], eos_id=ends["eos_id"], stop_ids=())
     return config, store
@@ -364,7 +365,7 @@ def _tell_other_prompts(source: str | Path | DecoderConfig, prompts: Prompts, pr
 def _tokenizer_of(source: str | Path | DecoderConfig) -> str | Path:
     if isinstance(source, DecoderConfig):
         return provenance.tokenizer_source(None)
-    return Path(source) / loading.RUN_MODEL if loading.is_run(source) else source
+    return Path(source) / run_folder.MODEL if run_folder.is_run(source) else source
 
 
 def _check_vocabulary(config: DecoderConfig, store: TokenStore, tokenizer: str) -> None:

@@ -46,13 +46,13 @@ def write_checkpoint(folder: Path, layers: int, files: int) -> None:
     import numpy as np
     from safetensors.numpy import save_file
 
-    from inters_jax.models.config import DecoderConfig
     from inters_jax.models.decoder import abstract_model
-    from inters_jax.models.hf.config_json import tensors
+    from inters_jax.models.hf.config_json import config_from_hf
+    from inters_jax.models.hf.families import tensors
     from inters_jax.models.hf.folder import INDEX, shapes_by_path
 
     description = {**LLAMA_1B, "num_hidden_layers": layers}
-    config = DecoderConfig.from_hf(description)
+    config = config_from_hf(description)
     shapes = shapes_by_path(abstract_model(config)[1])
     wanted: dict[str, tuple[int, ...]] = {}
     rows = tensors(config)
@@ -94,12 +94,12 @@ def measure(folder: str, dtype: str, mesh: str) -> None:
     from flax import nnx
 
     from inters_jax.mesh import make_mesh, parameter_shardings
-    from inters_jax.models.config import DecoderConfig
     from inters_jax.models.decoder import abstract_model, logical_axes
+    from inters_jax.models.hf.config_json import config_from_hf
     from inters_jax.models.hf.folder import load
 
     jax.jit(lambda x: x + 1)(jnp.zeros(8)).block_until_ready()  # the backend itself is not what we measure
-    _, params = abstract_model(DecoderConfig.from_hf(folder), param_dtype=dtype)
+    _, params = abstract_model(config_from_hf(folder), param_dtype=dtype)
     shardings = parameter_shardings(make_mesh(mesh), logical_axes(params), params) if mesh else None
     before, peak, done = memory(), memory(), threading.Event()
 

@@ -22,9 +22,9 @@ import jax
 from inters_jax import mesh as meshes
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.lora.layers import LoRA
+from inters_jax.models.lora.trainable import size_in_bytes
 from inters_jax.training.optimizer import AdamW
 from inters_jax.training.program import build_program
-from inters_jax.training.trainable import size_in_bytes
 
 WAYS = {
     "full": None,

@@ -62,13 +62,13 @@ def work_ours(options: argparse.Namespace) -> None:
     from inters_jax import mesh as meshes
     from inters_jax.data.loader import PackedBatches
     from inters_jax.data.token_store import TokenStore
-    from inters_jax.models.config import DecoderConfig
+    from inters_jax.models.decoder import random_parameters
+    from inters_jax.models.hf.config_json import config_from_hf
     from inters_jax.training import step as steps
-    from inters_jax.training.initialise import random_parameters
     from inters_jax.training.optimizer import AdamW
     from inters_jax.training.program import build_program
 
-    config = DecoderConfig.from_hf(shape(options.size, options.length))
+    config = config_from_hf(shape(options.size, options.length))
     mesh = meshes.make_mesh("fsdp=-1")
     program = build_program(
         config,

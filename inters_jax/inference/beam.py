@@ -1,11 +1,11 @@
-"""Beam search: the B best partial answers of every prompt, kept side by side.
+"""Beam search: the B best partial answers of every prompt.
 
 The rows of a batch are [prompt 0 beam 0, prompt 0 beam 1, ..., prompt 1 beam 0, ...]. A prompt is encoded
-once and its cache copied to its beams; each step looks at the (ends + 1) * B best continuations of all beams
-together, of which at least B do not end. An answer is worth its log-probability / length ** length_penalty,
-its end token counted. A prompt is finished when B answers have ended and the best running beam, taken at its
-present length, is worth no more than the worst of them: the rules (and the results) of `num_beams` in
-transformers with `early_stopping=False`.
+once and its cache copied to its beams. Each step considers the (ends + 1) * B best continuations of all
+beams, of which at least B do not end. The score of an answer is its log-probability / length **
+length_penalty, with its end token. A prompt is finished when B answers have ended and the best running beam,
+at its current length, scores no higher than the worst of them. These are the rules (and the results) of
+`num_beams` in transformers with `early_stopping=False`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from inters_jax.inference.cache import KVCache
 from inters_jax.inference.prefill import prefill
 from inters_jax.inference.sampling import Sampling
+from inters_jax.models.cache import KVCache
 
 NEVER = -1e9  # the score of an answer that does not exist
 
@@ -28,8 +28,15 @@ NEVER = -1e9  # the score of an answer that does not exist
 def program(
     graph: Any, dtype: Any, steps: int, ends: tuple[int, ...], sampling: Sampling
 ) -> Callable[..., tuple[jax.Array, jax.Array]]:
-    """The compiled search: params, tokens [R, P], lengths [R], limits [R] -> the best answer of each prompt
-    as new tokens [R, steps] and their number [R]."""
+    """Compile the search: params, tokens [R, P], lengths [R], limits [R] -> new tokens [R, steps], sizes [R].
+
+    Args:
+      graph: structure of the decoder.
+      dtype: of the cache.
+      steps: most new tokens of an answer.
+      ends: tokens that end an answer.
+      sampling: number of beams and length penalty.
+    """
     stop, eos = np.asarray(ends, np.int32), ends[0]
     beams, penalty = sampling.beams, sampling.length_penalty
     wide = max(2, 1 + len(ends)) * beams
@@ -45,11 +52,11 @@ def program(
         every = jnp.arange(rows)[:, None]
 
         def extend(state: dict[str, Any], logits: jax.Array) -> tuple[dict[str, Any], jax.Array]:
-            """One token more: logits [R, B, V] -> the new state, and the beam each new beam came from."""
+            """Add a token. logits: [R, B, V] -> the new state, and the source beam of each new beam."""
             step = state["step"]  # tokens so far
             vocabulary = logits.shape[-1]
             scores = state["scores"][:, :, None] + jax.nn.log_softmax(logits, axis=-1)
-            # The best of each beam first: a short list per beam instead of one sort over B * V.
+            # First the best of each beam: a short list per beam instead of one sort over B * V.
             near, index = jax.lax.top_k(scores, min(wide, vocabulary))
             best, place = jax.lax.top_k(near.reshape(rows, -1), min(wide, near[0].size))
             source = place // near.shape[-1]
@@ -57,7 +64,7 @@ def program(
             texts = state["texts"][every, source].at[:, :, step].set(token)
             length = step + 1
             ended = jnp.isin(token, stop) | (length >= limits)[:, None]
-            # Running on: the best B that have not ended.
+            # Running: the best B that have not ended.
             running, chosen = jax.lax.top_k(jnp.where(ended, best + NEVER, best), beams)
             # Ended: only those among the best B, and only while the prompt is open.
             leading = jnp.arange(best.shape[1]) < beams
@@ -69,7 +76,7 @@ def program(
             finished = jnp.concatenate([state["finished"], texts], axis=1)[every, kept]
             sizes = jnp.concatenate([state["sizes"], jnp.full_like(token, length)], axis=1)
             full = jnp.concatenate([state["full"], fresh], axis=1)[every, kept]
-            # What the best running beam may still be worth, against the worst answer kept.
+            # The score of the best running beam, against the worst answer kept.
             hope = running[:, 0] / length.astype(jnp.float32) ** penalty
             worst = jnp.where(full.all(axis=1), worth[:, -1], NEVER)
             return {
@@ -113,5 +120,5 @@ def program(
 
 
 def _rows_of(cache: KVCache, rows: jax.Array) -> KVCache:
-    """The cache with its rows (axis 1 of every array) taken in another order."""
+    """Reorder the rows of a cache (axis 1 of every array)."""
     return jax.tree.map(lambda array: array[:, rows], cache)

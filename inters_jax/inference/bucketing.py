@@ -1,13 +1,13 @@
-"""Few shapes for many lengths: how ragged sequences become arrays that jit compiles only a few times.
+"""Batch ragged sequences into arrays of few shapes, so that jit compiles only a few times.
 
-Every new array shape costs a compilation, every padded position costs arithmetic. Both are bounded here:
+Every new array shape costs a compilation, and every padded position costs arithmetic. Both are bounded:
 
-* `ladder` lists the lengths that arrays may have (64, 96, 128, 192, ...: steps of 1.5x and 1.33x),
-  so at most a third of a padded sequence is padding and a 32,768-token limit needs 19 shapes;
+* `ladder` lists the allowed lengths of arrays (64, 96, 128, 192, ...: steps of 1.5x and 1.33x), so at most a
+  third of a padded sequence is padding, and a limit of 32,768 tokens needs 19 shapes;
 * `length_batches` groups sequences of similar length into padded batches (generation: one sequence per row);
-* `packed_batches` puts several sequences into one row (scoring: rows are 95-100 % full).
+* `packed_batches` puts several sequences into a row (scoring: rows are 95-100 % full).
 
-Everything is plain Python over integers; nothing here knows tokens, models or devices.
+All of it is plain Python on integers, independent of tokens, models and devices.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 
 def ladder(maximum: int, smallest: int = 64) -> tuple[int, ...]:
-    """Array lengths up to the first one that holds `maximum`: powers of two and the middles between them.
+    """Array lengths up to the first that is at least `maximum`: powers of two and the midpoints between them.
 
     >>> ladder(300, smallest=64)
     (64, 96, 128, 192, 256, 384)
@@ -36,7 +36,7 @@ def ladder(maximum: int, smallest: int = 64) -> tuple[int, ...]:
 
 
 def bucket(length: int, steps: Sequence[int]) -> int:
-    """The smallest step that holds `length`.
+    """The smallest step that is at least `length`.
 
     >>> bucket(65, (64, 96, 128)), bucket(64, (64, 96, 128))
     (96, 64)
@@ -48,8 +48,7 @@ def bucket(length: int, steps: Sequence[int]) -> int:
 
 
 def rows_for(length: int, batch_tokens: int, parts: int = 1) -> int:
-    """Rows of a batch: `parts` times the largest power of two with rows * length <= batch_tokens, at least
-    one.
+    """Rows of a batch: `parts` times the largest power of two with rows * length <= batch_tokens, or `parts`.
 
     >>> rows_for(96, 1024), rows_for(4096, 1024), rows_for(96, 1024, parts=3)
     (8, 1, 6)
@@ -68,7 +67,7 @@ def power_of_two(count: int, smallest: int = 1) -> int:
 
 @dataclass(frozen=True)
 class LengthBatch:
-    """One sequence per row: `indices[r]` sits in row r of an array [rows, length]; later rows are empty."""
+    """One sequence per row: `indices[r]` is in row r of an array [rows, length]; later rows are empty."""
 
     indices: tuple[int, ...]
     rows: int
@@ -78,12 +77,17 @@ class LengthBatch:
 def length_batches(
     lengths: Sequence[int], batch_tokens: int, *, extra: int = 0, smallest: int = 64, parts: int = 1
 ) -> list[LengthBatch]:
-    """Batches of similar length, longest first (an out-of-memory error shows at once, estimates fall).
+    """Batches of similar length, longest first, so that a lack of memory shows at once.
 
-    `extra` counts tokens that every row needs beside its sequence (the answer to be generated). The last
-    batch of a length may be smaller; its rows are rounded up to a power of two, never below a quarter of
-    the full batch, so each length has at most three shapes. Rows are a multiple of `parts` (the devices
-    that divide them).
+    The last batch of a length may be smaller. Its rows are rounded up to a power of two, and to a quarter of
+    the full batch at least, so each length has at most three shapes.
+
+    Args:
+      lengths: of the sequences.
+      batch_tokens: most positions per batch.
+      extra: tokens that every row needs in addition to its sequence (the answer to be generated).
+      smallest: shortest array length.
+      parts: devices that shard the rows; the number of rows is a multiple of it.
 
     >>> [(b.indices, b.rows, b.length) for b in length_batches([5, 70, 3, 4], 256, smallest=64)]
     [((1,), 1, 96), ((0, 3, 2), 4, 64)]
@@ -105,8 +109,7 @@ def length_batches(
 
 @dataclass(frozen=True)
 class PackedBatch:
-    """Several sequences per row: `bins[r]` are the sequences of row r, in order, of an array [rows,
-    length]."""
+    """Several sequences per row: `bins[r]` are those of row r, in order, of an array [rows, length]."""
 
     bins: tuple[tuple[int, ...], ...]
     rows: int
@@ -125,11 +128,18 @@ def packed_batches(
     max_segments: int = 64,
     parts: int = 1,
 ) -> list[PackedBatch]:
-    """Best-fit-decreasing into rows whose length follows their largest sequence.
+    """Best-fit-decreasing bin packing into rows whose length depends on their longest sequence.
 
-    The longest sequence left opens a row of about twice its own length (never longer than the longest
-    sequence of all needs), and every shorter one goes to the open row that it fills best. Short prompts thus
-    never pay the quadratic attention of the longest prompt, and the gaps behind long ones are filled.
+    The longest remaining sequence opens a row of about twice its length (but never longer than the longest
+    sequence of all needs). Every shorter one goes to the open row that it fills best. Short prompts thus do
+    not pay for the quadratic attention of the longest prompt, and the gaps after long ones are filled.
+
+    Args:
+      lengths: of the sequences.
+      batch_tokens: most positions per batch.
+      smallest: shortest row.
+      max_segments: most sequences per row.
+      parts: devices that shard the rows; the number of rows is a multiple of it.
 
     >>> [(b.bins, b.length) for b in packed_batches([200, 100, 150, 60], 1024, smallest=256)]
     [(((0,), (2, 1), (3,)), 256)]
@@ -167,6 +177,5 @@ def packed_batches(
 
 
 def _rows(count: int, full: int, parts: int) -> int:
-    """Rows of a batch that holds `count`: `full`, or a half or a quarter of it for the last one of a
-    length."""
+    """Rows of a batch that needs `count`: `full`, or a half or quarter of it for the last of a length."""
     return min(full, parts * power_of_two(-(-count // parts), smallest=max(1, full // parts // 4)))

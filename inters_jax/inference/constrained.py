@@ -1,17 +1,17 @@
-"""Greedy generation that can only say given things: an order of identifiers, or one of several answers.
+"""Greedy generation restricted to given candidates: an order of identifiers, or one of several answers.
 
-The state of a row is the set of candidates that agree with what has been said of the current one (`alive`),
-the position inside it (`at`), the candidates named already (`used`) and the place in the separator. All of it
-lives on the device; one `lax.while_loop` runs the whole answer.
+The state of a row is the set of candidates that match the current one so far (`alive`), the position in it
+(`at`), the candidates already named (`used`), and the position in the separator. All of it is on the device;
+one `lax.while_loop` generates the whole answer.
 
     candidates  [1]  [2]  [10]      tokens "[" "1" "]" ...
-    said        "["                 alive: all three, one token possible: forced, no choice
+    generated   "["                 alive: all three, with one possible token: forced, no choice
                 "[1"                alive: [1] and [10]: the model chooses between "]" and "0"
                 "[1]"               [1] is named; ", " and "[" are forced
 
-Tokens without a choice are fed together with the token before them, so the model runs about once per real
-choice instead of once per token. Where one candidate is left nothing is asked any more: the result is a
-permutation whatever the model says.
+Forced tokens are fed together with the token before them, so the model runs about once per real choice
+instead of once per token. The last remaining candidate needs no model call: the result is always a
+permutation.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ Tokens = Sequence[int]
 
 @dataclass(frozen=True)
 class Table:
-    """The candidates of one prompt, checked."""
+    """The validated candidates of a prompt."""
 
     items: tuple[tuple[int, ...], ...]
 
     def fed(self, separator: int, named: int | None) -> int:
-        """The most tokens that naming `named` of the items (None: all) takes, separators included."""
+        """The most tokens needed to name `named` of the items (None: all), including separators."""
         sizes = sorted(map(len, self.items), reverse=True)[:named]
         return sum(sizes) + separator * (len(sizes) - 1)
 
 
 def per_prompt(items: Sequence[Tokens] | Sequence[Sequence[Tokens]], prompts: int) -> list[Sequence[Tokens]]:
-    """One list of candidates per prompt, from that or from one list for all.
+    """One list of candidates per prompt, from such lists or from one list for all prompts.
 
     >>> per_prompt([[1, 2], [3]], 2)
     [[[1, 2], [3]], [[1, 2], [3]]]
@@ -61,7 +61,11 @@ def per_prompt(items: Sequence[Tokens] | Sequence[Sequence[Tokens]], prompts: in
 
 
 def tables(given: Sequence[Sequence[Tokens]], vocab_size: int) -> list[Table]:
-    """Candidates of every prompt, checked; equal lists are checked once."""
+    """Validate the candidates of every prompt; equal lists are validated once.
+
+    Raises:
+      ValueError: a prompt has no candidates, or they are empty, ambiguous or outside the vocabulary.
+    """
     known: dict[tuple[tuple[int, ...], ...], Table] = {}
     found = []
     for number, items in enumerate(given):
@@ -81,23 +85,23 @@ def _check(items: tuple[tuple[int, ...], ...], number: int, vocab_size: int) -> 
             raise ValueError(f"candidate {index} of prompt {number} has no tokens")
         if min(item) < 0 or max(item) >= vocab_size:
             raise ValueError(
-                f"candidate {index} of prompt {number} holds tokens {min(item)}..{max(item)}, the model "
-                f"knows 0..{vocab_size - 1}"
+                f"candidate {index} of prompt {number} has tokens {min(item)}..{max(item)}, the model has "
+                f"0..{vocab_size - 1}"
             )
-    # In sorted order a beginning stands right before one of those that it begins.
+    # In sorted order a prefix comes directly before one of the items that it begins.
     ordered = sorted(range(len(items)), key=lambda index: items[index])
     for one, other in itertools.pairwise(ordered):
         if items[other][: len(items[one])] == items[one]:
-            what = "equals" if items[one] == items[other] else "is the beginning of"
+            what = "equals" if items[one] == items[other] else "is a prefix of"
             raise ValueError(
                 f"candidate {one} of prompt {number} {what} candidate {other} ({list(items[one])} and "
-                f"{list(items[other])}): it could not be told where it ends; give each a closing token, as "
+                f"{list(items[other])}), so its end would be ambiguous; give each a closing token, as "
                 "in '[1]', or end it with the EOS"
             )
 
 
 def common_shape(found: Sequence[Table]) -> tuple[int, int]:
-    """(candidates, tokens) of arrays that hold every table, rounded up to powers of two."""
+    """(candidates, tokens) of arrays that fit every table, rounded up to powers of two."""
     count = max(len(table.items) for table in found)
     return power_of_two(count), power_of_two(max(len(item) for t in found for item in t.items))
 
@@ -105,9 +109,9 @@ def common_shape(found: Sequence[Table]) -> tuple[int, int]:
 def arrays(
     found: Sequence[Table], rows: int, shape: tuple[int, int], named: int | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Candidates int32 [rows, N, I] (-1 behind each), their lengths [rows, N], and choices to make [rows].
+    """Candidates int32 [rows, N, I] (-1 after each), their lengths [rows, N], and choices to make [rows].
 
-    Naming all of n items takes n - 1 choices: the last one is what is left.
+    Naming all of n items takes n - 1 choices: the last one is what remains.
     """
     items = np.full((rows, *shape), -1, np.int32)
     lengths, choices = np.zeros((rows, shape[0]), np.int32), np.zeros(rows, np.int32)
@@ -121,7 +125,7 @@ def arrays(
 
 
 def completed(order: np.ndarray, table: Table, named: int | None) -> list[int]:
-    """The named candidates (-1 behind them), followed by what is left.
+    """The named candidates (-1 after them), followed by the remaining ones.
 
     >>> completed(np.array([2, 0, -1, -1]), Table(((5,), (6,), (7,))), None)
     [2, 0, 1]
@@ -132,11 +136,11 @@ def completed(order: np.ndarray, table: Table, named: int | None) -> list[int]:
 
 
 def program(graph: Any, dtype: Any) -> Callable[..., jax.Array]:
-    """The compiled search.
+    """Compile the search.
 
-    Called with params, tokens [R, P], lengths [R], items [R, N, I], item lengths [R, N], choices [R],
-    separator [S] and the static `extra` (cache slots beside the prompt); gives int32 [R, N], the candidates
-    in the order in which they were named, -1 behind them.
+    It takes params, tokens [R, P], lengths [R], items [R, N, I], item lengths [R, N], choices [R], separator
+    [S] and the static `extra` (cache slots in addition to the prompt), and returns int32 [R, N]: the
+    candidates in the order in which they were named, -1 after them.
     """
 
     @functools.partial(jax.jit, static_argnames="extra")
@@ -196,8 +200,8 @@ def _turn(
 ) -> Callable[..., tuple[dict[str, Any], jax.Array, jax.Array]]:
     """One token per row: (names, logits or None, going) -> (names, token [R], going [R]).
 
-    Without logits a row goes on only where its next token is forced. A row that has made its last choice
-    goes no further, and its token is not fed.
+    Without logits a row continues only if its next token is forced. A row that has made its last choice
+    stops, and its token is not fed.
     """
     rows, count, longest = items.shape
     every = jnp.arange(rows)
@@ -228,7 +232,7 @@ def _turn(
         complete = whole.any(axis=1)
         used = names["used"] | whole
         number = names["named"]
-        slot = jnp.where(complete & going, number, count)  # outside: nothing is written
+        slot = jnp.where(complete & going, number, count)  # out of bounds: nothing is written
         order = names["order"].at[every, slot].set(whole.argmax(axis=1).astype(jnp.int32), mode="drop")
         number = number + complete
         after = {

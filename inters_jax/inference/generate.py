@@ -1,20 +1,20 @@
-"""Generation in few compilations: prefill once, then decode token by token with a key-value cache.
+"""Generation with few compilations: prefill once, then decode token by token with a key/value cache.
 
-Prompts of similar length share a batch; the rows of a batch are independent (each has its own positions, its
-own cache slots and, when sampling, its own random numbers), so an answer does not depend on what it was
-batched with. A batch of R prompts of at most P tokens:
+Prompts of similar length share a batch. The rows of a batch are independent (each has its own positions,
+cache slots and, when sampling, random numbers), so an answer does not depend on the rest of its batch. For a
+batch of R prompts of at most P tokens:
 
-    prefill   tokens [R, P], positions 0..n-1 (-1 behind the prompt)   -> the first new token of every row
-    decode    tokens [R, 1], position n, n+1, ...                      -> lax.while_loop until every row has
-                                                                          ended, or for `STOP_CHUNK` tokens
+    prefill   tokens [R, P], positions 0..n-1 (-1 after the prompt)   -> the first new token of every row
+    decode    tokens [R, 1], position n, n+1, ...                     -> lax.while_loop until every row has
+                                                                         ended, or for `STOP_CHUNK` tokens
     cache     P + max_new_tokens slots per row, slot = position
 
-With stop strings the loop comes back to the host every `STOP_CHUNK` tokens, which looks for them in the
-decoded text and ends the rows that hold one. Beam search is in `beam`, answers from a given set (a
-permutation of identifiers, one of several labels) in `constrained`.
+With stop strings the loop returns to the host every `STOP_CHUNK` tokens, which searches the decoded text and
+ends the rows that contain one. `beam` is beam search; `constrained` generates from a given set of answers (a
+permutation of identifiers, one of several labels).
 
-P follows the ladder of lengths in `bucketing`, R is a power of two, so the number of compilations is
-bounded and reported (`Generator.compilations`).
+P is one of the lengths of `bucketing.ladder` and R a power of two, so the number of compilations is bounded.
+It is reported as `Generator.compilations`.
 """
 
 from __future__ import annotations
@@ -35,33 +35,37 @@ from inters_jax.inference.placement import row_placement
 from inters_jax.inference.prefill import padded, prefill
 from inters_jax.inference.sampling import Sampling, draw, prompt_keys
 from inters_jax.inference.stops import StopStrings
+from seqio_tasks.base import UserError
 
-STOP_CHUNK = 16  # tokens between two looks at the text for stop strings
+STOP_CHUNK = 16  # tokens between two searches for stop strings
 Tokens = Sequence[int]
 Progress = Callable[[int], None]  # called with the number of finished prompts of a batch
 
 
 @dataclass
 class GenerationCounts:
-    """What happened to the prompts of all calls of `generate` so far."""
+    """Statistics over all calls of `generate`."""
 
     prompts: int = 0
     generated_tokens: int = 0
-    truncated: int = 0  # neither an end-of-sequence token nor a stop string within the limit
+    truncated: int = 0  # without an end-of-sequence token or stop string within the limit
 
 
 class Generator:
-    """Answers of one decoder.
+    """Generate answers with a decoder.
 
     Args:
-      loaded: a LoadedModel (`.model`, `.config`, `.eos_id`), see inters_jax.models.loading.
-      max_new_tokens: an answer ends here when nothing ended it before; such answers are counted as truncated.
-      batch_tokens: cache slots of one batch, the memory knob.
-      eos_ids: tokens that end an answer; default the tokenizer's EOS and the model's own stop tokens.
-      sampling: how tokens are chosen; default greedy.
-      stop_strings: texts that end an answer; neither they nor what follows them is part of it.
-      vocabulary: decodes for the stop strings (a HuggingFaceTokenizer or a tokenizers.Tokenizer); default
-        the tokenizer of `loaded`.
+      loaded: a `LoadedModel` (`.model`, `.config`, `.eos_id`), see `inters_jax.models.loading`.
+      max_new_tokens: most tokens of an answer; an answer cut by it counts as truncated.
+      batch_tokens: cache slots per batch; determines memory use.
+      eos_ids: tokens that end an answer; None: the tokenizer's EOS and the model's stop tokens.
+      sampling: how tokens are chosen; None: greedy.
+      stop_strings: texts that end an answer; the answer contains neither them nor what follows.
+      vocabulary: decodes answers for stop strings (a `HuggingFaceTokenizer` or a `tokenizers.Tokenizer`);
+        None: the tokenizer of `loaded`.
+
+    Raises:
+      UserError: an argument is invalid, or nothing ends an answer.
     """
 
     def __init__(
@@ -76,18 +80,18 @@ class Generator:
         vocabulary: Any = None,
     ):
         if max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
+            raise UserError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
         ends = [loaded.eos_id, *loaded.config.stop_ids] if eos_ids is None else list(eos_ids)
         ends = list(dict.fromkeys(int(end) for end in ends if end is not None))
         if not ends:
-            raise ValueError("the tokenizer names no end-of-sequence token: pass eos_ids")
+            raise UserError("the tokenizer has no end-of-sequence token: pass eos_ids")
         self.config, self.max_new_tokens, self.batch_tokens = loaded.config, max_new_tokens, batch_tokens
         self.sampling = sampling or Sampling()
         self.stops: StopStrings | None = None
         if stop_strings:
             tokenizer = getattr(loaded, "tokenizer", None) if vocabulary is None else vocabulary
             given = stop_strings if isinstance(stop_strings, str) else tuple(stop_strings)
-            self.stops = StopStrings(tokenizer, given)  # type: ignore[arg-type]  # a bare text is refused
+            self.stops = StopStrings(tokenizer, given)  # type: ignore[arg-type]  # a bare string is refused
         self.counts = GenerationCounts()
         self.shapes: set[tuple[Any, ...]] = set()
         self._graph, self._params = nnx.split(loaded.model, nnx.Param)
@@ -102,17 +106,26 @@ class Generator:
 
     @property
     def compilations(self) -> int:
-        """Array shapes compiled so far: at most three row counts per prompt length of the ladder, and per
-        kind of call and size class of the candidates."""
+        """The number of array shapes compiled so far.
+
+        At most three row counts per prompt length of the ladder, kind of call, and size of the candidates.
+        """
         return len(self.shapes)
 
     def use(self, model: Any) -> None:
-        """Go on with other parameters of the same model; nothing is compiled again."""
+        """Replace the parameters by others of the same model, without compiling again."""
         self._params = nnx.split(model, nnx.Param)[1]
 
     def generate(self, prompts: Sequence[Tokens], progress: Progress | None = None) -> list[list[int]]:
-        """New tokens of each prompt, in the order of the prompts, with the EOS that ended them (if one
-        did)."""
+        """The new tokens of each prompt, in the order of the prompts, with the EOS that ended them, if any.
+
+        Args:
+          prompts: token sequences.
+          progress: called with the number of prompts of each finished batch.
+
+        Raises:
+          UserError: a prompt is empty, too long for the model, or has tokens outside its vocabulary.
+        """
         for number, prompt in enumerate(prompts):
             self._check(number, prompt)
         answers: list[list[int]] = [[] for _ in prompts]
@@ -121,7 +134,7 @@ class Generator:
         tokens = self.batch_tokens // self.sampling.beams
         batches = length_batches(sizes, tokens, extra=self.max_new_tokens, parts=self._parts)
         waiting: tuple[LengthBatch, tuple[jax.Array, jax.Array]] | None = None
-        for batch in [*batches, None]:  # one batch is computed while the one before it is read
+        for batch in [*batches, None]:  # a batch is computed while the one before it is read
             running = None if batch is None else (batch, self._run(batch, prompts, keys))
             if waiting is not None:
                 self._collect(*waiting, answers)
@@ -139,17 +152,21 @@ class Generator:
     ) -> list[list[int]]:
         """The order in which the model names the items of each prompt: always a permutation.
 
-        Every token is the most probable one among those that continue an item not yet named; the separator
-        between two items is given. Equal to restricting a greedy generation token by token.
+        Every token is the most probable one that continues an item not yet named; the separator between two
+        items is forced. This equals greedy generation restricted token by token.
 
         Args:
           prompts: token sequences.
           items: the identifiers as tokens, such as those of "[1]" and "[2]": one list of items for all
-            prompts, or one list per prompt. No item may be the beginning of another one.
+            prompts, or one list per prompt. No item may be a prefix of another.
           separator: the tokens between two items; may be empty.
+          progress: called with the number of prompts of each finished batch.
 
         Returns:
-          For each prompt the numbers of its items, the one named first at the front.
+          For each prompt the numbers of its items, in the order in which they were named.
+
+        Raises:
+          ValueError: items are ambiguous, or a prompt is invalid.
         """
         given = constrained.per_prompt(items, len(prompts))
         tables = constrained.tables(given, self.config.vocab_size)
@@ -161,12 +178,16 @@ class Generator:
         continuations: Sequence[Tokens] | Sequence[Sequence[Tokens]],
         progress: Progress | None = None,
     ) -> list[int]:
-        """The number of the continuation that a greedy generation allowed to say nothing else arrives at.
+        """The number of the continuation that greedy generation gives when restricted to these.
 
         Args:
           prompts: token sequences.
-          continuations: one list for all prompts, or one list per prompt. None may be the beginning of
-            another one; where one is, end each with the EOS.
+          continuations: one list for all prompts, or one list per prompt. None may be a prefix of another;
+            where one is, end each with the EOS.
+          progress: called with the number of prompts of each finished batch.
+
+        Raises:
+          ValueError: continuations are ambiguous, or a prompt is invalid.
         """
         given = constrained.per_prompt(continuations, len(prompts))
         tables = constrained.tables(given, self.config.vocab_size)
@@ -175,7 +196,7 @@ class Generator:
     def _run(
         self, batch: LengthBatch, prompts: Sequence[Tokens], keys: np.ndarray
     ) -> tuple[jax.Array, jax.Array]:
-        """New tokens [R, max_new_tokens] of one batch and their number [R], still on the device."""
+        """The new tokens [R, max_new_tokens] of a batch and their number [R], on the device."""
         tokens, lengths = padded(batch, prompts)
         limits, own = np.zeros(batch.rows, np.int32), np.zeros((batch.rows, 2), np.uint32)
         limits[: len(batch.indices)] = [self._limit(len(prompts[index])) for index in batch.indices]
@@ -223,7 +244,7 @@ class Generator:
         named: int | None,
         progress: Progress | None,
     ) -> list[list[int]]:
-        """The first `named` items (None: all) of each prompt in the order of the model."""
+        """The first `named` items (None: all) of each prompt, in the order of the model."""
         orders: list[list[int]] = [[] for _ in prompts]
         if not prompts:
             return orders
@@ -250,22 +271,21 @@ class Generator:
         return orders
 
     def _limit(self, length: int) -> int:
-        """New tokens that a prompt of this length may get: the model knows no position beyond
-        max_position."""
+        """The most new tokens after a prompt of this length, given the model's max_position."""
         return min(self.max_new_tokens, self.config.max_position - length)
 
     def _check(self, number: int, prompt: Tokens, needed: int = 1) -> None:
         if len(prompt) == 0:
-            raise ValueError(f"prompt {number} is empty")
+            raise UserError(f"prompt {number} is empty")
         if len(prompt) + needed > self.config.max_position:
-            what = "nothing can be generated" if needed == 1 else f"its answer may take {needed} more"
-            raise ValueError(
-                f"prompt {number} has {len(prompt)} tokens, the model knows {self.config.max_position} "
+            what = "nothing can be generated" if needed == 1 else f"its answer may need {needed} more"
+            raise UserError(
+                f"prompt {number} has {len(prompt)} tokens, the model has {self.config.max_position} "
                 f"positions: {what}; shorten it as seqio_tasks.prompts.encoding does"
             )
         if min(prompt) < 0 or max(prompt) >= self.config.vocab_size:
-            raise ValueError(
-                f"prompt {number} holds tokens {min(prompt)}..{max(prompt)}, the model knows "
+            raise UserError(
+                f"prompt {number} has tokens {min(prompt)}..{max(prompt)}, the model has "
                 f"0..{self.config.vocab_size - 1}; is this the tokenizer that the model was trained with?"
             )
 
@@ -273,7 +293,7 @@ class Generator:
 def _decoding(
     graph: Any, dtype: Any, steps: int, ends: tuple[int, ...], sampling: Sampling
 ) -> tuple[Callable[..., dict[str, Any]], Callable[..., dict[str, Any]]]:
-    """The two programs of a generation: the prompts with their first new tokens, and the tokens after."""
+    """The two programs of generation: prompts and their first new tokens, and the following tokens."""
     stop, eos = np.asarray(ends, np.int32), ends[0]
 
     def ended(token: jax.Array, count: jax.Array, limits: jax.Array) -> jax.Array:
@@ -305,7 +325,7 @@ def _decoding(
         keys: jax.Array,
         until: jax.Array,
     ) -> dict[str, Any]:
-        """Goes on until step `until`, or until every row has ended."""
+        """Decode until step `until`, or until every row has ended."""
         model = nnx.merge(graph, params)
 
         def unfinished(state: dict[str, Any]) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Where the arrays of a batch go when the parameters lie on a mesh of devices."""
+"""Where to place the arrays of a batch when the parameters are sharded over a mesh."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ Place = Callable[[np.ndarray], Any]
 
 
 def default_batch_tokens() -> int:
-    """Tokens of a batch where nobody said: many for an accelerator; few for a CPU, whose caches are small
-    (measured: 1.3x the documents per second of 8,192)."""
+    """The default tokens per batch; few on a CPU, whose caches are small.
+
+    Measured: 1.3x the documents per second of 8,192.
+    """
     return CPU_TOKENS if jax.default_backend() == "cpu" else ACCELERATOR_TOKENS
 
 
 def row_placement(params: Any) -> tuple[int, Place]:
-    """Into how many parts the rows of a batch are divided, and a function that puts an array [rows, ...]
-    there.
+    """The number of shards of the rows of a batch, and a function that places an array [rows, ...].
 
-    Parameters on one device (or on no mesh): one part, and the array is left to jit.
+    With parameters on one device (or without a mesh) there is one shard, and placement is left to jit.
     """
     sharding = getattr(jax.tree.leaves(params)[0], "sharding", None)
     mesh = sharding.mesh if isinstance(sharding, NamedSharding) else None

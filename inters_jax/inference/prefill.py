@@ -1,4 +1,4 @@
-"""Prompts of a batch as arrays, and their first pass through the model."""
+"""Convert the prompts of a batch to arrays, and run the model on them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from inters_jax.inference.bucketing import LengthBatch
-from inters_jax.inference.cache import KVCache
+from inters_jax.models.cache import KVCache
 
 
 def padded(batch: LengthBatch, prompts: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
@@ -33,7 +33,7 @@ def prefill(
 ) -> tuple[jax.Array, KVCache]:
     """The logits after each prompt, float32 [R, V], and a cache with room for `slots` more positions.
 
-    tokens: int [R, P]; lengths: int [R], 0 for an empty row, whose logits mean nothing.
+    tokens: int [R, P]; lengths: int [R], 0 for an empty row, whose logits are undefined.
     """
     rows, width = tokens.shape
     places = jnp.arange(width)[None, :]

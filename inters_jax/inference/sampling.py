@@ -1,9 +1,8 @@
-"""Drawing the next token: temperature, top-k, top-p, and random numbers that belong to a prompt.
+"""Sample the next token: temperature, top-k, top-p, and random numbers per prompt.
 
-The random numbers of an answer are a function of (seed, prompt, how many equal prompts came before it, step)
-and of nothing else: a prompt gets the same sample alone, in any batch and in any order, and asking the same
-prompt five times gives five samples. `prompt_keys` makes one key per prompt on the host, `draw` folds the
-step into it on the device.
+The random numbers of an answer depend only on the seed, the prompt, the number of equal prompts before it,
+and the step. A prompt gets the same sample alone, in any batch and in any order, and five equal prompts get
+five samples. `prompt_keys` makes one key per prompt on the host; `draw` folds the step into it on the device.
 """
 
 from __future__ import annotations
@@ -17,17 +16,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from seqio_tasks.base import UserError
+
 
 @dataclass(frozen=True)
 class Sampling:
     """How tokens are chosen; the default is greedy.
 
-    temperature: 0 takes the most probable token; above it logits are divided by it before anything else.
-    top_k: only the k most probable tokens (equal logits at the border stay together).
-    top_p: only the smallest set of most probable tokens whose mass reaches p, after temperature and top_k.
-    beams: width of the beam search; above 1 it goes without temperature, top_k and top_p.
-    length_penalty: an answer's score is its log-probability / length ** length_penalty (beams only).
-    seed: of the random numbers.
+    Args:
+      temperature: 0 selects the most probable token; otherwise logits are divided by it first.
+      top_k: sample from the k most probable tokens (and tokens with the same logit as the last).
+      top_p: sample from the smallest set of most probable tokens with this probability mass, after
+        temperature and top_k.
+      beams: width of beam search; more than 1 excludes temperature, top_k and top_p.
+      length_penalty: the score of an answer is its log-probability / length ** length_penalty (beams only).
+      seed: of the random numbers.
+
+    Raises:
+      UserError: values are out of range or exclude each other.
     """
 
     temperature: float = 0.0
@@ -39,21 +45,21 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < float("inf"):
-            raise ValueError(f"temperature must be 0 (greedy) or a positive number, got {self.temperature}")
+            raise UserError(f"temperature must be 0 (greedy) or a positive number, got {self.temperature}")
         if self.top_k is not None and self.top_k < 1:
-            raise ValueError(f"top_k must be at least 1, got {self.top_k}")
+            raise UserError(f"top_k must be at least 1, got {self.top_k}")
         if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p must lie in (0, 1], got {self.top_p}")
+            raise UserError(f"top_p must be in (0, 1], got {self.top_p}")
         if self.beams < 1:
-            raise ValueError(f"beams must be at least 1, got {self.beams}")
+            raise UserError(f"beams must be at least 1, got {self.beams}")
         if self.beams > 1 and self.temperature:
-            raise ValueError("beam search takes the best answers, it does not sample: leave temperature at 0")
+            raise UserError("beam search does not sample: leave temperature at 0")
         if not self.temperature and not (self.top_k is None and self.top_p is None):
-            raise ValueError("top_k and top_p shape a distribution to sample from: set temperature above 0")
+            raise UserError("top_k and top_p apply only to sampling: set temperature above 0")
 
 
 def prompt_keys(prompts: Sequence[Sequence[int]], seed: int) -> np.ndarray:
-    """uint32 [prompts, 2]: one key per prompt, by its tokens and its number among equal prompts.
+    """One key per prompt, uint32 [prompts, 2], from its tokens and its number among equal prompts.
 
     >>> keys = prompt_keys([[5, 6], [7], [5, 6]], seed=0)
     >>> bool((prompt_keys([[7], [5, 6]], seed=0) == keys[[1, 0]]).all()), len({*map(bytes, keys)})
@@ -70,7 +76,7 @@ def prompt_keys(prompts: Sequence[Sequence[int]], seed: int) -> np.ndarray:
 
 
 def filtered(logits: jax.Array, sampling: Sampling) -> jax.Array:
-    """Logits [..., V] as they are sampled from: divided by the temperature, -inf for what is left out.
+    """The logits [..., V] to sample from: divided by the temperature, -inf for excluded tokens.
 
     >>> kept = filtered(jnp.log(jnp.array([0.5, 0.3, 0.2])), Sampling(temperature=1.0, top_p=0.6))
     >>> [round(logit, 2) for logit in kept.tolist()]
@@ -93,7 +99,7 @@ def filtered(logits: jax.Array, sampling: Sampling) -> jax.Array:
 def draw(logits: jax.Array, keys: jax.Array, step: jax.Array | int, sampling: Sampling) -> jax.Array:
     """The next token of every row: logits [R, V], keys uint32 [R, 2], step int [] -> int32 [R].
 
-    The largest of (logit + Gumbel noise) is a draw from the softmax of the logits.
+    The argmax of logit + Gumbel noise is a sample from the softmax of the logits.
     """
     if not sampling.temperature:
         return jnp.argmax(logits, axis=-1).astype(jnp.int32)

@@ -1,24 +1,23 @@
-"""How probable is this answer: scoring given continuations without generating anything.
+"""Score given continuations without generating.
 
-Two questions are asked of a model here:
+There are two kinds of scores:
 
-* `Scorer.loglikelihood`: the summed log-probability of each of several continuations of one prompt. The
-  prompt is encoded once; its continuations stand behind it in the same row as *branches* that do not see
-  each other:
+* `Scorer.loglikelihood`: the summed log-probability of each of several continuations of a prompt. The prompt
+  is encoded once. Its continuations follow it in the same row as *branches* that do not attend to each other:
 
       tokens        p0 p1 p2 a0 a1 b0        prompt p, continuations a = a0 a1 a2 and b = b0 b1
       segment_ids    1  1  1  1  1  1        one segment: one prompt
-      branch_ids     0  0  0  1  1  2        0 = seen by all, 1 and 2 = seen by themselves
-      positions      0  1  2  3  4  3        each branch goes on where the prompt ends
+      branch_ids     0  0  0  1  1  2        0 = visible to all, 1 and 2 = visible to themselves
+      positions      0  1  2  3  4  3        each branch continues where the prompt ends
 
-  The last token of a continuation predicts nothing that is asked for and is left out.
+  The last token of a continuation is omitted, because nothing that it predicts is scored.
 
 * `Scorer.label_logits`: the logits of a few one-token labels after each prompt (Yes and No of a reranker).
-  This is the same machinery with no branch at all, or, when prompts begin alike (same instruction, same
-  query), with the common beginning as the prompt and the rest of each prompt as a branch.
+  Prompts have no branches, or, where several begin alike (same instruction, same query), the common prefix is
+  the prompt and the rest of each is a branch.
 
-Several prompts share a row as separate segments, rows are 95-100 % real tokens, and the head runs only on the
-positions that are asked about. Logits and normalisers are float32 whatever the model computes in.
+Several prompts share a row as separate segments, rows contain 95-100 % real tokens, and the head runs only on
+the positions that are scored. Logits and normalisers are float32, whatever the compute dtype is.
 """
 
 from __future__ import annotations
@@ -42,10 +41,10 @@ Progress = Callable[[int], None]  # called with the number of finished prompts o
 
 @dataclass(frozen=True)
 class Piece:
-    """A prompt with its branches, and what is asked of it.
+    """A prompt with its branches, and the logits to compute.
 
-    `asked` lists (position in the piece, candidate tokens): the logits of the candidates as the token that
-    follows that position. Positions count the prompt first, then branch after branch.
+    `asked` lists (position in the piece, candidate tokens): the logits of the candidates as the next token
+    after that position. Positions count the prompt first, then branch after branch.
     """
 
     prompt: Tokens
@@ -59,19 +58,19 @@ class Piece:
 
 @dataclass(frozen=True)
 class Assembled:
-    """One batch as arrays: int32 [rows, length] four times, and what is asked of the flattened positions."""
+    """A batch as arrays: four of int32 [rows, length], and what is asked of the flattened positions."""
 
     tokens: np.ndarray
     segment_ids: np.ndarray
     branch_ids: np.ndarray
     positions: np.ndarray
-    asked: np.ndarray  # int32 [slots], index into rows * length; unused slots ask position 0
-    candidates: np.ndarray  # int32 [slots, width]; unused places hold token 0
+    asked: np.ndarray  # int32 [slots], index into rows * length; 0 in unused slots
+    candidates: np.ndarray  # int32 [slots, width]; token 0 in unused places
     owners: list[tuple[int, int]]  # (piece, question) of each used slot
 
 
 def assemble(batch: PackedBatch, pieces: Sequence[Piece], width: int) -> Assembled:
-    """Lay the pieces of a batch out in rows.
+    """Arrange the pieces of a batch in rows.
 
     >>> piece = Piece(prompt=(7, 8, 9), branches=((4, 5), (6,)), asked=((2, (4, 6)), (3, (5,))))
     >>> out = assemble(PackedBatch(bins=((0,),), rows=1, length=8), [piece], width=2)
@@ -114,13 +113,13 @@ def assemble(batch: PackedBatch, pieces: Sequence[Piece], width: int) -> Assembl
 
 
 class Scorer:
-    """Scores continuations with one decoder.
+    """Score continuations with a decoder.
 
     Args:
-      loaded: a LoadedModel (`.model`, a Decoder; `.config`), see inters_jax.models.loading.
-      batch_tokens: positions of one batch, the memory knob (activations of batch_tokens x hidden_size).
-      head_block: positions whose logits exist at one time (head_block x vocab_size float32).
-      max_row: longest row that branches may fill; a prompt with more continuations is encoded again.
+      loaded: a `LoadedModel` (`.model`, a Decoder; `.config`), see `inters_jax.models.loading`.
+      batch_tokens: positions per batch; determines memory use (activations of batch_tokens x hidden_size).
+      head_block: positions whose logits exist at once (head_block x vocab_size float32).
+      max_row: the longest row with branches; a prompt with more continuations is encoded several times.
     """
 
     def __init__(self, loaded: Any, *, batch_tokens: int = 4096, head_block: int = 128, max_row: int = 4096):
@@ -162,18 +161,27 @@ class Scorer:
 
     @property
     def compilations(self) -> int:
-        """Array shapes compiled so far: at most 3 row counts x the ladder of lengths, and as many small
-        heads."""
+        """The number of array shapes compiled so far.
+
+        At most 3 row counts x the ladder of lengths, and the same number of small heads.
+        """
         return len(self.shapes)
 
     def use(self, model: Any) -> None:
-        """Go on with other parameters of the same model; nothing is compiled again."""
+        """Replace the parameters by others of the same model, without compiling again."""
         self._params = nnx.split(model, nnx.Param)[1]
 
     def loglikelihood(
         self, items: Sequence[tuple[Tokens, Sequence[Tokens]]], progress: Progress | None = None
     ) -> list[list[float]]:
         """log p(continuation | prompt), summed over the tokens of each continuation.
+
+        Args:
+          items: (prompt, continuations).
+          progress: called with the number of finished prompts.
+
+        Raises:
+          ValueError: tokens are missing or outside the vocabulary.
 
         >>> # scorer.loglikelihood([([1, 5, 6], [[8, 2], [9, 2]])]) -> [[-3.1, -4.7]]
         """
@@ -211,12 +219,18 @@ class Scorer:
         normalised: bool = False,
         progress: Progress | None = None,
     ) -> np.ndarray:
-        """float32 [prompts, labels]: logits of one-token labels as the next token after each prompt.
+        """The logits of one-token labels as the next token after each prompt, float32 [prompts, labels].
 
-        `normalised` gives their log-probabilities instead.
+        Args:
+          prompts: token sequences.
+          label_ids: the labels.
+          share_beginnings: encode neighbouring prompts with a common prefix as its branches, where that saves
+            tokens. Order the prompts so that similar ones are neighbours (query by query).
+          normalised: return log-probabilities instead.
+          progress: called with the number of finished prompts.
 
-        With `share_beginnings`, neighbouring prompts that begin alike are encoded as branches of their common
-        beginning where that saves tokens; order the prompts so that likes are neighbours (query by query).
+        Raises:
+          ValueError: tokens are missing or outside the vocabulary.
         """
         labels = tuple(int(label) for label in label_ids)
         if not labels:
@@ -235,8 +249,11 @@ class Scorer:
     def _grouped(
         self, prompts: Sequence[Tokens], labels: tuple[int, ...], share_beginnings: bool
     ) -> tuple[list[list[int]], list[Piece]]:
-        """Prompts that are encoded together: each alone, in short runs or in long ones, whatever packs into
-        the cheapest arrays (longer pieces save tokens, and make longer and emptier rows)."""
+        """Prompts that are encoded together: each alone, in short runs, or in long ones.
+
+        It chooses what packs into the cheapest arrays; longer pieces save tokens but make longer and emptier
+        rows.
+        """
         options = [[[number] for number in range(len(prompts))]]
         if share_beginnings:
             options += [list(_alike(prompts, self.max_row, self._even * part)) for part in (0.25, 1.0)]
@@ -252,7 +269,7 @@ class Scorer:
         return best[1], best[2]
 
     def _parts(self, prompt: int, continuations: Sequence[Tokens]) -> Iterator[list[int]]:
-        """Continuations by number, split where a row with all of them would exceed `max_row`."""
+        """The continuations by number, split where a row with all of them would exceed `max_row`."""
         part: list[int] = []
         room = self.max_row - prompt
         for choice, continuation in enumerate(continuations):
@@ -266,8 +283,7 @@ class Scorer:
             yield part
 
     def _answers(self, pieces: Sequence[Piece]) -> Iterator[tuple[int, int, np.ndarray, np.floating[Any]]]:
-        """(piece, question, candidate logits, log normaliser); the device is kept two batches ahead of the
-        host."""
+        """Yield (piece, question, candidate logits, log normaliser), two batches behind the device."""
         if not pieces:
             return
         width = power_of_two(max(len(wanted) for piece in pieces for _, wanted in piece.asked))
@@ -298,7 +314,7 @@ def _unpack(
 def _branching(
     prompt: Tokens, continuations: Sequence[tuple[int, Tokens]]
 ) -> tuple[Piece, list[list[tuple[int, int]]]]:
-    """A prompt with its continuations as branches; per question, the (column, continuation) that it serves.
+    """A prompt with its continuations as branches; for each question, the (column, continuation) it serves.
 
     >>> piece, serves = _branching([1, 5], [(0, [8, 9, 2]), (1, [7])])
     >>> piece.branches, piece.asked, serves
@@ -321,7 +337,7 @@ def _branching(
 
 
 def _leaves(prompts: Sequence[Tokens], labels: tuple[int, ...]) -> Piece:
-    """Prompts as branches of their common beginning, the labels asked at the end of each.
+    """Prompts as branches of their common prefix, with the labels asked at the end of each.
 
     >>> _leaves([(1, 5, 6), (1, 5, 7, 8)], (3, 4))
     Piece(prompt=(1, 5), branches=((6,), (7, 8)), asked=((2, (3, 4)), (4, (3, 4))))
@@ -329,7 +345,7 @@ def _leaves(prompts: Sequence[Tokens], labels: tuple[int, ...]) -> Piece:
     if len(prompts) == 1:
         return Piece(prompts[0], (), ((len(prompts[0]) - 1, labels),))
     shared = min(_common(prompts[0], other) for other in prompts[1:])
-    shared = min(shared, min(map(len, prompts)) - 1)  # every prompt keeps its last token: that one is asked
+    shared = min(shared, min(map(len, prompts)) - 1)  # the last token of every prompt is asked
     branches = tuple(prompt[shared:] for prompt in prompts)
     ends = shared + np.cumsum([len(branch) for branch in branches]) - 1
     return Piece(prompts[0][:shared], branches, tuple((int(end), labels) for end in ends))
@@ -338,8 +354,8 @@ def _leaves(prompts: Sequence[Tokens], labels: tuple[int, ...]) -> Piece:
 def even_length(config: Any) -> float:
     """The length of a prompt at which attention costs as much as everything else in a layer.
 
-    Per pair of positions and head: the two products (4 K operations) and the softmax, which was measured to
-    cost about as much as 60.
+    For each pair of positions and head: the two products (4 K operations) and the softmax, measured to cost
+    as much as about 60.
     """
     width = config.vocab_size * config.hidden_size * (1 if config.tie_embeddings else 2)
     others = 2 * (config.parameter_count - width) / config.num_layers
@@ -347,11 +363,11 @@ def even_length(config: Any) -> float:
 
 
 def _alike(prompts: Sequence[Tokens], max_row: int, even: float, least: float = 0.05) -> Iterator[list[int]]:
-    """Runs of neighbouring prompts whose common beginning is at least `least` of each.
+    """Runs of neighbouring prompts whose common prefix is at least the fraction `least` of each.
 
-    A prompt joins the run where that saves more than it costs: its beginning is encoded once less, but every
-    position of the longer row is compared with more positions that are masked anyway. A piece of p tokens
-    is taken to cost p * (1 + max(p, 128) / even); see `even_length`.
+    A prompt joins the run if that saves more than it costs: its prefix is not encoded again, but every
+    position of the longer row is compared with more masked positions. The cost of a piece of p tokens is
+    assumed to be p * (1 + max(p, 128) / even); see `even_length`.
 
     >>> list(_alike([[1, 2, 3, 4], [1, 2, 3, 5], [9, 9]], 100, even=1000.0))
     [[0, 1], [2]]
@@ -366,7 +382,7 @@ def _alike(prompts: Sequence[Tokens], max_row: int, even: float, least: float = 
         if group:
             common = min(shared, _common(prompts[group[0]], prompt), len(prompt) - 1)
             peak = max(longest, len(prompt))
-            now = own - (len(group) - 1) * shared  # tokens of the run, its beginning once
+            now = own - (len(group) - 1) * shared  # tokens of the run, its prefix once
             grown = own + len(prompt) - len(group) * common
             worth = cost(grown) < cost(now) + cost(len(prompt))
             if common >= max(1, least * peak) and grown <= max_row and worth:
@@ -380,7 +396,7 @@ def _alike(prompts: Sequence[Tokens], max_row: int, even: float, least: float = 
 
 
 def _common(one: Tokens, other: Tokens) -> int:
-    """Length of the common beginning of two sequences."""
+    """The length of the common prefix of two sequences."""
     size = min(len(one), len(other))
     different = np.nonzero(np.asarray(one[:size]) != np.asarray(other[:size]))[0]
     return int(different[0]) if different.size else size
@@ -388,10 +404,10 @@ def _common(one: Tokens, other: Tokens) -> int:
 
 def _check_tokens(tokens: Tokens, what: str, vocab_size: int) -> None:
     if len(tokens) == 0:
-        raise ValueError(f"{what} is empty: a score needs a token before and a token to be scored")
+        raise ValueError(f"{what} is empty: a score needs a token to score and one before it")
     low, high = int(min(tokens)), int(max(tokens))
     if low < 0 or high >= vocab_size:
         raise ValueError(
-            f"{what} holds token {low if low < 0 else high}, the model knows 0..{vocab_size - 1}; "
+            f"{what} has token {low if low < 0 else high}, the model has 0..{vocab_size - 1}; "
             "is this the tokenizer that the model was trained with?"
         )

@@ -1,8 +1,8 @@
 """Stop strings: an answer ends where one of them begins in its decoded text.
 
-Tokens and strings do not align: a stop string may begin inside one token and end inside another. It is
-therefore looked for in the decoded text of the whole answer so far, and the answer is cut in the text. The
-stop string is not part of the answer, nor is anything behind it.
+Tokens and strings do not align: a stop string can begin inside one token and end inside another. It is
+therefore searched for in the decoded text of the whole answer so far, and the answer is cut in the text. The
+answer contains neither the stop string nor anything after it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,19 @@ from typing import Any
 
 import numpy as np
 
+from seqio_tasks.base import UserError
+
 
 @dataclass(frozen=True)
 class StopStrings:
-    """Cuts answers at the first of some strings.
+    """Cut answers at the first of several strings.
 
-    tokenizer: a `tokenizers.Tokenizer`, or anything with one as its `.tokenizer` (HuggingFaceTokenizer).
-    strings: what ends an answer; not empty.
+    Args:
+      tokenizer: a `tokenizers.Tokenizer`, or an object with one as its `.tokenizer` (HuggingFaceTokenizer).
+      strings: the stop strings; none may be empty.
+
+    Raises:
+      UserError: a string is empty, or there is no tokenizer.
     """
 
     tokenizer: Any
@@ -27,27 +33,27 @@ class StopStrings:
 
     def __post_init__(self) -> None:
         if isinstance(self.strings, str) or not all(isinstance(text, str) and text for text in self.strings):
-            raise ValueError(f"stop_strings must be a sequence of texts that are not empty: {self.strings!r}")
+            raise UserError(f"stop_strings must be a sequence of non-empty strings, not {self.strings!r}")
         if self.tokenizer is None:
-            raise ValueError("stop strings are found in decoded text: the model came without a tokenizer")
+            raise UserError("stop strings need a tokenizer to decode answers, but the model has none")
 
     def found(self, ids: Sequence[int] | np.ndarray) -> bool:
-        """Whether the text of these tokens holds a stop string."""
+        """Whether the text of these tokens contains a stop string."""
         text = self._text(ids)
         return any(stop in text for stop in self.strings)
 
     def cut(self, ids: Sequence[int]) -> list[int] | None:
-        """The tokens before the first stop string; None when there is none.
+        """The tokens before the first stop string; None if there is none.
 
-        Where the string begins inside a token, the characters of that token before it are encoded anew, so
-        that no character of the answer is lost.
+        If the string begins inside a token, the characters of that token before it are encoded again, so that
+        no character of the answer is lost.
         """
         text = self._text(ids)
         places = [place for stop in self.strings if (place := text.find(stop)) >= 0]
         if not places:
             return None
         kept = text[: min(places)]
-        # The longest beginning of the tokens whose text is a beginning of what is kept.
+        # The longest prefix of the tokens whose text is a prefix of what is kept.
         low, high = 0, len(ids)
         while low < high:
             middle = (low + high + 1) // 2

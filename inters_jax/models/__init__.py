@@ -1,5 +1,8 @@
 """One decoder-only language model for every supported family, in Flax NNX.
 
-`DecoderConfig` says what a model looks like, `Decoder` computes it, `families` maps names and weights to and
-from Hugging Face folders, and `load_model` opens a folder, a hub name, one of our runs or a random start.
+config, decoder, layers, norms, rope, remat, cache    the model
+attention, attention_backends, splash, cudnn          attention, by hardware
+hf/                                                   Hugging Face folders: configurations and weights
+lora/                                                 adapters, quantised bases, PEFT folders
+loading, prompt_record, fingerprint                   a model from any source, and how it was prompted
 """

@@ -1,17 +1,17 @@
 """Causal attention over packed rows and over a key/value cache.
 
 Shapes: B rows, L positions, H query heads, G key/value heads (H a multiple of G), K head size, S cache slots.
-A position i sees j when all of these hold:
+Position i attends to j when all of these hold:
 
-* j <= i by index in the row, and both carry the same segment id (0 is padding and sees padding only);
-* with a window: positions[i] - positions[j] < window (in a stack that mixes both kinds of layer, the traced
-  `sliding` says whether this layer has the window);
+* j <= i by index in the row, and both have the same segment id (0 is padding and attends only to padding);
+* with a window: positions[i] - positions[j] < window (in a stack that mixes both kinds of layers, the traced
+  `sliding` decides whether this layer has the window);
 * with branches: branch_ids[j] is 0 (the shared prompt) or equals branch_ids[i].
 
 Scores are q . k times `scale` (by default K ** -0.5); ALiBi slopes, one per query head, add
-`slope * positions[j]` before the scale. Scores, soft-cap and softmax are float32. Queries go in chunks: one
-reads only the keys up to its own end (and, with a window, from its own beginning less the window), so the
-upper triangle costs nothing and no array is larger than one chunk of queries times the row.
+`slope * positions[j]` before the scale. Scores, soft-cap and softmax are float32. Queries are processed in
+chunks. A chunk reads only the keys up to its own end (and, with a window, from its own start minus the
+window), so the upper triangle costs nothing and no array is larger than a chunk of queries times the row.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import jax.numpy as jnp
 
 CHUNK = 128
 MAX_CHUNKS = 32  # bounds the size of the compiled program for long rows
-MASKED = -1e30  # finite: a query that sees nothing gives a mean, never a NaN
+MASKED = -1e30  # finite: a query that attends to nothing gives a mean, never NaN
 
 
 def attention_mask(
@@ -34,7 +34,7 @@ def attention_mask(
     queries: slice = slice(None),
     keys: slice = slice(None),
 ) -> jax.Array:
-    """Who sees whom: bool [B, queries, keys]; the arguments are int [B, L] and cover the whole row.
+    """The mask, bool [B, queries, keys]; the arguments are int [B, L] and cover the whole row.
 
     >>> segments, positions = jnp.array([[1, 1, 2, 2]]), jnp.array([[0, 1, 0, 1]])
     >>> attention_mask(segments, positions, None, None)[0].astype(int).tolist()
@@ -66,28 +66,28 @@ def attention(
     slopes: jax.Array | None = None,
     chunk: int | None = None,
 ) -> jax.Array:
-    """Attention inside one row. q: [B, L, H, K]; k, v: [B, L, G, K]; ids: int [B, L] -> [B, L, H, K].
+    """Attention within rows. q: [B, L, H, K]; k, v: [B, L, G, K]; ids: int [B, L] -> [B, L, H, K].
 
-    Without branches, positions must rise by one along a segment (packed rows do): the window then bounds the
-    distance by index too, and keys before it are not read.
+    Without branches, positions must increase by one along a segment (as in packed rows). The window then
+    bounds the distance by index too, and keys before it are not read.
 
     Args:
-      q, k, v, segment_ids, positions, branch_ids: see the top of this module.
-      window: how far back a position sees, itself included; None: to the beginning.
-      sliding: bool [], traced: whether the window holds here (None: it does); only that kind is computed.
+      q, k, v, segment_ids, positions, branch_ids: see the module docstring.
+      window: how many positions back a position attends to, including itself; None: all.
+      sliding: bool [], traced: whether the window applies (None: yes); only that case is computed.
       softcap: scores become `softcap * tanh(scores / softcap)`.
       scale: of the scores; None: K ** -0.5.
-      slopes: float32 [H] or None, of ALiBi.
-      chunk: queries at a time; None: chosen from L.
+      slopes: ALiBi slopes, float32 [H]; None: no ALiBi.
+      chunk: queries per chunk; None: chosen from L.
     """
     length, heads = q.shape[1:3]
-    window = None if window is None or window >= length else window  # no two positions lie further apart
+    window = None if window is None or window >= length else window  # no two positions are further apart
     chunk = chunk or max(CHUNK, -(-length // (MAX_CHUNKS * CHUNK)) * CHUNK)
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     bias = None if slopes is None else alibi(slopes, positions, scale, groups=k.shape[2])
 
     def rows(q: jax.Array, k: jax.Array, v: jax.Array, *, window: int | None) -> jax.Array:
-        # The scores of a chunk are computed again in the backward pass, not kept.
+        # The scores of a chunk are recomputed in the backward pass, not saved.
         attend = jax.checkpoint(functools.partial(_attend, softcap=softcap, scale=scale))
         parts = []
         for start in range(0, length, chunk):
@@ -103,7 +103,7 @@ def attention(
     if window is None or sliding is None:
         out = rows(*arrays, window=window)
     else:
-        # Each kind is a checkpoint, so that the backward pass keeps q, k, v and not every chunk's slices.
+        # Each case is a checkpoint, so that q, k and v are saved and not the slices of every chunk.
         kinds = [jax.checkpoint(functools.partial(rows, window=kind)) for kind in (window, None)]
         out = jax.lax.cond(sliding, *kinds, *arrays)
     return out.transpose(0, 3, 1, 2, 4).reshape(-1, length, heads, v.shape[-1])
@@ -121,10 +121,13 @@ def cache_attention(
     scale: float | None = None,
     slopes: jax.Array | None = None,
 ) -> jax.Array:
-    """Attention of new positions over a cache whose slot s holds position s.
+    """Attention of new positions over a cache whose slot s holds position s -> [B, T, H, K].
 
-    q: [B, T, H, K]; keys, values: [B, G, S, K], the new positions already written; positions: int [B, T], -1
-    for padding, whose output means nothing; the rest as in `attention`. -> [B, T, H, K]
+    Args:
+      q: [B, T, H, K].
+      keys, values: [B, G, S, K], with the new positions already written.
+      positions: int [B, T]; -1 for padding, whose output is undefined.
+      window, sliding, softcap, scale, slopes: as in `attention`.
     """
     length, heads = q.shape[1:3]
     groups, slots = keys.shape[1], jnp.arange(keys.shape[2])
@@ -145,11 +148,11 @@ def cache_attention(
 
 
 def alibi(slopes: jax.Array, positions: jax.Array, scale: float, groups: int) -> jax.Array:
-    """What ALiBi adds to the scaled scores of a key: float32 [B, G, R, 1, S] (R = H / G).
+    """The ALiBi bias of the scaled scores of a key, float32 [B, G, R, 1, S] (R = H / G).
 
-    slopes: float32 [H]; positions: int [B, S], of the keys. A softmax does not see what all its scores share,
-    so the position of the key stands for its distance. Slope, position and product are each rounded to
-    bfloat16, because the published models (Falcon-RW) are run so.
+    slopes: float32 [H]; positions: int [B, S], of the keys. Softmax is invariant to a constant added to all
+    scores, so the position of the key can replace its distance. Slope, position and product are each rounded
+    to bfloat16, as in the published models (Falcon-RW).
     """
     rounded = lambda x: jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)  # noqa: E731
     slopes = rounded(slopes.astype(jnp.float32)).reshape(groups, -1, 1, 1)
@@ -158,13 +161,13 @@ def alibi(slopes: jax.Array, positions: jax.Array, scale: float, groups: int) ->
 
 
 def _grouped(q: jax.Array, groups: int) -> jax.Array:
-    """Query heads beside the key head that they share: [B, L, H, K] -> [B, G, R, L, K]."""
+    """Group query heads by the key head they share: [B, L, H, K] -> [B, G, R, L, K]."""
     batch, length, heads, size = q.shape
     return q.reshape(batch, length, groups, heads // groups, size).transpose(0, 2, 3, 1, 4)
 
 
 def _limit(window: int | None, sliding: jax.Array | None) -> int | jax.Array | None:
-    """The window as one number, traced when layers differ: one without it has a window without end."""
+    """The window as one number, traced where layers differ; a layer without a window has the largest int."""
     if window is None or sliding is None:
         return window
     return jnp.where(sliding, window, jnp.iinfo(jnp.int32).max)
@@ -180,7 +183,7 @@ def _attend(
     softcap: float | None,
     scale: float,
 ) -> jax.Array:
-    """q: [B, G, R, C, K] (R query heads share a key head); k, v: [B, G, S, K]; mask: [B, C, S] -> like q.
+    """Attention of a chunk. q: [B, G, R, C, K]; k, v: [B, G, S, K]; mask: [B, C, S] -> like q.
 
     bias: broadcasts to [B, G, R, C, S], or None.
     """
@@ -216,7 +219,7 @@ def reference_attention(
     slopes: jax.Array | None = None,
     chunk: int | None = None,
 ) -> jax.Array:
-    """The definition, in one [L, L] block: what every faster implementation is tested against."""
+    """The definition, in one [L, L] block; the reference in tests of the faster implementations."""
     del chunk
     groups = k.shape[2]
     shared = q.shape[2] // groups

@@ -1,12 +1,12 @@
-"""One attention, chosen by hardware.
+"""The attention implementation, chosen by hardware.
 
     splash     TPU: JAX's Pallas kernel (`splash.py`)
-    cudnn      NVIDIA GPU: flash attention of cuDNN (`cudnn.py`)
-    xla        anywhere: queries in chunks (`attention.py`)
-    reference  anywhere: the definition, in one [L, L] block
+    cudnn      NVIDIA GPU: cuDNN flash attention (`cudnn.py`)
+    xla        any platform: queries in chunks (`attention.py`)
+    reference  any platform: the definition, in one [L, L] block
 
-"auto" is the first of these that the platform has. What a kernel cannot do (branches, ALiBi slopes, and what
-`unsupported` lists) the xla version does instead; the reason is logged once.
+"auto" is the first of these that the platform has. What a kernel does not support (branches, ALiBi slopes,
+and what `unsupported` lists) falls back to xla; the reason is logged once.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from inters_jax.models.config import ModelError
 from inters_jax.models.splash import SplashBlocks
 
 BACKENDS = ("auto", "xla", "splash", "cudnn", "reference")
-KERNELS = {"tpu": "splash", "gpu": "cudnn", "cuda": "cudnn"}  # the best of a platform; xla for all others
+KERNELS = {"tpu": "splash", "gpu": "cudnn", "cuda": "cudnn"}  # the best of a platform; xla elsewhere
 
-# Below these a kernel mostly moves padding.
+# Below these a kernel mostly processes padding.
 MIN_LENGTH = 128
 MIN_HEAD = 64
 
@@ -36,12 +36,12 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Attention:
-    """Called as `inters_jax.models.attention.attention` is; made by `choose`."""
+    """An implementation with the signature of `inters_jax.models.attention.attention`; made by `choose`."""
 
-    backend: str  # what is used wherever it can be: any of `BACKENDS` but "auto"
+    backend: str  # used wherever it supports the call; any of `BACKENDS` except "auto"
     platform: str
     mesh: Mesh | None = None
-    blocks: SplashBlocks | None = None
+    blocks: SplashBlocks | None = None  # None: SplashBlocks()
     capability: tuple[int, int] | None = None  # of a GPU
     interpret: bool = False
 
@@ -61,7 +61,7 @@ class Attention:
         slopes: jax.Array | None = None,
         chunk: int | None = None,
     ) -> jax.Array:
-        """q: [B, L, H, K]; k, v: [B, L, G, K] -> [B, L, H, K]; the arguments are those of `attention`."""
+        """q: [B, L, H, K]; k, v: [B, L, G, K] -> [B, L, H, K]; arguments as in `attention`."""
         reason = self.unsupported(
             length=q.shape[1],
             head_dim=q.shape[-1],
@@ -72,7 +72,7 @@ class Attention:
             softcap=softcap is not None,
         )
         if reason is not None:
-            _say(f"attention: xla instead of {self.backend}: {reason}")
+            _warn_once(f"attention: xla instead of {self.backend}: {reason}")
         name = self.backend if reason is None else "xla"
         if name == "splash":
             return splash.splash_attention(
@@ -101,7 +101,7 @@ class Attention:
         slopes: bool = False,
         softcap: bool = False,
     ) -> str | None:
-        """Why this backend cannot do it, or None when it can.
+        """Why the backend does not support a call; None if it does.
 
         >>> choose("auto", platform="gpu").unsupported(length=2048, head_dim=256, softcap=True)
         'cuDNN has no soft-cap'
@@ -109,14 +109,14 @@ class Attention:
         if self.backend not in KERNELS.values():
             return None
         if branches:
-            return "branches of one prompt in a row are not in its mask"
+            return "its mask has no branches of a prompt"
         if slopes:
             return "it has no ALiBi slopes"
         if value_dim not in (None, head_dim):
-            return f"values of size {value_dim} beside keys of size {head_dim}"
+            return f"values of size {value_dim} with keys of size {head_dim}"
         if not self.interpret and (length < MIN_LENGTH or head_dim < MIN_HEAD):
             least = f"{MIN_LENGTH} positions and heads of {MIN_HEAD}"
-            return f"{length} positions with heads of {head_dim} are too small, it pays from {least} on"
+            return f"{length} positions with heads of {head_dim} are too small; it needs {least}"
         return (
             self._unsupported_by_cudnn(length, head_dim, dtype, softcap) if self.backend == "cudnn" else None
         )
@@ -130,9 +130,9 @@ class Attention:
             return f"cuDNN computes in bfloat16 or float16, not {jax.numpy.dtype(dtype).name}"
         largest = 256 if self.capability is not None and self.capability >= cudnn.HOPPER else 128
         if head_dim > largest or head_dim % 8:
-            return f"cuDNN takes heads of up to {largest} here, a multiple of 8, not {head_dim}"
+            return f"cuDNN needs heads of at most {largest} on this GPU, a multiple of 8, not {head_dim}"
         if self.mesh is not None and self.mesh.shape["sequence"] > 1:
-            return "cuDNN does not divide a row over devices (MESH has sequence > 1)"
+            return "cuDNN does not shard rows over devices (MESH has sequence > 1)"
         if self._variant(length) is None:
             return f"rows of {length} on a GPU before Hopper would need a bias of length x length"
         return None
@@ -152,16 +152,19 @@ def choose(
     capability: tuple[int, int] | None = None,
     interpret: bool = False,
 ) -> Attention:
-    """The attention of a machine.
+    """Choose the attention implementation of a machine.
 
     Args:
-      backend: one of `BACKENDS`; a kernel that the platform does not have is refused.
+      backend: one of `BACKENDS`.
       platform: "cpu", "gpu" or "tpu"; None: that of the mesh, or JAX's default.
-      mesh: devices over which the arrays are divided: kernels then run on each device's part.
-      length, head_dim: sizes known already; what a kernel cannot do with them is told here, not at a call.
-      blocks: block sizes of splash; None: `SplashBlocks` as gin has it.
-      capability: compute capability of the GPU; None: asked of the devices, unless `platform` is given.
-      interpret: run splash on any platform, as ordinary operations; for tests.
+      mesh: devices over which the arrays are sharded; kernels then run on each device's shard.
+      length, head_dim: sizes, if known; an unsupported one is then logged here and not at the first call.
+      blocks: block sizes of splash; None: `SplashBlocks()`.
+      capability: compute capability of the GPU; None: that of the devices, unless `platform` is given.
+      interpret: emulate splash on any platform; for tests.
+
+    Raises:
+      ModelError: there is no such backend, or the platform does not have it.
 
     >>> choose("auto", platform="tpu").backend, choose("auto", platform="cpu").backend
     ('splash', 'xla')
@@ -172,24 +175,24 @@ def choose(
         platform = jax.default_backend() if mesh is None else mesh.devices.flat[0].platform
         capability = _capability(mesh) if capability is None else capability
         if platform == "gpu" and capability is None:
-            platform = "gpu of another maker"
+            platform = "a GPU of another vendor"
     best = KERNELS.get(platform, "xla")
     if backend == "auto":
         backend = "splash" if interpret else best
     elif backend in KERNELS.values() and backend != best and not interpret:
         needs = "a TPU" if backend == "splash" else "an NVIDIA GPU"
         raise ModelError(f"ATTENTION={backend!r} needs {needs}, this is {platform}; choose 'auto' or 'xla'")
-    chosen = Attention(backend, platform, mesh, blocks, capability, interpret)
+    chosen = Attention(backend, platform, mesh, blocks or SplashBlocks(), capability, interpret)
     if length is not None and head_dim is not None:
         reason = chosen.unsupported(length=length, head_dim=head_dim)
         if reason is not None:
-            _say(f"attention: xla instead of {backend}: {reason}")
+            _warn_once(f"attention: xla instead of {backend}: {reason}")
             return dataclasses.replace(chosen, backend="xla")
     return chosen
 
 
 def _capability(mesh: Mesh | None) -> tuple[int, int] | None:
-    """Compute capability of the NVIDIA GPUs in use; None for other devices."""
+    """The compute capability of the NVIDIA GPUs in use; None for other devices."""
     device = jax.devices()[0] if mesh is None else mesh.devices.flat[0]
     text = getattr(device, "compute_capability", None)
     if not isinstance(text, str) or not text.replace(".", "").isdigit():
@@ -199,6 +202,6 @@ def _capability(mesh: Mesh | None) -> tuple[int, int] | None:
 
 
 @functools.cache
-def _say(message: str) -> None:
-    """Logged once: a decoder asks for every program that it is part of."""
+def _warn_once(message: str) -> None:
+    """Log a warning once, though a decoder issues it for each program that it is part of."""
     log.warning(message)

@@ -1,7 +1,7 @@
-"""How a mesh divides the arrays of attention: for kernels, which the compiler cannot divide by itself.
+"""How a mesh shards the arrays of attention, for kernels that the compiler cannot partition.
 
-The names of the axes are those of `inters_jax.mesh`. What an axis does not divide evenly stays whole on each
-of its devices: correct, and only time is lost.
+Axis names are those of `inters_jax.mesh`. What an axis does not divide evenly is replicated on its devices,
+which costs only time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from inters_jax.mesh import ROW_AXES
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """The mesh axes that divide rows, heads and positions (None: nothing does), and into how many parts."""
+    """The mesh axes that shard rows, heads and positions (None: not sharded), and the number of shards."""
 
     rows: tuple[str, ...] | None = None
     heads: str | None = None
@@ -29,7 +29,7 @@ class Layout:
 
     @classmethod
     def of(cls, mesh: Mesh | None, shape: Sequence[int]) -> Layout:
-        """The layout of queries [B, L, H, K]; positions may be padded, so they are always divided."""
+        """The layout of queries [B, L, H, K]; positions can be padded, so they are always sharded."""
         if mesh is None:
             return cls()
         batch, _, heads, _ = shape
@@ -45,16 +45,16 @@ class Layout:
         )
 
     def key_heads(self, groups: int) -> str | None:
-        """The axis that divides the key heads that `repeat_heads` gives; a single head goes to all."""
+        """The axis that shards the key heads of `repeat_heads`; a single head is replicated."""
         return None if groups == 1 else self.heads
 
 
 def repeat_heads(x: jax.Array, parts: int, heads: int) -> jax.Array:
-    """Key or value heads as often as their division asks for. x: [B, L, G, K] -> [B, L, G', K].
+    """Repeat key or value heads until they can be sharded. x: [B, L, G, K] -> [B, L, G', K].
 
-    G' is G when the parts divide it, or when there is one head for all. Otherwise each head is repeated
-    beside itself until they do and query head h still finds its key head at h // (heads / G'), at the latest
-    when there are as many as query heads.
+    G' is G if `parts` divides it, or if there is a single head. Otherwise each head is repeated, next to
+    itself, the least number of times such that `parts` divides G' and query head h still uses key head
+    h // (heads / G'); at most, G' is the number of query heads.
 
     >>> x = jnp.arange(2.0).reshape(1, 1, 2, 1)
     >>> repeat_heads(x, 2, 8).ravel().tolist(), repeat_heads(x, 4, 8).ravel().tolist()

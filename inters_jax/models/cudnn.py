@@ -1,31 +1,32 @@
-"""Flash attention of cuDNN on NVIDIA GPUs behind the interface of `attention`.
+"""cuDNN flash attention on NVIDIA GPUs behind the interface of `attention`.
 
-Packed rows reach cuDNN in one of two ways:
+Packed rows are passed to cuDNN in one of two ways:
 
 * "packed": every run of equal segment ids is a sequence of its own, given by offset and length, so memory is
-  linear in the length. Hopper or later, at most `SEGMENTS` runs in a row; the rare batch with more takes the
-  blockwise implementation (`lax.cond`).
-* "bias": the mask as a bias [B, 1, L, L] shared by all heads, on Ampere and Ada, for rows of up to
-  `BIAS_LENGTH` positions.
+  linear in the length. Hopper or later, at most `SEGMENTS` runs per row; the rare batch with more uses the
+  chunked XLA implementation (`lax.cond`).
+* "bias": the mask is a bias [B, 1, L, L] shared by all heads. Ampere and Ada, rows of up to `BIAS_LENGTH`
+  positions.
 
-cuDNN takes bfloat16 and float16, no soft-cap, and does not divide the length over devices.
+cuDNN computes in bfloat16 or float16, has no soft-cap, and does not shard the length over devices.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+# JAX's wrapper of cuDNN: `jax.nn` does not expose the offsets of packed sequences.
+from jax._src.cudnn import fused_attention_stablehlo as wrapper
 from jax.sharding import Mesh, PartitionSpec
 
 from inters_jax.models.attention import attention, attention_mask
 from inters_jax.models.attention_sharding import Layout, repeat_heads
 
-SEGMENTS = 65  # of a row, its padding included: cuDNN keeps statistics of [SEGMENTS, L] for each head
-BIAS_LENGTH = 4096  # 32 MiB of bias a row in bfloat16
+SEGMENTS = 65  # per row, padding included; cuDNN keeps statistics of [SEGMENTS, L] per head
+BIAS_LENGTH = 4096  # 32 MiB of bias per row in bfloat16
 HOPPER = (9, 0)
 
 
@@ -42,12 +43,12 @@ def cudnn_attention(
     mesh: Mesh | None = None,
     variant: str = "packed",
 ) -> jax.Array:
-    """Attention inside one row, arguments as in `attention`. q: [B, L, H, K]; k, v: [B, L, G, K] -> like q.
+    """Attention within rows. q: [B, L, H, K]; k, v: [B, L, G, K] -> like q.
 
     Args:
-      q, k, v, segment_ids, positions, window, sliding, scale: see `attention`; the arrays are bfloat16 or
-        float16, and equal segment ids lie together.
-      mesh: the devices over which rows and heads are divided; None: one device.
+      q, k, v, segment_ids, positions, window, sliding, scale: see `attention`; q, k and v are bfloat16 or
+        float16, and equal segment ids are contiguous.
+      mesh: the devices over which rows and heads are sharded; None: one device.
       variant: "packed" or "bias".
     """
     layout = Layout.of(mesh, q.shape)
@@ -87,7 +88,7 @@ def cudnn_attention(
 
 
 def segment_runs(segment_ids: jax.Array, limit: int = SEGMENTS) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Length and offset of each run of equal ids, as cuDNN wants them, and whether no row has too many.
+    """Length and offset of each run of equal ids, as cuDNN expects them, and whether `limit` is enough.
 
     segment_ids: int [B, L] -> lengths int32 [B, limit], offsets int32 [B, limit + 1] (-1: no run), bool [].
 
@@ -119,22 +120,22 @@ def packed(
     scale: float,
     window: int | None,
 ) -> jax.Array:
-    """Every segment a sequence of its own; a batch with too many of them goes the blockwise way."""
+    """Each segment as a sequence of its own; a batch with too many of them uses the XLA implementation."""
     lengths, offsets, complete = segment_runs(segment_ids, min(SEGMENTS, q.shape[1]))
-    # The offsets of keys are counted in query heads by JAX's wrapper, so there must be as many of them.
+    # JAX's wrapper counts the offsets of keys in query heads, so there must be as many key heads.
     shared = q.shape[2] // k.shape[2]
     repeated = lambda x: x if shared == 1 else jnp.repeat(x, shared, axis=2)  # noqa: E731
 
     def by_cudnn() -> jax.Array:
-        return cudnn_call()(
+        return wrapper.dot_product_attention(
             q, repeated(k), repeated(v), None, None, lengths, lengths, offsets, offsets,
-            scale=scale, mask_type=padding_causal(), sliding_window_length=window,
+            scale=scale, mask_type=wrapper.MaskType.PADDING_CAUSAL, sliding_window_length=window,
         )  # fmt: skip
 
-    def by_blocks() -> jax.Array:
+    def by_chunks() -> jax.Array:
         return attention(q, k, v, segment_ids=segment_ids, positions=positions, window=window, scale=scale)
 
-    return jax.lax.cond(complete, by_cudnn, by_blocks)
+    return jax.lax.cond(complete, by_cudnn, by_chunks)
 
 
 def biased(
@@ -147,29 +148,15 @@ def biased(
     scale: float,
     window: int | None,
 ) -> jax.Array:
-    """Segments and window as a bias; cuDNN itself skips what lies after a position."""
+    """Segments and window as a bias; cuDNN itself applies the causal mask."""
     mask = attention_mask(segment_ids, positions, None, window)[:, None]
     return jax.nn.dot_product_attention(
         q, k, v, mask=mask, scale=scale, is_causal=True, implementation="cudnn"
     )
 
 
-def cudnn_call() -> Callable[..., jax.Array]:
-    """JAX's wrapper of cuDNN with offsets of packed sequences, which `jax.nn` does not pass on."""
-    from jax._src.cudnn import fused_attention_stablehlo
-
-    return fused_attention_stablehlo.dot_product_attention
-
-
-def padding_causal() -> Any:
-    """What tells `cudnn_call` that each sequence is causal in itself."""
-    from jax._src.cudnn import fused_attention_stablehlo
-
-    return fused_attention_stablehlo.MaskType.PADDING_CAUSAL
-
-
 def variant_for(capability: tuple[int, int] | None, length: int) -> str | None:
-    """How rows of a length reach cuDNN on a GPU of a compute capability; None: not at all.
+    """How rows of a length are passed to cuDNN on a GPU of a compute capability; None: they cannot be.
 
     >>> variant_for((9, 0), 32768), variant_for((8, 0), 4096), variant_for((8, 0), 8192)
     ('packed', 'bias', None)

@@ -1,8 +1,8 @@
 """The decoder: embeddings, a stack of identical blocks run by one scan, a final norm and a head.
 
 Shapes: B rows, L positions, D hidden size, V vocabulary, H query heads, G key/value heads, K head size.
-Blocks are stacked along a leading "layers" axis (`nnx.vmap`) and run by `jax.lax.scan`, so that compilation
-time does not grow with depth. The hot path takes the module apart once per program and needs no `nnx.jit`:
+Blocks are stacked along a leading "layers" axis (`nnx.vmap`) and run by `jax.lax.scan`, so compile time does
+not grow with depth. The hot path splits the module once per program and needs no `nnx.jit`:
 
     graphdef, params = nnx.split(model, nnx.Param)
     step = jax.jit(lambda params, batch: nnx.merge(graphdef, params).hidden(...))
@@ -18,10 +18,10 @@ from flax import nnx
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
-from inters_jax.inference.cache import KVCache
 from inters_jax.models import remat as recomputing
 from inters_jax.models.attention import cache_attention
 from inters_jax.models.attention_backends import Attention, choose
+from inters_jax.models.cache import KVCache
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.layers import Block, Constrain, Linear
 from inters_jax.models.norms import Norm, param
@@ -29,7 +29,7 @@ from inters_jax.models.rope import Angles, alibi_slopes, layer_angles
 
 
 def unconstrained(x: jax.Array, axes: tuple[str, ...]) -> jax.Array:
-    """The default of `Decoder.constrain`: leaves the placement of activations to the compiler."""
+    """The default of `Decoder.constrain`: leave the sharding of activations to the compiler."""
     del axes
     return x
 
@@ -38,18 +38,19 @@ class Decoder(nnx.Module):
     """A decoder-only language model.
 
     Args:
-      config: its shape.
-      rngs: the stream "params" starts random weights.
-      param_dtype: how parameters are stored; float32 for training.
-      dtype: how they are multiplied; norms, softmax and logits are float32 in any case.
-      remat: what the backward pass computes again, a name of `remat.REMAT`: "none"; "dots" keeps matrix
-        products only; "full" keeps only the input of each block; "offload" keeps it in host memory. Attention
-        scores are computed again in any case.
-      constrain: called as `constrain(activation, axis_names)` with names from batch, length, embed, heads,
-        kv_heads, head_dim, mlp, vocab; may pin how activations lie on a mesh.
-      flatten: multiply activations as [B * L, D]; turn off when the length axis is split over devices.
-      attention: which implementation rows use, a name of `attention_backends.BACKENDS` or what `choose` made.
-      mesh: the devices over which activations are divided, for kernels that the compiler cannot divide.
+      config: its configuration.
+      rngs: the stream "params" initialises random weights.
+      param_dtype: storage dtype of the parameters; float32 for training.
+      dtype: compute dtype; norms, softmax and logits are always float32.
+      remat: what the backward pass recomputes, a name of `remat.REMAT`. "none" recomputes nothing; "dots"
+        saves only matrix products; "full" saves only the input of each block; "offload" saves it in host
+        memory. Attention scores are always recomputed.
+      constrain: called as `constrain(activation, axis_names)`, with names from batch, length, embed, heads,
+        kv_heads, head_dim, mlp, vocab; may constrain the sharding of activations.
+      flatten: multiply activations as [B * L, D]; turn off when the length axis is sharded.
+      attention: the implementation for rows: a name of `attention_backends.BACKENDS`, or the result of
+        `choose`.
+      mesh: the devices over which activations are sharded, for kernels that the compiler cannot partition.
     """
 
     def __init__(
@@ -103,13 +104,13 @@ class Decoder(nnx.Module):
         *,
         branch_ids: jax.Array | None = None,
     ) -> jax.Array:
-        """States after the final norm, [B, L, D] in the compute dtype.
+        """Hidden states after the final norm, [B, L, D] in the compute dtype.
 
         Args:
           tokens, segment_ids, positions: int [B, L]. Positions start at 0 in each segment; segment 0 is
             padding.
-          branch_ids: int [B, L] or None. 0 marks a prompt, n > 0 its n-th continuation: continuations see the
-            prompt of their segment and themselves, and each takes its positions up where the prompt ends.
+          branch_ids: int [B, L] or None. 0 marks a prompt, n > 0 its n-th continuation. A continuation
+            attends to the prompt of its segment and to itself; its positions continue those of the prompt.
         """
         config = self.config
         angles = layer_angles(config, positions, segment_ids)
@@ -150,19 +151,19 @@ class Decoder(nnx.Module):
     def decode(
         self, tokens: jax.Array, positions: jax.Array, cache: KVCache, *, fresh: bool = False
     ) -> tuple[jax.Array, KVCache]:
-        """Runs new tokens over a cache: a whole prompt, a part of one, or one token per row.
+        """Run new tokens with a cache: a whole prompt, a part of one, or one token per row.
 
         Args:
           tokens: int [B, T].
-          positions: int [B, T]; -1 is padding: nothing is stored for it and its state means nothing. The
-            positions of a row rise by one and continue where its cache ends. A position beyond the cache is
-            not stored either, so the cache must be large enough.
+          positions: int [B, T]; -1 is padding, which is not stored and whose state is undefined. The
+            positions of a row increase by one and continue where its cache ends. A position beyond the cache
+            is not stored either, so the cache must be large enough.
           cache: slot s holds position s.
-          fresh: promises that the cache is empty. The tokens then see only each other, which skips the empty
+          fresh: whether the cache is empty. The tokens then attend only to each other, which skips the empty
             slots and the upper triangle; the result is the same.
 
         Returns:
-          States after the final norm [B, T, D], and the cache with the new positions.
+          Hidden states after the final norm [B, T, D], and the cache with the new positions.
         """
         angles = layer_angles(self.config, positions, None)
         segment_ids = (positions >= 0).astype(jnp.int32)
@@ -170,7 +171,7 @@ class Decoder(nnx.Module):
         def step(
             carry: tuple[jax.Array, KVCache], xs: tuple[jax.Array, nnx.State, jax.Array | None]
         ) -> tuple[tuple[jax.Array, KVCache], None]:
-            # The cache travels as carry, not as scanned input and output, so that it is updated in place.
+            # The cache is a carry, not a scanned input and output, so that it is updated in place.
             (x, cache), (index, layer, sliding) = carry, xs
             block = nnx.merge(graphdef, layer)
             query, key, value = block.project(x, self._angles(angles, sliding), self.constrain)
@@ -198,7 +199,7 @@ class Decoder(nnx.Module):
         return self.final_norm(x), cache
 
     def _embed(self, tokens: jax.Array) -> jax.Array:
-        # An id outside the vocabulary gives NaN, which the training loop reports, rather than a wrong row.
+        # An id outside the vocabulary gives NaN, which the training loop reports, and not some other row.
         x = jnp.take(self.embedding[...], tokens, axis=0, mode="fill").astype(self.dtype)
         if self.config.scale_embeddings:
             x = x * jnp.asarray(self.config.hidden_size**0.5, self.dtype)
@@ -210,7 +211,7 @@ class Decoder(nnx.Module):
         return jnp.asarray(layers) if layers else None
 
     def _angles(self, angles: tuple[Angles, Angles] | None, sliding: jax.Array | None) -> Angles | None:
-        """Those of one layer. sliding: bool [], of a stack whose layers differ."""
+        """The angles of one layer. sliding: bool [], where layers differ."""
         if angles is None:
             return None
         everywhere, local = angles
@@ -221,7 +222,7 @@ class Decoder(nnx.Module):
         return jnp.where(sliding, local[0], everywhere[0]), jnp.where(sliding, local[1], everywhere[1])
 
     def _scoring(self) -> dict[str, Any]:
-        """What attention is told about this model."""
+        """The arguments of attention that depend on the model."""
         config = self.config
         scalar = config.head_dim if config.attention_scalar is None else config.attention_scalar
         return {
@@ -243,9 +244,26 @@ def logical_axes(model: Decoder | nnx.State) -> Any:
 
 
 def abstract_model(config: DecoderConfig, **options: Any) -> tuple[nnx.GraphDef, nnx.State]:
-    """The structure of a decoder and the shapes of its parameters, without allocating any of them.
+    """The structure of a decoder and the shapes of its parameters, without allocating any.
 
     `options` are those of `Decoder` (param_dtype, dtype, remat, ...).
     """
     model = nnx.eval_shape(lambda: Decoder(config, rngs=nnx.Rngs(params=0), **options))
     return nnx.split(model, nnx.Param)
+
+
+def random_parameters(config: DecoderConfig, seed: int, shardings: Any) -> dict[str, Any]:
+    """Random float32 parameters as nested dicts; each device makes only its own part.
+
+    Args:
+      config: of the decoder.
+      seed: the result depends on it alone, and not on the shardings.
+      shardings: nested dicts with a sharding for each parameter.
+    """
+
+    def make() -> dict[str, Any]:
+        return nnx.to_pure_dict(nnx.state(Decoder(config, rngs=nnx.Rngs(params=seed)), nnx.Param))
+
+    # It runs once, and on CPU optimising it takes three times as long as running it unoptimised.
+    options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+    return jax.jit(make, out_shardings=shardings, compiler_options=options)()

@@ -1,9 +1,9 @@
-"""The parts of a decoder: linear maps, attention's projections, the MLP, and the block that they form.
+"""The layers of a decoder: linear maps, attention projections, the MLP, and the block they form.
 
 Shapes: B rows, L positions, D hidden size, F MLP size, H query heads, G key/value heads, K head size.
-Parameters are stored in `param_dtype` and used in the type of the activations; norms compute in float32.
-Every parameter carries the names of its axes (`nnx.Param(..., out_sharding=names)`), the leading "layers"
-axis of stacked blocks included; `mesh.py` decides what the names mean on a machine.
+Parameters are stored in `param_dtype` and cast to the dtype of the activations; norms compute in float32.
+Every parameter has the names of its axes (`nnx.Param(..., out_sharding=names)`), including the leading
+"layers" axis of stacked blocks; `mesh.py` maps the names to devices.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Constrain = Callable[[jax.Array, tuple[str, ...]], jax.Array]
 
 
 class Linear(nnx.Module):
-    """A linear map over one or several axes at once.
+    """A linear map over one or several axes.
 
-    kernel: [*inputs, *outputs], for instance [D, H, K] for queries and [H, K, D] for the way back.
+    kernel: [*inputs, *outputs], for instance [D, H, K] for queries and [H, K, D] for the output projection.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class Linear(nnx.Module):
         """x: [..., *inputs], kernel: [*inputs, *outputs] -> [..., *outputs] in the dtype of x."""
         kernel = kernel.astype(x.dtype)
         if not self.flatten:
-            # Kept apart when the length axis is split over devices: a merged axis cannot stay split.
+            # Not merged when the length axis is sharded: a merged axis could not stay sharded.
             return jnp.tensordot(x, kernel, axes=self.rank)
-        # One plain [rows, in] x [in, out] product: XLA's CPU backend loses a third of its speed on the
-        # gradients of products that keep batch and length apart.
+        # One plain [rows, in] x [in, out] product: XLA's CPU backend is a third slower on the gradients of
+        # products with separate batch and length axes.
         lead = x.shape[: x.ndim - self.rank]
         size = math.prod(kernel.shape[: self.rank])
         y = x.reshape(-1, size) @ kernel.reshape(size, -1)
@@ -74,7 +74,7 @@ def activate(x: jax.Array, name: str) -> jax.Array:
 
 
 class MLP(nnx.Module):
-    """`down(activation(gate(x)) * up(x))`, or without a gate `down(activation(up(x)))`."""
+    """`down(activation(gate(x)) * up(x))`; without a gate `down(activation(up(x)))`."""
 
     def __init__(
         self, config: DecoderConfig, *, rngs: nnx.Rngs, param_dtype: DTypeLike, flatten: bool
@@ -102,7 +102,7 @@ class MLP(nnx.Module):
 
 
 class SelfAttention(nnx.Module):
-    """The four projections around attention; attention itself is chosen by the caller (row or cache)."""
+    """The four projections around attention; the caller chooses attention itself (row or cache)."""
 
     def __init__(
         self, config: DecoderConfig, *, rngs: nnx.Rngs, param_dtype: DTypeLike, flatten: bool
@@ -143,7 +143,7 @@ class SelfAttention(nnx.Module):
 
 
 class Block(nnx.Module):
-    """Attention and MLP with the norms around them; `DecoderConfig.block_norms` says which there are."""
+    """Attention and MLP with their norms (`DecoderConfig.block_norms`)."""
 
     def __init__(
         self, config: DecoderConfig, *, rngs: nnx.Rngs, param_dtype: DTypeLike, flatten: bool
@@ -166,7 +166,7 @@ class Block(nnx.Module):
         return self.attention.project(through(self.attention_norm, x), angles, constrain)
 
     def finish(self, x: jax.Array, attended: jax.Array, constrain: Constrain) -> jax.Array:
-        """Adds the attention output [B, L, H, K] and the MLP to the block's input [B, L, D]."""
+        """Add the attention output [B, L, H, K] and the MLP to the block's input [B, L, D]."""
         added = through(self.attention_post_norm, self.attention.output(attended))
         if self.residual == "sequential":
             x = constrain(x + added, ("batch", "length", "embed"))
@@ -179,10 +179,10 @@ class Block(nnx.Module):
 
 
 def through(norm: Norm | None, x: jax.Array) -> jax.Array:
-    """The norm, where there is one."""
+    """Apply the norm, if there is one."""
     return x if norm is None else norm(x)
 
 
 def residual_scale(config: DecoderConfig) -> float:
-    """Random starts shrink each of the 2 x num_layers additions, which keeps the size of their sum."""
+    """The initialisation scale of residual updates, which bounds the sum of all 2 x num_layers of them."""
     return 1.0 / math.sqrt(2.0 * config.num_layers)

@@ -11,17 +11,17 @@ from inters_jax.models.config import DecoderConfig
 
 
 def param(value: jax.Array, axes: tuple[str, ...]) -> nnx.Param:
-    """A parameter that knows its axis names. Eager sharding is off: placement belongs to `mesh.py`."""
+    """A parameter with axis names. Eager sharding is off, because `mesh.py` decides on placement."""
     return nnx.Param(value, out_sharding=axes, eager_sharding=False)
 
 
 class Norm(nnx.Module):
     """Root-mean-square norm, or layer norm, over one or several last axes.
 
-    "rms" (Llama) rounds the normalised values to the compute type before the weight is applied; "rms_late"
-    (OLMo 2) applies the weight in float32 and rounds last, and so does "rms_plus_one" (Gemma) with
-    `1 + weight`; "layer" takes the mean off, and applies weight and bias in float32. The three conventions of
-    the root-mean-square norm differ in bfloat16 only.
+    "rms" (Llama) rounds the normalised values to the compute dtype before it applies the weight. "rms_late"
+    (OLMo 2) applies the weight in float32 and rounds last, as does "rms_plus_one" (Gemma) with `1 + weight`.
+    "layer" subtracts the mean, and applies weight and bias in float32. The three root-mean-square norms give
+    different results only in bfloat16.
     """
 
     def __init__(

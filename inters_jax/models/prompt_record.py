@@ -1,12 +1,12 @@
-"""What a model folder says about the prompts of its training: plain text, or inside which chat template.
+"""The record in a model folder of how prompts were written in training: plain, or in a chat template.
 
     <run>/model/, and the folder that `export` writes:
-      chat_template.jinja   the template, where a Hugging Face tokenizer looks for it
+      chat_template.jinja   the template, where Hugging Face tokenizers look for it
       inters_prompts.json   {"chat_template": {"from": "tokenizer", "sha256": ...}}, or null for plain prompts
 
-A chat_template.jinja by itself says nothing: tokenizers bring one, whether a run used it or not. Only the
-record beside it says that it was used, and commands that judge or serve a model follow it. A folder without a
-record (a model of the hub, a run of an older version) has plain prompts unless a template is asked for.
+A chat_template.jinja alone does not mean that training used it, because tokenizers come with one. Only the
+record does, and commands that evaluate or serve a model follow it. A folder without a record (a hub model, a
+run of an older version) has plain prompts unless a template is given.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from inters_jax import paths
+from inters_jax import paths, run_folder
 from inters_jax.data import provenance
 from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.hf import folder as huggingface
-from inters_jax.models.loading import RUN_MODEL, is_run
 from seqio_tasks.prompts import chat
 
 RECORD = "inters_prompts.json"
@@ -31,9 +30,11 @@ TEMPLATE = "chat_template.jinja"
 
 @dataclasses.dataclass(frozen=True)
 class Prompts:
-    """How the prompts of a training were written.
+    """How prompts are written.
 
-    text: of the chat template; None: plain prompts. source: "tokenizer", or the name of the file it was in.
+    Args:
+      text: of the chat template; None: plain prompts.
+      source: of the template: "tokenizer", or the name of a file.
     """
 
     text: str | None = None
@@ -41,7 +42,7 @@ class Prompts:
 
     @classmethod
     def asked(cls, chat_template: str | None, tokenizer: str) -> Prompts:
-        """What `train` and `prepare` mean by these settings, INTERS_CHAT_TEMPLATE included.
+        """The prompts that these settings of `train` and `prepare` select, INTERS_CHAT_TEMPLATE included.
 
         Raises:
           MissingData: there is no such template.
@@ -54,7 +55,7 @@ class Prompts:
 
     @property
     def sha256(self) -> str:
-        """Of the template's text; "" for plain prompts."""
+        """The SHA-256 of the template's text; "" for plain prompts."""
         return "" if self.text is None else _digest(self.text)
 
     def __str__(self) -> str:
@@ -67,22 +68,22 @@ class Prompts:
         )
 
     def files(self) -> dict[str, str]:
-        """{file name: content} for a model folder."""
+        """The files of a model folder that record the prompts: {name: content}."""
         template = None if self.text is None else {"from": self.source, "sha256": self.sha256}
         record = {RECORD: json.dumps({"chat_template": template}, indent=2) + "\n"}
         return record if self.text is None else {TEMPLATE: self.text, **record}
 
     def write(self, folder: Path) -> None:
-        """Writes the record and the template, byte for byte, into a model folder."""
+        """Write these files, byte for byte, into a model folder."""
         for name, text in self.files().items():
             (folder / name).write_bytes(text.encode())
 
 
 def read(folder: Path) -> Prompts | None:
-    """The record of a model folder (`model` of a run, or an exported one); None where there is none.
+    """Read the record of a model folder (`model` of a run, or an exported one); None if there is none.
 
     Raises:
-      ModelError: the record cannot be read, or the template beside it is not the one of training.
+      ModelError: the record cannot be read, or the template is not the one of training.
     """
     file = folder / RECORD
     if not file.is_file():
@@ -91,35 +92,35 @@ def read(folder: Path) -> Prompts | None:
         said = json.loads(file.read_text(encoding="utf-8"))["chat_template"]
         source, sha256 = ("", "") if said is None else (said["from"], said["sha256"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{file}: not the record of a training's prompts ({error!r}); remove it") from error
+        raise ModelError(f"{file}: not a record of prompts ({error!r}); remove it") from error
     if said is None:
         return Prompts()
     template = folder / TEMPLATE
     text = template.read_bytes().decode() if template.is_file() else None
     if text is None or _digest(text) != sha256:
         raise ModelError(
-            f"{template}: {'missing' if text is None else 'not the text'} with which the model was trained; "
-            f"put it back, or remove {RECORD} and say CHAT_TEMPLATE yourself"
+            f"{template}: {'missing' if text is None else 'changed'}, but the model was trained with it; "
+            f"restore it, or remove {RECORD} and set CHAT_TEMPLATE"
         )
     return Prompts(text, source)
 
 
 def of_model(source: Any) -> Prompts | None:
-    """The record of whatever names a model: a run, a folder, a hub name; None where there is none."""
+    """The record of a model source (a run, folder or hub name); None if there is none."""
     return None if isinstance(source, DecoderConfig) else read(_folder(source))
 
 
 def chat_template_of(
     source: Any, given: str | None = None, tokenizer: str | Path | None = None
 ) -> str | None:
-    """The chat template for a model, as `seqio_tasks.settings` takes it; None: whatever the settings say.
+    """The chat template for a model, as a value for `seqio_tasks.settings`; None leaves the setting as it is.
 
-    What is given is taken; where that is not what the model was trained with, a line says so.
+    A given template is used, and a line is printed if the model was not trained with it.
 
     Args:
       source: the model.
       given: "none", "tokenizer", the path of a template, or None for the one of training.
-      tokenizer: instead of the model's own, for a template of "tokenizer".
+      tokenizer: replaces the model's own for "tokenizer".
     """
     trained = of_model(source)
     if trained is None:
@@ -130,8 +131,8 @@ def chat_template_of(
     asked = Prompts.asked(given, str(tokenizer or folder))
     if asked.sha256 != trained.sha256:
         print(
-            f"CHAT_TEMPLATE={given!r} gives {asked}, but {source} was trained with {trained}: it sees other "
-            "prompts than in training. CHAT_TEMPLATE=None follows the training",
+            f"CHAT_TEMPLATE={given!r} gives {asked}, but {source} was trained with {trained}: its prompts "
+            "differ from those of training. CHAT_TEMPLATE=None uses the template of training",
             flush=True,
         )
     return given
@@ -139,7 +140,7 @@ def chat_template_of(
 
 def _folder(source: str | Path) -> Path:
     source = paths.localized(source)
-    return Path(source) / RUN_MODEL if is_run(source) else huggingface.folder_of(source)
+    return Path(source) / run_folder.MODEL if run_folder.is_run(source) else huggingface.folder_of(source)
 
 
 def _digest(text: str) -> str:

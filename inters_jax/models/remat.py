@@ -1,6 +1,6 @@
-"""What the backward pass of a block computes again, and what it finds kept: on the device or in host memory.
+"""Rematerialisation: what the forward pass of a block saves for the backward pass, which recomputes the rest.
 
-    name           kept of each block                             where
+    name           saved for each block                           where
     none           everything that the backward pass reads        device
     dots           results of matrix products                     device
     attention      its input and the result of attention          device
@@ -8,7 +8,8 @@
     offload        its input                                      host
     offload_dots   results of matrix products                     host (the input: device)
 
-What is moved to the host travels while other blocks are computed; it needs a backend with pinned host memory.
+Transfers to the host overlap with the computation of other blocks. They need a backend with pinned host
+memory.
 """
 
 from __future__ import annotations
@@ -29,16 +30,20 @@ INPUT, ATTENDED = "block_input", "attended"
 
 
 def named(value: jax.Array, name: str) -> jax.Array:
-    """The same value [B, L, ...], under a name that policies know: `INPUT` or `ATTENDED`.
+    """Name a value [B, L, ...] for remat policies: `INPUT` or `ATTENDED`.
 
-    It is kept as [B, L, D]: memory of a TPU comes in tiles of 128, which small heads would not fill.
+    It is saved as [B, L, D], because TPU memory is tiled by 128, which small heads would not fill.
     """
     kept: jax.Array = checkpoint_name(value.reshape(*value.shape[:2], -1), name)
     return kept.reshape(value.shape)
 
 
 def check(remat: str, mesh: Mesh | None = None) -> None:
-    """Refuse an unknown name, and offloading where the devices know no host memory."""
+    """Refuse an unknown name, and offloading on devices without host memory.
+
+    Raises:
+      ModelError: names what to use instead.
+    """
     if remat not in REMAT:
         raise ModelError(f"remat {remat!r} is not known; choose one of {', '.join(REMAT)}")
     if remat not in OFFLOADING:
@@ -46,17 +51,17 @@ def check(remat: str, mesh: Mesh | None = None) -> None:
     device = jax.devices()[0] if mesh is None else mesh.devices.flat[0]
     try:
         kinds = {memory.kind for memory in device.addressable_memories()}
-    except Exception:  # a device of a topology that is only described: its compiler will tell
+    except Exception:  # a device that is only described (AOT compilation): its compiler reports it
         return
     if HOST not in kinds:
         raise ModelError(
-            f"remat {remat!r} keeps activations in host memory, but {device.device_kind} offers only "
+            f"remat {remat!r} saves activations in host memory, but {device.device_kind} has only "
             f"{', '.join(sorted(kinds))}; use REMAT='full' or 'attention'"
         )
 
 
 def wrap(step: Callable[..., Any], remat: str) -> Callable[..., Any]:
-    """The step of a scan over blocks with the policy of a name."""
+    """Apply a remat policy by name to the step of a scan over blocks."""
     policies = jax.checkpoint_policies
     if remat == "none":
         return step

@@ -1,4 +1,4 @@
-"""Positions: rotary frequencies in their published variants, and the slopes of ALiBi.
+"""Positions: the published variants of rotary frequencies, and the slopes of ALiBi.
 
 Shapes: B rows, L positions, K head size, R the rotated part of a head (K unless rotation is partial).
 """
@@ -19,10 +19,14 @@ Angles = tuple[jax.Array, jax.Array]
 def rope_frequencies(
     size: int, theta: float, scaling: RopeScaling | None, *, max_position: int = 0, long: bool = False
 ) -> np.ndarray:
-    """Rotations per position, float32 [size / 2].
+    """Rotary frequencies in radians per position, float32 [size / 2].
 
-    max_position: of the model, for scalings without a factor. long: the frequencies of sequences beyond the
-    original length, where these are others ("longrope").
+    Args:
+      size: values of a head that are rotated.
+      theta: base of the frequencies.
+      scaling: None for none.
+      max_position: of the model, for scalings without a factor.
+      long: the frequencies of sequences beyond the original length, where they differ ("longrope").
 
     >>> rope_frequencies(4, 10000.0, None).tolist() == [1.0, np.float32(0.01)]
     True
@@ -44,14 +48,14 @@ def rope_frequencies(
 
 
 def _kept(scaling: RopeScaling, size: int, theta: float, frequencies: np.ndarray) -> np.ndarray:
-    """llama3 and yarn: how much of each frequency is kept as it is, from 0 (divided by the factor) to 1."""
+    """For llama3 and yarn: how much of each frequency is kept, from 0 (divided by the factor) to 1."""
     if scaling.kind == "llama3":
         turns = scaling.original_max_position * frequencies / (2 * np.pi)  # over the trained length
         low, high = scaling.low_freq_factor, scaling.high_freq_factor
         return np.clip((turns - low) / (high - low), 0.0, 1.0)
 
     def dimension(turns: float) -> float:
-        """Which pair of a head turns so often over the trained length."""
+        """The pair of a head that makes this many turns over the trained length."""
         return size * math.log(scaling.original_max_position / (turns * 2 * math.pi)) / (2 * math.log(theta))
 
     low, high = dimension(scaling.beta_fast), dimension(scaling.beta_slow)
@@ -62,7 +66,7 @@ def _kept(scaling: RopeScaling, size: int, theta: float, frequencies: np.ndarray
 
 
 def rope_amplitude(scaling: RopeScaling | None, max_position: int) -> float:
-    """What cosine and sine are multiplied by."""
+    """The factor of cosine and sine."""
     if scaling is None or scaling.kind not in ("yarn", "longrope"):
         return 1.0
     if scaling.attention_factor is not None:
@@ -80,7 +84,7 @@ def _factor(scaling: RopeScaling, max_position: int) -> float:
 
 
 def rope_angles(positions: jax.Array, frequencies: np.ndarray | jax.Array, amplitude: float = 1.0) -> Angles:
-    """positions: int [B, L]; frequencies: [..., R / 2] -> cosines and sines, float32 [B, L, 1, R / 2]."""
+    """Cosines and sines, float32 [B, L, 1, R / 2]. positions: int [B, L]; frequencies: [..., R / 2]."""
     angles = positions.astype(jnp.float32)[..., None, None] * frequencies
     if amplitude == 1.0:
         return jnp.cos(angles), jnp.sin(angles)
@@ -88,7 +92,7 @@ def rope_angles(positions: jax.Array, frequencies: np.ndarray | jax.Array, ampli
 
 
 def rotate(x: jax.Array, angles: Angles) -> jax.Array:
-    """Turns each pair (x[i], x[i + R/2]) by its angle in float32; the rest passes. x: [B, L, heads, K]."""
+    """Rotate each pair (x[i], x[i + R/2]) by its angle in float32. x: [B, L, heads, K]."""
     cos, sin = angles
     half = cos.shape[-1]
     wide = x.astype(jnp.float32)
@@ -102,10 +106,13 @@ def rotate(x: jax.Array, angles: Angles) -> jax.Array:
 def layer_angles(
     config: DecoderConfig, positions: jax.Array, segment_ids: jax.Array | None
 ) -> tuple[Angles, Angles] | None:
-    """The angles of the layers that see everything and of those with a window; None for ALiBi.
+    """The angles of layers without a window and of those with one; None for ALiBi.
 
-    positions: int [B, L]. segment_ids: int [B, L], or None where a row is one sequence; they matter to
-    "longrope" alone, whose frequencies depend on the length of a sequence.
+    Args:
+      config: of the decoder.
+      positions: int [B, L].
+      segment_ids: int [B, L], or None where a row is one sequence. Only "longrope" uses them: its frequencies
+        depend on the length of a sequence.
     """
     if config.alibi:
         return None
@@ -124,9 +131,9 @@ def layer_angles(
 
 
 def _longest(positions: jax.Array, segment_ids: jax.Array | None) -> jax.Array:
-    """The last position of the segment that each position belongs to; broadcasts to int [B, L].
+    """The last position of the segment of each position; broadcasts to int [B, L].
 
-    A prompt that its generation carries over the original length keeps the keys that it has in the cache.
+    A prompt whose generation exceeds the original length keeps its keys in the cache.
     """
     if segment_ids is None:
         return positions.max(axis=1, keepdims=True)
@@ -136,8 +143,9 @@ def _longest(positions: jax.Array, segment_ids: jax.Array | None) -> jax.Array:
 
 
 def alibi_slopes(heads: int) -> np.ndarray:
-    """How fast each head forgets, float32 [heads]: a geometric series; other numbers than powers of two take
-    the missing heads from the series of the next power.
+    """The ALiBi slope of each head, float32 [heads]: a geometric series.
+
+    If `heads` is not a power of two, the remaining heads come from the series of the next power.
 
     >>> alibi_slopes(4).tolist(), alibi_slopes(3).tolist()
     ([0.25, 0.0625, 0.015625, 0.00390625], [0.0625, 0.00390625, 0.25])

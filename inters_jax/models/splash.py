@@ -1,41 +1,39 @@
 """Splash attention on TPU: JAX's Pallas kernel behind the interface of `attention`.
 
-The kernel keeps one block of scores on the chip, skips the blocks that the causal mask or the window empties,
-and recomputes the scores in its backward pass: memory is linear in the length. Who sees whom by index
-(causal, window) is fixed when the program is built; segments are an input. A stack that mixes windowed and
-full layers has two kernels, and each layer takes one of them (`lax.cond`).
+The kernel keeps one block of scores on the chip, skips blocks that the causal mask or the window empties, and
+recomputes the scores in its backward pass, so memory is linear in the length. The mask by index (causal,
+window) is fixed when the program is built; segments are an input. A stack that mixes windowed and full layers
+has two kernels, and each layer selects one of them (`lax.cond`).
 
-Lengths are padded to whole blocks with segment 0. On a mesh each device runs the kernel over its rows, heads
-and, on a ``sequence`` axis, its queries; the keys and values of a row are then gathered to all its devices.
+Lengths are padded to full blocks with segment 0. On a mesh each device runs the kernel over its rows, heads
+and, with a ``sequence`` axis, its queries; the keys and values of a row are then gathered to all its devices.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gin
 import jax
 import jax.numpy as jnp
+from jax.experimental.pallas.ops.tpu import splash_attention as splash  # it has no stable API
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from inters_jax.models.attention_sharding import Layout, repeat_heads
 from inters_jax.models.config import ModelError
 
-if TYPE_CHECKING:  # Pallas is imported where a kernel is made: machines without a TPU need not wait for it
-    from jax.experimental.pallas.ops.tpu import splash_attention as splash
-
 LANES = 128  # every block is a multiple of it
-# What the backward kernels read of the forward one has this name for the policies of remat: one that keeps
-# it does not run the forward kernel again.
+# The name, for remat policies, of what the backward kernels read of the forward one. A policy that saves it
+# does not run the forward kernel again.
 RESIDUALS = "attended"
 
 
 @gin.configurable(module="inters_jax")
 @dataclasses.dataclass(frozen=True)
 class SplashBlocks:
-    """Sizes of the blocks of a kernel, in positions: speed and on-chip memory, never the result.
+    """Block sizes of the kernel, in positions. They affect speed and on-chip memory, never the result.
 
     A row shorter than a block has one block. The defaults fit every TPU from v4 on in bfloat16.
     """
@@ -46,14 +44,13 @@ class SplashBlocks:
     backward_queries: int = 512
     backward_keys: int = 512
     backward_keys_compute: int = 512
-    fused_backward: bool = (
-        False  # one backward kernel: fewer products, but one dq per block of keys in memory
-    )
+    # One backward kernel: fewer products, but memory for one dq per block of keys.
+    fused_backward: bool = False
 
     def __post_init__(self) -> None:
         for name, size in dataclasses.asdict(self).items():
             if name != "fused_backward" and (size < LANES or size % LANES):
-                raise ModelError(f"SplashBlocks.{name}={size}: blocks are positive multiples of {LANES}")
+                raise ModelError(f"SplashBlocks.{name}={size}: must be a positive multiple of {LANES}")
 
     @property
     def largest(self) -> int:
@@ -61,7 +58,7 @@ class SplashBlocks:
         return max(value for name, value in dataclasses.asdict(self).items() if name != "fused_backward")
 
     def padded(self, length: int, parts: int = 1) -> int:
-        """The length to which a row is padded, each of `parts` devices having the same number of blocks.
+        """The padded length of a row, so that each of `parts` devices has the same number of blocks.
 
         >>> blocks = SplashBlocks()
         >>> [blocks.padded(length) for length in (1, 200, 512, 600, 2048)]
@@ -73,13 +70,11 @@ class SplashBlocks:
         return -(-length // unit) * unit
 
     def fitted(self, padded: int, parts: int = 1) -> splash.BlockSizes:
-        """The blocks for rows of a padded length: none larger than the row, all dividing it.
+        """The blocks for rows of a padded length: each divides it and is at most as large.
 
         >>> SplashBlocks(keys=1024).fitted(384).block_kv, SplashBlocks(queries=256).fitted(384).block_q
         (384, 128)
         """
-        from jax.experimental.pallas.ops.tpu import splash_attention as splash
-
         queries = _divisor(padded // parts, self.queries)
         keys = _divisor(padded, self.keys)
         backward_queries = _divisor(padded // parts, self.backward_queries)
@@ -97,9 +92,9 @@ class SplashBlocks:
         )
 
 
-def _divisor(length: int, wish: int) -> int:
-    """The largest multiple of 128 that divides `length` and is not above `wish`."""
-    return next(size for size in range(min(length, wish) // LANES * LANES, 0, -LANES) if length % size == 0)
+def _divisor(length: int, most: int) -> int:
+    """The largest multiple of 128 that divides `length` and is at most `most`."""
+    return next(size for size in range(min(length, most) // LANES * LANES, 0, -LANES) if length % size == 0)
 
 
 def splash_attention(
@@ -116,15 +111,15 @@ def splash_attention(
     blocks: SplashBlocks | None = None,
     interpret: bool = False,
 ) -> jax.Array:
-    """Attention inside one row, arguments as in `attention`. q: [B, L, H, K]; k, v: [B, L, G, K] -> like q.
+    """Attention within rows. q: [B, L, H, K]; k, v: [B, L, G, K] -> like q.
 
-    Positions rise by one along a segment, so the window is one of indices.
+    Positions must increase by one along a segment, so that the window applies to indices.
 
     Args:
       q, k, v, segment_ids, window, sliding, softcap, scale: see `inters_jax.models.attention.attention`.
-      mesh: the devices over which rows, heads and positions are divided; None: one device.
-      blocks: sizes of the blocks; None: `SplashBlocks` as gin has it.
-      interpret: run the kernel's steps as ordinary operations, on any device: slow, for tests.
+      mesh: the devices over which rows, heads and positions are sharded; None: one device.
+      blocks: block sizes; None: `SplashBlocks()`.
+      interpret: emulate the kernel on any device: slow, for tests.
     """
     blocks = SplashBlocks() if blocks is None else blocks
     layout = Layout.of(mesh, q.shape)
@@ -134,7 +129,7 @@ def splash_attention(
         window = None
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     k, v = (repeat_heads(x, layout.head_parts, q.shape[2]) for x in (k, v))
-    q, k, v = (_rows_of_heads(x, padded) for x in (q * scale, k, v))
+    q, k, v = (_heads_first(x, padded) for x in (q * scale, k, v))
     segment_ids = jnp.pad(segment_ids, ((0, 0), (0, padded - length)))
 
     alternating = window is not None and sliding is not None
@@ -159,7 +154,7 @@ def splash_attention(
                 *(kernel.manual_sharding_spec(by_block) for kernel in kernels),
             ),
             out_specs=queries,
-            check_vma=False,  # a Pallas call says nothing of the axes over which its results vary
+            check_vma=False,  # a Pallas call does not state the axes over which its results vary
         )(*arguments)  # fmt: skip
     return out.transpose(0, 2, 1, 3)[:, :length]
 
@@ -173,9 +168,7 @@ def _attend(
     sliding: jax.Array,
     *kernels: Any,
 ) -> jax.Array:
-    """One device's part: q [B, H, Lq, K]; k, v [B, G, L, K]; one kernel, or a windowed and a full one."""
-    from jax.experimental.pallas.ops.tpu import splash_attention as splash
-
+    """Attention on one device. q: [B, H, Lq, K]; k, v: [B, G, L, K]; kernels: one, or windowed and full."""
     segments = splash.SegmentIds(query_segments, key_segments)
     if k.shape[1] == 1:
         k, v = k[:, 0], v[:, 0]
@@ -199,9 +192,7 @@ def _kernel(
     interpret: bool,
     multi_query: bool,
 ) -> Any:
-    """The kernel of all heads over rows of a padded length; its blocks are divided by `layout` as q is."""
-    from jax.experimental.pallas.ops.tpu import splash_attention as splash
-
+    """The kernel of all heads over rows of a padded length; its blocks are sharded by `layout`, like q."""
     parts = layout.sequence_parts
     shape = (length, length)
     mask = (
@@ -221,7 +212,7 @@ def _kernel(
     )
 
 
-def _rows_of_heads(x: jax.Array, padded: int) -> jax.Array:
+def _heads_first(x: jax.Array, padded: int) -> jax.Array:
     """[B, L, heads, K] -> [B, heads, padded, K]."""
     x = x.transpose(0, 2, 1, 3)
     return jnp.pad(x, ((0, 0), (0, 0), (0, padded - x.shape[2]), (0, 0)))

@@ -21,7 +21,8 @@ import dataclasses
 import numpy as np
 
 from inters_jax.models.config import DecoderConfig
-from inters_jax.models.lora.layers import ALL_LINEAR, BLOCK, NAMES
+from inters_jax.models.lora.layers import ALL_LINEAR, NAMES
+from inters_jax.models.lora.quantisation import BLOCK
 from inters_jax.planning.settings import Settings
 from inters_jax.planning.topologies import Topology
 

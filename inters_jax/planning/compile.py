@@ -59,6 +59,8 @@ def make_program(settings: Settings, topology: Topology) -> Program:
         max_logits=settings.max_logits,
         attention=settings.attention,
         lora=settings.lora,
+        rules=settings.rules,
+        splash_blocks=settings.splash_blocks,
     )
 
 

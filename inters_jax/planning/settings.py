@@ -10,6 +10,7 @@ from inters_jax import mesh as meshes
 from inters_jax.models.attention_backends import Attention
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.lora.layers import LoRA
+from inters_jax.models.splash import SplashBlocks
 from inters_jax.planning.topologies import Topology
 from inters_jax.training.loss import MAX_LOGITS
 from inters_jax.training.optimizer import AdamW
@@ -30,8 +31,10 @@ class Settings:
     max_logits: int = MAX_LOGITS
     optimizer: Any = dataclasses.field(default_factory=AdamW)
     attention: str | Attention = "auto"
-    lora: LoRA | None = None  # None: all parameters are trained
-    compiler_options: tuple[tuple[str, str], ...] = ()  # XLA flags; train reads them from LIBTPU_INIT_ARGS
+    lora: LoRA | None = None  # None: every parameter is trained
+    rules: meshes.AxisRules = meshes.STANDARD_RULES
+    splash_blocks: SplashBlocks | None = None  # None: SplashBlocks()
+    compiler_options: tuple[tuple[str, str], ...] = ()  # XLA flags; train takes them from LIBTPU_INIT_ARGS
 
     def axes(self, topology: Topology) -> dict[str, int]:
         """The sizes of the five mesh axes on a topology."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from inters_jax.models import loading
 from inters_jax.models.config import DecoderConfig
+from inters_jax.models.hf.config_json import config_from_hf
 from inters_jax.planning.devices import PlanError
 
 _MISTRAL = {
@@ -99,13 +100,12 @@ def shape_of(model: str | DecoderConfig) -> DecoderConfig:
     if Path(model).exists():
         return loading.config_of(model)
     if model in SHAPES:
-        return DecoderConfig.from_hf(SHAPES[model])
-    # An HTTP client, needed for hub names outside the table only.
+        return config_from_hf(SHAPES[model])
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return DecoderConfig.from_hf(hf_hub_download(model, "config.json"))
+        return config_from_hf(hf_hub_download(model, "config.json"))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise PlanError(
             f"MODEL {model!r}: no such folder, and its config.json could not be read from the hub"

@@ -1,14 +1,9 @@
-"""Checkpoints of a run: written by Orbax in the background, complete or invisible, and tied to model and
-data.
+"""Save the training state with Orbax and resume from it.
 
-    <model_dir>/checkpoints/<step>/
-        params/      parameters, float32
-        opt_state/   moments and counters of the optimiser
-        run/         a small JSON: model, store, seed, batch shape, step, metrics
-
-A checkpoint is written beside its place and renamed at the end. What a killed process leaves behind is
-reported and skipped; a checkpoint that cannot be read is moved to ``<model_dir>/damaged_checkpoints`` and
-the one before it is used. `inters_jax.training.retention` says which checkpoints stay.
+Checkpoints are written in the background, appear when they are complete, and record the model and data they
+belong to (`inters_jax.run_folder` describes their layout). An incomplete checkpoint of a killed process is
+logged and skipped. A checkpoint that cannot be read is moved to ``<run>/damaged_checkpoints`` and the one
+before it is used. `inters_jax.training.retention` decides which checkpoints are kept.
 """
 
 from __future__ import annotations
@@ -24,91 +19,47 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from etils import epath
 from jax.experimental import multihost_utils
 
 from inters_jax import paths
+from inters_jax.run_folder import Best, CheckpointError, checkpoint_folder, checkpoint_steps, run_record
 from inters_jax.training import faults
 from inters_jax.training.metrics import jsonable
-from inters_jax.training.retention import Best, Keep
-from inters_jax.training.step import Parameters, TrainState, path_name
-from seqio_tasks.base import UserError
+from inters_jax.training.retention import Keep
+from inters_jax.training.step import TrainState, path_name
 
-FOLDER = "checkpoints"
 DAMAGED_FOLDER = "damaged_checkpoints"
-COMMITTED = "commit_success.txt"  # Orbax writes it last where it cannot rename
 
-# What must be the same for a checkpoint to be continued, and what to say when it is not.
+# What must match for a run to resume from a checkpoint, and the error message when it does not.
 MUST_AGREE: Mapping[str, str] = {
     "model": "it holds another model (MODEL)",
     "store": "it was trained on another token store (STORE_DIR, TOKENIZER, templates or data)",
-    "seed": "its data order has another SEED",
-    "batch_rows": "its steps have another BATCH_SIZE",
-    "max_length": "its rows have another MAX_LENGTH",
-    "optimizer_kind": "its moments are of another optimiser (OPTIMIZER)",
-    "base": "its adapter was trained on another base (MODEL, or the weights in it have changed)",
+    "seed": "it was trained with another SEED",
+    "batch_rows": "it was trained with another BATCH_SIZE",
+    "max_length": "it was trained with another MAX_LENGTH",
+    "optimizer_kind": "its moments are of another optimizer (OPTIMIZER)",
+    "base": "its adapter was trained on another base (MODEL, or its weights have changed)",
     "lora": "its adapter has other settings (LORA)",
 }
 
 log = logging.getLogger(__name__)
 
 
-class CheckpointError(UserError):
-    """A checkpoint that is missing, damaged, or belongs to another run: says which and what to do."""
-
-
 def config_hash(config: Mapping[str, Any]) -> str:
-    """A short name for a model configuration, independent of the order of its keys."""
+    """16 hex digits that identify a model configuration, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def checkpoint_steps(model_dir: str | Path) -> list[int]:
-    """The steps of the finished checkpoints of a run, ascending.
-
-    Only whole numbers are finished checkpoints: Orbax gives its temporary folders longer names. In an object
-    store, where nothing can be renamed, a finished checkpoint holds a file that says so.
-    """
-    folder = paths.origin(Path(model_dir) / FOLDER)
-    if not folder.is_dir():
-        return []
-    found = [path for path in folder.iterdir() if path.name.isdigit()]
-    if paths.is_url(folder):
-        found = [path for path in found if (path / COMMITTED).exists()]
-    return sorted(int(path.name) for path in found)
-
-
-def run_record(model_dir: str | Path, step: int) -> dict[str, Any]:
-    """The JSON of a checkpoint: model, store, seed, batch shape, step."""
-    file = paths.origin(Path(model_dir) / FOLDER / str(step) / "run" / "metadata")
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{file}: unreadable ({error}); the checkpoint is incomplete") from error
-
-
-def best_step(model_dir: str | Path) -> int:
-    """The step of the best checkpoint by the KEEP_BEST of the run."""
-    records = [run_record(model_dir, step) for step in checkpoint_steps(model_dir)]
-    rule = records[-1].get("keep_best") if records else None
-    if rule is None:
-        raise CheckpointError(f"{model_dir}: STEP='best' needs a run with KEEP_BEST; name a step instead")
-    metrics = {record["step"]: record.get("metrics", {}) for record in records}
-    found = Keep(best=Best.parse(rule), metrics_of=metrics.__getitem__).best_of(sorted(metrics))
-    if found is None:
-        raise CheckpointError(f"{model_dir}: no checkpoint has the metric of KEEP_BEST={rule!r}")
-    return found[0]
-
-
 class Checkpoints:
-    """Saves and restores the state of one run.
+    """Save and restore the state of one run.
 
     Args:
         model_dir: run folder.
-        identity: what the state belongs to; the keys of `MUST_AGREE` and anything else worth recording.
-        keep: how many of the newest checkpoints stay.
-        keep_first: whether step 0 stays as well, which a random start cannot get back from anywhere else.
-        keep_every: checkpoints of multiples of this many steps stay for good.
-        keep_best: ``min:METRIC`` or ``max:METRIC``: the best by a metric that was given to `save` stays.
+        identity: what the state belongs to: the keys of `MUST_AGREE`, and anything else worth recording.
+        keep: how many of the newest checkpoints to keep.
+        keep_first: whether to keep step 0, which cannot be recovered after a random initialisation.
+        keep_every: keep checkpoints at multiples of this many steps.
+        keep_best: ``min:METRIC`` or ``max:METRIC``: keep the best by a metric passed to `save`.
     """
 
     def __init__(
@@ -127,7 +78,7 @@ class Checkpoints:
         self._failed = False
         self.model_dir = Path(model_dir).absolute()
         self.identity = dict(identity)
-        self.folder = paths.origin(self.model_dir / FOLDER)  # where Orbax writes
+        self.folder = checkpoint_folder(self.model_dir)
         self._report_unfinished()
         self._manager = ocp.CheckpointManager(
             self.folder,
@@ -143,18 +94,24 @@ class Checkpoints:
             return
         for path in sorted(self.folder.iterdir()):
             if not path.name.isdigit() and path.is_dir():
-                log.warning("skipping the half-written checkpoint %s: its run was stopped while saving", path)
+                log.warning("skipping the incomplete checkpoint %s: its run was stopped while saving", path)
 
     def save(self, state: TrainState, *, metrics: Mapping[str, Any] | None = None, wait: bool = False) -> int:
-        """Save the state under its own step; returns the step.
+        """Save the state under its step.
 
-        The arrays are copied before this returns, so the next step may overwrite them; writing goes on
-        behind.
+        The arrays are copied before this returns, so the next step may overwrite them. Writing continues in
+        the background.
 
         Args:
             state: what to save.
-            metrics: figures of this state, for `keep_best` and the record; the same on all hosts.
+            metrics: of this state, for `keep_best` and the record; the same on all hosts.
             wait: whether to return only when the checkpoint is on disk.
+
+        Returns:
+            The step.
+
+        Raises:
+            CheckpointError: writing failed, now or in the background since the last call.
         """
         step = int(state.step)
         if step in self._manager.all_steps():
@@ -180,25 +137,25 @@ class Checkpoints:
         return step
 
     def metrics(self, step: int) -> Mapping[str, Any]:
-        """The metrics saved with a checkpoint; none when there are none."""
+        """The metrics saved with a checkpoint; {} without any."""
         if step not in self._metrics:
             try:
                 self._metrics[step] = run_record(self.model_dir, step).get("metrics", {})
-            except CheckpointError:  # restore() says so where it matters
+            except CheckpointError:  # reported by restore() where it matters
                 self._metrics[step] = {}
         return self._metrics[step]
 
     def best(self) -> tuple[int, float] | None:
-        """(step, metric) of the best checkpoint by `keep_best`; None without one."""
+        """(step, metric) of the best checkpoint by `keep_best`; None if there is none."""
         return self.keep.best_of(checkpoint_steps(self.model_dir))
 
     def check(self) -> None:
-        """Raise what went wrong while writing behind, if anything did."""
+        """Raise the error of writing in the background, if there was one."""
         with self._writing():
             self._manager.check_for_errors()
 
     def wait(self) -> None:
-        """Return when everything saved is on disk under its final name."""
+        """Wait until everything saved is on disk under its final name."""
         with self._writing():
             self._manager.wait_until_finished()
 
@@ -207,7 +164,7 @@ class Checkpoints:
         try:
             self._manager.close()
         except Exception as error:
-            if not self._failed:  # else it has been raised before
+            if not self._failed:  # otherwise it has already been raised
                 raise self._explained(error) from error
 
     @contextlib.contextmanager
@@ -224,17 +181,17 @@ class Checkpoints:
         reason = str(error).strip() or type(error).__name__
         return CheckpointError(
             f"{self.folder}: a checkpoint could not be written: {reason[:500]}. The ones before it are "
-            "whole: the same command continues from the newest"
+            "complete: run the same command again to resume from the newest"
         )
 
     def restore(self, like: TrainState) -> TrainState | None:
-        """The newest readable state, or None when the run has none.
+        """Restore the newest readable state; None if the run has none.
 
         Args:
-            like: a state of `jax.ShapeDtypeStruct` with shardings: the restored arrays get exactly these.
+            like: a state of `jax.ShapeDtypeStruct` with shardings, which the restored arrays get.
 
         Raises:
-            CheckpointError: the newest checkpoint belongs to another model, store, seed or batch shape.
+            CheckpointError: the newest checkpoint is of another model, store, seed or batch shape.
         """
         for step in reversed(checkpoint_steps(self.model_dir)):
             try:
@@ -243,12 +200,12 @@ class Checkpoints:
                 state = self._read(step, like)
             except _OtherRun:
                 raise
-            except Exception as error:  # whatever a damaged file makes the readers raise
+            except Exception as error:  # a damaged file makes the readers raise anything
                 self._set_aside(step, error)
                 continue
             for name, value in self.identity.items():
                 if name in record and record[name] != value:
-                    log.warning("%s was %s at the checkpoint and is %s now", name, record[name], value)
+                    log.warning("%s was %s in the checkpoint and is %s now", name, record[name], value)
             return state
         return None
 
@@ -256,9 +213,9 @@ class Checkpoints:
         for name, meaning in MUST_AGREE.items():
             if record.get(name) != self.identity.get(name):
                 raise _OtherRun(
-                    f"checkpoint {step} in {self.folder} cannot be continued: {meaning}: {name} is "
+                    f"cannot resume from checkpoint {step} in {self.folder}: {meaning}: {name} is "
                     f"{record.get(name)!r} there and {self.identity.get(name)!r} here. "
-                    "Set it back, or start a new run with another MODEL_DIR"
+                    "Restore the setting, or start a new run with another MODEL_DIR"
                 )
 
     def _read(self, step: int, like: TrainState) -> TrainState:
@@ -291,97 +248,19 @@ class Checkpoints:
 
 
 class _OtherRun(CheckpointError):
-    """The checkpoint is sound but belongs to another run; older ones do too."""
+    """The checkpoint is intact but belongs to another run, and so do the older ones."""
 
 
 def _owned(tree: Any) -> Any:
-    """On the CPU Orbax would read the live buffers while the next step overwrites them; copy these."""
+    """Copy on CPU, where Orbax would read live buffers that the next step overwrites."""
     if jax.default_backend() != "cpu":
         return tree
     return jax.tree.map(lambda leaf: jax.numpy.array(leaf, copy=True), tree)
 
 
 def _as_dict(tree: Any) -> dict[str, Any]:
-    """Leaves of any tree under names that sort in the order of the leaves: ``00003:1.0.mu.layers.query``."""
+    """The leaves of a tree under names that sort in their order: ``00003:1.0.mu.layers.query``."""
     flat = jax.tree_util.tree_flatten_with_path(tree)[0]
     return {
         f"{number:05d}:{path_name(path).replace('/', '.')}": leaf for number, (path, leaf) in enumerate(flat)
     }
-
-
-def restore_params(model_dir: str | Path, step: int | None, abstract_params: Any) -> Any:
-    """The parameters of a run, without its optimiser.
-
-    Args:
-        model_dir: run folder.
-        step: which checkpoint; None for the newest.
-        abstract_params: nested dict or `nnx.State` of shapes and dtypes; arrays are cast to these dtypes and
-            placed by their shardings (the first device when they have none).
-
-    Returns:
-        A tree of the same structure with arrays.
-    """
-    steps = checkpoint_steps(model_dir)
-    if not steps or (step is not None and step not in steps):
-        what = "no finished checkpoint" if step is None else f"no checkpoint of step {step}"
-        found = f"; found {', '.join(map(str, steps))}" if steps else ""
-        raise CheckpointError(f"{paths.origin(Path(model_dir) / FOLDER)}: {what}{found}")
-    step = steps[-1] if step is None else step
-    flat, structure = jax.tree_util.tree_flatten_with_path(abstract_params)
-    names = [_parameter_path(path) for path, _ in flat]
-    default = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    target: Parameters = {}
-    for name, (_, leaf) in zip(names, flat, strict=True):
-        sharding = getattr(leaf, "sharding", None) or default
-        _put(target, name, jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding))
-    folder = paths.origin((Path(model_dir) / FOLDER / str(step) / "params").absolute())
-    try:
-        stored = _shapes(ocp.StandardCheckpointHandler().metadata(epath.Path(folder)).tree)
-        _compare(folder, stored, _shapes(target))
-        with ocp.StandardCheckpointer() as checkpointer:
-            restored = checkpointer.restore(folder, target)
-    except CheckpointError:
-        raise
-    except Exception as error:  # whatever a damaged file makes the readers raise
-        raise CheckpointError(f"{folder}: damaged, it cannot be read ({error})") from error
-    return jax.tree.unflatten(structure, [_get(restored, name) for name in names])
-
-
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    """Shape of every parameter by its name."""
-    flat = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda node: hasattr(node, "shape"))[0]
-    return {path_name(path): tuple(leaf.shape) for path, leaf in flat}
-
-
-def _compare(
-    folder: Path, stored: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]
-) -> None:
-    differences = [
-        f"{name} is {stored.get(name, 'missing')} there, {wanted.get(name, 'unknown')} here"
-        for name in sorted({*stored, *wanted})
-        if stored.get(name) != wanted.get(name)
-    ]
-    if differences:
-        raise CheckpointError(
-            f"{folder}: holds the parameters of another model: {'; '.join(differences[:5])}"
-            + (f"; and {len(differences) - 5} more" if len(differences) > 5 else "")
-        )
-
-
-def _parameter_path(path: tuple[Any, ...]) -> tuple[str, ...]:
-    """Keys from the root to a parameter; the leaf of an nnx.State ends in an attribute `value`."""
-    if isinstance(path[-1], jax.tree_util.GetAttrKey):
-        path = path[:-1]
-    return tuple(path_name((key,)) for key in path)
-
-
-def _put(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    for key in path[:-1]:
-        tree = tree.setdefault(key, {})
-    tree[path[-1]] = value
-
-
-def _get(tree: Mapping[str, Any], path: tuple[str, ...]) -> Any:
-    for key in path:
-        tree = tree[key]
-    return tree

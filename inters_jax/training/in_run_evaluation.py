@@ -22,10 +22,10 @@ from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import abstract_model
 from inters_jax.models.loading import LoadedModel
 from inters_jax.models.lora import layers as adapters
+from inters_jax.models.lora import trainable
+from inters_jax.run_folder import EVALUATION_PREFIX, Best
 from inters_jax.training import step as steps
-from inters_jax.training import trainable
 from inters_jax.training.hooks import Hook, StepEnd
-from inters_jax.training.retention import EVALUATION_PREFIX, Best
 from seqio_tasks.base import UserError
 from seqio_tasks.settings import configure
 from seqio_tasks.tokenizer import HuggingFaceTokenizer

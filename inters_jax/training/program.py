@@ -16,11 +16,13 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from inters_jax import mesh as meshes
-from inters_jax.models.attention_backends import Attention
+from inters_jax.models.attention_backends import Attention, choose
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import abstract_model, logical_axes
 from inters_jax.models.lora import layers as adapters
-from inters_jax.training import loss, trainable
+from inters_jax.models.lora import trainable
+from inters_jax.models.splash import SplashBlocks
+from inters_jax.training import loss
 from inters_jax.training import step as steps
 from inters_jax.training.compiling import CompiledStep, abstract_batch
 from inters_jax.training.matrix_optimizers import Adafactor, Muon
@@ -94,6 +96,8 @@ def build_program(
     attention: str | Attention = "auto",
     lora: adapters.LoRA | None = None,
     noise_seed: int = 0,
+    rules: meshes.AxisRules = meshes.STANDARD_RULES,
+    splash_blocks: SplashBlocks | None = None,
     **options: Any,
 ) -> Program:
     """The program of a run on a mesh.
@@ -113,15 +117,19 @@ def build_program(
         attention: a name of `attention_backends.BACKENDS`, or what `attention_backends.choose` made.
         lora: train low-rank updates of a frozen base; None: train every parameter.
         noise_seed: of the dropout of `lora`.
+        rules: how logical axes map to the mesh.
+        splash_blocks: block sizes of the splash kernel, if `attention` is a name; None: `SplashBlocks()`.
         options: further options of `Decoder`.
     """
     options |= {
         "dtype": jnp.dtype(dtype),
         "param_dtype": jnp.dtype("float32"),
         "remat": remat,
-        "constrain": meshes.activation_constraint(device_mesh),
+        "constrain": meshes.activation_constraint(device_mesh, rules),
         "flatten": device_mesh.shape["sequence"] == 1,
-        "attention": attention,
+        "attention": choose(attention, mesh=device_mesh, blocks=splash_blocks)
+        if isinstance(attention, str)
+        else attention,
         "mesh": device_mesh,
     }
     if lora is None:
@@ -136,10 +144,10 @@ def build_program(
         frozen = jax.tree.map(
             lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
             shapes,
-            meshes.parameter_shardings(device_mesh, frozen_axes, shapes),
+            meshes.parameter_shardings(device_mesh, frozen_axes, shapes, rules),
         )
     transformation, schedule = optimizer.build(total_steps, axes)
-    shardings = steps.state_shardings(device_mesh, axes, trained, transformation)
+    shardings = steps.state_shardings(device_mesh, axes, trained, transformation, rules)
     return Program(
         config=config,
         mesh=device_mesh,

@@ -3,46 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from inters_jax.run_folder import Best
 from seqio_tasks.base import UserError
 
 # Metrics of evaluations inside a run begin so.
-EVALUATION_PREFIX = "eval/"
-
-
-@dataclasses.dataclass(frozen=True)
-class Best:
-    """The metric that says which checkpoint is best."""
-
-    metric: str
-    largest: bool
-
-    @classmethod
-    def parse(cls, text: str) -> Best:
-        """Read ``min:loss`` or ``max:NAME``.
-
-        >>> Best.parse("max:boolq/accuracy")
-        Best(metric='boolq/accuracy', largest=True)
-        """
-        direction, colon, metric = text.partition(":")
-        if direction not in ("min", "max") or not colon or not metric:
-            raise UserError(f"KEEP_BEST={text!r} must read min:METRIC or max:METRIC, such as min:loss")
-        return cls(metric, direction == "max")
-
-    @property
-    def of_evaluation(self) -> bool:
-        """Whether the metric comes from evaluations inside the run."""
-        return self.metric.startswith(EVALUATION_PREFIX)
-
-    def value(self, metrics: Mapping[str, Any]) -> float | None:
-        """The metric as a number of which the larger is better; None when it is missing or not finite."""
-        value = metrics.get(self.metric)
-        if not isinstance(value, int | float) or not math.isfinite(value):
-            return None
-        return float(value) if self.largest else -float(value)
 
 
 @dataclasses.dataclass
@@ -71,15 +38,7 @@ class Keep:
 
     def best_of(self, steps: Sequence[int]) -> tuple[int, float] | None:
         """(step, metric) of the best checkpoint; None without a rule or when none has the metric."""
-        if self.best is None:
-            return None
-        values = [
-            (value, step) for step in steps if (value := self.best.value(self.metrics_of(step))) is not None
-        ]
-        if not values:
-            return None
-        value, step = max(values)
-        return step, value if self.best.largest else -value
+        return None if self.best is None else self.best.choose(steps, self.metrics_of)
 
     def stay(self, steps: Sequence[int]) -> set[int]:
         """The steps that stay of those there are.

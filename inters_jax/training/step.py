@@ -18,8 +18,8 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from inters_jax import mesh as meshes
+from inters_jax.models.lora import trainable
 from inters_jax.training import loss as losses
-from inters_jax.training import trainable
 
 Parameters = dict[str, Any]
 Batch = Mapping[str, jax.Array]
@@ -95,7 +95,13 @@ def path_name(path: tuple[Any, ...]) -> str:
     return "/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path)
 
 
-def state_shardings(mesh: Mesh, logical_axes: Any, params: Parameters, optimizer: Any) -> TrainState:
+def state_shardings(
+    mesh: Mesh,
+    logical_axes: Any,
+    params: Parameters,
+    optimizer: Any,
+    rules: meshes.AxisRules = meshes.STANDARD_RULES,
+) -> TrainState:
     """Shardings of a `TrainState`: moments lie beside their parameters, counters everywhere.
 
     Args:
@@ -103,8 +109,9 @@ def state_shardings(mesh: Mesh, logical_axes: Any, params: Parameters, optimizer
         logical_axes: tree like `params`, tuples of axis names at the leaves.
         params: the parameters or their shapes.
         optimizer: the optax transformation.
+        rules: how logical axes map to the mesh.
     """
-    shardings = meshes.parameter_shardings(mesh, logical_axes, params)
+    shardings = meshes.parameter_shardings(mesh, logical_axes, params, rules)
     flat = jax.tree_util.tree_flatten_with_path(shardings)[0]
     by_name = {path_name(path): sharding for path, sharding in flat}
     shape_of = {path_name(path): leaf.shape for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]}

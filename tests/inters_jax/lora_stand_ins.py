@@ -18,8 +18,8 @@ from flax import nnx
 from tokenizers import Tokenizer, models
 
 from inters_jax import mesh as meshes
-from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import Decoder
+from inters_jax.models.hf.config_json import config_from_hf
 from inters_jax.models.hf.folder import save
 from inters_jax.models.lora import base as bases
 from inters_jax.models.lora import layers
@@ -54,7 +54,7 @@ def batch(seed: int = 0) -> dict[str, np.ndarray]:
 
 def make_base(folder: Path) -> Path:
     """A base with a tokenizer, written as a Hugging Face folder."""
-    config = DecoderConfig.from_hf({"model_type": "llama", **SHAPE})
+    config = config_from_hf({"model_type": "llama", **SHAPE})
     save(Decoder(config, rngs=nnx.Rngs(params=1)), folder)
     words = {f"w{number}": number for number in range(config.vocab_size)}
     Tokenizer(models.WordLevel(words, unk_token="w0")).save(str(folder / "tokenizer.json"))
@@ -65,7 +65,7 @@ def make(
     folder: Path, settings: layers.LoRA | None, mesh: str = "fsdp=1", **changes: Any
 ) -> tuple[Program, steps.TrainState, Any]:
     """The program of a base, a fresh state, and the frozen parameters (None without `settings`)."""
-    config = DecoderConfig.from_hf(folder)
+    config = config_from_hf(folder)
     options: dict[str, Any] = {
         "optimizer": AdamW(learning_rate=0.01, weight_decay=0.0), "total_steps": 20, "batch_size": ROWS,
         "max_length": LENGTH, "dtype": "float32", "remat": "none",
@@ -81,7 +81,7 @@ def make(
         params = read_parameters(folder, program.structure.abstract(), program.shardings.params)
     else:
         frozen, _ = bases.read_frozen(bases.base_of(folder), config, settings, program.frozen)
-        params = layers.start(program.like.params, 0, program.shardings.params)
+        params = layers.adapter_parameters(program.like.params, 0, program.shardings.params)
     return program, steps.init_state(params, program.transformation, program.shardings), frozen
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from training_stand_ins import TINY, random_batch
 
 from inters_jax import mesh as meshes
+from inters_jax.models.decoder import random_parameters
 from inters_jax.training import step as steps
-from inters_jax.training.initialise import random_parameters
 from inters_jax.training.matrix_optimizers import Adafactor, Muon
 from inters_jax.training.program import build_program
 

@@ -72,13 +72,13 @@ def test_cudnn_is_given_every_segment_as_a_sequence(
     options: dict[str, Any], groups: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """cuDNN itself is a stand-in that does what its documentation says, and leaves NaN everywhere else."""
-    monkeypatch.setattr(cudnn, "cudnn_call", lambda: cudnn_stand_in)
+    monkeypatch.setattr(cudnn.wrapper, "dot_product_attention", cudnn_stand_in)
     data = rows(((9, 15, 8), (37,)), 37, groups=groups)
     assert difference(cudnn.cudnn_attention, data, **options) < 1e-5
 
 
 def test_a_row_of_more_segments_than_cudnn_is_told_goes_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cudnn, "cudnn_call", lambda: cudnn_stand_in)
+    monkeypatch.setattr(cudnn.wrapper, "dot_product_attention", cudnn_stand_in)
     monkeypatch.setattr(cudnn, "SEGMENTS", 3)
     assert difference(cudnn.cudnn_attention, rows(((9, 15, 8), (37,)), 37), window=5) < 1e-5
 
@@ -86,8 +86,7 @@ def test_a_row_of_more_segments_than_cudnn_is_told_goes_another_way(monkeypatch:
 @pytest.mark.parametrize(("variant", "call"), [("packed", "fmhaSoftmax"), ("bias", "fmhaScaleBiasSoftmax")])
 def test_cudnn_calls_are_lowered_for_cuda(variant: str, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Forward and backward reach cuDNN's custom calls with the window; nothing here runs them."""
-    from jax._src.cudnn import fused_attention_stablehlo as wrapper
-
+    wrapper = cudnn.wrapper
     monkeypatch.setattr(wrapper, "check_cudnn_version", lambda: 91000)
     monkeypatch.setattr(wrapper, "check_compute_capability", lambda capability: True)
     monkeypatch.setattr(wrapper, "is_cuda_compute_capability_equal", lambda capability: False)
@@ -191,7 +190,7 @@ def test_what_a_machine_does_not_have_is_refused(backend: str, options: Any, mes
         ("tpu", {"softcap": True, "dtype": "float32"}, None),
         ("gpu", {"softcap": True}, "no soft-cap"),
         ("gpu", {"dtype": "float32"}, "bfloat16 or float16, not float32"),
-        ("gpu", {"head_dim": 256}, "heads of up to 128"),
+        ("gpu", {"head_dim": 256}, "heads of at most 128"),
         ("gpu", {"length": 8192}, "before Hopper"),
         ("cpu", {"branches": True, "slopes": True, "length": 3}, None),
     ],
@@ -207,7 +206,7 @@ def test_hopper_takes_long_rows_and_large_heads() -> None:
 
 
 def test_a_fallback_gives_the_result_and_its_reason_once(caplog: pytest.LogCaptureFixture) -> None:
-    attention_backends._say.cache_clear()
+    attention_backends._warn_once.cache_clear()
     data = rows(((9, 15, 8), (37,)), 37)
     with caplog.at_level(logging.WARNING):
         for softcap in (None, 3.0):
@@ -215,14 +214,14 @@ def test_a_fallback_gives_the_result_and_its_reason_once(caplog: pytest.LogCaptu
             assert jnp.array_equal(got, attention(**data, softcap=softcap))
     said = [record.message for record in caplog.records if "attention" in record.name]
     assert said == [
-        "attention: xla instead of cudnn: 37 positions with heads of 16 are too small, "
-        "it pays from 128 positions and heads of 64 on"
+        "attention: xla instead of cudnn: 37 positions with heads of 16 are too small; "
+        "it needs 128 positions and heads of 64"
     ]
 
 
 @pytest.mark.parametrize("name", ["queries", "backward_keys_compute"])
 def test_blocks_are_multiples_of_the_lanes(name: str) -> None:
-    with pytest.raises(ModelError, match=f"SplashBlocks.{name}=100: blocks are positive multiples of 128"):
+    with pytest.raises(ModelError, match=f"SplashBlocks.{name}=100: must be a positive multiple of 128"):
         SplashBlocks(**{name: 100})
 
 

@@ -13,6 +13,7 @@ from flax import nnx
 from training_stand_ins import LOGICAL_AXES, VOCABULARY, TinyDecoder, random_batch
 
 from inters_jax import mesh as meshes
+from inters_jax.run_folder import CheckpointError, checkpoint_steps, restore_params, run_record
 from inters_jax.training import checkpoints as cp
 from inters_jax.training import step as steps
 from inters_jax.training.optimizer import AdamW
@@ -68,8 +69,8 @@ def test_keeps_the_newest_and_the_random_start(run, tmp_path):
         saver.save(state)
         state = advance(state, 1)
     saver.close()
-    assert cp.checkpoint_steps(tmp_path) == [0, 3, 4]
-    assert cp.run_record(tmp_path, 4) == IDENTITY | {"step": 4}
+    assert checkpoint_steps(tmp_path) == [0, 3, 4]
+    assert run_record(tmp_path, 4) == IDENTITY | {"step": 4}
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def test_the_best_and_every_third_stay_also_after_a_restart(run, tmp_path, best,
             saver.save(state, metrics={"loss": [3.0, 1.0, 9.0, float("nan"), 2.0][step]})
             state = advance(state, 1)
         saver.close()
-    assert cp.checkpoint_steps(tmp_path) == expected
+    assert checkpoint_steps(tmp_path) == expected
     assert saver.best() == {"min:loss": (1, 1.0), "max:loss": (2, 9.0), None: None}[best]
 
 
@@ -125,7 +126,7 @@ def test_weights_alone_are_enough_to_start_from(run, tmp_path):
     shutil.rmtree(tmp_path / "checkpoints" / "0" / "opt_state")
     shutil.rmtree(tmp_path / "checkpoints" / "0" / "run")
     abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state.params)
-    assert_same(cp.restore_params(tmp_path, None, abstract), state.params)
+    assert_same(restore_params(tmp_path, None, abstract), state.params)
 
 
 def test_a_run_without_checkpoints_restores_nothing(run, tmp_path):
@@ -146,7 +147,7 @@ def test_a_checkpoint_of_another_run_is_refused(run, tmp_path, change, message):
     saver = cp.Checkpoints(tmp_path, IDENTITY)
     saver.save(fresh(), wait=True)
     saver.close()
-    with pytest.raises(cp.CheckpointError, match=message):
+    with pytest.raises(CheckpointError, match=message):
         cp.Checkpoints(tmp_path, IDENTITY | change).restore(like)
 
 
@@ -187,10 +188,10 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(run, tmp_p
     assert "skipping the damaged checkpoint" in caplog.text
     saver.save(advance(restored, 1), wait=True)  # step 1 can be written again
     saver.close()
-    assert cp.checkpoint_steps(tmp_path) == [0, 1] and (tmp_path / "damaged_checkpoints" / "1").exists()
+    assert checkpoint_steps(tmp_path) == [0, 1] and (tmp_path / "damaged_checkpoints" / "1").exists()
 
 
-def test_a_half_written_checkpoint_is_reported_and_skipped(run, tmp_path, caplog):
+def test_an_incomplete_checkpoint_is_reported_and_skipped(run, tmp_path, caplog):
     fresh, _, like = run
     saver = cp.Checkpoints(tmp_path, IDENTITY)
     saver.save(fresh(), wait=True)
@@ -198,7 +199,7 @@ def test_a_half_written_checkpoint_is_reported_and_skipped(run, tmp_path, caplog
     (tmp_path / "checkpoints" / "7.orbax-checkpoint-tmp").mkdir()
     with caplog.at_level(logging.WARNING):
         assert int(cp.Checkpoints(tmp_path, IDENTITY).restore(like).step) == 0
-    assert "half-written checkpoint" in caplog.text and "7.orbax-checkpoint-tmp" in caplog.text
+    assert "incomplete checkpoint" in caplog.text and "7.orbax-checkpoint-tmp" in caplog.text
 
 
 def test_parameters_alone_into_any_structure_and_type(run, tmp_path):
@@ -209,18 +210,18 @@ def test_parameters_alone_into_any_structure_and_type(run, tmp_path):
     saver.save(state, wait=True)
     saver.close()
     abstract = nnx.eval_shape(lambda: nnx.state(TinyDecoder(nnx.Rngs(0)), nnx.Param))
-    restored = cp.restore_params(tmp_path, None, abstract)
+    restored = restore_params(tmp_path, None, abstract)
     assert isinstance(restored, nnx.State)
     assert_same(nnx.to_pure_dict(restored), state.params)
     half = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.bfloat16), state.params)
     assert_same(
-        cp.restore_params(tmp_path, 0, half), jax.tree.map(lambda x: x.astype(jnp.bfloat16), fresh().params)
+        restore_params(tmp_path, 0, half), jax.tree.map(lambda x: x.astype(jnp.bfloat16), fresh().params)
     )
-    with pytest.raises(cp.CheckpointError, match="no checkpoint of step 5; found 0, 2"):
-        cp.restore_params(tmp_path, 5, half)
+    with pytest.raises(CheckpointError, match="no checkpoint of step 5; found 0, 2"):
+        restore_params(tmp_path, 5, half)
     wrong = dict(half, head=jax.ShapeDtypeStruct((3, 3), jnp.float32))
-    with pytest.raises(cp.CheckpointError, match=r"another model: head is \(16, 40\) there, \(3, 3\) here"):
-        cp.restore_params(tmp_path, 0, wrong)
+    with pytest.raises(CheckpointError, match=r"another model: head is \(16, 40\) there, \(3, 3\) here"):
+        restore_params(tmp_path, 0, wrong)
 
 
 def test_a_configuration_has_one_name_whatever_the_order():

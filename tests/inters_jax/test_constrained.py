@@ -128,11 +128,11 @@ def test_progress_and_compilations_are_counted(loaded):
     [
         (
             [[5, 6], [5], [7]],
-            r"candidate 1 of prompt 0 is the beginning of candidate 0 \(\[5\] and \[5, 6\]\)",
+            r"candidate 1 of prompt 0 is a prefix of candidate 0 \(\[5\] and \[5, 6\]\)",
         ),
         ([[5], [7], [5]], "candidate 0 of prompt 0 equals candidate 2"),
         ([[5], []], "candidate 1 of prompt 0 has no tokens"),
-        ([[5], [99]], r"candidate 1 of prompt 0 holds tokens 99\.\.99"),
+        ([[5], [99]], r"candidate 1 of prompt 0 has tokens 99\.\.99"),
         ([[[5]], [[6]]], "2 lists of candidates for 1 prompts"),
         ([], "prompt 0 has no candidates"),
     ],
@@ -143,5 +143,5 @@ def test_candidates_that_cannot_be_told_apart_are_refused(generator, items, mess
 
 
 def test_a_prompt_without_room_for_the_answer_is_refused(generator):
-    with pytest.raises(ValueError, match=r"prompt 1 has 220 tokens.*its answer may take 8 more"):
+    with pytest.raises(ValueError, match=r"prompt 1 has 220 tokens.*its answer may need 8 more"):
         generator.permutations([[5], [5] * 220], [identifier(1), identifier(2)], SEPARATOR)

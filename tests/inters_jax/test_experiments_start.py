@@ -39,8 +39,9 @@ from inters_jax.data.token_store import TokenStore
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import abstract_model
 from inters_jax.models.hf import folder as huggingface
+from inters_jax.models.hf.config_json import config_from_hf
 from inters_jax.planning.shapes import shape_of
-from inters_jax.training.checkpoints import restore_params
+from inters_jax.run_folder import restore_params
 from seqio_tasks import catalog, templates
 from seqio_tasks.metrics.trec_files import read_run
 
@@ -168,7 +169,7 @@ def test_a_backbone_in_small_takes_a_step_and_is_judged(name, whole_store, tmp_p
                RAW_DIR=SAMPLE, TRAIN_STEPS=1, BATCH_SIZE=1, LOG_EVERY=1)  # fmt: skip
     assert set(whole_store.tasks) == {pair.name for pair in catalog.PAIRS}
     assert last["step"] == 1 and 7.0 < last["loss"] < 9.5
-    assert DecoderConfig.from_hf(tmp_path / "run" / "model") == tiny == DecoderConfig.from_hf(folder)
+    assert config_from_hf(tmp_path / "run" / "model") == tiny == config_from_hf(folder)
     assert last["learning_rate"] == pytest.approx(1e-5)
     begun = arrays(nnx.to_pure_dict(nnx.state(huggingface.load(folder), nnx.Param)))
     ended = arrays(restore_params(tmp_path / "run", None, abstract_model(tiny)[1]))

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from inters_jax.inference.cache import KVCache
-from inters_jax.models.config import DecoderConfig
+from inters_jax.models.cache import KVCache
+from inters_jax.models.hf.config_json import config_from_hf, config_to_hf
 from inters_jax.models.hf.folder import load, save
 
 torch = pytest.importorskip("torch")
@@ -192,8 +192,8 @@ def test_the_way_out_and_back_keeps_every_bit(pair: Pair, tmp_path: Path) -> Non
 
 
 def test_parameters_are_counted(pair: Pair) -> None:
-    config = DecoderConfig.from_hf(pair.folder)
-    assert DecoderConfig.from_hf(config.to_hf()) == config
+    config = config_from_hf(pair.folder)
+    assert config_from_hf(config_to_hf(config)) == config
     size = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(pair.ours, nnx.Param)))
     assert config.parameter_count == size == sum(p.numel() for p in pair.theirs.parameters())
 
@@ -244,7 +244,7 @@ def test_a_text_decoder_is_read_out_of_a_model_of_text_and_images(pair: Pair, tm
             jax.tree.leaves(nnx.state(model)), jax.tree.leaves(nnx.state(pair.ours)), strict=True
         ):
             np.testing.assert_array_equal(ours, theirs)
-    assert model.config.to_hf()["architectures"] == ["Gemma3ForCausalLM"]
+    assert config_to_hf(model.config)["architectures"] == ["Gemma3ForCausalLM"]
 
 
 @pytest.mark.parametrize(
@@ -270,6 +270,6 @@ def test_a_text_decoder_is_read_out_of_a_model_of_text_and_images(pair: Pair, tm
     ids=["phi-2", "falcon-rw-1b", "falcon-7b", "gemma-3-4b", "qwen3-4b", "pythia-1b"],
 )  # fmt: skip
 def test_published_shapes_have_their_published_size(described: dict[str, Any], billions: float) -> None:
-    config = DecoderConfig.from_hf(described)
+    config = config_from_hf(described)
     assert round(config.parameter_count / 1e9, 3) == billions
-    assert DecoderConfig.from_hf(config.to_hf()) == config
+    assert config_from_hf(config_to_hf(config)) == config

@@ -20,7 +20,8 @@ from training_stand_ins import make_store, run_train
 
 from inters_jax.models.lora import base as bases
 from inters_jax.models.lora.layers import LoRA
-from inters_jax.training.checkpoints import DAMAGED_FOLDER, FOLDER, checkpoint_steps
+from inters_jax.run_folder import CHECKPOINTS, checkpoint_steps
+from inters_jax.training.checkpoints import DAMAGED_FOLDER
 from inters_jax.training.metrics import read_metrics
 
 HERE = Path(__file__).parent
@@ -55,7 +56,7 @@ def disturb(fault, step, run, store, **changes):
 
 def final_arrays(run):
     """Parameters, moments and counters of the last checkpoint, by name."""
-    folder = (run / FOLDER / str(checkpoint_steps(run)[-1])).absolute()
+    folder = (run / CHECKPOINTS / str(checkpoint_steps(run)[-1])).absolute()
     with ocp.StandardCheckpointer() as reader:
         trees = {name: reader.restore(folder / name) for name in ("params", "opt_state")}
     return {jax.tree_util.keystr(path): np.asarray(leaf)
@@ -85,11 +86,11 @@ def test_killed_while_a_checkpoint_is_written(store, undisturbed, tmp_path, caps
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert checkpoint_steps(tmp_path) == [0, 4]
-    assert [path for path in (tmp_path / FOLDER).iterdir() if path.name.startswith("8.orbax")]
+    assert [path for path in (tmp_path / CHECKPOINTS).iterdir() if path.name.startswith("8.orbax")]
     assert "continuing from the checkpoint of step 4" in continue_run(tmp_path, store, capsys)
-    assert "skipping the half-written checkpoint" in caplog.text
+    assert "skipping the incomplete checkpoint" in caplog.text
     assert_equal_to_the_bit(tmp_path, undisturbed)
-    assert all(path.name.isdigit() for path in (tmp_path / FOLDER).iterdir())  # the half one is gone
+    assert all(path.name.isdigit() for path in (tmp_path / CHECKPOINTS).iterdir())  # the half one is gone
 
 
 def test_killed_while_a_step_runs(store, undisturbed, tmp_path, capsys):
@@ -188,8 +189,8 @@ def test_a_damaged_newest_checkpoint_costs_only_its_steps(
 ):
     run = tmp_path / "run"
     shutil.copytree(undisturbed, run)
-    how(largest_file(run / FOLDER / str(STEPS) / part))
+    how(largest_file(run / CHECKPOINTS / str(STEPS) / part))
     assert f"continuing from the checkpoint of step {STEPS - 4}" in continue_run(run, store, capsys)
-    assert f"skipping the damaged checkpoint {run / FOLDER / str(STEPS)}" in caplog.text
+    assert f"skipping the damaged checkpoint {run / CHECKPOINTS / str(STEPS)}" in caplog.text
     assert (run / DAMAGED_FOLDER / str(STEPS)).is_dir()
     assert_equal_to_the_bit(run, undisturbed)

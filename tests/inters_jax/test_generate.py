@@ -77,7 +77,7 @@ def test_generation_ends_where_the_model_knows_no_further_position(loaded):
     prompt = [5] * 155
     answer = generator.generate([prompt])[0]
     assert len(answer) <= 5
-    with pytest.raises(ValueError, match=r"prompt 1 has 160 tokens, the model knows 160 positions"):
+    with pytest.raises(ValueError, match=r"prompt 1 has 160 tokens, the model has 160 positions"):
         generator.generate([[5], [5] * 160])
 
 

@@ -15,7 +15,7 @@ from inters_jax.evaluation.judge import Judge
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.loading import load_model
 from inters_jax.models.lora.layers import LoRA
-from inters_jax.training.checkpoints import CheckpointError, best_step, checkpoint_steps
+from inters_jax.run_folder import CheckpointError, best_step, checkpoint_steps
 from inters_jax.training.in_run_evaluation import Evaluation
 from inters_jax.training.metrics import read_metrics
 from seqio_tasks.base import UserError

@@ -15,11 +15,11 @@ from training_stand_ins import TINY, make_store
 
 from inters_jax import mesh as meshes
 from inters_jax.data.loader import PackedBatches
-from inters_jax.models.decoder import abstract_model, logical_axes
+from inters_jax.models.decoder import abstract_model, logical_axes, random_parameters
+from inters_jax.run_folder import checkpoint_steps
 from inters_jax.training import step as steps
-from inters_jax.training.checkpoints import Checkpoints, checkpoint_steps
+from inters_jax.training.checkpoints import Checkpoints
 from inters_jax.training.hooks import FirstStep, Hook, Report
-from inters_jax.training.initialise import random_parameters
 from inters_jax.training.loop import run_training
 from inters_jax.training.metrics import MetricWriter, Window, read_metrics
 from inters_jax.training.optimizer import AdamW

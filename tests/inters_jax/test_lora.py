@@ -16,19 +16,19 @@ import qwix
 from flax import nnx
 from lora_stand_ins import LENGTH, ROWS, SHAPE, batch, leaves, make, run
 
-from inters_jax.models.config import DecoderConfig, ModelError
+from inters_jax.models.config import ModelError
 from inters_jax.models.decoder import Decoder
+from inters_jax.models.hf.config_json import config_from_hf
 from inters_jax.models.hf.folder import load, save
-from inters_jax.models.lora import base, layers
+from inters_jax.models.lora import base, layers, quantisation, trainable
 from inters_jax.models.lora.layers import LoRA
 from inters_jax.training import step as steps
-from inters_jax.training import trainable
 from inters_jax.training.optimizer import AdamW
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    config = DecoderConfig.from_hf({"model_type": "llama", **SHAPE})
+    config = config_from_hf({"model_type": "llama", **SHAPE})
     return save(Decoder(config, rngs=nnx.Rngs(params=1)), tmp_path_factory.mktemp("base") / "base")
 
 
@@ -123,10 +123,10 @@ def test_gradients_are_those_of_the_dense_product(folder):
 @pytest.mark.parametrize(("shape", "inputs"), [((2, 128, 2, 8), 1), ((2, 2, 96, 8), 2)])
 def test_a_quantised_kernel_is_what_qwix_makes_of_it(base_dtype, bound, shape, inputs):
     kernel = jax.random.normal(jax.random.key(0), shape)
-    values, scales = layers.quantise(kernel, inputs, base_dtype)
-    assert values.shape == layers.value_shape(shape, inputs, base_dtype)
-    assert scales.shape == layers.scale_shape(shape, inputs, base_dtype)
-    got = np.asarray(layers.dequantise(values, scales, inputs, base_dtype))
+    values, scales = quantisation.quantise(kernel, inputs, base_dtype)
+    assert values.shape == quantisation.value_shape(shape, inputs, base_dtype)
+    assert scales.shape == quantisation.scale_shape(shape, inputs, base_dtype)
+    got = np.asarray(quantisation.dequantise(values, scales, inputs, base_dtype))
     for layer in range(shape[0]):
         if base_dtype == "int8":
             theirs = qwix.quantize(kernel[layer], jnp.int8, channelwise_axes=range(inputs, len(shape) - 1))
@@ -156,18 +156,18 @@ def test_the_loss_falls_on_a_quantised_base(quantised):
 @pytest.mark.slow
 @pytest.mark.parametrize("base_dtype", ["bfloat16", "int8"])
 def test_a_base_is_kept_as_it_was_asked(folder, base_dtype):
-    config, settings = DecoderConfig.from_hf(folder), LoRA(rank=8, base_dtype=base_dtype)
+    config, settings = config_from_hf(folder), LoRA(rank=8, base_dtype=base_dtype)
     path = ("layers", "mlp", "up", "kernel")
     kernel = leaves(steps.parameters_of(load(folder)))["/".join(path)]
-    kept = dict(base.keep(path, kernel, config, settings))
-    merged = base.as_kept(path, kernel, config, settings)
+    kept = dict(base.stored_parts(path, kernel, config, settings))
+    merged = base.as_stored(path, kernel, config, settings)
     if base_dtype == "bfloat16":
         np.testing.assert_array_equal(kept[path], kernel.astype(jnp.bfloat16))
         np.testing.assert_array_equal(merged, kernel.astype(jnp.bfloat16).astype(np.float32))
     else:
         values, scales = kept[*path[:-1], "kernel_values"], kept[*path[:-1], "kernel_scales"]
         np.testing.assert_allclose(merged, values * scales, rtol=1e-6)
-        (embedding,) = base.keep(("embedding",), np.ones((4, 4), np.float32), config, settings)
+        (embedding,) = base.stored_parts(("embedding",), np.ones((4, 4), np.float32), config, settings)
         assert embedding[1].dtype == jnp.bfloat16
 
 
@@ -213,7 +213,7 @@ def test_dropout_depends_on_the_step_alone():
 
 
 def test_settings_that_mean_nothing_are_refused():
-    config = DecoderConfig.from_hf({"model_type": "llama", **SHAPE})
+    config = config_from_hf({"model_type": "llama", **SHAPE})
     for bad, said in (({"rank": 0}, "rank"), ({"base_dtype": "int4"}, "nf4"), ({"dropout": 1.0}, "dropout")):
         with pytest.raises(ModelError, match=said):
             LoRA(**bad)

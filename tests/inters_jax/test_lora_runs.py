@@ -14,14 +14,15 @@ from lora_stand_ins import SHAPE, make_base
 from safetensors.numpy import load_file, save_file
 from training_stand_ins import make_store, run_train
 
-from inters_jax.models.config import DecoderConfig, ModelError
-from inters_jax.models.hf.config_json import FAMILIES
+from inters_jax.models.config import ModelError
+from inters_jax.models.hf.config_json import config_from_hf
+from inters_jax.models.hf.families import FAMILIES
 from inters_jax.models.loading import load_model
 from inters_jax.models.lora import base as bases
 from inters_jax.models.lora import peft as adapters
 from inters_jax.models.lora.layers import LoRA
 from inters_jax.models.prompt_record import Prompts, of_model
-from inters_jax.training.checkpoints import CheckpointError, run_record
+from inters_jax.run_folder import CheckpointError, run_record
 
 TOLERANCE = 5e-5
 SETTINGS = LoRA(rank=4, alpha=8.0, base_dtype="float32", dropout=0.1)
@@ -67,7 +68,7 @@ def theirs(model) -> np.ndarray:
 def test_a_stopped_run_continues_to_the_bit(work, run, monkeypatch):
     from inters_jax.training import loop
 
-    whole = bases.factors_of(run, DecoderConfig.from_hf(run / "model"), 12)
+    whole = bases.factors_of(run, config_from_hf(run / "model"), 12)
     original, count = loop.run_training, 0
 
     def stopping(state, **arguments):
@@ -89,7 +90,7 @@ def test_a_stopped_run_continues_to_the_bit(work, run, monkeypatch):
         train(work, "stopped")
     monkeypatch.undo()
     assert train(work, "stopped")["step"] == 12
-    again = bases.factors_of(work / "stopped", DecoderConfig.from_hf(run / "model"), 12)
+    again = bases.factors_of(work / "stopped", config_from_hf(run / "model"), 12)
     for path, factor in whole.by_path.items():
         np.testing.assert_array_equal(factor.a, again.by_path[path].a)
         np.testing.assert_array_equal(factor.b, again.by_path[path].b)
@@ -102,7 +103,7 @@ def test_a_checkpoint_holds_updates_only_and_names_its_base(work, run):
     assert run_record(run, 12)["base"] == record.fingerprint
     names = {path.name for path in (run / "checkpoints" / "12").iterdir()}
     assert names >= {"params", "opt_state", "run"}
-    factors = bases.factors_of(run, DecoderConfig.from_hf(run / "model"), 12)
+    factors = bases.factors_of(run, config_from_hf(run / "model"), 12)
     assert len(factors.by_path) == 7
 
 
@@ -170,9 +171,7 @@ def test_a_fused_module_becomes_one_adapter_and_several_again(tmp_path):
     if name not in FAMILIES:
         pytest.skip("no family with a fused projection here")
     shape = {key: value for key, value in SHAPE.items() if key != "num_key_value_heads"}
-    config = DecoderConfig.from_hf(
-        {"model_type": name, "architectures": [FAMILIES[name].architecture], **shape}
-    )
+    config = config_from_hf({"model_type": name, "architectures": [FAMILIES[name].architecture], **shape})
     rng = np.random.default_rng(0)
     made = {
         ("layers", "attention", part): adapters.Factor(
@@ -198,7 +197,7 @@ def test_a_fused_module_becomes_one_adapter_and_several_again(tmp_path):
 
 
 def test_adapters_that_cannot_be_read_are_refused(tmp_path):
-    config = DecoderConfig.from_hf({"model_type": "llama", **SHAPE})
+    config = config_from_hf({"model_type": "llama", **SHAPE})
     with pytest.raises(ModelError, match=r"no adapter_config\.json"):
         adapters.read(tmp_path, config)
 

@@ -22,7 +22,7 @@ import pytest
 from training_stand_ins import make_store
 
 from inters_jax import hosts
-from inters_jax.training.checkpoints import FOLDER, checkpoint_steps
+from inters_jax.run_folder import CHECKPOINTS, checkpoint_steps
 from inters_jax.training.metrics import read_metrics
 
 HERE = Path(__file__).parent
@@ -104,7 +104,7 @@ def alone(start, tmp_path_factory):
 
 
 def final_arrays(run):
-    folder = (run / FOLDER / str(checkpoint_steps(run)[-1])).absolute()
+    folder = (run / CHECKPOINTS / str(checkpoint_steps(run)[-1])).absolute()
     place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     trees = {}
     with ocp.StandardCheckpointer() as reader:

@@ -17,8 +17,9 @@ from training_stand_ins import LOGICAL_AXES, TINY, TinyDecoder, random_batch
 
 from inters_jax import mesh as meshes
 from inters_jax.models.lora import layers
+from inters_jax.run_folder import CheckpointError
 from inters_jax.training import step as steps
-from inters_jax.training.checkpoints import CheckpointError, Checkpoints
+from inters_jax.training.checkpoints import Checkpoints
 from inters_jax.training.matrix_optimizers import Adafactor, Muon
 from inters_jax.training.optimizer import Lion, Optimizer
 from inters_jax.training.program import build_program
@@ -159,7 +160,7 @@ def test_the_update_of_lora_is_trained_by_each(settings: Optimizer):
         TINY, device_mesh=mesh, optimizer=settings, total_steps=4, batch_size=8, max_length=32,
         dtype="float32", remat="none", lora=layers.LoRA(rank=2),
     )  # fmt: skip
-    params = layers.start(program.like.params, 0, program.shardings.params)
+    params = layers.adapter_parameters(program.like.params, 0, program.shardings.params)
     state = steps.init_state(params, program.transformation, program.shardings)
     keys = iter(jax.random.split(jax.random.key(0), 99))
     frozen = jax.tree.map(

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import gin
 import jax
+import numpy as np
 import pytest
 from jax.sharding import AbstractMesh, PartitionSpec
+from training_stand_ins import TINY
 
 from inters_jax import mesh as meshes
+from inters_jax.config import load
+from inters_jax.models.splash import SplashBlocks
+from inters_jax.settings.training import StepSettings
+from inters_jax.training.optimizer import AdamW
+from inters_jax.training.program import build_program
+from inters_jax.training.step import state_shardings
 
 
 def abstract(**sizes):
@@ -78,30 +87,54 @@ def test_this_machine_gives_a_mesh():
 
 
 @pytest.fixture
-def rules():
-    """Change the rules as gin would; they are back afterwards."""
-    import gin
-
-    def change(**tables):
-        with gin.unlock_config():
-            for name, table in tables.items():
-                gin.bind_parameter(f"axis_rules.{name}", table)
-
+def gin_config():
+    """An empty gin configuration, cleared afterwards."""
     with gin.unlock_config():
         gin.clear_config()
-    yield change
-    with gin.unlock_config():
+        yield
         gin.clear_config()
 
 
-def test_gin_changes_single_rules(rules):
+def test_single_rules_can_be_changed():
     mesh = abstract(data=2, fsdp=4, tensor=2)
-    rules(parameters={"embed": ["data", "fsdp"], "mlp": None})
-    spec = meshes.partition_spec(mesh, ("layers", "embed", "mlp"), (2, 16, 64))
+    rules = meshes.AxisRules({"embed": ["data", "fsdp"], "mlp": None})
+    spec = meshes.partition_spec(mesh, ("layers", "embed", "mlp"), (2, 16, 64), rules)
     assert spec == PartitionSpec(None, ("data", "fsdp"), None)
-    assert meshes.partition_spec(mesh, ("embed", "heads"), (12, 4)) == PartitionSpec(None, "tensor")
-    rules(parameters={"mlp": "fsdp"})  # a mesh axis divides one dimension of an array
-    assert meshes.partition_spec(mesh, ("embed", "mlp"), (16, 64)) == PartitionSpec("fsdp", None)
+    assert meshes.partition_spec(mesh, ("embed", "heads"), (12, 4), rules) == PartitionSpec(None, "tensor")
+    rules = meshes.AxisRules({"mlp": "fsdp"})  # a mesh axis shards only one dimension of an array
+    assert meshes.partition_spec(mesh, ("embed", "mlp"), (16, 64), rules) == PartitionSpec("fsdp", None)
+
+
+def test_changed_rules_reach_the_state_and_the_activations():
+    mesh = meshes.make_mesh("fsdp=-1")
+    rules = meshes.AxisRules({"embed": None, "mlp": "fsdp"}, {"embed": "fsdp"})
+    params = {"up": jax.ShapeDtypeStruct((16, 64), np.float32)}
+    transformation, _ = AdamW().build(10, {"up": ("embed", "mlp")})
+    state = state_shardings(mesh, {"up": ("embed", "mlp")}, params, transformation, rules)
+    assert state.params["up"].spec == PartitionSpec(None, "fsdp")
+    assert {leaf.spec for leaf in jax.tree.leaves(state.opt_state) if leaf.spec} == {
+        PartitionSpec(None, "fsdp")
+    }
+    constrain = jax.jit(lambda x: meshes.activation_constraint(mesh, rules)(x, ("length", "embed")))
+    assert '[{"sequence"}, {"fsdp"}]' in constrain.lower(np.zeros((8, 16))).as_text()
+
+
+def test_a_program_takes_rules_and_blocks():
+    program = build_program(
+        TINY, device_mesh=meshes.make_mesh("fsdp=-1"), optimizer=AdamW(), total_steps=1, batch_size=1,
+        max_length=8, rules=meshes.AxisRules({"embed": None, "mlp": "fsdp"}),
+        splash_blocks=SplashBlocks(queries=256),
+    )  # fmt: skip
+    kernel = program.shardings.params["layers"]["mlp"]["up"]["kernel"]
+    assert kernel.spec == PartitionSpec(None, None, "fsdp")
+    assert program.structure.bind(program.structure.abstract()).attend.blocks == SplashBlocks(queries=256)
+
+
+def test_the_command_line_changes_single_rules():
+    typed = [("", "MODEL", "m"), ("", "MODEL_DIR", "r"), ("", "AXIS_RULES", "{'mlp': None}")]
+    step = next(group for group in load("train", [], typed, []) if isinstance(group, StepSettings))
+    rules = meshes.AxisRules(step.axis_rules, step.activation_axis_rules)
+    assert rules == meshes.AxisRules({"mlp": None}) != meshes.STANDARD_RULES
 
 
 @pytest.mark.parametrize(
@@ -113,10 +146,9 @@ def test_gin_changes_single_rules(rules):
         ({"activations": {"batch": None}}, "ACTIVATION_AXIS_RULES: no logical axis 'batch' to change"),
     ],
 )
-def test_rules_that_name_nothing_are_refused(rules, tables, message):
-    rules(**tables)
+def test_rules_that_name_nothing_are_refused(tables, message):
     with pytest.raises(meshes.MeshError, match=message):
-        meshes.partition_spec(abstract(), ("embed",), (4,))
+        meshes.AxisRules(**tables)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +165,7 @@ def test_slices_lie_along_the_outermost_row_axes(line, slices, between):
 
 
 def test_tensor_does_not_cross_slices():
-    with pytest.raises(meshes.MeshError, match="stay inside a slice; try replica=2"):
+    with pytest.raises(meshes.MeshError, match="stay within a slice; try replica=2"):
         meshes.slices_by_axis(meshes.parse_mesh("tensor=8", 8), 2, "tensor=8")
 
 

@@ -18,6 +18,7 @@ from tokenizers.models import WordLevel
 
 from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.decoder import abstract_model
+from inters_jax.models.hf.config_json import config_to_hf
 from inters_jax.models.hf.folder import save
 from inters_jax.models.loading import LoadedModel, config_of, load_model
 
@@ -52,7 +53,7 @@ def run(start: LoadedModel, tmp_path: Path) -> Path:
     """A run folder as training writes it: step 0 is `start`, step 3 the same with another final norm."""
     folder = tmp_path / "my_run"
     write_tokenizer(folder / "model", bos_token="<s>", eos_token={"__type": "AddedToken", "content": "</s>"})
-    (folder / "model" / "config.json").write_text(json.dumps(CONFIG.to_hf()))
+    (folder / "model" / "config.json").write_text(json.dumps(config_to_hf(CONFIG)))
     (folder / "operative_config.gin").write_text("train.seed = 5\n")
     params = nnx.to_pure_dict(nnx.state(start.model, nnx.Param))
     for step in (0, 3):
@@ -149,7 +150,7 @@ def test_special_tokens_are_the_tokenizer_s_own(start: LoadedModel, tmp_path: Pa
 
 def test_a_tokenizer_larger_than_the_model_is_refused(tmp_path: Path) -> None:
     folder = write_tokenizer(tmp_path / "tokenizer")
-    with pytest.raises(ModelError, match="5 tokens, but the model has embeddings for 4 only"):
+    with pytest.raises(ModelError, match="5 tokens, but the model has only 4 embeddings"):
         load_model(dataclasses.replace(CONFIG, vocab_size=4), tokenizer=folder)
     with pytest.raises(ModelError, match=r"no tokenizer\.json"):
         load_model(CONFIG, tokenizer=tmp_path)
@@ -159,7 +160,7 @@ def test_only_a_run_has_steps_and_only_a_run_is_exported(start: LoadedModel, tmp
     folder = save(start.model, tmp_path / "model")
     with pytest.raises(ModelError, match="only a run folder has steps"):
         load_model(folder, step=1)
-    with pytest.raises(ModelError, match="no run folder"):
+    with pytest.raises(ModelError, match="not a run folder"):
         export(str(folder), str(tmp_path / "out"))
 
 

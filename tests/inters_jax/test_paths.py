@@ -15,7 +15,7 @@ import seqio_tasks
 from inters_jax import paths
 from inters_jax.command_line import run_command
 from inters_jax.models.decoder import abstract_model
-from inters_jax.training.checkpoints import checkpoint_steps, restore_params
+from inters_jax.run_folder import checkpoint_steps, restore_params
 from seqio_tasks.base import UserError
 
 RUN = "gs://bucket/runs/a"

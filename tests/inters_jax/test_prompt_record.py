@@ -89,7 +89,7 @@ def test_the_template_of_training_is_what_a_run_is_asked_with(files, capsys):
     ):
         assert chat_template_of(run, given) == given
         assert told in (said := capsys.readouterr().out)
-        assert f"was trained with {Prompts(TEXT, 'own.jinja')}: it sees other prompts" in said
+        assert f"trained with {Prompts(TEXT, 'own.jinja')}: its prompts differ from those of training" in said
 
 
 def test_a_template_that_was_not_used_is_not_taken(files, capsys, monkeypatch):
@@ -113,15 +113,13 @@ def test_models_without_a_record_are_asked_as_before(files, capsys):
 def test_a_record_that_does_not_fit_its_template_is_refused(files):
     folder = model_folder(files / "run", Prompts(TEXT, "tokenizer")) / "model"
     (folder / TEMPLATE).write_text(OTHER)
-    with pytest.raises(
-        ModelError, match=r"chat_template\.jinja: not the text with which the model was trained"
-    ):
+    with pytest.raises(ModelError, match=r"chat_template\.jinja: changed, but the model was trained with it"):
         chat_template_of(files / "run")
     (folder / TEMPLATE).unlink()
     with pytest.raises(ModelError, match=r"chat_template\.jinja: missing"):
         read(folder)
     (folder / RECORD).write_text("[]")
-    with pytest.raises(ModelError, match="not the record of a training's prompts"):
+    with pytest.raises(ModelError, match="not a record of prompts"):
         read(folder)
 
 
@@ -135,7 +133,7 @@ def test_the_model_folder_of_a_run_that_has_only_begun_is_made_anew(files):
     model_folder(run, Prompts(TEXT, "own.jinja"))
     assert of_model(run) == Prompts(TEXT, "own.jinja")
     (run / "model" / "model.safetensors").write_bytes(b"weights")
-    with pytest.raises(ModelError, match="is a model of its own"):
+    with pytest.raises(ModelError, match="a model of its own, not part of a run"):
         model_folder(run, PLAIN, fresh=True)
 
 
@@ -143,7 +141,7 @@ def test_a_store_with_another_template_than_the_run_is_refused(files):
     store = make_store(files / "store")
     own = str(files / "own.jinja")
     assert read_prompts(None, str(TOKENIZER), store) == PLAIN
-    with pytest.raises(StoreError, match=r"made with the chat template none, CHAT_TEMPLATE is own\.jinja"):
+    with pytest.raises(StoreError, match=r"with the chat template none, but CHAT_TEMPLATE is own\.jinja"):
         read_prompts(own, str(TOKENIZER), store)
     store.manifest["settings"]["chat_template"] = provenance.chat_template_identity(own, str(TOKENIZER))
     assert read_prompts(own, str(TOKENIZER), store) == Prompts(TEXT, "own.jinja")

@@ -83,7 +83,7 @@ def test_the_same_prompt_gives_several_samples_the_same_ones_each_time(loaded):
     ("options", "message"),
     [
         ({"temperature": -1.0}, "temperature must be 0"),
-        ({"temperature": 1.0, "top_p": 0.0}, r"top_p must lie in \(0, 1\]"),
+        ({"temperature": 1.0, "top_p": 0.0}, r"top_p must be in \(0, 1\]"),
         ({"temperature": 1.0, "top_k": 0}, "top_k must be at least 1"),
         ({"top_k": 5}, "set temperature above 0"),
         ({"beams": 2, "temperature": 1.0}, "leave temperature at 0"),

@@ -122,7 +122,7 @@ def test_progress_counts_every_prompt_once(loaded):
     [
         ([([], [[1]])], "prompt 0 is empty"),
         ([([1], [[1], []])], "continuation 1 of prompt 0 is empty"),
-        ([([1], [[61]])], r"token 61, the model knows 0\.\.60"),
+        ([([1], [[61]])], r"token 61, the model has 0\.\.60"),
     ],
 )
 def test_what_cannot_be_scored_is_refused_by_name(loaded, items, message):

@@ -67,10 +67,10 @@ def test_generation_stops_early_and_equals_the_cut_of_the_whole_answer(tokenizer
     assert generator.counts.truncated == stopped
     alone = Generator(loaded, max_new_tokens=5 * STOP_CHUNK, stop_strings=[stop])
     assert alone.generate(prompts[:1]) == answers[:1]
-    with pytest.raises(ValueError, match="the model came without a tokenizer"):
+    with pytest.raises(ValueError, match="stop strings need a tokenizer"):
         Generator(SimpleNamespace(config=config, model=model, eos_id=2), stop_strings=["x"])
 
 
 def test_a_single_text_is_no_sequence_of_stop_strings(tokenizer):
-    with pytest.raises(ValueError, match="sequence of texts"):
+    with pytest.raises(ValueError, match="sequence of non-empty strings"):
         StopStrings(tokenizer, "ab")

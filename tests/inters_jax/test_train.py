@@ -22,9 +22,10 @@ from inters_jax.command_line import run_command
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import abstract_model
 from inters_jax.models.hf import folder as huggingface
+from inters_jax.models.hf.config_json import config_from_hf
+from inters_jax.run_folder import CheckpointError, checkpoint_steps, restore_params, run_record
 from inters_jax.settings.commands import settings_of_command
 from inters_jax.training import prepare_store
-from inters_jax.training.checkpoints import CheckpointError, checkpoint_steps, restore_params, run_record
 from inters_jax.training.metrics import read_metrics
 from seqio_tasks.base import UserError
 
@@ -59,7 +60,7 @@ def test_a_run_folder_holds_a_whole_model_and_its_history(finished):
     run, result = finished
     assert result["step"] == 12 and result["loss"] < read_metrics(run)[0]["loss"]
     assert checkpoint_steps(run) == [0, 10, 12]
-    assert DecoderConfig.from_hf(run / "model").num_layers == TINY.num_layers
+    assert config_from_hf(run / "model").num_layers == TINY.num_layers
     assert (run / "model" / "tokenizer.json").is_file() and (run / "operative_config.gin").is_file()
     record = run_record(run, 12)
     assert record["step"] == 12 and record["seed"] == 0 and record["batch_rows"] == 4

@@ -1,17 +1,18 @@
-"""Reads and writes Hugging Face `config.json` by the table of families (`family_table.py`).
+"""Convert a Hugging Face `config.json` to a `DecoderConfig` and back, by the table in `families.py`.
 
-Keys that would change the arithmetic in a way that this decoder does not know are refused, never ignored.
+A key that changes the arithmetic in a way the decoder does not implement is refused, never ignored.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from inters_jax.models.config import DecoderConfig, ModelError
-from inters_jax.models.hf.families import FAMILIES, Family
+from inters_jax.models.hf.families import FAMILIES, Family, family_of
 from inters_jax.models.hf.rope_keys import write_rope
-from inters_jax.models.hf.tensors import Names, Tensor, tensor_rows
 
 Json = Mapping[str, Any]
 
@@ -25,7 +26,8 @@ ACTIVATION_NAMES = {
     "gelu_fast": "gelu_tanh",
 }
 
-# Keys that change the arithmetic unless they hold one of these values; a family may read some of them itself.
+# Keys that change the arithmetic unless they have one of these values. A family may implement some of them
+# (`Family.reads`).
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "quantization_config": (None,),
     "use_bidirectional_attention": (None, False),
@@ -47,15 +49,30 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 }
 
 
-def tensors(config: DecoderConfig) -> list[Tensor]:
-    """Every tensor of a checkpoint of this shape."""
-    names = _family(config).names
-    return tensor_rows(names if isinstance(names, Names) else names(config), config)
+def config_from_hf(source: Json | str | Path) -> DecoderConfig:
+    """The configuration of a Hugging Face model.
+
+    Args:
+      source: the content of a `config.json`, its path, or the folder that holds it.
+
+    Raises:
+      ModelError: the file is missing or not JSON, or describes a model that is not supported.
+    """
+    if isinstance(source, Mapping):
+        return _from_json(source, "config")
+    path = Path(source)
+    path = path / "config.json" if path.is_dir() else path
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file; a model folder holds a config.json")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ModelError(f"{path}:{error.lineno}: not JSON ({error.msg})") from error
+    return _from_json(content, str(path))
 
 
-def config_from_hf(source: Json, where: str) -> DecoderConfig:
-    """The shape described by a Hugging Face config; `where` names its file in messages."""
-    family, source = _family_of(source, where)
+def _from_json(source: Json, where: str) -> DecoderConfig:
+    family, source = _family_in(source, where)
     data = {**family.defaults, **source}
     keys = family.all_keys
     missing = [
@@ -63,12 +80,12 @@ def config_from_hf(source: Json, where: str) -> DecoderConfig:
     ]
     missing = [key for key in missing if key not in family.defaults]
     if missing:
-        raise ModelError(f"{where}: {', '.join(missing)} missing; a {family.architecture} needs them")
+        raise ModelError(f"{where}: {', '.join(missing)} missing; {family.architecture} requires them")
     for key, neutral in NEUTRAL.items():
         if key not in family.reads and data.get(key) not in neutral:
             raise ModelError(
                 f"{where}: {key} is {data[key]!r}, which is not supported; use a model without it"
-                " (for a quantised model, the one it was made from)"
+                " (for a quantised model, the model it was quantised from)"
             )
     _check_layer_types(family, data, where)
     fields = {field: data[key] for field, key in keys.items() if data.get(key) is not None}
@@ -86,8 +103,12 @@ def config_from_hf(source: Json, where: str) -> DecoderConfig:
 
 
 def config_to_hf(config: DecoderConfig) -> dict[str, Any]:
-    """The config.json of a decoder, in the keys that every version of transformers reads."""
-    family = _family(config)
+    """The `config.json` of a decoder, in the keys that every version of transformers reads.
+
+    Raises:
+      ModelError: no `config.json` of this family can describe the shape.
+    """
+    family = family_of(config)
     names = {ours: theirs for theirs, ours in reversed(ACTIVATION_NAMES.items())}
     names["gelu_tanh"] = family.tanh_name
     keys = family.all_keys
@@ -100,27 +121,19 @@ def config_to_hf(config: DecoderConfig) -> dict[str, Any]:
         **write_rope(config),
         **family.write(config),
     }
-    if config_from_hf(out, "this model") != config:
-        raise ModelError(
-            f"a model of family {config.family!r} cannot have this shape in a Hugging Face config: {config}"
-        )
+    if _from_json(out, "this model") != config:
+        raise ModelError(f"a config.json of family {config.family!r} cannot describe this shape: {config}")
     return out
 
 
-def text_prefix(source: Json) -> bool:
-    """Whether a config.json describes more than text, whose tensors then carry a prefix."""
+def is_multimodal(source: Json) -> bool:
+    """Whether a `config.json` describes a model of text and images; its text tensors then have a prefix."""
     named = source.get("architectures") or []
     return any(family.text_of in named for family in FAMILIES.values() if family.text_of)
 
 
-def _family(config: DecoderConfig) -> Family:
-    if config.family not in FAMILIES:
-        raise ModelError(f"family {config.family!r} is not known; known: {', '.join(FAMILIES)}")
-    return FAMILIES[config.family]
-
-
-def _family_of(source: Json, where: str) -> tuple[Family, Json]:
-    """The row of a config.json, and the part of it that describes the decoder."""
+def _family_in(source: Json, where: str) -> tuple[Family, Json]:
+    """The family of a `config.json`, and the part of it that describes the decoder."""
     named = source.get("architectures") or []
     for family in FAMILIES.values():
         model_type = family.model_type or family.name
@@ -142,16 +155,16 @@ def _family_of(source: Json, where: str) -> tuple[Family, Json]:
 
 
 def _check_layer_types(family: Family, data: Json, where: str) -> None:
-    """Families without a pattern of windows ignore `layer_types`; it must then say what is computed."""
+    """Refuse `layer_types` that a family without a window pattern would not compute."""
     kinds = set(data.get("layer_types") or ())
     computed = "sliding_attention" if data.get("sliding_window") else "full_attention"
     if "layer_types" not in family.reads and kinds - {computed}:
         raise ModelError(
-            f"{where}: layer_types name {', '.join(sorted(kinds))}, but every layer of a"
-            f" {family.architecture} has {computed}"
+            f"{where}: layer_types has {', '.join(sorted(kinds))}, but every layer of"
+            f" {family.architecture} uses {computed}"
         )
 
 
 def _first(value: Any) -> int | None:
-    """The first of a list of ids, or the one id."""
+    """The first id of a list, or the only one."""
     return (value[0] if value else None) if isinstance(value, list | tuple) else value

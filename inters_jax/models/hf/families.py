@@ -1,7 +1,7 @@
-"""The table of families: one row each says how a `config.json` is read and what its tensors are called.
+"""The table of model families: for each, how to read its `config.json` and what its tensors are called.
 
-A family is added by a row. What a row cannot say in data (a window behind a switch) is a pair of small
-functions in `family_rules.py`; `families.py` reads and writes by the row.
+To add a family, add a row. What a row cannot express as data (a window behind a switch) is a pair of small
+functions in `family_rules.py`. `config_json.py` converts configurations by the row.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from inters_jax.models.config import DecoderConfig
+from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.hf import family_rules as rules
-from inters_jax.models.hf.tensors import Names
+from inters_jax.models.hf.tensors import Names, Tensor, tensor_rows
 
 Json = Mapping[str, Any]
 
-# DecoderConfig field -> key of config.json; a family may name some differently, or not have them (None).
+# DecoderConfig field -> key of config.json; a family may use another key, or have no such key (None).
 KEYS: Mapping[str, str | None] = {
     "vocab_size": "vocab_size",
     "hidden_size": "hidden_size",
@@ -38,12 +38,22 @@ LLAMA_NAMES = Names()
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """One row.
+    """One family of models.
 
-    defaults: what transformers assumes for absent keys. fixed: DecoderConfig fields that every member has.
-    read(config.json, where) and write(config): further DecoderConfig fields, further keys of config.json.
-    reads: keys of `NEUTRAL` that `read` understands. keys: where this family departs from `KEYS`.
-    text_of: an architecture whose `text_config` describes such a decoder, read for its text alone.
+    Args:
+      name: `DecoderConfig.family`.
+      architecture: the entry of `architectures` in config.json.
+      defaults: what transformers assumes for absent keys.
+      read: (config.json with defaults, where) -> further fields of `DecoderConfig`.
+      write: further keys of config.json.
+      names: the names of its tensors, or a function that derives them from the configuration.
+      fixed: `DecoderConfig` fields that every member has.
+      keys: where this family departs from `KEYS`.
+      reads: keys of `config_json.NEUTRAL` that `read` implements.
+      model_type: as config.json names it; "" for `name`.
+      tanh_name: the name of the tanh approximation of gelu in config.json.
+      text_of: a multimodal architecture whose `text_config` describes such a decoder; only its text part is
+        read.
     """
 
     name: str
@@ -55,8 +65,8 @@ class Family:
     fixed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     keys: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
     reads: tuple[str, ...] = ()
-    model_type: str = ""  # as config.json names it; the same as `name` unless given
-    tanh_name: str = "gelu_pytorch_tanh"  # how config.json names the tanh form of gelu
+    model_type: str = ""
+    tanh_name: str = "gelu_pytorch_tanh"
     text_of: str = ""
 
     @property
@@ -284,3 +294,20 @@ _ROWS = (
     ),
 )
 FAMILIES: Mapping[str, Family] = {family.name: family for family in _ROWS}
+
+
+def family_of(config: DecoderConfig) -> Family:
+    """The family of a configuration.
+
+    Raises:
+      ModelError: there is no such family.
+    """
+    if config.family not in FAMILIES:
+        raise ModelError(f"family {config.family!r} is not supported; choose one of {', '.join(FAMILIES)}")
+    return FAMILIES[config.family]
+
+
+def tensors(config: DecoderConfig) -> list[Tensor]:
+    """Every tensor of a checkpoint of this shape."""
+    names = family_of(config).names
+    return tensor_rows(names if isinstance(names, Names) else names(config), config)

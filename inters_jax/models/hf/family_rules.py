@@ -1,7 +1,7 @@
-"""What the families' table cannot say in data: small functions that read and write keys of `config.json`.
+"""What the table of families cannot express as data: small functions that read and write `config.json` keys.
 
-A reader gets config.json with the family's defaults filled in, and the name of the file for messages, and
-returns fields of `DecoderConfig`; a writer returns keys of config.json.
+A reader takes config.json with the family's defaults filled in and the name of the file for error messages,
+and returns fields of `DecoderConfig`. A writer returns keys of config.json.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Fields = dict[str, Any]
 
 
 def read_llama(data: Json, where: str) -> Fields:
-    """`attention_bias` is on all four projections."""
+    """`attention_bias` applies to all four projections."""
     bias = bool(data.get("attention_bias", False))
     return {
         **read_rope(data, where),
@@ -46,13 +46,13 @@ def write_mistral(config: DecoderConfig) -> Fields:
 
 
 def layers_with_window(data: Json, where: str, otherwise: list[bool]) -> tuple[bool, ...]:
-    """From `layer_types`, or what the family assumes without it."""
+    """Which layers have the window: from `layer_types`, or `otherwise` where it is absent."""
     kinds = data.get("layer_types")
     if not kinds:
         return tuple(otherwise)
     if len(kinds) != data["num_hidden_layers"] or set(kinds) - {"full_attention", "sliding_attention"}:
         raise ModelError(
-            f"{where}: layer_types must name full_attention or sliding_attention for each of the"
+            f"{where}: layer_types must be full_attention or sliding_attention for each of the"
             f" {data['num_hidden_layers']} layers, found {len(kinds)}: {', '.join(sorted(set(kinds)))}"
         )
     return tuple(kind == "sliding_attention" for kind in kinds)
@@ -68,11 +68,11 @@ def write_layers(config: DecoderConfig) -> Fields:
 
 
 def _qwen_window(data: Json, where: str) -> Fields:
-    """A window counts only when switched on, and without layer_types only from `max_window_layers` on."""
+    """The window applies only if switched on, and without layer_types only from `max_window_layers` on."""
     layers, on = data["num_hidden_layers"], bool(data.get("use_sliding_window"))
     slides = layers_with_window(data, where, [on and i >= data["max_window_layers"] for i in range(layers)])
     if any(slides) and not on:
-        raise ModelError(f"{where}: layer_types name sliding_attention, but use_sliding_window is not true")
+        raise ModelError(f"{where}: layer_types has sliding_attention, but use_sliding_window is not true")
     return {"sliding_window": data["sliding_window"] if any(slides) else None, "sliding_layers": slides}
 
 
@@ -100,7 +100,7 @@ def write_qwen3(config: DecoderConfig) -> Fields:
 
 def read_gemma(data: Json, where: str) -> Fields:
     fields = {**read_llama(data, where), "mlp_bias": False}
-    # The first releases say "gelu" and were trained with its tanh form, which is what everyone computes.
+    # The first releases say "gelu" but were trained with its tanh approximation.
     return {**fields, "activation": "gelu_tanh"} if data["hidden_act"] == "gelu" else fields
 
 
@@ -144,7 +144,7 @@ def write_gemma3(config: DecoderConfig) -> Fields:
 
 
 def read_phi(data: Json, where: str) -> Fields:
-    """The head has a bias, too, unless it is the embedding."""
+    """The head has a bias unless it is tied to the embedding."""
     return {**read_rope(data, where), "head_bias": not data["tie_word_embeddings"]}
 
 
@@ -153,7 +153,7 @@ def write_phi(config: DecoderConfig) -> Fields:
 
 
 def read_phi3(data: Json, where: str) -> Fields:
-    """Older files call longrope "su" or "yarn"."""
+    """Read a Phi-3 file; older ones call longrope "su" or "yarn"."""
     scaling = dict(data.get("rope_scaling") or data.get("rope_parameters") or {})
     if (scaling.get("rope_type") or scaling.get("type")) in ("su", "yarn"):
         scaling = {**scaling, "rope_type": "longrope"}
@@ -162,7 +162,7 @@ def read_phi3(data: Json, where: str) -> Fields:
 
 
 def write_phi3(config: DecoderConfig) -> Fields:
-    """Early readers want exactly `type` and the two lists; the trained length stands outside."""
+    """Older readers accept exactly `type` and the two lists; the trained length goes next to them."""
     out: Fields = {"sliding_window": config.sliding_window}
     scaling = write_rope(config)["rope_scaling"]
     if scaling is not None:
@@ -191,7 +191,7 @@ def write_neox(config: DecoderConfig) -> Fields:
 
 
 def read_falcon(data: Json, where: str) -> Fields:
-    """The first architecture (RW-1B, 7B) and the new one (40B, 180B, 11B)."""
+    """Read the first architecture (RW-1B, 7B) or the new one (40B, 180B, 11B)."""
     new, parallel, norms = (
         data["new_decoder_architecture"],
         data["parallel_attn"],

@@ -1,11 +1,12 @@
 """Model folders in the Hugging Face layout: `config.json`, safetensors files, tokenizer files.
 
-Reading streams (`streaming.py`): one piece of a parameter is on the host at a time, then on its devices.
-Nothing is unpickled, no code from a folder is run, and writing keeps every bit if the dtype is kept.
+Loading streams (`streaming.py`): the host holds one piece of a parameter at a time. Nothing is unpickled and
+no code from a folder runs. Saving keeps every bit unless the dtype changes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shutil
@@ -18,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from huggingface_hub import snapshot_download
 from jax.typing import DTypeLike
 from safetensors.numpy import save_file
 
@@ -25,9 +27,11 @@ from inters_jax import paths
 from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.decoder import Decoder, abstract_model
 from inters_jax.models.hf import streaming
-from inters_jax.models.hf.config_json import tensors, text_prefix
+from inters_jax.models.hf.config_json import config_from_hf, config_to_hf, is_multimodal
+from inters_jax.models.hf.families import tensors
 from inters_jax.models.hf.safetensors_files import INDEX, SINGLE, Checkpoint
 from inters_jax.models.hf.tensors import Tensor
+from inters_jax.trees import TreePath, by_path
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -40,20 +44,22 @@ TOKENIZER_FILES = (
     "chat_template.jinja",
 )
 HUB_PATTERNS = ("*.safetensors", "*.json", "*.model", "*.jinja", "merges.txt")
-# Some hub folders hold the weights a second time: in one more file, or in another layout in a subfolder.
+# Some repositories hold the weights twice: in another file, or in another layout in a subfolder.
 HUB_DUPLICATES = ("consolidated*", "*/*")
 MAX_SHARD_BYTES = 5_000_000_000
 
 
 def folder_of(source: str | Path) -> Path:
-    """The local folder of a model: `source` itself, or the download of that hub name."""
+    """The local folder of a model: `source` itself, or the download of a hub name.
+
+    Raises:
+      ModelError: there is neither such a folder nor such a repository.
+    """
     path = paths.local(source).expanduser()
     if path.is_dir():
         return path
     if path.exists() or str(source).count("/") > 1 or str(source).startswith((".", "~", "/")):
-        raise ModelError(f"{source}: no such folder; a model is a folder with a config.json, or a hub name")
-    from huggingface_hub import snapshot_download
-
+        raise ModelError(f"{source}: no such folder; name a folder with a config.json, or a hub repository")
     try:
         return Path(
             snapshot_download(
@@ -62,7 +68,7 @@ def folder_of(source: str | Path) -> Path:
         )
     except Exception as error:  # the hub client raises many unrelated types
         raise ModelError(
-            f"{source}: neither a folder here nor a model that the Hugging Face hub gave us"
+            f"{source}: not a local folder, and not available from the Hugging Face hub"
             f" ({type(error).__name__}: {error}); check the name, the network and HF_TOKEN"
         ) from error
 
@@ -75,40 +81,57 @@ def load(
     param_shardings: Any = None,
     **options: Any,
 ) -> Decoder:
-    """A decoder with the weights of a folder or hub name.
+    """Load a decoder from a folder or the Hugging Face hub.
 
     Args:
       source: a local folder, or a hub name such as "mistralai/Mistral-7B-v0.1".
       dtype: compute dtype.
-      param_dtype: how parameters are kept; the same as `dtype` unless given (training wants float32).
+      param_dtype: storage dtype of the parameters; None: `dtype` (training needs float32).
       param_shardings: a tree like `nnx.state(model, nnx.Param)`, or like its plain dict, with a
-        `jax.sharding.Sharding` per parameter, which goes straight there. None: the default device.
+        `jax.sharding.Sharding` for each parameter. None: the default device.
       options: further options of `Decoder` (remat, constrain, flatten).
+
+    Raises:
+      ModelError: the folder is missing, incomplete or not supported.
     """
     folder = folder_of(source)
-    config = DecoderConfig.from_hf(folder)
+    config = config_from_hf(folder)
     param_dtype = dtype if param_dtype is None else param_dtype
     graphdef, params = abstract_model(config, dtype=dtype, param_dtype=param_dtype, **options)
-    shardings = {} if param_shardings is None else _flat(param_shardings)
-    flat = _flat(params)
+    return nnx.merge(graphdef, load_parameters(folder, config, params, param_shardings))
+
+
+def load_parameters(folder: Path, config: DecoderConfig, params: Any, shardings: Any) -> Any:
+    """Load the parameters of a local folder.
+
+    Args:
+      folder: the folder.
+      config: its configuration.
+      params: a tree like `nnx.state(model, nnx.Param)` of shapes and dtypes.
+      shardings: as `param_shardings` of `load`.
+
+    Returns:
+      A tree like `params` with arrays.
+    """
+    flat = by_path(params)
     rows, checkpoint = _checked(folder, config, flat)
-    loaded = streaming.fill(checkpoint, rows, flat, shardings, config.num_layers)
-    filled = jax.tree_util.tree_map_with_path(lambda path, _: loaded[_names(path)], params)
-    return nnx.merge(graphdef, filled)
+    placed = {} if shardings is None else by_path(shardings)
+    loaded = streaming.fill(checkpoint, rows, flat, placed, config.num_layers)
+    return jax.tree.unflatten(jax.tree.structure(params), [loaded[path] for path in flat])
 
 
 def stream(
     folder: Path, config: DecoderConfig, params: Any, dtype: DTypeLike
-) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
-    """The parameters of a folder one after another on the host: (path, array), layers stacked.
+) -> Iterator[tuple[TreePath, np.ndarray]]:
+    """Yield the parameters of a folder one by one on the host: (path, array), layers stacked.
 
     Args:
       folder: a local model folder.
-      config: its shape.
-      params: a tree like `nnx.state(model, nnx.Param)`; only shapes are read.
+      config: its configuration.
+      params: a tree like `nnx.state(model, nnx.Param)`; only shapes are used.
       dtype: of the arrays.
     """
-    flat = _flat(params)
+    flat = by_path(params)
     rows, checkpoint = _checked(folder, config, flat)
     for row in rows:
         arrays = streaming.gather(checkpoint, row, flat, dtype, config.num_layers)
@@ -116,15 +139,14 @@ def stream(
 
 
 def _checked(
-    folder: Path, config: DecoderConfig, flat: Mapping[tuple[str, ...], Any]
+    folder: Path, config: DecoderConfig, flat: Mapping[TreePath, Any]
 ) -> tuple[list[Tensor], Checkpoint]:
-    """The tensors of a folder, all of which are there and fit. flat: our parameters by path."""
+    """The tensors of a folder, checked against the parameters. flat: parameters by path."""
     described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    checkpoint = Checkpoint(folder, nested=text_prefix(described))
+    checkpoint = Checkpoint(folder, nested=is_multimodal(described))
     rows = tensors(config)
-    checkpoint.check(
-        rows, {path: tuple(leaf.shape) for path, leaf in flat.items()}, config.num_layers, config.family
-    )
+    shapes = {path: tuple(leaf.shape) for path, leaf in flat.items()}
+    checkpoint.check(rows, shapes, config.num_layers, config.family)
     return rows, checkpoint
 
 
@@ -137,26 +159,23 @@ def save(
     max_shard_bytes: int = MAX_SHARD_BYTES,
     extra: Mapping[str, str] | None = None,
 ) -> Path:
-    """Writes a model folder that transformers and `load` read; it appears under its name when it is whole.
+    """Write a model folder that transformers and `load` read; it gets its name when it is complete.
 
     Args:
-      model: the decoder; its parameters must be reachable from this process.
-      folder: must not exist or be empty.
-      tokenizer: a folder with tokenizer files, or one tokenizer.json; copied beside the weights.
-      dtype: of the written weights; that of the parameters unless given.
-      max_shard_bytes: files grow no larger (a single larger tensor gets its own).
+      model: the decoder; its parameters must be addressable from this process.
+      folder: must be empty or not exist.
+      tokenizer: a folder with tokenizer files, or a tokenizer.json; copied next to the weights.
+      dtype: of the written weights; None: that of the parameters.
+      max_shard_bytes: largest size of a file (a single larger tensor gets a file of its own).
       extra: further text files, {name: content}.
+
+    Raises:
+      ModelError: the folder is not empty, or config.json cannot describe the model.
     """
-    target = Path(folder)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ModelError(f"{target}: exists and is not an empty folder; name another, or remove it first")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    flat = _flat(nnx.state(model, nnx.Param))
+    flat = by_path(nnx.state(model, nnx.Param))
     kept = np.dtype(dtype) if dtype is not None else np.dtype(model.embedding.dtype)
-    description = {**model.config.to_hf(), "torch_dtype": kept.name}
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as work:
-        made = Path(work) / "model"
-        made.mkdir()
+    description = {**config_to_hf(model.config), "torch_dtype": kept.name}
+    with new_folder(folder) as made:
         _write_weights(made, model.config, flat, kept, max_shard_bytes)
         _write_json(made / "config.json", description)
         ends = {key: description[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
@@ -165,14 +184,35 @@ def save(
             copy_tokenizer(tokenizer, made)
         for name, text in (extra or {}).items():
             (made / name).write_text(text, encoding="utf-8")
+    return Path(folder)
+
+
+@contextlib.contextmanager
+def new_folder(folder: str | Path) -> Iterator[Path]:
+    """A temporary folder that gets the name `folder` when the block succeeds, and is removed otherwise.
+
+    Raises:
+      ModelError: `folder` exists and is not empty.
+    """
+    target = Path(folder)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ModelError(f"{target}: exists and is not an empty folder; choose another name or remove it")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as work:
+        made = Path(work) / "new"
+        made.mkdir()
+        yield made
         if target.exists():
             target.rmdir()
         made.rename(target)
-    return target
 
 
 def copy_tokenizer(source: str | Path, folder: Path) -> None:
-    """Copies the tokenizer files of a folder (or those beside a tokenizer.json) into another folder."""
+    """Copy tokenizer files into a folder. source: the folder that holds them, or a tokenizer.json in it.
+
+    Raises:
+      ModelError: there are none.
+    """
     source = Path(source)
     source = source.parent if source.is_file() else source
     found = [name for name in TOKENIZER_FILES if (source / name).is_file()]
@@ -183,13 +223,13 @@ def copy_tokenizer(source: str | Path, folder: Path) -> None:
 
 
 def _write_weights(
-    folder: Path, config: DecoderConfig, flat: Mapping[tuple[str, ...], Any], dtype: np.dtype, limit: int
+    folder: Path, config: DecoderConfig, flat: Mapping[TreePath, Any], dtype: np.dtype, limit: int
 ) -> None:
-    """One file, or numbered files and an index; the host holds one file's tensors at a time."""
+    """Write one file, or numbered files and an index; the host holds the tensors of one file at a time."""
     planned = [
         (name, row, layer, row.file_shape(_shapes(row, flat)))
         for row in tensors(config)
-        for layer, name in enumerate(_files_names(row, config))
+        for layer, name in enumerate(_names_in_file(row, config))
     ]
     files: list[list[tuple[str, Tensor, int, tuple[int, ...]]]] = [[]]
     size = 0
@@ -211,42 +251,30 @@ def _write_weights(
         _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": places})
 
 
-def _shapes(row: Tensor, flat: Mapping[tuple[str, ...], Any]) -> list[tuple[int, ...]]:
-    """The shapes of a row's parameters, of one layer."""
+def _shapes(row: Tensor, flat: Mapping[TreePath, Any]) -> list[tuple[int, ...]]:
+    """The shapes of a row's parameters, for one layer."""
     return [tuple(flat[path].shape[1 if row.stacked else 0 :]) for path in row.paths]
 
 
-def _to_file(
-    flat: Mapping[tuple[str, ...], jax.Array], row: Tensor, layer: int, dtype: np.dtype
-) -> np.ndarray:
+def _to_file(flat: Mapping[TreePath, jax.Array], row: Tensor, layer: int, dtype: np.dtype) -> np.ndarray:
     parts = []
     for path, shape in zip(row.paths, _shapes(row, flat), strict=True):
         value = flat[path]
         array = np.asarray(value[layer] if row.stacked else value).astype(dtype, copy=False)
         kept = row.part_shape(shape)
         parts.append(array.reshape(kept[::-1]).T if row.inputs is not None else array.reshape(kept))
-    # The writer stores memory as it lies, so the transposed matrix must really be laid out that way.
+    # The writer stores raw memory, so a transposed matrix must be contiguous.
     return np.ascontiguousarray(row.join(parts))
 
 
-def _files_names(row: Tensor, config: DecoderConfig) -> Iterator[str]:
-    """The names of a row: one per layer, or just the one."""
+def _names_in_file(row: Tensor, config: DecoderConfig) -> Iterator[str]:
+    """The names of a row: one per layer, or only one."""
     return (row.name.format(layer=layer) for layer in range(config.num_layers if row.stacked else 1))
 
 
-def _flat(tree: Any) -> dict[tuple[str, ...], Any]:
-    """{path: leaf} of a tree of parameters or shardings (an nnx state, or a nested dict)."""
-    return {_names(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
-
-
-def shapes_by_path(params: Any) -> dict[tuple[str, ...], tuple[int, ...]]:
+def shapes_by_path(params: Any) -> dict[TreePath, tuple[int, ...]]:
     """{path: shape} of a tree like `nnx.state(model, nnx.Param)`."""
-    return {path: tuple(leaf.shape) for path, leaf in _flat(params).items()}
-
-
-def _names(path: tuple[Any, ...]) -> tuple[str, ...]:
-    """Dict keys along a tree path; the wrapper of an nnx variable adds nothing."""
-    return tuple(str(key.key) for key in path if hasattr(key, "key") and isinstance(key.key, str))
+    return {path: tuple(leaf.shape) for path, leaf in by_path(params).items()}
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:

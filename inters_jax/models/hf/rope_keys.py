@@ -1,7 +1,7 @@
-"""How rotary positions are written in `config.json`.
+"""The keys of rotary positions in `config.json`.
 
-Older files keep `rope_theta` beside `rope_scaling`, newer ones both in `rope_parameters`, by kind of layer
-where these differ.
+Older files keep `rope_theta` next to `rope_scaling`; newer ones keep both in `rope_parameters`, per type of
+layer where these differ.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from inters_jax.models.config import DecoderConfig, ModelError, RopeScaling
 
 Json = Mapping[str, Any]
 
-# Our field of `RopeScaling` -> key, by kind; what a kind does not name means nothing to it.
+# For each kind: field of `RopeScaling` -> key. A kind does not use the fields it does not name.
 FIELDS: Mapping[str, Mapping[str, str]] = {
     "linear": {"factor": "factor"},
     "llama3": {
@@ -38,14 +38,17 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "long_factors": "long_factor",
     },
 }
-# Keys of every kind, and remarks that change nothing.
+# Keys of every kind, and keys that change nothing.
 COMMON = ("rope_type", "type", "rope_theta", "partial_rotary_factor", "finetuned")
 
 
 def read_rope(data: Json, where: str, *, local_theta: float | None = None) -> dict[str, Any]:
-    """Fields of DecoderConfig: rope_theta, rope_scaling, local_rope_theta and, of partial ones, rotary_dim.
+    """The fields rope_theta, rope_scaling, local_rope_theta and rotary_dim of a `DecoderConfig`.
 
-    local_theta: what the family assumes for its layers with a window; None: the same as elsewhere.
+    Args:
+      data: config.json with the family's defaults.
+      where: its name in error messages.
+      local_theta: what the family assumes for its layers with a window; None: the same as elsewhere.
     """
     nested = data.get("rope_parameters") or {}
     kinds = {"full_attention", "sliding_attention"}
@@ -55,7 +58,7 @@ def read_rope(data: Json, where: str, *, local_theta: float | None = None) -> di
             "partial_rotary_factor", 1.0
         ) != 1.0:
             raise ModelError(
-                f"{where}: rope_parameters of sliding_attention are {local}; only a theta is supported there"
+                f"{where}: rope_parameters of sliding_attention are {local}; only rope_theta is supported"
             )
     else:
         # Later sources win, as in transformers.
@@ -82,7 +85,7 @@ def _scaling(rope: Json, data: Json, where: str) -> RopeScaling | None:
         raise ModelError(f"{where}: rope scaling {kind!r} is not supported; known kinds: {', '.join(FIELDS)}")
     fields = FIELDS[kind]
     strange = [key for key in rope if key not in (*COMMON, *fields.values()) and rope[key] is not None]
-    # The trained length is written into every kind by some tools, and used only where FIELDS says so.
+    # Some tools write the trained length for every kind; it is used only where FIELDS lists it.
     strange = [key for key in strange if key != "original_max_position_embeddings"]
     if strange:
         raise ModelError(f"{where}: rope scaling {kind!r} with {', '.join(strange)} is not supported")
@@ -105,7 +108,7 @@ def _scaling(rope: Json, data: Json, where: str) -> RopeScaling | None:
 
 
 def write_rope(config: DecoderConfig) -> dict[str, Any]:
-    """The keys that every version of transformers reads."""
+    """The keys of rotary positions that every version of transformers reads."""
     out: dict[str, Any] = {"rope_theta": config.rope_theta, "rope_scaling": None}
     if config.rope_scaling is not None:
         scaling = config.rope_scaling

@@ -1,7 +1,7 @@
-"""The safetensors files of a model folder: which tensors there are, and reading them in pieces.
+"""The safetensors files of a model folder: which tensors it has, and reading them in pieces.
 
-Nothing is unpickled and no code from a folder is run. A file is mapped into memory only while a piece of it
-is read, so that what was read before does not count as memory in use.
+Nothing is unpickled and no code from the folder runs. A file is memory-mapped only while a piece of it is
+read, so that pieces read earlier do not count as memory in use.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from inters_jax.models.config import ModelError
-from inters_jax.models.hf.tensors import Tensor
+from inters_jax.models.hf.tensors import Shape, Tensor
+from inters_jax.trees import TreePath
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
-# Buffers that older files carry; they follow from the config.
+# Buffers in older files; they follow from the configuration.
 IGNORED_SUFFIXES = (
     ".rotary_emb.inv_freq",
     ".attn.masked_bias",
@@ -28,7 +29,7 @@ IGNORED_SUFFIXES = (
     ".attention.bias",
     ".attention.rotary_emb.inv_freq",
 )
-# A model of text and images: where its text decoder lies, and what belongs to images.
+# A multimodal model: the prefixes of its text decoder, and of what belongs to images.
 TEXT_PREFIXES = (
     ("language_model.model.", "model."),
     ("language_model.lm_head.", "lm_head."),
@@ -45,7 +46,12 @@ IMAGE_PREFIXES = (
 class Checkpoint:
     """The tensors of a folder by name.
 
-    nested: the decoder lies inside a model of text and images; its tensors then go by their plain names.
+    Args:
+      folder: a local model folder.
+      nested: whether the decoder is part of a multimodal model; its tensors then have their plain names here.
+
+    Raises:
+      ModelError: weights are missing or damaged.
     """
 
     def __init__(self, folder: Path, *, nested: bool = False) -> None:
@@ -68,7 +74,9 @@ class Checkpoint:
             listed: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
             for file in sorted(set(listed.values())):
                 if Path(file).name != file:
-                    raise ModelError(f"{index}: {file!r} lies outside the folder; weights must lie beside it")
+                    raise ModelError(
+                        f"{index}: {file!r} is outside the folder; weights must be next to the index"
+                    )
                 if not (self.folder / file).is_file():
                     raise ModelError(
                         f"{self.folder / file}: missing, but {INDEX} names it; download the folder again"
@@ -76,13 +84,15 @@ class Checkpoint:
                 held = self._shapes(file)
                 absent = sorted(name for name, where in listed.items() if where == file and name not in held)
                 if absent:
-                    raise ModelError(f"{self.folder / file}: {INDEX} puts {some(absent)} here, but it is not")
+                    raise ModelError(
+                        f"{self.folder / file}: {INDEX} lists {some(absent)} here, but it is missing"
+                    )
             return listed
         if (self.folder / SINGLE).is_file():
             return dict.fromkeys(self._shapes(SINGLE), SINGLE)
         pickled = [path.name for path in self.folder.glob("*.bin")]
         hint = "convert it with transformers' save_pretrained" if pickled else "is the download complete?"
-        found = f"only pickled weights ({some(pickled)}), which are never opened" if pickled else "no weights"
+        found = f"only pickled weights ({some(pickled)}), which are never loaded" if pickled else "no weights"
         raise ModelError(f"{self.folder}: {found}; {SINGLE} or {INDEX} is needed, {hint}")
 
     def _open(self, file: str) -> Any:
@@ -90,7 +100,7 @@ class Checkpoint:
             return safe_open(self.folder / file, framework="numpy")
         except (SafetensorError, OSError) as error:
             raise ModelError(
-                f"{self.folder / file}: not a whole safetensors file ({error}); download it again"
+                f"{self.folder / file}: not a complete safetensors file ({error}); download it again"
             ) from error
 
     def _shapes(self, file: str) -> dict[str, tuple[int, ...]]:
@@ -107,7 +117,11 @@ class Checkpoint:
         return self._shapes(self.files[name])[self._stored[name]]
 
     def read(self, name: str, rows: slice | None = None) -> np.ndarray:
-        """One tensor, or some rows of it, in the dtype of the file."""
+        """A tensor, or some rows of it, in the dtype of the file.
+
+        Raises:
+          ModelError: it does not hold floating-point numbers.
+        """
         file = self.files[name]
         with self._open(file) as handle:
             if rows is None:
@@ -122,7 +136,7 @@ class Checkpoint:
         return array
 
     def name_of(self, row: Tensor, layer: int = 0) -> str:
-        """What this folder calls a tensor: its name, or the alias that is here instead."""
+        """The name of a tensor in this folder: its own, or the alias that the folder uses."""
         for name in (row.name, *row.aliases):
             if name.format(layer=layer) in self.files:
                 return name.format(layer=layer)
@@ -131,13 +145,20 @@ class Checkpoint:
     def check(
         self,
         rows: Sequence[Tensor],
-        shapes: Mapping[tuple[str, ...], tuple[int, ...]],
+        shapes: Mapping[TreePath, Shape],
         layers: int,
         family: str,
     ) -> None:
-        """Every tensor is there, in its shape, and nothing is left over.
+        """Check that every tensor exists in its shape, and that there are no others.
 
-        shapes: of our parameters by path, the axis of layers included.
+        Args:
+          rows: the tensors of the model.
+          shapes: of the parameters by path, with the layers axis.
+          layers: the number of layers.
+          family: for error messages.
+
+        Raises:
+          ModelError: tensors are missing, unknown, or of another shape.
         """
         expected = {}
         for row in rows:
@@ -151,7 +172,7 @@ class Checkpoint:
         extra = [name for name in extra if not self._repeats_embedding(name, rows)]
         if extra:
             raise ModelError(
-                f"{self.folder}: {len(extra)} tensors without a place in the {family} model of this"
+                f"{self.folder}: {len(extra)} tensors are not part of the {family} model of this"
                 f" config.json: {some(extra)}"
             )
         wrong = [
@@ -165,7 +186,7 @@ class Checkpoint:
             )
 
     def _repeats_embedding(self, name: str, rows: Sequence[Tensor]) -> bool:
-        """Whether a tensor is the head of a tied model, written although it is the embedding."""
+        """Whether a tensor is the head of a model that ties it to the embedding: a redundant copy."""
         embedding = rows[0].name
         tied = not any(row.paths[0][0] == "head" for row in rows)
         if not tied or name not in ("lm_head.weight", "embed_out.weight") or embedding not in self.files:
@@ -187,6 +208,6 @@ def _plain(name: str) -> str:
 
 
 def some(names: list[str], separator: str = ", ", limit: int = 5) -> str:
-    """A few of many names, for messages."""
+    """The first `limit` names and how many more there are, for error messages."""
     more = f"{separator}and {len(names) - limit} more" if len(names) > limit else ""
     return separator.join(names[:limit]) + more

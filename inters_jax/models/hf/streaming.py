@@ -1,10 +1,9 @@
-"""Fills the parameters of a decoder piece by piece, straight where they will lie.
+"""Load the parameters of a decoder piece by piece, directly into their final memory.
 
-A large parameter is allocated once on its devices. Then one piece after another - a tensor of one layer, or a
-part of a large one - goes from the file to those devices that keep it, and a compiled update that reuses the
-parameter's memory puts it in its place: transposed, and in the parameter's dtype. The host holds one piece at
-a time, the devices the parameters and one piece. Where the host is the device, and for small parameters, the
-pieces are put into a buffer of the host, which becomes the parameter.
+A large parameter is allocated once on its devices. Each piece (a tensor of one layer, or a part of a large
+one) goes from the file to the devices that hold it, and a compiled update with donated memory writes it,
+transposed and in the parameter's dtype. The host holds one piece at a time; the devices hold the parameters
+and one piece. On CPU, and for small parameters, the pieces go into a host buffer that becomes the parameter.
 """
 
 from __future__ import annotations
@@ -21,26 +20,38 @@ from jax.sharding import NamedSharding, PartitionSpec, Sharding
 from jax.typing import DTypeLike
 
 from inters_jax.models.hf.safetensors_files import Checkpoint
-from inters_jax.models.hf.tensors import Path, Shape, Tensor
+from inters_jax.models.hf.tensors import Shape, Tensor
+from inters_jax.trees import TreePath
 
-PIECE_BYTES = 64 * 2**20  # larger tensors are read in parts, smaller parameters are gathered on the host
-ALIGNMENT = 64  # bytes; at such an address XLA takes a buffer of the host over without a copy
+PIECE_BYTES = 64 * 2**20  # larger tensors are read in parts; smaller parameters are gathered on the host
+ALIGNMENT = 64  # bytes; XLA adopts a host buffer at such an address without a copy
 
 
 def fill(
     checkpoint: Checkpoint,
     rows: Sequence[Tensor],
-    wanted: Mapping[Path, jax.ShapeDtypeStruct],
-    shardings: Mapping[Path, Sharding],
+    wanted: Mapping[TreePath, jax.ShapeDtypeStruct],
+    shardings: Mapping[TreePath, Sharding],
     layers: int,
-) -> dict[Path, jax.Array]:
-    """The parameters by path. wanted: their shapes and dtypes; shardings: {} means the default device."""
-    targets: dict[Path, Any] = {}
+) -> dict[TreePath, jax.Array]:
+    """Load parameters onto their devices.
+
+    Args:
+      checkpoint: the files.
+      rows: the tensors to read.
+      wanted: shape and dtype of each parameter by path.
+      shardings: by path; where a path is absent: the default device.
+      layers: the number of layers.
+
+    Returns:
+      The parameters by path.
+    """
+    targets: dict[TreePath, Any] = {}
     for row in rows:
         for path in row.paths:
             kind = _OnHost if _gathered(wanted[path], shardings.get(path)) else _OnDevices
             targets[path] = kind(row, wanted[path], shardings.get(path))
-    # All of one layer before the next: files keep layers together.
+    # Layer by layer, because files keep layers together.
     for layer in range(layers):
         for row in rows:
             if row.stacked or not layer:
@@ -50,9 +61,9 @@ def fill(
 
 
 def gather(
-    checkpoint: Checkpoint, row: Tensor, wanted: Mapping[Path, Any], dtype: DTypeLike, layers: int
+    checkpoint: Checkpoint, row: Tensor, wanted: Mapping[TreePath, Any], dtype: DTypeLike, layers: int
 ) -> list[np.ndarray]:
-    """The parameters of one row as whole arrays on the host, layers included."""
+    """The parameters of one row as complete arrays on the host, with the layers axis."""
     targets = {
         path: _OnHost(row, jax.ShapeDtypeStruct(wanted[path].shape, jnp.dtype(dtype)), None)
         for path in row.paths
@@ -69,9 +80,9 @@ def _gathered(like: jax.ShapeDtypeStruct, sharding: Sharding | None) -> bool:
 
 
 def _pieces(
-    checkpoint: Checkpoint, row: Tensor, layer: int, wanted: Mapping[Path, Any]
-) -> Iterator[tuple[Path, int, np.ndarray]]:
-    """The parts of one tensor: path, first row in the tensor, and rows as the file keeps them."""
+    checkpoint: Checkpoint, row: Tensor, layer: int, wanted: Mapping[TreePath, Any]
+) -> Iterator[tuple[TreePath, int, np.ndarray]]:
+    """The parts of one tensor: path, first row within the tensor, and rows in the layout of the file."""
     name = checkpoint.name_of(row, layer)
     shapes = [tuple(wanted[path].shape[1 if row.stacked else 0 :]) for path in row.paths]
     shape = checkpoint.shape(name)
@@ -89,21 +100,21 @@ def _pieces(
 
 
 def _rows_per_entry(row: Tensor, shape: Shape) -> int:
-    """How many rows of the file make one entry of the parameter's axis along which the rows run."""
+    """How many rows of the file make one entry of the parameter's axis that corresponds to rows."""
     if row.inputs is not None:
         return math.prod(shape[row.inputs + 1 :])
     return math.prod(shape[1:]) if len(row.part_shape(shape)) == 1 else 1
 
 
 def _turned(piece: Any, row: Tensor, shape: Shape) -> tuple[Any, int]:
-    """Rows of the file in the parameter's order, and the axis along which they run. shape: of one layer."""
+    """Rows of the file in the parameter's layout, and the axis that they run along. shape: of one layer."""
     if row.inputs is None:
         return piece.reshape(-1, *shape[1:]), 0
     return piece.T.reshape(*shape[: row.inputs], -1, *shape[row.inputs + 1 :]), row.inputs
 
 
 class _OnHost:
-    """A parameter in a buffer of the host, which goes to its devices when it is whole."""
+    """A parameter in a host buffer, which goes to its devices when it is complete."""
 
     def __init__(self, row: Tensor, like: jax.ShapeDtypeStruct, sharding: Sharding | None) -> None:
         self.row, self.sharding = row, sharding
@@ -138,7 +149,7 @@ class _OnDevices:
     def put(self, piece: np.ndarray, layer: int, start: int) -> None:
         placed = _place(np.ascontiguousarray(piece), self.sharding, self.row)
         self.array = self.update(self.array, placed, layer, start)
-        self.array.block_until_ready()  # otherwise pieces would pile up
+        self.array.block_until_ready()  # otherwise pieces would accumulate
 
     def finish(self) -> jax.Array:
         return self.array
@@ -155,7 +166,7 @@ def _updated(target: jax.Array, piece: jax.Array, layer: int, start: int, *, row
 
 
 def _place(piece: np.ndarray, sharding: Sharding | None, row: Tensor) -> Any:
-    """A piece on the devices that keep it: its rows and columns divided as the parameter's axes are."""
+    """A piece on the devices that hold it, its rows and columns sharded like the parameter's axes."""
     if not isinstance(sharding, NamedSharding):
         return piece
     spec = (*sharding.spec, *[None] * 4)[1 if row.stacked else 0 :]

@@ -1,8 +1,8 @@
-"""What the tensors of a checkpoint are called, and which parameters of ours each of them holds.
+"""The names of the tensors of a checkpoint, and which parameters of the decoder each of them holds.
 
-Our decoder has one set of parameters for every family. A file may keep several of them in one tensor (query,
-key and value; gate and up): reading takes it apart, so that each can be divided over a mesh, and writing puts
-it together again.
+The decoder has one set of parameters for every family. A file may fuse several of them into one tensor
+(query, key and value; gate and up). Reading splits it, so that each can be sharded over a mesh, and writing
+joins it again.
 """
 
 from __future__ import annotations
@@ -13,44 +13,42 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from inters_jax.models.config import DecoderConfig, ModelError
+from inters_jax.models.config import DecoderConfig
+from inters_jax.trees import TreePath
 
-Path = tuple[str, ...]
 Shape = tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """One tensor of a checkpoint and the parameters (of one layer) in it.
+    """One tensor of a checkpoint and the parameters (of one layer) that it holds.
 
-    `paths` are their places in `nnx.state(model)`. `inputs` is the number of leading input axes of our
-    parameters when the file keeps a matrix [outputs, inputs]; None when it keeps the same order (vectors and
-    the embedding). Several parameters lie behind each other along the file's first axis, in `groups`
-    repetitions: with one group all of the first, then all of the second; with one group per head, the rows of
-    each parameter for the first head, then for the second.
+    Several parameters are concatenated along the file's first axis, in `groups` repetitions: with one group,
+    all of the first and then all of the second; with one group per head, the rows of each parameter for the
+    first head, then for the second.
+
+    Args:
+      name: in the file; "{layer}" stands for the number of the layer.
+      paths: the parameters, as paths in `nnx.state(model)`.
+      inputs: the number of leading input axes of the parameters where the file keeps a matrix
+        [outputs, inputs]; None where it keeps the same order (vectors and the embedding).
+      groups: see above.
+      aliases: its names in older or newer files.
     """
 
     name: str
-    paths: tuple[Path, ...]
+    paths: tuple[TreePath, ...]
     inputs: int | None = None
     groups: int = 1
-    aliases: tuple[str, ...] = ()  # names in older or newer files
+    aliases: tuple[str, ...] = ()
 
     @property
     def stacked(self) -> bool:
         """Whether there is one such tensor per layer."""
         return "{layer}" in self.name
 
-    @property
-    def path(self) -> Path:
-        """The one parameter of a tensor that holds just one."""
-        if len(self.paths) > 1:
-            held = ", ".join(path[-2] for path in self.paths)
-            raise ModelError(f"{self.name} holds several parameters ({held}), which is not supported here")
-        return self.paths[0]
-
     def part_shape(self, shape: Shape) -> Shape:
-        """How the file keeps one parameter (of one layer) of this shape.
+        """The shape in the file of one parameter (of one layer) of this shape.
 
         >>> Tensor("q_proj.weight", (("query", "kernel"),), inputs=1).part_shape((64, 8, 16))
         (128, 64)
@@ -60,12 +58,12 @@ class Tensor:
         return math.prod(shape[self.inputs :]), math.prod(shape[: self.inputs])
 
     def file_shape(self, shapes: Sequence[Shape]) -> Shape:
-        """The shape in the file, of parameters of these shapes."""
+        """The shape of the tensor in the file. shapes: of the parameters, of one layer."""
         parts = [self.part_shape(shape) for shape in shapes]
         return sum(part[0] for part in parts), *parts[0][1:]
 
     def split(self, array: np.ndarray, shapes: Sequence[Shape]) -> list[np.ndarray]:
-        """The parts of a file's tensor, each in `part_shape`. shapes: of our parameters.
+        """Split a tensor of the file into its parameters, each in `part_shape`. shapes: of the parameters.
 
         >>> fused = Tensor("qkv", (("q", "bias"), ("k", "bias")), groups=2)
         >>> [part.tolist() for part in fused.split(np.array([1, 2, 10, 3, 4, 20]), [(2, 2), (2, 1)])]
@@ -80,7 +78,7 @@ class Tensor:
         return [piece.reshape(part) for piece, part in zip(pieces, parts, strict=True)]
 
     def join(self, parts: Sequence[np.ndarray]) -> np.ndarray:
-        """The reverse of `split`."""
+        """Join parameters into the tensor of the file: the inverse of `split`."""
         if len(parts) == 1:
             return parts[0]
         rows = [part.reshape(self.groups, -1, *part.shape[1:]) for part in parts]
@@ -89,7 +87,7 @@ class Tensor:
 
 @dataclasses.dataclass(frozen=True)
 class Names:
-    """The names of one family; the defaults are those of Llama. A fused name stands instead of its parts."""
+    """The tensor names of a family; the defaults are those of Llama. A fused name replaces its parts."""
 
     embedding: str = "model.embed_tokens"
     layer: str = "model.layers.{layer}"
@@ -98,12 +96,12 @@ class Names:
     key: str = "k_proj"
     value: str = "v_proj"
     output: str = "o_proj"
-    fused: str = ""  # query, key and value in one
+    fused: str = ""  # query, key and value in one tensor
     fused_by_group: bool = False  # ... group by group: the query heads of a key head, its key, its value
     gate: str = "gate_proj"
     up: str = "up_proj"
     down: str = "down_proj"
-    fused_gate: str = ""  # gate and up in one
+    fused_gate: str = ""  # gate and up in one tensor
     norms: Mapping[str, str] = dataclasses.field(
         default_factory=lambda: {
             "attention_norm": "input_layernorm",
@@ -116,17 +114,17 @@ class Names:
 
 
 def tensor_rows(names: Names, config: DecoderConfig) -> list[Tensor]:
-    """Every tensor of a checkpoint of this shape."""
+    """Every tensor of a checkpoint with these names and this shape."""
     rows = [Tensor(f"{names.embedding}.weight", (("embedding",),))]
     attention, mlp = f"{names.layer}.{names.attention}", f"{names.layer}.mlp"
 
-    def linear(name: str, paths: Sequence[Path], bias: bool, inputs: int = 1, groups: int = 1) -> None:
+    def linear(name: str, paths: Sequence[TreePath], bias: bool, inputs: int = 1, groups: int = 1) -> None:
         kernels = tuple((*path, "kernel") for path in paths)
         rows.append(Tensor(f"{name}.weight", kernels, inputs, groups))
         if bias:
             rows.append(Tensor(f"{name}.bias", tuple((*path, "bias") for path in paths), None, groups))
 
-    def norm(name: str, path: Path, bias: bool = config.norm == "layer") -> None:
+    def norm(name: str, path: TreePath, bias: bool = config.norm == "layer") -> None:
         rows.append(Tensor(f"{name}.weight", ((*path, "scale"),)))
         if bias:
             rows.append(Tensor(f"{name}.bias", ((*path, "bias"),)))

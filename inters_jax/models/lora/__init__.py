@@ -1,1 +1,1 @@
-"""LoRA: adapted linear maps (`layers`), the frozen base (`base`), PEFT folders (`peft`)."""
+"""LoRA and QLoRA: adapted linear maps, quantised kernels, the trained part, the base, and PEFT folders."""

@@ -1,14 +1,13 @@
-"""The base of an adapter: where it is read from, what proves that it is the same, and how it is kept.
+"""The base of an adapter: where it is loaded from, whether it is still the same, and how it is stored.
 
-A LoRA run holds `model/lora.json`: its settings, the source of its base, and a fingerprint of the base's
-weights. The base is streamed parameter by parameter on the host in float32, rounded or quantised there layer
-by layer, and goes straight to its devices; no device ever holds more of it than what is kept.
+A LoRA run has `model/lora.json`: its settings, the source of its base, and a fingerprint of the base's
+weights. The base is streamed through the host parameter by parameter in float32, and rounded or quantised
+there layer by layer before it goes to its devices, which never hold more than what is stored.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,37 +17,41 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from flax.traverse_util import unflatten_dict
 
+from inters_jax import run_folder
 from inters_jax.models.config import DecoderConfig, ModelError
-from inters_jax.models.decoder import Decoder, abstract_model
+from inters_jax.models.decoder import abstract_model, random_parameters
+from inters_jax.models.fingerprint import Fingerprint
 from inters_jax.models.hf import folder
 from inters_jax.models.lora import layers as lora
+from inters_jax.models.lora import quantisation, trainable
 from inters_jax.models.lora.peft import Factors
+from inters_jax.trees import TreePath, by_path
 
 RECORD = "lora.json"  # in the `model` folder of a run
-SAMPLES = 4096  # values per parameter that enter a fingerprint
 
-Parameter = tuple[tuple[str, ...], np.ndarray]
+Parameter = tuple[TreePath, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
 class Base:
     """Where the weights of a base come from."""
 
-    source: str  # a Hugging Face folder or hub name, a run folder of ours; "" for a random start
-    seed: int | None = None  # of a random start
+    source: str  # a Hugging Face folder or hub name, or a run folder; "" for random weights
+    seed: int | None = None  # of random weights
     step: int | None = None  # of a run
 
     @property
     def name(self) -> str:
-        """For messages and cards."""
+        """Its name in messages and model cards."""
         step = "" if self.step is None else f", step {self.step}"
         return f"random weights, seed {self.seed}" if self.seed is not None else f"{self.source}{step}"
 
 
 @dataclasses.dataclass(frozen=True)
 class LoraRecord:
-    """What a LoRA run is made of."""
+    """The settings and the base of a LoRA run."""
 
     settings: lora.LoRA
     base: Base
@@ -67,8 +70,12 @@ class LoraRecord:
 
 
 def record_of(run: str | Path) -> LoraRecord | None:
-    """The record of a LoRA run; None for a run that trains every parameter."""
-    file = Path(run) / "model" / RECORD
+    """The record of a LoRA run; None for a run that trains every parameter.
+
+    Raises:
+        ModelError: the record cannot be read.
+    """
+    file = Path(run) / run_folder.MODEL / RECORD
     if not file.is_file():
         return None
     try:
@@ -79,124 +86,109 @@ def record_of(run: str | Path) -> LoraRecord | None:
 
 
 def base_of(
-    source: str | Path | DecoderConfig, *, random: bool = False, seed: int = 0, step: int | None = None
+    source: str | Path | DecoderConfig,
+    *,
+    random: bool = False,
+    seed: int = 0,
+    step: int | str | None = None,
 ) -> Base:
-    """The base that a model source of `train` means, folders in full. step: of a run; None for the newest."""
-    from inters_jax.training.checkpoints import checkpoint_steps
+    """The base that a model source names, with its full path.
 
+    Args:
+        source: a Hugging Face folder or hub name, a run folder, or a `DecoderConfig`.
+        random: whether the weights are random nevertheless.
+        seed: of random weights.
+        step: checkpoint of a run; None for the newest, "best" for the best.
+
+    Raises:
+        CheckpointError: the run has no such checkpoint.
+    """
     if random or isinstance(source, DecoderConfig):
         return Base("", seed=seed)
     path = Path(source)
-    if (path / "model" / "config.json").is_file():
-        steps = checkpoint_steps(path)
-        if not steps:
-            raise ModelError(f"{path}: a run without a finished checkpoint cannot be a base")
-        return Base(str(path.resolve()), step=steps[-1] if step is None else step)
+    if run_folder.is_run(path):
+        return Base(str(path.resolve()), step=run_folder.resolve_step(path, step))
     return Base(str(path.resolve()) if path.is_dir() else str(source))
 
 
 def stream(base: Base, config: DecoderConfig) -> Iterator[Parameter]:
-    """The parameters of a base one after another on the host, float32, layers stacked."""
+    """Yield the parameters of a base one by one on the host: float32, layers stacked."""
     if base.seed is None and base.step is None:
         _, params = abstract_model(config)
         yield from folder.stream(folder.folder_of(base.source), config, params, jnp.float32)
     elif base.seed is None and record_of(base.source) is not None:
         yield from stream_run(base.source, config, base.step)
     else:
-        yield from _flat(_on_host(base, config))
+        for path, value in by_path(_on_host(base, config)).items():
+            yield path, np.asarray(value)
 
 
 def _on_host(base: Base, config: DecoderConfig) -> dict[str, Any]:
-    from inters_jax.training.checkpoints import restore_params
-
-    host = jax.sharding.SingleDeviceSharding(jax.local_devices(backend="cpu")[0])
-    _, params = abstract_model(config)
-    shapes = nnx.to_pure_dict(params)
-    seed = base.seed
-    if seed is not None:
-        # As `training.start.random_parameters`, but on the host: the same whatever the accelerator is.
-        def start() -> dict[str, Any]:
-            return nnx.to_pure_dict(nnx.state(Decoder(config, rngs=nnx.Rngs(params=seed)), nnx.Param))
-
-        options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
-        return jax.jit(start, out_shardings=jax.tree.map(lambda _: host, shapes), compiler_options=options)()
-    placed = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.float32, sharding=host), shapes)
-    restored: dict[str, Any] = restore_params(base.source, base.step, placed)
+    """All parameters on the host; random ones are then the same whatever the accelerator is."""
+    shapes = _host_shapes(nnx.to_pure_dict(abstract_model(config)[1]))
+    if base.seed is not None:
+        return random_parameters(config, base.seed, jax.tree.map(lambda leaf: leaf.sharding, shapes))
+    restored: dict[str, Any] = run_folder.restore_params(base.source, base.step, shapes)
     return restored
 
 
+def _host_shapes(shapes: dict[str, Any]) -> dict[str, Any]:
+    """Float32 shapes that are to be placed on the host."""
+    host = jax.sharding.SingleDeviceSharding(jax.local_devices(backend="cpu")[0])
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.float32, sharding=host), shapes)
+
+
 def stream_run(run: str | Path, config: DecoderConfig, step: int | None) -> Iterator[Parameter]:
-    """The parameters of a LoRA run one after another: its base as it was trained on, the update added.
+    """Yield the parameters of a LoRA run one by one: its base, as stored in training, with the update added.
 
     Raises:
-        ModelError: after the last parameter, when the base is not the one of the run.
+        ModelError: after the last parameter, if the base is not the one that the run was trained on.
     """
-    record = record_of(run)
-    if record is None:
-        raise ModelError(f"{run}: no LoRA run, model/{RECORD} is not there")
+    record = _expect_record(run)
     factors = factors_of(run, config, step)
     seen = Fingerprint(config)
     for path, array in stream(record.base, config):
         seen.add(path, array)
-        yield path, factors.merge(path, as_kept(path, array, config, record.settings))
+        yield path, factors.merge(path, as_stored(path, array, config, record.settings))
     check(record, seen.digest(), str(run))
 
 
 def check(record: LoraRecord, fingerprint: str, where: str) -> None:
-    """Refuses a base whose weights are not those that the adapter was trained on."""
+    """Refuse a base whose weights differ from those that the adapter was trained on."""
     if fingerprint != record.fingerprint:
         raise ModelError(
-            f"{where}: its adapter was trained on the base {record.base.name} with the fingerprint"
-            f" {record.fingerprint}; what is there now has {fingerprint}. Put the base back"
+            f"{where}: its adapter was trained on the base {record.base.name} with fingerprint"
+            f" {record.fingerprint}, which now has fingerprint {fingerprint}. Restore the original base"
         )
 
 
 def factors_of(run: str | Path, config: DecoderConfig, step: int | None) -> Factors:
-    """The trained part of a LoRA run, on the host."""
-    from inters_jax.training import checkpoints, trainable
-
-    record = record_of(run)
-    if record is None:
-        raise ModelError(f"{run}: no LoRA run, model/{RECORD} is not there")
+    """The trained part of a LoRA run, on the host. step: None for the newest checkpoint."""
+    record = _expect_record(run)
     _, params = lora.abstract_model(config, record.settings)
     trained, _ = trainable.split(nnx.to_pure_dict(params))
-    host = jax.sharding.SingleDeviceSharding(jax.local_devices(backend="cpu")[0])
-    placed = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=host), trained)
-    return Factors.of_parameters(checkpoints.restore_params(run, step, placed), record.settings.scale)
+    restored = run_folder.restore_params(run, step, _host_shapes(trained))
+    return Factors.of_parameters(restored, record.settings.scale)
 
 
-class Fingerprint:
-    """16 hex digits of a config and of up to 4,096 values of each float32 parameter, in whatever order."""
-
-    def __init__(self, config: DecoderConfig) -> None:
-        self._config = json.dumps(config.to_hf(), sort_keys=True)
-        self._parts: dict[str, bytes] = {}
-
-    def add(self, path: tuple[str, ...], array: np.ndarray) -> None:
-        """Takes note of one parameter."""
-        flat = array.reshape(-1)
-        sample = flat[:: -(-flat.size // SAMPLES)]
-        self._parts["/".join(path)] = f"{array.shape}".encode() + sample.astype("<f4").tobytes()
-
-    def digest(self) -> str:
-        """The fingerprint of everything added."""
-        whole = hashlib.sha256(self._config.encode())
-        for name, part in sorted(self._parts.items()):
-            whole.update(name.encode() + hashlib.sha256(part).digest())
-        return whole.hexdigest()[:16]
+def _expect_record(run: str | Path) -> LoraRecord:
+    record = record_of(run)
+    if record is None:
+        raise ModelError(f"{run}: not a LoRA run, {run_folder.MODEL}/{RECORD} is missing")
+    return record
 
 
-def keep(
-    path: tuple[str, ...], array: np.ndarray, config: DecoderConfig, settings: lora.LoRA
+def stored_parts(
+    path: TreePath, array: np.ndarray, config: DecoderConfig, settings: lora.LoRA
 ) -> Iterator[Parameter]:
-    """A float32 parameter as a LoRA run keeps it: rounded, or quantised to values and scales."""
+    """Convert a float32 parameter to how a LoRA run stores it: rounded, or quantised to values and scales."""
     if not settings.quantised or path[-1] != "kernel" or path[:-1] not in lora.linear_maps(config):
         yield path, array.astype(settings.float_dtype)
         return
     inputs = lora.input_axes(config, path[:-1])
-    shape = lora.value_shape(array.shape, inputs, settings.base_dtype)
-    values = np.empty(shape, lora.stored_dtype(settings.base_dtype))
-    scales = np.empty(lora.scale_shape(array.shape, inputs, settings.base_dtype), np.float32)
+    shape = quantisation.value_shape(array.shape, inputs, settings.base_dtype)
+    values = np.empty(shape, quantisation.stored_dtype(settings.base_dtype))
+    scales = np.empty(quantisation.scale_shape(array.shape, inputs, settings.base_dtype), np.float32)
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         for layer in range(len(array)):
             one = jnp.asarray(array[layer : layer + 1])
@@ -206,22 +198,20 @@ def keep(
     yield (*path[:-1], "kernel_scales"), scales
 
 
-_quantise = jax.jit(lora.quantise, static_argnums=(1, 2))
-_dequantise = jax.jit(lora.dequantise, static_argnums=(2, 3))
+_quantise = jax.jit(quantisation.quantise, static_argnums=(1, 2))
+_dequantise = jax.jit(quantisation.dequantise, static_argnums=(2, 3))
 
 
-def as_kept(
-    path: tuple[str, ...], array: np.ndarray, config: DecoderConfig, settings: lora.LoRA
-) -> np.ndarray:
-    """A float32 parameter with what `keep` loses of it, in float32 again."""
-    kept = [value for _, value in keep(path, array, config, settings)]
-    if len(kept) == 1:
-        return kept[0].astype(np.float32)
+def as_stored(path: TreePath, array: np.ndarray, config: DecoderConfig, settings: lora.LoRA) -> np.ndarray:
+    """A float32 parameter after the rounding or quantisation of `stored_parts`, in float32 again."""
+    stored = [value for _, value in stored_parts(path, array, config, settings)]
+    if len(stored) == 1:
+        return stored[0].astype(np.float32)
     inputs = lora.input_axes(config, path[:-1])
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         layers = [
             np.asarray(_dequantise(values[None], scales[None], inputs, settings.base_dtype))
-            for values, scales in zip(*kept, strict=True)
+            for values, scales in zip(*stored, strict=True)
         ]
     return np.concatenate(layers)
 
@@ -229,54 +219,39 @@ def as_kept(
 def read_frozen(
     base: Base, config: DecoderConfig, settings: lora.LoRA, like: dict[str, Any]
 ) -> tuple[dict[str, Any], str]:
-    """The frozen part of an adapted decoder on its devices, and the fingerprint of the base.
+    """Load the frozen part of an adapted decoder onto its devices.
 
     Args:
         base: where it comes from.
-        config: its shape.
-        settings: how it is kept.
+        config: of the decoder.
+        settings: how it is stored.
         like: nested dict of shapes with shardings (`Program.frozen`).
     """
     seen = Fingerprint(config)
 
-    def kept() -> Iterator[Parameter]:
+    def stored() -> Iterator[Parameter]:
         for path, array in stream(base, config):
             seen.add(path, array)
-            yield from keep(path, array, config, settings)
+            yield from stored_parts(path, array, config, settings)
 
-    frozen = place(kept(), like, jax.tree.map(lambda leaf: leaf.sharding, like))
+    frozen = place(stored(), like, jax.tree.map(lambda leaf: leaf.sharding, like))
     return frozen, seen.digest()
 
 
 def place(parameters: Iterable[Parameter], like: dict[str, Any], shardings: Any) -> dict[str, Any]:
-    """Streamed parameters on their devices, each in its dtype.
+    """Put streamed parameters on their devices, each in its dtype.
 
     Args:
         parameters: (path, array on the host).
         like: nested dict of shapes and dtypes.
         shardings: tree like it; None: the default device.
     """
-    placed: dict[str, Any] = {}
-    for path, array in parameters:
-        target, sharding, node = like, shardings, placed
-        for name in path[:-1]:
-            target, node = target[name], node.setdefault(name, {})
-            sharding = None if sharding is None else sharding[name]
-        value = array.astype(target[path[-1]].dtype)
-        where = None if sharding is None else sharding[path[-1]]
-        node[path[-1]] = _put(value, where)
-    return placed
+    wanted, placements = by_path(like), {} if shardings is None else by_path(shardings)
 
+    def put(path: TreePath, array: np.ndarray) -> jax.Array:
+        value = array.astype(wanted[path].dtype)
+        if path not in placements:
+            return jnp.asarray(value)
+        return jax.make_array_from_callback(value.shape, placements[path], lambda index: value[index])
 
-def _put(value: np.ndarray, sharding: jax.sharding.Sharding | None) -> jax.Array:
-    if sharding is None:
-        return jnp.asarray(value)
-    return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
-
-
-def _flat(tree: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[Parameter]:
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flat(value, (*path, name))
-        else:
-            yield (*path, name), np.asarray(value)
+    return unflatten_dict({path: put(path, array) for path, array in parameters})

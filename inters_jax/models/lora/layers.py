@@ -1,20 +1,19 @@
-"""LoRA: a frozen base, and beside each chosen linear map a small trained product `scale * (x @ A) @ B`.
+"""LoRA: a frozen base, and for each target linear map a trained low-rank update `scale * (x @ A) @ B`.
 
-The base is kept in float32, bfloat16, or quantised: int8 with one scale per output, nf4 with one scale per
-64 inputs (QLoRA). The block's linear maps change their class (`AdaptedLinear`, `QuantisedLinear`) and keep
-their place and the names of their parameters, so the decoder itself knows nothing of this.
+The base is stored in float32 or bfloat16, or quantised (QLoRA): int8 or nf4, see `quantisation`. The linear
+maps of a block change their class (`AdaptedLinear`, `QuantisedLinear`) but keep their place and the names of
+their parameters, so the decoder is not aware of adapters.
 
-qwix quantises and dequantises (`qwix.quantize`, `qwix.dequantize`, its nf4 table); its LoRA provider is not
-used. It intercepts matrix products, compares operands with the attributes of the module on the call stack,
-and creates the new parameters there and then. Our blocks live inside `jax.lax.scan`, where such a module is
-a copy made of tracers that is thrown away after one layer; and qwix 0.1.8 applied to our decoder ends in an
-IndexError of the scan (a leaf without an axis of layers; by its source, the random state that it gives
-every module). Written out, the update has its own parameters with that axis, axis names for the mesh, PEFT's
-starting values, and a dropout that a resumed run repeats to the bit. nf4 values are packed in pairs into
-uint8: uint4 arrays from the host lie in another layout than a program compiled ahead of time asks for.
+qwix quantises and dequantises, but its LoRA provider is not used. It intercepts matrix products, compares
+operands with the attributes of the module on the call stack, and creates the new parameters in place. The
+blocks of the decoder run inside `jax.lax.scan`, where such a module is a copy made of tracers that is
+discarded after one layer. qwix 0.1.8 applied to the decoder fails with an IndexError in the scan (a leaf
+without a layers axis: by its source, the random state that it adds to every module). Implemented here, the
+update has parameters with that axis, axis names for the mesh, PEFT's initialisation, and a dropout that a
+resumed run repeats bit for bit.
 
-An adapted decoder exists only as a structure and shapes (`abstract_model`); arrays come from
-`inters_jax.models.lora.base` (the frozen part) and from `start` (the trained part).
+An adapted decoder exists only as a structure and shapes (`abstract_model`). Its arrays come from
+`inters_jax.models.lora.base` (the frozen part) and `adapter_parameters` (the trained part).
 """
 
 from __future__ import annotations
@@ -32,18 +31,16 @@ from jax.typing import DTypeLike
 
 from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.decoder import Decoder
-from inters_jax.models.hf import config_json
+from inters_jax.models.hf.families import tensors
 from inters_jax.models.hf.tensors import Tensor
 from inters_jax.models.layers import Linear
-
-Path = tuple[str, ...]
+from inters_jax.models.lora.quantisation import QUANTISED, dequantise, scale_shape, stored_dtype, value_shape
+from inters_jax.trees import TreePath
 
 ALL_LINEAR = "all-linear"
 FLOATS = ("float32", "bfloat16")
-QUANTISED = ("int8", "nf4")
-BLOCK = 64  # inputs that share a scale in nf4
 
-# PEFT's usual names for our linear maps; a family's own names are known as well.
+# PEFT's usual names of the linear maps; the names of the family work as well.
 NAMES: Mapping[str, str] = {
     "query": "q_proj",
     "key": "k_proj",
@@ -58,14 +55,23 @@ NAMES: Mapping[str, str] = {
 @gin.configurable(module="inters_jax")
 @dataclasses.dataclass(frozen=True)
 class LoRA:
-    """What is trained beside a frozen base; every field can be bound in gin, as in ``LoRA.rank = 8``."""
+    """The settings of LoRA.
+
+    Args:
+      rank: of the update.
+      alpha: the update is multiplied by alpha / rank.
+      targets: "all-linear", or module names as in PEFT: ("q_proj", "v_proj").
+      base_dtype: how the base is stored: float32, bfloat16, int8 or nf4.
+      dropout: of the inputs of A, in training.
+      rslora: multiply the update by alpha / sqrt(rank) instead.
+    """
 
     rank: int = 16
-    alpha: float = 32.0  # the update is multiplied by alpha / rank
-    targets: str | tuple[str, ...] = ALL_LINEAR  # or names as in PEFT: ('q_proj', 'v_proj')
-    base_dtype: str = "bfloat16"  # how the base is kept: float32, bfloat16, int8, nf4
-    dropout: float = 0.0  # of the inputs of A, in training
-    rslora: bool = False  # alpha / sqrt(rank) in place of alpha / rank
+    alpha: float = 32.0
+    targets: str | tuple[str, ...] = ALL_LINEAR
+    base_dtype: str = "bfloat16"
+    dropout: float = 0.0
+    rslora: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.targets, str):
@@ -80,7 +86,7 @@ class LoRA:
 
     @property
     def scale(self) -> float:
-        """What the update is multiplied by."""
+        """The factor of the update."""
         return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
 
     @property
@@ -90,34 +96,37 @@ class LoRA:
 
     @property
     def float_dtype(self) -> jnp.dtype:
-        """The dtype of what is not quantised: all of the base, or its embeddings, norms, biases and head."""
+        """The dtype of what is not quantised: the whole base, or its embeddings, norms, biases and head."""
         return jnp.dtype("bfloat16" if self.quantised else self.base_dtype)
 
 
-def linear_maps(config: DecoderConfig) -> dict[Path, Tensor]:
-    """The linear maps of the blocks: path of the module -> the checkpoint tensor that holds its kernel."""
+def linear_maps(config: DecoderConfig) -> dict[TreePath, Tensor]:
+    """The linear maps of the blocks: module path -> the checkpoint tensor that holds the kernel."""
     return {
         path[:-1]: row
-        for row in config_json.tensors(config)
+        for row in tensors(config)
         for path in row.paths
         if row.stacked and path[-1] == "kernel"
     }
 
 
-def input_axes(config: DecoderConfig, path: Path) -> int:
-    """Leading input axes of the kernel (of one layer) of a linear map of the blocks."""
+def input_axes(config: DecoderConfig, path: TreePath) -> int:
+    """The number of leading input axes of a linear map's kernel (of one layer)."""
     inputs = linear_maps(config)[path].inputs
     assert inputs is not None, path
     return inputs
 
 
 def module_name(row: Tensor) -> str:
-    """What PEFT calls the module of a tensor: ``q_proj``."""
+    """PEFT's name for the module of a tensor: ``q_proj``."""
     return row.name.removesuffix(".weight").rsplit(".", 1)[-1]
 
 
-def target_paths(config: DecoderConfig, targets: str | tuple[str, ...]) -> list[Path]:
-    """The modules that `LoRA.targets` means.
+def target_paths(config: DecoderConfig, targets: str | tuple[str, ...]) -> list[TreePath]:
+    """The modules that `LoRA.targets` selects.
+
+    Raises:
+      ModelError: the model has no such module.
 
     >>> config = DecoderConfig(vocab_size=8, hidden_size=8, intermediate_size=8, num_layers=1, num_heads=2)
     >>> target_paths(config, ("q_proj", "down_proj"))
@@ -131,20 +140,21 @@ def target_paths(config: DecoderConfig, targets: str | tuple[str, ...]) -> list[
     known = sorted(set().union(*names.values()))
     unknown = [name for name in asked if name not in known]
     if unknown or not asked:
+        wrong = f"unknown {', '.join(unknown)}" if unknown else "empty"
         raise ModelError(
-            f"LoRA.targets: {', '.join(unknown) or 'none given'}; a {config.family} model has"
-            f" {', '.join(known)}, or '{ALL_LINEAR}' for all of them"
+            f"LoRA.targets: {wrong}; a {config.family} model has {', '.join(known)},"
+            f" and '{ALL_LINEAR}' selects all"
         )
     return [path for path in maps if names[path] & set(asked)]
 
 
 class QuantisedLinear(Linear):
-    """A linear map whose kernel is quantised; `kernel` is made of `kernel_values` and `kernel_scales`."""
+    """A linear map with a quantised kernel: `kernel_values` and `kernel_scales` replace `kernel`."""
 
-    kernel_values: nnx.Param  # int8 [*inputs, *outputs], or uint8 with half as many entries on the last input
-    kernel_scales: nnx.Param  # float32, as many axes
+    kernel_values: nnx.Param  # int8 [*inputs, *outputs], or uint8 with the last input axis halved
+    kernel_scales: nnx.Param  # float32, the same number of axes
     base_dtype: str
-    recompute: bool  # make the kernel again in the backward pass, which would keep it otherwise
+    recompute: bool  # dequantise again in the backward pass instead of saving the kernel
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """x: [..., *inputs] -> [..., *outputs]."""
@@ -160,16 +170,16 @@ class QuantisedLinear(Linear):
 
 
 class AdaptedLinear(Linear):
-    """A linear map and its low-rank update.
+    """A linear map with a low-rank update.
 
-    lora_a: [*inputs, rank]; lora_b: [rank, *outputs]; both float32, used in the dtype of the activations.
+    lora_a: [*inputs, rank]; lora_b: [rank, *outputs]; both float32, cast to the dtype of the activations.
     """
 
     lora_a: nnx.LoRAParam
     lora_b: nnx.LoRAParam
     scale: float
     dropout: float
-    dropout_key: nnx.Param | None  # raw key, uint32; new at every step
+    dropout_key: nnx.Param | None  # raw key, uint32; another one at every step
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """x: [..., *inputs] -> [..., *outputs]."""
@@ -178,7 +188,7 @@ class AdaptedLinear(Linear):
             key = jax.random.wrap_key_data(self.dropout_key[...])
             keep = jax.random.bernoulli(key, 1.0 - self.dropout, x.shape)
             x = jnp.where(keep, x / (1.0 - self.dropout), 0).astype(x.dtype)
-        # [rows, in] x [in, rank] is the product that `multiply` computes for an output of one axis.
+        # `multiply` for an output of one axis: [rows, in] x [in, rank].
         inner = self.multiply(x, self.lora_a[...])
         lora_b = self.lora_b[...].astype(x.dtype)
         if not self.flatten:
@@ -188,13 +198,16 @@ class AdaptedLinear(Linear):
 
 
 class QuantisedAdaptedLinear(AdaptedLinear, QuantisedLinear):
-    """A quantised linear map and its low-rank update."""
+    """A quantised linear map with a low-rank update."""
 
 
 def abstract_model(config: DecoderConfig, lora: LoRA, **options: Any) -> tuple[nnx.GraphDef, nnx.State]:
     """The structure of an adapted decoder and the shapes of its parameters.
 
-    `options` are those of `Decoder`; `param_dtype` follows from `lora.base_dtype`.
+    Args:
+      config: of the decoder.
+      lora: of the adapters.
+      options: of `Decoder`; `param_dtype` follows from `lora.base_dtype`.
     """
 
     def make() -> Decoder:
@@ -212,7 +225,7 @@ def abstract_model(config: DecoderConfig, lora: LoRA, **options: Any) -> tuple[n
 
 
 def _convert(linear: Any, lora: LoRA, adapted: bool, recompute: bool) -> None:
-    """Gives a stacked `Linear` the class and the parameters that it has beside or in place of its own."""
+    """Change the class of a stacked `Linear` and add or replace its parameters."""
     shape, axes = linear.kernel.shape, linear.kernel.get_metadata()["out_sharding"]
     inputs = linear.rank
 
@@ -237,12 +250,12 @@ def _convert(linear: Any, lora: LoRA, adapted: bool, recompute: bool) -> None:
             nnx.LoRAParam, (layers, lora.rank, *outs), jnp.float32, (axes[0], None, *behind)
         )
         linear.scale, linear.dropout = lora.scale, lora.dropout
-        drops = lora.dropout > 0
-        linear.dropout_key = param(nnx.Param, (layers, 2), jnp.uint32, (axes[0], None)) if drops else None
+        key = param(nnx.Param, (layers, 2), jnp.uint32, (axes[0], None)) if lora.dropout > 0 else None
+        linear.dropout_key = key
 
 
-def start(abstract: Mapping[str, Any], seed: int, shardings: Any) -> dict[str, Any]:
-    """The trained part of a fresh run, as PEFT starts it: A uniform within 1 / sqrt(inputs), B zero.
+def adapter_parameters(abstract: Mapping[str, Any], seed: int, shardings: Any) -> dict[str, Any]:
+    """Initialise the trained part like PEFT: A uniform within 1 / sqrt(inputs), B zero.
 
     Args:
       abstract: nested dict of the shapes of `lora_a` and `lora_b`.
@@ -263,71 +276,3 @@ def start(abstract: Mapping[str, Any], seed: int, shardings: Any) -> dict[str, A
         return jax.tree.unflatten(structure, leaves)
 
     return jax.jit(make, out_shardings=shardings)()
-
-
-def stored_dtype(base_dtype: str) -> jnp.dtype:
-    """What quantised values are stored as; two of nf4 share a byte."""
-    return jnp.dtype("int8" if base_dtype == "int8" else "uint8")
-
-
-def _tiling(shape: tuple[int, ...], inputs: int, base_dtype: str) -> tuple[tuple[int, ...], dict[int, int]]:
-    """Axes of a stacked kernel [layers, *inputs, *outputs] that keep all their scales, and tiled axes."""
-    if base_dtype == "int8":
-        return (0, *range(1 + inputs, len(shape))), {}
-    tile = next(size for size in range(min(BLOCK, shape[inputs]), 0, -1) if shape[inputs] % size == 0)
-    return tuple(axis for axis in range(len(shape)) if axis != inputs), {inputs: tile}
-
-
-def value_shape(shape: tuple[int, ...], inputs: int, base_dtype: str) -> tuple[int, ...]:
-    """The shape of the stored values of a stacked kernel: nf4 packs neighbours on its last input axis.
-
-    >>> value_shape((2, 256, 4, 16), 1, "nf4"), value_shape((2, 256, 4, 16), 1, "int8")
-    ((2, 128, 4, 16), (2, 256, 4, 16))
-    """
-    if base_dtype == "int8":
-        return shape
-    if shape[inputs] % 2:
-        raise ModelError(f"nf4 needs an even number of inputs, a kernel of {list(shape)} has {shape[inputs]}")
-    return (*shape[:inputs], shape[inputs] // 2, *shape[inputs + 1 :])
-
-
-def scale_shape(shape: tuple[int, ...], inputs: int, base_dtype: str) -> tuple[int, ...]:
-    """The shape of the scales of a stacked kernel.
-
-    >>> scale_shape((2, 256, 4, 16), 1, "nf4"), scale_shape((2, 4, 96, 64), 2, "nf4")
-    ((2, 4, 4, 16), (2, 4, 2, 64))
-    >>> scale_shape((2, 4, 96, 64), 2, "int8")
-    (2, 1, 1, 64)
-    """
-    whole, tiles = _tiling(shape, inputs, base_dtype)
-    return tuple(
-        size if axis in whole else size // tiles[axis] if axis in tiles else 1
-        for axis, size in enumerate(shape)
-    )
-
-
-def quantise(kernel: jax.Array, inputs: int, base_dtype: str) -> tuple[jax.Array, jax.Array]:
-    """A stacked kernel float32 [layers, *inputs, *outputs] -> its values and its float32 scales."""
-    import qwix
-
-    whole, tiles = _tiling(kernel.shape, inputs, base_dtype)
-    qtype = jnp.int8 if base_dtype == "int8" else base_dtype
-    array = qwix.quantize(kernel, qtype, channelwise_axes=whole, tiled_axes=tiles)
-    values = array.qvalue
-    if base_dtype == "nf4":
-        size = kernel.shape[inputs]
-        first = jax.lax.slice_in_dim(values, 0, size, 2, axis=inputs).astype(jnp.uint8)
-        second = jax.lax.slice_in_dim(values, 1, size, 2, axis=inputs).astype(jnp.uint8)
-        values = first | (second << 4)
-    return values, array.scale
-
-
-def dequantise(values: jax.Array, scales: jax.Array, inputs: int, base_dtype: str) -> jax.Array:
-    """The stacked kernel float32 [layers, *inputs, *outputs] that stored values and scales stand for."""
-    import qwix
-
-    if base_dtype == "int8":
-        return qwix.dequantize(qwix.QArray(values, scales, None, jnp.int8))
-    pairs = jnp.stack((values & 15, values >> 4), axis=inputs + 1)
-    shape = (*values.shape[:inputs], 2 * values.shape[inputs], *values.shape[inputs + 1 :])
-    return qwix.dequantize(qwix.QArray(pairs.reshape(shape), scales, None, base_dtype))

@@ -1,4 +1,4 @@
-"""The key/value cache of a decoder: slot s of a row holds position s of that row."""
+"""The key/value cache of a decoder: slot s of a row holds its position s."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from inters_jax.models.config import DecoderConfig
 @functools.partial(jax.tree_util.register_dataclass, data_fields=("keys", "values"), meta_fields=())
 @dataclasses.dataclass(frozen=True)
 class KVCache:
-    """keys, values: [layers, B, G, S, K]; the slots of one head lie together, as attention reads them.
+    """keys, values: [layers, B, G, S, K]; the slots of a head are contiguous, as attention reads them.
 
-    Slots not yet written hold zeros and are not seen: a query sees slots up to its own position, and a row
-    fills its slots in order.
+    Slots not yet written hold zeros. Nothing attends to them: a query attends to slots up to its own
+    position, and a row fills its slots in order.
     """
 
     keys: jax.Array
@@ -36,8 +36,8 @@ class KVCache:
         return self.keys.shape[3]
 
     def write(self, layer: jax.Array, keys: jax.Array, values: jax.Array, positions: jax.Array) -> KVCache:
-        """Stores new keys and values [B, T, G, K] of one layer at positions int [B, T]; -1 is not stored."""
-        # Negative indices would count from the end; one past the end is dropped, as is anything further.
+        """Store new keys and values [B, T, G, K] of one layer at positions int [B, T]; -1 is not stored."""
+        # A negative index would count from the end; an index past the end is dropped.
         slots = jnp.where(positions < 0, self.size, positions)
         rows = jnp.arange(slots.shape[0])[:, None]
         at = (layer, rows, slice(None), slots)

@@ -1,0 +1,217 @@
+"""Read the folder of a training run: whether it is one, its checkpoints, and their parameters.
+
+    <run>/
+      model/                config.json, tokenizer, prompts; of a LoRA run also lora.json
+      checkpoints/<step>/
+        params/             parameters, float32
+        opt_state/          optimizer moments and counters
+        run/                JSON: model, store, seed, batch shape, step, metrics
+
+`inters_jax.training.checkpoints` writes checkpoints and resumes from them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from etils import epath
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from inters_jax import paths
+from inters_jax.trees import TreePath, by_path
+from seqio_tasks.base import UserError
+
+MODEL = "model"
+CHECKPOINTS = "checkpoints"
+COMMITTED = "commit_success.txt"  # Orbax writes it last where folders cannot be renamed
+
+
+EVALUATION_PREFIX = "eval/"  # of the metrics of evaluations during a run
+
+
+class CheckpointError(UserError):
+    """A checkpoint is missing, damaged, or of another run; the message says which one and what to do."""
+
+
+def is_run(folder: str | Path) -> bool:
+    """Whether a folder belongs to a training run."""
+    return (Path(folder) / MODEL / "config.json").is_file()
+
+
+def checkpoint_folder(run: str | Path, step: int | None = None) -> Any:
+    """Where Orbax keeps the checkpoints of a run, or one of them: at its URL if the run is in a bucket."""
+    folder = Path(run).absolute() / CHECKPOINTS
+    return paths.origin(folder if step is None else folder / str(step))
+
+
+def checkpoint_steps(run: str | Path) -> list[int]:
+    """The steps of the complete checkpoints of a run, ascending.
+
+    Only folders named by a whole number are complete: Orbax gives temporary ones longer names. In an object
+    store, where nothing can be renamed, a complete checkpoint holds a marker file.
+    """
+    folder = checkpoint_folder(run)
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if path.name.isdigit()]
+    if paths.is_url(folder):
+        found = [path for path in found if (path / COMMITTED).exists()]
+    return sorted(int(path.name) for path in found)
+
+
+def run_record(run: str | Path, step: int) -> dict[str, Any]:
+    """The JSON record of a checkpoint: model, store, seed, batch shape, step, metrics.
+
+    Raises:
+      CheckpointError: it cannot be read.
+    """
+    file = checkpoint_folder(run, step) / "run" / "metadata"
+    try:
+        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{file}: unreadable ({error}); the checkpoint is incomplete") from error
+    return record
+
+
+@dataclasses.dataclass(frozen=True)
+class Best:
+    """The metric that decides which checkpoint is best."""
+
+    metric: str
+    largest: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Best:
+        """Parse ``min:METRIC`` or ``max:METRIC``.
+
+        >>> Best.parse("max:boolq/accuracy")
+        Best(metric='boolq/accuracy', largest=True)
+        """
+        direction, colon, metric = text.partition(":")
+        if direction not in ("min", "max") or not colon or not metric:
+            raise UserError(f"KEEP_BEST={text!r} must read min:METRIC or max:METRIC, such as min:loss")
+        return cls(metric, direction == "max")
+
+    @property
+    def of_evaluation(self) -> bool:
+        """Whether the metric comes from evaluations during the run."""
+        return self.metric.startswith(EVALUATION_PREFIX)
+
+    def value(self, metrics: Mapping[str, Any]) -> float | None:
+        """The metric, negated where smaller is better; None when it is missing or not finite."""
+        value = metrics.get(self.metric)
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            return None
+        return float(value) if self.largest else -float(value)
+
+    def choose(
+        self, steps: Iterable[int], metrics_of: Callable[[int], Mapping[str, Any]]
+    ) -> tuple[int, float] | None:
+        """(step, metric) of the best checkpoint, the newest of equals; None when none has the metric.
+
+        >>> Best.parse("min:loss").choose([0, 1], [{"loss": 2.0}, {"loss": 1.5}].__getitem__)
+        (1, 1.5)
+        """
+        values = [(value, step) for step in steps if (value := self.value(metrics_of(step))) is not None]
+        if not values:
+            return None
+        value, step = max(values)
+        return step, value if self.largest else -value
+
+
+def best_step(run: str | Path) -> int:
+    """The step of the best checkpoint by the KEEP_BEST of the run.
+
+    Raises:
+      CheckpointError: the run has no KEEP_BEST, or no checkpoint has its metric.
+    """
+    records = [run_record(run, step) for step in checkpoint_steps(run)]
+    rule = records[-1].get("keep_best") if records else None
+    if rule is None:
+        raise CheckpointError(f"{run}: STEP='best' needs a run with KEEP_BEST; name a step instead")
+    metrics = {record["step"]: record.get("metrics", {}) for record in records}
+    found = Best.parse(rule).choose(sorted(metrics), metrics.__getitem__)
+    if found is None:
+        raise CheckpointError(f"{run}: no checkpoint has the metric of KEEP_BEST={rule!r}")
+    return found[0]
+
+
+def resolve_step(run: str | Path, step: int | str | None) -> int:
+    """The step of a checkpoint that exists.
+
+    Args:
+      run: run folder.
+      step: a step; "best" for the best by KEEP_BEST; None for the newest.
+
+    Raises:
+      CheckpointError: there is no such checkpoint.
+    """
+    if isinstance(step, str):
+        if step != "best":
+            raise CheckpointError(f"STEP={step!r}: must be a number, 'best', or None for the newest")
+        return best_step(run)
+    steps = checkpoint_steps(run)
+    if not steps or (step is not None and step not in steps):
+        what = "no complete checkpoint" if step is None else f"no checkpoint of step {step}"
+        found = f"; found {', '.join(map(str, steps))}" if steps else ""
+        raise CheckpointError(f"{checkpoint_folder(run)}: {what}{found}")
+    return steps[-1] if step is None else step
+
+
+def restore_params(run: str | Path, step: int | None, abstract_params: Any) -> Any:
+    """Restore the parameters of a run without its optimizer.
+
+    Args:
+      run: run folder.
+      step: which checkpoint; None for the newest.
+      abstract_params: nested dict or `nnx.State` of shapes and dtypes. Arrays are cast to these dtypes and
+        placed by their shardings (on the first device where they have none).
+
+    Returns:
+      A tree of the same structure with arrays.
+
+    Raises:
+      CheckpointError: there is no such checkpoint, it is damaged, or it holds another model.
+    """
+    folder = checkpoint_folder(run, resolve_step(run, step)) / "params"
+    default = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    wanted = {
+        path: jax.ShapeDtypeStruct(
+            leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None) or default
+        )
+        for path, leaf in by_path(abstract_params).items()
+    }
+    try:
+        metadata = ocp.StandardCheckpointHandler().metadata(epath.Path(folder)).tree
+        _compare(folder, flatten_dict(metadata), wanted)
+        with ocp.StandardCheckpointer() as checkpointer:
+            restored = flatten_dict(checkpointer.restore(folder, unflatten_dict(wanted)))
+    except CheckpointError:
+        raise
+    except Exception as error:  # a damaged file makes the readers raise anything
+        raise CheckpointError(f"{folder}: damaged, it cannot be read ({error})") from error
+    return jax.tree.unflatten(jax.tree.structure(abstract_params), [restored[path] for path in wanted])
+
+
+def _compare(folder: Any, stored: Mapping[TreePath, Any], wanted: Mapping[TreePath, Any]) -> None:
+    """Refuse parameters of other names or shapes."""
+    there, here = (
+        {"/".join(path): tuple(leaf.shape) for path, leaf in tree.items()} for tree in (stored, wanted)
+    )
+    differences = [
+        f"{name} is {there.get(name, 'missing')} there, {here.get(name, 'unknown')} here"
+        for name in sorted({*there, *here})
+        if there.get(name) != here.get(name)
+    ]
+    if differences:
+        raise CheckpointError(
+            f"{folder}: holds the parameters of another model: {'; '.join(differences[:5])}"
+            + (f"; and {len(differences) - 5} more" if len(differences) > 5 else "")
+        )

@@ -36,6 +36,7 @@ from inters_jax.mesh import make_mesh
 from inters_jax.models.loading import load_model
 from inters_jax.models.prompt_record import chat_template_of
 from inters_jax.reports import evaluation_page
+from seqio_tasks import named_tasks
 from seqio_tasks.base import UserError, file_sha256
 from seqio_tasks.tokenizer import HuggingFaceTokenizer
 
@@ -253,14 +254,8 @@ def _unchanged(folder: Path, files: Mapping[str, str]) -> bool:
 
 
 def missing_data(name: str, split: str) -> str | None:
-    """Why a task of ours cannot be read from the raw directory; None when it can, or is a stranger's task."""
-    import seqio
-
-    from seqio_tasks import tasks
-
-    if not isinstance(seqio.get_mixture_or_task(name), tasks.InstructionTask):
-        return None
-    return tasks.missing(name, split)
+    """Why a task of ours cannot be read from the raw directory; None if it can, or is a third-party task."""
+    return named_tasks.missing(name, split) if name in named_tasks.every() else None
 
 
 def split_names(tasks: str | Sequence[str] | None) -> list[str]:

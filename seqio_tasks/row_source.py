@@ -147,11 +147,3 @@ def read_qrels(pair: Pair, split: str, *, raw_dir: str | None = None) -> dict[st
     """
     raw_dir = settings.current().raw_dir if raw_dir is None else raw_dir
     return collection(pair.dataset).qrels(raw_dir, split)
-
-
-def forget() -> None:
-    """Forgets rows and counts: files under a raw directory have changed."""
-    with _lock:
-        _kept.clear()
-        _alive.clear()
-    _count.cache_clear()

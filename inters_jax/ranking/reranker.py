@@ -72,7 +72,6 @@ class RankedResults:
     query: str
     results: list[Result]
     cost: Cost
-    has_scores: bool = True
 
     def __iter__(self) -> Iterator[Result]:
         return iter(self.results)

@@ -15,9 +15,8 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from seqio_tasks import catalog, ranking_rows, settings
-from seqio_tasks.base import MissingData
+from seqio_tasks.base import MissingData, text_hash
 from seqio_tasks.catalog import Pair, Row
-from seqio_tasks.seeded import text_hash
 from seqio_tasks.sources.common import SourceReport
 from seqio_tasks.sources.retrieval_sets import collection
 

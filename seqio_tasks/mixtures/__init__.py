@@ -35,8 +35,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from seqio_tasks import catalog, named_tasks, released, settings
-from seqio_tasks.base import UserError, nearest
-from seqio_tasks.seeded import text_hash
+from seqio_tasks.base import UserError, nearest, text_hash
 from seqio_tasks.templates import FAMILIES
 from seqio_tasks.variants import SHOTS, TEST_TEMPLATES, VARIETIES, VOLUMES
 

@@ -3,11 +3,11 @@
     import seqio, seqio_tasks
     dataset = seqio.get_mixture_or_task("inters").get_dataset({"inputs": 1792, "targets": 256}, "train")
 
-Importing this package registers all tasks and mixtures with SeqIO: at once if SeqIO is imported already,
-otherwise as soon as it is. What needs no SeqIO (catalog, sources, prompts, templates, metrics, download) does
-not import it, nor TensorFlow. No data file is opened and no tokenizer loaded before a task is used.
-`seqio_tasks.configure(raw_dir=..., tokenizer=...)` says where the data is; without it, the small collection
-that comes with the package is read.
+Importing this package registers all tasks and mixtures with SeqIO: at once if SeqIO is already imported,
+otherwise as soon as it is. Only `tasks`, `mixtures.registered`, `pipeline`, `vocabularies` and `registration`
+import SeqIO or TensorFlow; everything else is light. No data file is opened and no tokenizer loaded before a
+task is used. `seqio_tasks.configure(raw_dir=..., tokenizer=...)` sets where the data is; without it, the
+small collection that comes with the package is read.
 """
 
 import importlib
@@ -19,12 +19,14 @@ import wrapt
 
 from seqio_tasks.settings import configure
 
-_SEQIO_SIDE = frozenset(f"seqio_tasks.{name}" for name in ("vocabularies", "pipeline", "tasks", "mixtures"))
+_SEQIO_SIDE = frozenset(
+    f"seqio_tasks.{name}" for name in ("vocabularies", "pipeline", "tasks", "mixtures.registered")
+)
 _imported: set[str] = set()
 
 
 def _register(module: ModuleType) -> None:
-    """Register once SeqIO is there, but not in the middle of importing a module that registration needs."""
+    """Register once SeqIO is imported, but not while a module that registration needs is being imported."""
     _imported.add(module.__name__)
     if "seqio" in _imported and _SEQIO_SIDE & sys.modules.keys() <= _imported:
         importlib.import_module("seqio_tasks.registration")
@@ -38,7 +40,7 @@ def __getattr__(name: str) -> Any:
     if name in ("mixtures", "tasks"):
         return importlib.import_module(f"seqio_tasks.{name}")
     if name == "available":
-        return importlib.import_module("seqio_tasks.tasks").available
+        return importlib.import_module("seqio_tasks.named_tasks").available
     if name == "members":
         return importlib.import_module("seqio_tasks.mixtures").members
     raise AttributeError(f"module 'seqio_tasks' has no attribute {name!r}")

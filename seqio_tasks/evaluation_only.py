@@ -90,11 +90,3 @@ def _rows(dataset: str, split: str, raw_dir: str, _stamp: Any) -> SplitRows:
             todo="look at its queries and judgments",
         )
     return SplitRows(rows, SourceReport())
-
-
-def register() -> None:
-    """Adds every such task to SeqIO's registry, once."""
-    from seqio_tasks import tasks
-
-    for pair in catalog.EVALUATION_ONLY:
-        tasks.add(pair, FORM)

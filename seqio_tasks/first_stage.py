@@ -23,7 +23,6 @@ import numpy as np
 
 from seqio_tasks import settings
 from seqio_tasks.base import replacing
-from seqio_tasks.metrics.ranking import ranking_order
 
 log = logging.getLogger(__name__)
 
@@ -106,19 +105,6 @@ def bm25_run(
         except OSError as error:  # a read-only or full cache costs time, not the result
             log.warning("the BM25 run could not be kept in %s: %s", path, error)
     return run
-
-
-def run_hash(run: Mapping[str, Mapping[str, float]]) -> str:
-    """sha256 of a run: its queries, documents in ranked order, and scores as float32.
-
-    >>> run_hash({"q": {"a": 1.0, "b": 2.0}}) == run_hash({"q": {"b": 2.0, "a": 1.0}})
-    True
-    """
-    digest = hashlib.sha256()
-    for query in sorted(run):
-        for document in ranking_order(run[query]):
-            digest.update(json.dumps([query, document, f"{np.float32(run[query][document]):.9g}"]).encode())
-    return digest.hexdigest()
 
 
 def _search(

@@ -1,14 +1,14 @@
 """Queries, documents and judgments become ranking rows.
 
-A row holds one query with some of its relevant documents and some others; `prompts.render` draws a template
-family and what it shows from them:
+A row has one query with some of its relevant documents and some others; `prompts.render` draws a template
+family and the documents it shows:
 
     {"example_id": "fact_retrieval_scifact/train/3", "query_id": "3", "query": "...",
      "positives": [{"doc_id", "title", "text", "grade"}, ...],     grade > 0, best first, MAX_POSITIVES
      "negatives": [{"doc_id", "title", "text", "grade": 0}, ...]}  hard (judged 0, BM25) and random ones
 
-Evaluation reads `rerank_rows`: one row per (query, candidate), every query of the qrels, every candidate of
-the run.
+Evaluation reads `set_rerank_rows`: one row per (query, candidate), for every query of the qrels and every
+candidate of its first stage.
 """
 
 from __future__ import annotations
@@ -16,33 +16,29 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from seqio_tasks.base import DataError
-from seqio_tasks.prompts import render
-from seqio_tasks.prompts.filling import Rendered
-from seqio_tasks.prompts.render import Variant
+from seqio_tasks.first_stage import bm25_run
+from seqio_tasks.metrics.trec_files import read_run
 from seqio_tasks.seeded import Draws
 from seqio_tasks.sources import beir
+from seqio_tasks.sources.beir import Document, Part, Qrels
+from seqio_tasks.sources.common import SourceReport
 from seqio_tasks.sources.corpus_index import Corpus
 from seqio_tasks.sources.retrieval_sets import SETS, RetrievalSet
-
-if TYPE_CHECKING:
-    from seqio_tasks.catalog import Pair
-    from seqio_tasks.sources.beir import Document, Part, Qrels
-    from seqio_tasks.sources.common import SourceReport
 
 Row = dict[str, Any]
 Run = Mapping[str, Mapping[str, float]]  # query id -> {doc id: score}
 
 MAX_POSITIVES = 10
 CANDIDATES = 20  # negatives per row: half hard, half random
-FIRST_STAGE_DEPTH = 100  # hard negatives are drawn from so many best BM25 documents
+FIRST_STAGE_DEPTH = 100  # hard negatives are drawn from this many top BM25 documents
 NO_POSITIVE = "query without a relevant document in the corpus"
 NO_NEGATIVE = "query without any other document to compare with"
 ABSENT_POSITIVE = "relevant document missing from the corpus"
 EMPTY_POSITIVE = "relevant document without title and text"
-EXCLUDED = -100  # a grade for documents that are no candidates of a query (BRIGHT)
+EXCLUDED = -100  # the grade of documents that are not candidates of a query (BRIGHT)
 
 
 def _loader(task: str, dataset: str) -> functools.partial[Iterator[Row]]:
@@ -51,45 +47,45 @@ def _loader(task: str, dataset: str) -> functools.partial[Iterator[Row]]:
 
 
 def set_rows(
-    collection: RetrievalSet, prefix: str, raw_dir: Path, split: str, report: SourceReport | None = None
+    collection: RetrievalSet,
+    prefix: str,
+    raw_dir: Path,
+    split: str,
+    report: SourceReport | None = None,
+    *,
+    candidates: int = CANDIDATES,
+    seed: int = 0,
 ) -> Iterator[Row]:
-    """`rows` of a whole collection, forum by forum where it has several."""
+    """One row per judged query, in the order of the qrels, forum by forum where there are several.
+
+    Negatives are documents judged 0 or below, then first-stage candidates, until half of `candidates` are
+    found, then random documents. No document judged relevant is ever among them. The choice depends on (seed,
+    query) only.
+
+    Args:
+      collection: the collection.
+      prefix: of the example ids.
+      raw_dir: folder of raw files.
+      split: train, validation or test.
+      report: counts the queries left out, by reason.
+      candidates: negatives per row.
+      seed: of the choice.
+    """
     qrels = collection.qrels(raw_dir, split, report)
     for part in collection.parts(raw_dir):
         yield from _part_rows(
-            part, _own(qrels, part), f"{prefix}/{split}", report=report, own_document=collection.own_document
+            part, _own(qrels, part), f"{prefix}/{split}", candidates, seed, report, collection.own_document
         )
-
-
-def rows(
-    folder: Path,
-    split: str,
-    candidates: int = CANDIDATES,
-    *,
-    prefix: str = "",
-    seed: int = 0,
-    report: SourceReport | None = None,
-) -> Iterator[Row]:
-    """One row per judged query of a BEIR folder, in the order of the qrels.
-
-    Negatives: documents judged 0 or below first, then first-stage candidates, until half of `candidates` are
-    found, then random documents. Nothing judged relevant is ever among them. The choice depends on (seed,
-    query) only.
-    """
-    part, name = beir.Part(Path(folder)), f"{prefix or Path(folder).name}/{split}"
-    qrels = beir.read_qrels(folder, split, report)
-    yield from _part_rows(part, qrels, name, candidates, seed=seed, report=report)
 
 
 def _part_rows(
     part: Part,
     qrels: Qrels,
     name: str,
-    candidates: int = CANDIDATES,
-    *,
-    seed: int = 0,
-    report: SourceReport | None = None,
-    own_document: bool = False,
+    candidates: int,
+    seed: int,
+    report: SourceReport | None,
+    own_document: bool,
 ) -> Iterator[Row]:
     corpus = Corpus(part.folder)
     known = _queries(part.folder, qrels)
@@ -98,7 +94,7 @@ def _part_rows(
         example_id = f"{name}/{part.prefix}{query_id}"
         draws = Draws(seed, 0, example_id, "candidates")
         relevant = _relevant(judged, corpus, report)
-        # A random order among equal grades: the cap must not favour documents that come early in the file.
+        # A random order among equal grades: the cap must not favour documents early in the file.
         positives = draws.sample(relevant, len(relevant))
         positives = sorted(positives, key=lambda document: -document["grade"])[:MAX_POSITIVES]
         excluded = {doc_id for doc_id, grade in judged.items() if grade > 0}
@@ -121,7 +117,7 @@ def _part_rows(
 
 
 def _relevant(judged: Mapping[str, int], corpus: Corpus, report: SourceReport | None) -> list[Row]:
-    """The relevant documents that can be shown; the others are counted."""
+    """The relevant documents that have a text; the others are counted."""
     found = []
     for doc_id, grade in judged.items():
         if grade <= 0:
@@ -142,9 +138,9 @@ def _negatives(
     count: int,
     draws: Draws,
 ) -> list[Row]:
-    """Up to count // 2 hard ones, then random ones; fewer only when the corpus has no more.
+    """Up to count // 2 hard negatives, then random ones; fewer only if the corpus has no more.
 
-    Documents without any text are passed over: there is nothing in them to judge.
+    Documents without text are skipped: there is nothing to judge.
     """
     judged_bad = [doc_id for doc_id in judged if doc_id not in excluded]
     retrieved = [doc_id for doc_id in found if doc_id not in excluded and doc_id not in judged]
@@ -169,10 +165,21 @@ def _negatives(
 def set_rerank_rows(
     collection: RetrievalSet, raw_dir: Path | str, split: str, depth: int = 100
 ) -> Iterator[Row]:
-    """`rerank_rows` of a whole collection; ids carry the prefix of their forum."""
+    """Every (query, candidate) of a first stage, best candidates first, for pointwise judgment.
+
+    {"example_id": "q1/d7", "query_id", "doc_id", "relevance": grade (0 when unjudged), "rank": from 1,
+     "first_stage_score", "query", "document": {"doc_id", "title", "text"}}
+
+    Candidates come from the collection's own runs, or else from BM25. They are ordered as trec_eval orders
+    them (score descending, then document id descending) and cut at `depth`. Ids have the prefix of their
+    forum.
+
+    Raises:
+      DataError: a candidate is not in the corpus.
+    """
     qrels = collection.qrels(raw_dir, split)
     for part in collection.parts(raw_dir):
-        for row in _part_rerank_rows(part, _own(qrels, part), None, depth, collection.own_document):
+        for row in _part_rerank_rows(part, _own(qrels, part), depth, collection.own_document):
             query_id, doc_id = part.prefix + row["query_id"], part.prefix + row["doc_id"]
             document = {**row["document"], "doc_id": doc_id}
             names = {
@@ -183,31 +190,14 @@ def set_rerank_rows(
             yield {**row, **names, "document": document}
 
 
-def rerank_rows(folder: Path, split: str, run: Run | None = None, depth: int = 100) -> Iterator[Row]:
-    """Every (query, candidate) of a first stage, best candidates first, for pointwise judgment.
-
-    {"example_id": "q1/d7", "query_id", "doc_id", "relevance": grade (0 when unjudged), "rank": from 1,
-     "first_stage_score", "query", "document": {"doc_id", "title", "text"}}
-
-    run: scores of a first stage; None takes the folder's own runs or computes BM25. Candidates are ordered as
-    trec_eval orders them (score descending, then document id descending) and cut at `depth`; a candidate
-    missing from the corpus is an error.
-    """
-    qrels = beir.read_qrels(folder, split)
-    yield from _part_rerank_rows(beir.Part(Path(folder)), qrels, run, depth, own_document=False)
-
-
-def _part_rerank_rows(
-    part: Part, qrels: Qrels, run: Run | None, depth: int, own_document: bool
-) -> Iterator[Row]:
+def _part_rerank_rows(part: Part, qrels: Qrels, depth: int, own_document: bool) -> Iterator[Row]:
     corpus = Corpus(part.folder)
     known = _queries(part.folder, qrels)
-    if run is None:
-        most = max((sum(g <= EXCLUDED for g in judged.values()) for judged in qrels.values()), default=0)
-        run = _first_stage(part.folder, corpus, known, depth + own_document + most)
+    most = max((sum(g <= EXCLUDED for g in judged.values()) for judged in qrels.values()), default=0)
+    run = _first_stage(part.folder, corpus, known, depth + own_document + most)
     for query_id, judged in qrels.items():
         scores = run.get(query_id, {})
-        # The query itself and excluded documents go before the cut, or they would cost candidates.
+        # The query itself and excluded documents are removed before the cut, or they would cost candidates.
         left_out = {doc_id for doc_id, grade in judged.items() if grade <= EXCLUDED}
         left_out |= {query_id} if own_document else set()
         ids = [doc_id for doc_id in scores if doc_id not in left_out]
@@ -218,7 +208,7 @@ def _part_rerank_rows(
                 raise DataError(
                     f"the run names document {doc_id!r} for query {query_id!r}; it is not in the corpus",
                     path=corpus.path,
-                    todo="use the run with the corpus it was made from",
+                    todo="use the run with the corpus that it was made from",
                 )
             yield {
                 "example_id": f"{query_id}/{doc_id}",
@@ -232,43 +222,19 @@ def _part_rerank_rows(
             }
 
 
-def pointwise_prompt(
-    query: str,
-    document: Document | Mapping[str, Any],
-    pair: Pair,
-    *,
-    template: int = 0,
-    description: bool = True,
-    separator: str = "\n",
-) -> Rendered:
-    """The trained question "is this document relevant?" for any query and document.
-
-    `choices` are ("Yes", "No"), the very answers of training. Template 0 puts the query first, so that all
-    candidates of a query share the beginning of their prompts; template 1 puts the document first.
-    """
-    fields = document if isinstance(document, Mapping) else {"title": document.title, "text": document.text}
-    row = {"example_id": "", "query": query, "document": fields, "relevance": 0}
-    variant = Variant(shots=0, template=template, description=description, family="pointwise_judgment")
-    return render.render(row, pair, variant=variant, seed=0, split="test", separator=separator)
-
-
 def _first_stage(folder: Path, corpus: Corpus, queries: Mapping[str, str], depth: int) -> Run:
-    """Candidates from the TREC runs in the folder's `runs/`; BM25 for the queries that no run has.
+    """Candidates from the TREC runs in the folder's `runs/`; BM25 for queries that no run has.
 
-    Over millions of documents BM25 takes gigabytes and minutes; a published run spares them.
+    Over millions of documents, BM25 takes gigabytes and minutes, which a published run saves.
     """
     run: dict[str, Mapping[str, float]] = {}
     for path in sorted((folder / "runs").glob("[!.]*")):
-        from seqio_tasks.metrics.trec_files import read_run
-
         run |= {query_id: found for query_id, found in read_run(path).items() if query_id in queries}
     missing = {query_id: text for query_id, text in queries.items() if query_id not in run}
     return run | dict(_bm25(corpus, missing, depth)) if missing else run
 
 
 def _bm25(corpus: Mapping[str, Document], queries: Mapping[str, str], depth: int) -> Run:
-    from seqio_tasks.first_stage import bm25_run  # only when a run is really needed: it loads bm25s
-
     return bm25_run(corpus, queries, k=max(1, min(depth, len(corpus))))
 
 
@@ -286,7 +252,7 @@ def _queries(folder: Path, qrels: Qrels) -> dict[str, str]:
 
 
 def _own(qrels: Qrels, part: Part) -> Qrels:
-    """The judgments of one part, without its prefix."""
+    """The judgments of one part, with ids without its prefix."""
     cut = len(part.prefix)
     return {
         query_id[cut:]: {doc_id[cut:]: grade for doc_id, grade in judged.items()}

@@ -1,7 +1,7 @@
-"""Adds every task and mixture to SeqIO's registries; imported by `seqio_tasks` as soon as SeqIO is there."""
+"""Adds every task and mixture to SeqIO's registries; imported by `seqio_tasks` as soon as SeqIO is."""
 
-from seqio_tasks import evaluation_only, mixtures, tasks
+from seqio_tasks import tasks
+from seqio_tasks.mixtures import registered
 
 tasks.register()
-mixtures.register()
-evaluation_only.register()
+registered.register()

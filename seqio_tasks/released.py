@@ -194,7 +194,12 @@ def tasks() -> Iterator[tuple[Pair, Form]]:
 
 
 def training_task() -> tuple[Pair, Form]:
-    pair = _released("", "", "query_understanding", "generate", TEXT_METRICS)
+    """All training data of the authors, in one file."""
+    pair = ReleasedPair(
+        task="", dataset="", group="query_understanding", kind="generate", loader="",
+        fields=("prompt", "completion"), metrics=TEXT_METRICS, answer="completion", folder=FOLDER,
+        licence="CC-BY-SA-4.0",
+    )  # fmt: skip
     return pair, InstructionForm(splits=("train",), paths=MappingProxyType({"train": "train.jsonl"}))
 
 
@@ -228,28 +233,6 @@ def candidate_form(pair: Pair) -> CandidateForm:
     )  # fmt: skip
 
 
-def further_tasks(raw_dir: str) -> Iterator[tuple[Pair, Form]]:
-    """Tasks for evaluation files that lie there and belong to no pair of the catalog: two of the 43 names
-    are not known. Their metrics are those of generated text.
-    """
-    known = {_stem(pair) for pair in catalog.PAIRS if pair.kind != "rank"}
-    stems = {
-        path.name.removesuffix(_ENDS[split])
-        for split, folder in FOLDERS.items()
-        for path in (Path(raw_dir) / FOLDER / folder).glob(f"*{_ENDS[split]}")
-    }
-    for stem in sorted(stems - known):
-        name = "".join(letter if letter.isalnum() else "_" for letter in stem)
-        yield _released(name, "", "query_understanding", "generate", TEXT_METRICS), instruction_form(stem)
-
-
 def _stem(pair: Pair) -> str:
     name = pair.name.removeprefix("inters_")
     return _NAMES.get(name, name)
-
-
-def _released(task: str, dataset: str, group: str, kind: str, metrics: tuple[str, ...]) -> ReleasedPair:
-    return ReleasedPair(
-        task=task, dataset=dataset, group=group, kind=kind, loader="", fields=("prompt", "completion"),
-        metrics=metrics, answer="completion", folder=FOLDER, licence="CC-BY-SA-4.0",
-    )  # fmt: skip

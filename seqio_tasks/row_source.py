@@ -15,9 +15,8 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from seqio_tasks import catalog, ranking_rows, settings
-from seqio_tasks.base import MissingData
+from seqio_tasks.base import MissingData, text_hash
 from seqio_tasks.catalog import Pair, Row
-from seqio_tasks.seeded import text_hash
 from seqio_tasks.sources.common import SourceReport
 from seqio_tasks.sources.retrieval_sets import collection
 
@@ -147,11 +146,3 @@ def read_qrels(pair: Pair, split: str, *, raw_dir: str | None = None) -> dict[st
     """
     raw_dir = settings.current().raw_dir if raw_dir is None else raw_dir
     return collection(pair.dataset).qrels(raw_dir, split)
-
-
-def forget() -> None:
-    """Forgets rows and counts: files under a raw directory have changed."""
-    with _lock:
-        _kept.clear()
-        _alive.clear()
-    _count.cache_clear()

@@ -32,14 +32,14 @@ from typing import Any
 import seqio
 import tensorflow as tf
 
-from seqio_tasks import catalog, released, row_source, settings
+from seqio_tasks import named_tasks, settings
 from seqio_tasks.catalog import Pair
 from seqio_tasks.metrics import seqio_metrics
 from seqio_tasks.pipeline import InstructionSource, encode_dataset, keep_fitting
 from seqio_tasks.prompts import encoding
 from seqio_tasks.prompts.encoding import Encoded
 from seqio_tasks.sources.retrieval_sets import collection
-from seqio_tasks.variants import Form, forms_of
+from seqio_tasks.variants import Form
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
 VOCABULARY = HuggingFaceVocabulary()  # of the settings in force when it is used
@@ -190,25 +190,14 @@ def metric_of(pair: Pair, form: Form) -> Callable[..., dict[str, float]]:
 
 
 def register() -> None:
-    """Adds every task to SeqIO's registry, once."""
-    for pair in catalog.PAIRS:
-        for form in forms_of(pair):
-            add(pair, form)
-    for pair, form in released.tasks():
+    """Add every task to SeqIO's registry, once."""
+    for pair, form in named_tasks.every().values():
         add(pair, form)
-
-
-def register_further_released() -> list[str]:
-    """Adds a task for each released evaluation file in the raw directory that no other task reads."""
-    found = list(released.further_tasks(settings.current().raw_dir))
-    for pair, form in found:
-        add(pair, form)
-    return [pair.name for pair, _ in found]
 
 
 def add(pair: Pair, form: Form) -> None:
-    """Adds one task to SeqIO's registry, unless its name is taken: by itself, registered before."""
-    name = pair.name + form.suffix
+    """Add one task to SeqIO's registry, unless its name is taken: by itself, registered before."""
+    name = named_tasks.add(pair, form)
     if name not in seqio.TaskRegistry.names():
         seqio.TaskRegistry.add_provider(name, InstructionTask(pair, form))
 
@@ -219,14 +208,3 @@ def task(name: str) -> InstructionTask:
     if not isinstance(found, InstructionTask):
         raise ValueError(f"{name} is registered, but not a task of seqio_tasks")
     return found
-
-
-def available(task_name: str, split: str | None = None) -> bool:
-    """Whether the raw directory of the settings holds the files of a task: of one split, or of any."""
-    return any(missing(task_name, name) is None for name in ((split,) if split else row_source.SPLITS))
-
-
-def missing(task_name: str, split: str) -> str | None:
-    """Why a split of a task cannot be read, with the folder expected; None when it can be read."""
-    found = task(task_name)
-    return found.form.missing(found.pair, split, settings.current().raw_dir)

@@ -18,7 +18,7 @@ from inters_jax.evaluation.judge import Judge, TaskResult
 from inters_jax.evaluation.records import PREDICTIONS
 from inters_jax.evaluation.results import headline_first, read_result
 from inters_jax.reports.tables import figure
-from seqio_tasks import catalog, tasks
+from seqio_tasks import catalog, named_tasks
 from seqio_tasks.base import UserError, file_sha256, nearest
 from seqio_tasks.metrics.trec_files import write_run
 
@@ -66,10 +66,8 @@ def judged_tasks(names: Sequence[str]) -> list[str]:
 
 
 def missing_data(name: str, split: str) -> str | None:
-    """Why a task of this project cannot be read from the raw directory; None if it can, or is third-party."""
-    if not isinstance(seqio.get_mixture_or_task(name), tasks.InstructionTask):
-        return None
-    return tasks.missing(name, split)
+    """Why a task of ours cannot be read from the raw directory; None if it can, or is a third-party task."""
+    return named_tasks.missing(name, split) if name in named_tasks.every() else None
 
 
 def resume_result(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,8 @@ import numpy as np
 
 from inters_jax.data.token_store import TokenStore
 from inters_jax.inspection.sampling import Pick
-from seqio_tasks.base import DataError
+from seqio_tasks import named_tasks
+from seqio_tasks.base import DataError, UserError
 from seqio_tasks.tokenizer import HuggingFaceTokenizer
 
 DESCRIPTION, ITEM = "description", "item"
@@ -92,19 +93,17 @@ class _Renderer:
     """Renders examples of one of our tasks, under the settings in force."""
 
     def __init__(self, store: TokenStore, task: str) -> None:
-        from seqio_tasks import tasks
         from seqio_tasks.settings import current
 
         try:
-            known = tasks.task(task)
-        except ValueError as error:
+            self._pair, self._form = named_tasks.find(task)
+        except UserError as error:
             raise _Unknown("not a task of seqio_tasks") from error
-        if known.form.choices:
+        if self._form.choices:
             raise _Unknown("an example for every answer: template and shots are not stored")
         self._store = store
         self._config = current()
         self._split = store.manifest["settings"]["split"]
-        self._pair, self._form = known.pair, known.form
         try:
             rows = self._form.rows(self._pair, self._split, self._config.raw_dir).rows
             self._demonstrations = self._form.demonstrations(self._pair, self._split, self._config.raw_dir)

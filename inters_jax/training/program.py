@@ -25,10 +25,7 @@ from inters_jax.models.splash import SplashBlocks
 from inters_jax.training import loss
 from inters_jax.training import step as steps
 from inters_jax.training.compiling import CompiledStep, abstract_batch
-from inters_jax.training.matrix_optimizers import Adafactor, Muon
-from inters_jax.training.optimizer import AdamW, Lion, Optimizer, Schedule
-
-OPTIMIZERS = (AdamW, Adafactor, Lion, Muon)
+from inters_jax.training.optimizer import Optimizer, Schedule
 
 
 @dataclasses.dataclass(frozen=True)

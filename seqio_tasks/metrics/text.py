@@ -28,13 +28,6 @@ def bleu(
     return float(_bleu(max_order, tokenize).corpus_score(list(predictions), _transposed(references)).score)
 
 
-def bleu_signature(references: Sequence[Sequence[str]], *, max_order: int = 4, tokenize: str = "13a") -> str:
-    """sacrebleu's description of what `bleu` computes, to be printed beside the number."""
-    metric = _bleu(max_order, tokenize)
-    metric.corpus_score([""] * len(references), _transposed(references))
-    return str(metric.get_signature())
-
-
 def rouge(
     references: Sequence[Sequence[str]],
     predictions: Sequence[str],

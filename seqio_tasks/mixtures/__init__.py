@@ -1,4 +1,4 @@
-"""Mixtures of the training tasks, each task as often as min(its rows, 5,000).
+"""Mixtures of the training tasks, each with the rate min(its rows, 5,000).
 
     inters                                  everything
     inters_<group>, inters_<task>           a part
@@ -6,44 +6,38 @@
     inters_in_domain, inters_out_of_domain  without, and only, the seven held-out datasets
     inters_without_<dataset>                everything but one of the seven
     inters_no_description, inters_no_template   everything, in an ablated form
-    inters_judged_no_description, .._no_template   what is judged, asked in that form
+    inters_judged_no_description, .._no_template   what is evaluated, in that form
     inters_25pct, _50pct, _75pct            a fixed part of the training rows of every task
     inters_more_<task>, inters_more_retrieval   everything, one task (all ranking tasks) up to 10,000 rows
-    inters_1template, _3templates, _6templates  everything, with so many of the twelve templates
+    inters_1template, _3templates, _6templates  everything, with this number of the twelve templates
     inters_<family>                         everything, ranking pairs in one family of templates only
     inters_5tasks, _10tasks, _5tasks_25pct, ..  fewer tasks, all or a part of their rows
-    inters_1shot to _5shot                  what is judged, with so many demonstrations
-    inters_template0 to _template4          what is judged, asked with one template of every pair
+    inters_1shot to _5shot                  what is evaluated, with this number of demonstrations
+    inters_template0 to _template4          what is evaluated, with one template of every pair
     inters_quickstart                       a few pairs of every group, for a first run in minutes
     inters_released_<group>                 the authors' own evaluation files (see `released`)
 
 `python -m seqio_tasks.mixtures` lists them, `python -m seqio_tasks.mixtures NAME` one with its tasks.
 
-Data sets are rarely all at hand. What is missing does not count: a mixture is made of the tasks whose files
-lie under the raw directory, the others are named in a warning, and only a mixture without any data is an
-error. `members` tells both beforehand.
+Rarely are all datasets at hand. A mixture consists of the tasks whose files are in the raw directory; the
+others are named in a warning, and only a mixture without any data is an error. `members` lists both.
+
+This module needs no SeqIO; `registered` adds the mixtures to SeqIO's registry.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import seqio
-import tensorflow as tf
-
-from seqio_tasks import catalog, released, tasks
-from seqio_tasks.base import MissingData
-from seqio_tasks.seeded import text_hash
+from seqio_tasks import catalog, named_tasks, released, settings
+from seqio_tasks.base import UserError, nearest, text_hash
 from seqio_tasks.templates import FAMILIES
 from seqio_tasks.variants import SHOTS, TEST_TEMPLATES, VARIETIES, VOLUMES
-
-log = logging.getLogger(__name__)
 
 CAP = 5000
 QUICKSTART = (
@@ -56,78 +50,15 @@ QUICKSTART = (
     "inters_fact_verification_scifact",
     "inters_fact_retrieval_scifact",
 )
-DIVERSITIES = (5, 10)  # tasks, beside all twenty
-MORE = 10_000  # rows of the one task of which there is more
+DIVERSITIES = (5, 10)  # numbers of tasks, besides all twenty
+MORE = 10_000  # the cap of the one task with more rows
 
 
 class Members(NamedTuple):
-    """available: (task name, rate); missing: (task name, why, naming the folder expected)."""
+    """available: (task name, rate); missing: (task name, reason, naming the folder expected)."""
 
     available: list[tuple[str, float]]
     missing: list[tuple[str, str]]
-
-
-class InstructionMixture(seqio.Mixture):
-    """A mixture that is made of those of its tasks that have data."""
-
-    def available(self, split: str = "train") -> Members:
-        found = Members([], [])
-        for task in self.tasks:
-            reason = tasks.missing(task.name, split)
-            if reason is None:
-                own_rate = self.rate_per_task_name[task.name]
-                assert callable(own_rate)  # of `Recipe.rate`
-                found.available.append((task.name, own_rate(task, split=split)))
-            else:
-                found.missing.append((task.name, reason))
-        return found
-
-    def num_input_examples(self, split: str) -> int:
-        names = [name for name, _ in self.available(split).available]
-        return sum(task.num_input_examples(split) for task in self.tasks if task.name in names)
-
-    def get_dataset(
-        self,
-        sequence_length: Any = None,
-        split: str = "train",
-        *args: Any,
-        **kwargs: Any,
-    ) -> tf.data.Dataset:
-        """As `seqio.Mixture.get_dataset`, over the tasks that have data."""
-        found = self.available(split)
-        lines = "\n".join(f"  {name}: {reason}" for name, reason in found.missing)
-        if not found.available:
-            raise MissingData(f"no task of mixture {self.name} has data for split {split}:\n{lines}")
-        if not found.missing:
-            return super().get_dataset(sequence_length, split, *args, **kwargs)
-        log.warning(
-            "mixture %s, split %s: %d of %d tasks have no data and are left out:\n%s",
-            self.name, split, len(found.missing), len(self.tasks), lines,
-        )  # fmt: skip
-        part = seqio.Mixture(self.name, found.available)
-        return part.get_dataset(sequence_length, split, *args, **kwargs)
-
-
-def rate(task: seqio.Task, split: str = "train", cap: float = CAP) -> float:
-    """min(rows, cap): large data sets do not drown small ones. 0 for a task without data.
-
-    The rows are those the catalog declares when the official files are there, and counted otherwise.
-    """
-    if tasks.missing(task.name, split) is not None:
-        return 0.0
-    return float(min(task.num_input_examples(split), cap))
-
-
-def members(name: str, split: str = "train") -> Members:
-    """The tasks of a mixture (or one task by itself) that have data now, with their rates, and the others."""
-    if name in seqio.TaskRegistry.names():
-        task = seqio.TaskRegistry.get(name)
-        reason = tasks.missing(name, split)
-        return Members([(name, rate(task, split))], []) if reason is None else Members([], [(name, reason)])
-    mixture = seqio.MixtureRegistry.get(name)
-    if not isinstance(mixture, InstructionMixture):
-        raise ValueError(f"{name} is registered, but not a mixture of seqio_tasks")
-    return mixture.available(split)
 
 
 @dataclass(frozen=True)
@@ -135,7 +66,7 @@ class Recipe:
     """What a mixture is made of.
 
     tasks: their names; about: one line; cap: the most rows that count, for all tasks but those in `caps`;
-    split: the one that it is for.
+    split: the one that the mixture is meant for.
     """
 
     tasks: tuple[str, ...]
@@ -144,12 +75,58 @@ class Recipe:
     caps: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     split: str = "train"
 
-    def rate(self, task: str) -> Callable[..., float]:
-        cap = self.caps.get(task, self.cap)
-        return rate if cap == CAP else functools.partial(rate, cap=cap)
+    def cap_of(self, task: str) -> float:
+        """The most rows of a task that count."""
+        return self.caps.get(task, self.cap)
 
 
-def recipes() -> dict[str, Recipe]:
+def rate(task: str, split: str = "train", cap: float = CAP) -> float:
+    """min(rows, cap), so that large datasets do not drown small ones; 0 for a task without data.
+
+    The number of rows is that of the catalog when the official files are there, and counted otherwise.
+    """
+    if named_tasks.missing(task, split) is not None:
+        return 0.0
+    pair, form = named_tasks.find(task)
+    return float(min(form.count(pair, split, settings.current().raw_dir), cap))
+
+
+def members(name: str, split: str = "train") -> Members:
+    """The tasks of a mixture (or one task) that have data, with their rates, and those that have none.
+
+    Raises:
+      UserError: there is no such mixture or task.
+    """
+    if name in named_tasks.every():
+        return members_of({name: functools.partial(rate, name)}, split)
+    if name not in recipes():
+        raise UserError(f"no mixture of seqio_tasks is named {name!r}{nearest(name, recipes())}")
+    recipe = recipes()[name]
+    ordered = sorted(recipe.tasks)  # as SeqIO orders them
+    return members_of(
+        {task: functools.partial(rate, task, cap=recipe.cap_of(task)) for task in ordered}, split
+    )
+
+
+def members_of(rates: Mapping[str, Callable[..., float]], split: str) -> Members:
+    """The tasks that have data, with their rates, and those that have none.
+
+    Args:
+      rates: task name -> its rate, called with `split`.
+      split: the split that is read.
+    """
+    found = Members([], [])
+    for task, own_rate in rates.items():
+        reason = named_tasks.missing(task, split)
+        if reason is None:
+            found.available.append((task, own_rate(split=split)))
+        else:
+            found.missing.append((task, reason))
+    return found
+
+
+@functools.cache  # a mixture must not change when pairs are added to the catalog later
+def recipes() -> Mapping[str, Recipe]:
     """Mixture name -> what it is made of."""
     pairs = catalog.PAIRS
     everything = tuple(pair.name for pair in pairs)
@@ -176,7 +153,7 @@ def recipes() -> dict[str, Recipe]:
     part("no_template", (f"{n}_no_template" for n in everything), "keywords instead of templates")
     for form in ("no_description", "no_template"):
         names = [name_of_judged(pair, form) for pair in pairs]
-        part(f"judged_{form}", names, f"judged as inters_{form} is trained", split="test")
+        part(f"judged_{form}", names, f"evaluated as inters_{form} is trained", split="test")
     for percent in VOLUMES:
         names = [f"{name}_{percent}pct" for name in everything]
         part(f"{percent}pct", names, f"{percent} % of the training rows", cap=CAP * percent / 100)
@@ -197,13 +174,13 @@ def recipes() -> dict[str, Recipe]:
             part(f"{number}tasks_{percent}pct", own, about, cap=CAP * percent / 100)
     for shots in (*SHOTS, 5):
         names = [name_of_judged(pair, f"{shots}shot") for pair in pairs if pair.kind != "rank"]
-        part(f"{shots}shot", names, f"judged with {shots} demonstrations", split="test")
+        part(f"{shots}shot", names, f"evaluated with {shots} demonstrations", split="test")
     for template in range(TEST_TEMPLATES):
         asked = [pair for pair in pairs if pair.kind != "rank" or template == 1]
         names = [name_of_judged(pair, f"template{template}") for pair in asked]
         if template == 0:
             names += [f"{pair.name}_rerank" for pair in pairs if pair.kind == "rank"]
-        part(f"template{template}", names, f"judged with template {template} of every pair", split="test")
+        part(f"template{template}", names, f"evaluated with template {template} of every pair", split="test")
     for task in catalog.TASKS:
         more = {pair.name: float(MORE) for pair in pairs if pair.task == task}
         if more:
@@ -214,13 +191,13 @@ def recipes() -> dict[str, Recipe]:
     for group in catalog.GROUPS:
         names = [pair.name + form.suffix for pair, form in released.evaluation_tasks(group)]
         part(f"released_{group}", names, f"the authors' files of {group}", split="test")
-    return {name: recipe for name, recipe in found.items() if recipe.tasks}
+    return MappingProxyType({name: recipe for name, recipe in found.items() if recipe.tasks})
 
 
 def some_tasks(number: int) -> tuple[str, ...]:
-    """So many of the tasks, from every group in turn; fewer lie within more.
+    """A number of tasks, taken from every group in turn; a smaller number is a subset of a larger one.
 
-    Their order is drawn once and for all from their names: it is no choice by what they are good for.
+    Their order follows a hash of their names, not how useful they are.
     """
     groups = []
     for group in catalog.GROUPS:
@@ -231,7 +208,7 @@ def some_tasks(number: int) -> tuple[str, ...]:
 
 
 def name_of_judged(pair: catalog.Pair, form: str) -> str:
-    """The task of a pair in a form of `forms` that is judged as evaluation does it."""
+    """The task of a pair in an evaluated form, such as "no_template": scored where evaluation scores."""
     kind = {"classify": "_choices", "rank": "_rerank"}.get(pair.kind, "")
     return f"{pair.name}{kind}_{form}"
 
@@ -239,12 +216,3 @@ def name_of_judged(pair: catalog.Pair, form: str) -> str:
 def definitions() -> dict[str, list[str]]:
     """Mixture name -> names of its tasks."""
     return {name: list(recipe.tasks) for name, recipe in recipes().items()}
-
-
-def register() -> None:
-    """Adds every mixture to SeqIO's registry, once; the tasks must be there."""
-    registered = seqio.MixtureRegistry.names()
-    for name, recipe in recipes().items():
-        if name not in registered:
-            tasks_and_rates = [(task, recipe.rate(task)) for task in recipe.tasks]
-            seqio.MixtureRegistry.add_provider(name, InstructionMixture(name, tasks_and_rates))

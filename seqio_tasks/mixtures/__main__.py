@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 
 from seqio_tasks import mixtures, settings
+from seqio_tasks.base import nearest
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m seqio_tasks.mixtures", description=__doc__)
     parser.add_argument("name", nargs="?", help="a mixture; without it all are listed")
-    parser.add_argument("--split", help="default: the one that the mixture is for")
+    parser.add_argument("--split", help="default: the one that the mixture is meant for")
     parser.add_argument("--raw_dir", help="default: INTERS_RAW_DIR, else the packaged sample")
     options = parser.parse_args(arguments)
     recipes = mixtures.recipes()
@@ -22,9 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{name:{width}}  {len(recipe.tasks):3} tasks  {recipe.split:5}  {recipe.about}")
         return 0
     if options.name not in recipes:
-        near = difflib.get_close_matches(options.name, recipes, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        print(f"no mixture is named {options.name}{hint}", file=sys.stderr)
+        print(f"no mixture is named {options.name}{nearest(options.name, recipes, most=1)}", file=sys.stderr)
         return 2
     recipe = recipes[options.name]
     changes = {"raw_dir": options.raw_dir} if options.raw_dir else {}

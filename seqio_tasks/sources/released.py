@@ -128,7 +128,7 @@ class Instructions(Sequence[Row]):
 
 
 class Candidates(Sequence[Row]):
-    """One row per (query, candidate), as `ranking.rerank_rows` has them.
+    """One row per (query, candidate), as in `ranking_rows.set_rerank_rows`.
 
     paths: files and what stands before the ids of each (the forum of CQADupStack, else nothing).
     depth: candidates per query.

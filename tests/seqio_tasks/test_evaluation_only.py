@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import seqio
 
-from seqio_tasks import catalog, evaluation_only, mixtures, settings, tasks
+from seqio_tasks import catalog, evaluation_only, mixtures, named_tasks, settings, tasks
 from seqio_tasks.catalog.page import markdown
 from seqio_tasks.download import ir_datasets_source
 from seqio_tasks.metrics import protocols
@@ -72,10 +72,10 @@ def test_ids_of_ir_datasets_lead_to_their_folders() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_missing_folders_are_named_with_what_brings_them(name: str, tmp_path: Path) -> None:
-    reason = tasks.missing(f"inters_ood_{name}_rerank", "test")
+    reason = named_tasks.missing(f"inters_ood_{name}_rerank", "test")
     assert reason is not None and f"beir_{name}" in reason
     assert catalog_origin(name) in reason
-    assert "no split" in str(tasks.missing(f"inters_ood_{name}_rerank", "train"))
+    assert "no split" in str(named_tasks.missing(f"inters_ood_{name}_rerank", "train"))
 
 
 def catalog_origin(name: str) -> str:

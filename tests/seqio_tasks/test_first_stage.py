@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from seqio_tasks import settings
-from seqio_tasks.first_stage import Analyzer, bm25_run, run_hash
+from seqio_tasks.first_stage import Analyzer, bm25_run
 from seqio_tasks.metrics import evaluate_run
 from seqio_tasks.sources import beir
 from seqio_tasks.sources.beir import Document
@@ -69,15 +69,6 @@ def test_an_unwritable_cache_costs_only_time(tmp_path: Path, caplog: pytest.LogC
     with settings.override(cache_dir=str(blocker)):
         assert bm25_run(CORPUS, {"q": "storks"}, k=1)["q"]
     assert "could not be kept" in caplog.text
-
-
-def test_run_hash_depends_on_ranking_and_scores_only() -> None:
-    run = {"q": {"a": 1.0, "b": 2.0}}
-    assert run_hash(run) == run_hash({"q": {"b": 2.0, "a": 1.0}})
-    assert (
-        len({run_hash(run), run_hash({"q": {"a": 1.5, "b": 2.0}}), run_hash({"p": {"a": 1.0, "b": 2.0}})})
-        == 3
-    )
 
 
 def test_unknown_stemmers_are_refused_and_none_keeps_words() -> None:

@@ -1,30 +1,34 @@
 """What may be imported without SeqIO and TensorFlow, and when tasks are registered."""
 
+import pkgutil
 import subprocess
 import sys
 
 import pytest
 
-# Everything but the SeqIO side: the tasks, their mixtures, the pipeline and the vocabularies.
-LIGHT = (
-    *("base", "seeded", "settings", "catalog", "catalog.page", "sources.beir", "sources.trec_topics"),
-    *(
-        "templates",
-        "templates.linter",
-        "prompts.render",
-        "prompts.ranking",
-        "prompts.encoding",
-        "prompts.filling",
-    ),
-    *("prompts.chat", "metrics", "metrics.seqio_metrics", "metrics.protocols", "tokenizer_files"),
-    *("ranking_rows", "row_source", "variants", "released", "first_stage", "download.command", "tokenizer"),
+import seqio_tasks
+
+# The only modules that may import SeqIO and TensorFlow.
+SEQIO_SIDE = {
+    f"seqio_tasks.{name}"
+    for name in ("tasks", "mixtures.registered", "pipeline", "vocabularies", "registration")
+}
+FRAMEWORKS = ("tensorflow", "seqio", "jax", "torch", "transformers")
+# Commands that list and check: they must start at once.
+COMMANDS = (
+    "seqio_tasks.catalog",
+    "seqio_tasks.mixtures",
+    "seqio_tasks.mixtures inters_quickstart",
+    "seqio_tasks.templates --check",
+    "seqio_tasks.templates --list",
+    "seqio_tasks.download --help",
 )
 ORDERS = {
     "seqio first": "import seqio, seqio_tasks",
     "seqio_tasks first": "import seqio_tasks, seqio",
     "tasks alone": "import seqio_tasks.tasks",
     "vocabularies alone": "import seqio_tasks.vocabularies",
-    "mixtures alone": "from seqio_tasks import mixtures",
+    "mixtures alone": "from seqio_tasks.mixtures import registered",
 }
 
 
@@ -34,10 +38,29 @@ def output_of(program: str) -> str:
     return done.stdout.strip()
 
 
-def test_the_light_modules_load_neither_seqio_nor_tensorflow_nor_jax():
-    imports = "; ".join(f"import seqio_tasks.{name}" for name in LIGHT)
-    found = output_of(f"import sys; {imports}; print({{'tensorflow', 'seqio', 'jax'}} & set(sys.modules))")
-    assert found == "set()"
+def test_all_other_modules_load_no_framework():
+    names = {module.name for module in pkgutil.walk_packages(seqio_tasks.__path__, "seqio_tasks.")}
+    assert names > SEQIO_SIDE
+    light = sorted(name for name in names - SEQIO_SIDE if not name.endswith("__main__"))
+    imports = "; ".join(f"import {name}" for name in light)
+    assert output_of(f"import sys; {imports}; print(set({FRAMEWORKS}) & set(sys.modules))") == "set()"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_listing_and_checking_loads_no_framework_and_logs_nothing(command):
+    module, *arguments = command.split()
+    program = f"""
+import runpy, sys
+sys.argv = {[module, *arguments]!r}
+try:
+    runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
+except SystemExit as end:
+    assert not end.code, end.code
+print({{name for name in {FRAMEWORKS} if name in sys.modules}})
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "set()" and len(done.stdout.splitlines()) >= 2
 
 
 @pytest.mark.slow

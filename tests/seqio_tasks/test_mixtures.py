@@ -18,10 +18,8 @@ MSRP = "inters_query_matching_msrp"
 
 @pytest.fixture(autouse=True)
 def sample():  # type: ignore[no-untyped-def]
-    row_source.forget()
     with settings.override(raw_dir=str(SAMPLE), tokenizer=str(SAMPLE / "tokenizer"), templates=()):
         yield
-    row_source.forget()
 
 
 def ids(name: str, **changes: int) -> list[str]:

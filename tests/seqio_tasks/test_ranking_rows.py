@@ -15,13 +15,15 @@ import pytest
 from seqio_tasks import ranking_rows
 from seqio_tasks.base import DataError
 from seqio_tasks.catalog import pair
-from seqio_tasks.prompts.ranking import Style, document_text, values_for
+from seqio_tasks.prompts.ranking import Style, document_text, question, values_for
 from seqio_tasks.prompts.render import Variant, render
 from seqio_tasks.seeded import Draws
 from seqio_tasks.sources.beir import Document
 from seqio_tasks.sources.common import SourceReport
+from seqio_tasks.sources.retrieval_sets import RetrievalSet
 
 PAIR = pair("inters_fact_retrieval_scifact")
+COLLECTION = RetrievalSet("x", "x")  # the folder beir_x
 GRADES = {"a": 2, "b": 1, "c": 1, "d": 0, "e": 0, "f": 0, "g": 0}
 
 
@@ -102,10 +104,10 @@ def test_documents_are_numbered_in_one_style() -> None:
     assert document_text({"title": "T", "text": " C\n\nD "}) == "title: T\ncontent: C\nD"
 
 
-def test_pointwise_prompt_is_the_trained_form() -> None:
+def test_a_question_about_one_document_has_the_trained_form() -> None:
     document = Document("Mills", "They grind.")
     for template in (0, 1):
-        fixed = ranking_rows.pointwise_prompt("query 1", document, PAIR, template=template)
+        fixed = question(PAIR, "pointwise_judgment", "query 1", [document], wording=template)
         trained = {
             **row(1),
             "positives": [{"doc_id": "x", "title": "Mills", "text": "They grind.", "grade": 1}],
@@ -114,10 +116,14 @@ def test_pointwise_prompt_is_the_trained_form() -> None:
         rendered = render(trained, PAIR, variant=Variant(shots=0, template=template), seed=5)
         assert fixed.inputs() == rendered.inputs()
         assert fixed.choices == ("Yes", "No") and rendered.targets in fixed.choices
-    bare = ranking_rows.pointwise_prompt("q", {"title": "", "text": "They grind."}, PAIR, description=False)
+    bare = question(
+        PAIR, "pointwise_judgment", "q", [{"title": "", "text": "They grind."}], description=False
+    )
     assert bare.inputs().startswith("Claim: q\nDocument: They grind.\n")
-    with pytest.raises(ValueError, match="not of family pointwise_judgment"):
-        ranking_rows.pointwise_prompt("q", document, PAIR, template=4)
+    with pytest.raises(ValueError, match="no template 2 of the family pointwise_judgment"):
+        question(PAIR, "pointwise_judgment", "q", [document], wording=2)
+    with pytest.raises(ValueError, match="template 4 is not of family pointwise_judgment"):
+        render(row(1), PAIR, variant=Variant(shots=0, template=4, family="pointwise_judgment"), seed=0)
 
 
 def _overlap(
@@ -139,20 +145,25 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     topics = ["mill", "river", "bread", "stone"]
     documents = [{"_id": f"d{i}", "title": "", "text": f"{topics[i % 4]} number {i}"} for i in range(40)]
     queries = [{"_id": f"q{i}", "text": f"{topics[i % 4]} question {i}"} for i in range(12)]
+    folder = tmp_path / "beir_x"
+    (folder / "qrels").mkdir(parents=True)
     for name, lines in (("corpus", documents), ("queries", queries)):
-        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n", encoding="utf-8")
-    (tmp_path / "qrels").mkdir()
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n", encoding="utf-8")
     head = "query-id\tcorpus-id\tscore\r\n"
     train = [f"q{i}\td{i}\t2\r\nq{i}\td{i + 4}\t1\r\nq{i}\td{i + 8}\t0\r\n" for i in range(8)]
     test = [f"q{i}\td{i}\t1\r\nq{i}\td{i + 4}\t-1\r\n" for i in range(8, 12)]
-    (tmp_path / "qrels" / "train.tsv").write_text(head + "".join(train) + "q0\tgone\t2\r\n", newline="")
-    (tmp_path / "qrels" / "dev.tsv").write_text(head, newline="")
-    (tmp_path / "qrels" / "test.tsv").write_text(head + "".join(test), newline="")
-    return tmp_path
+    (folder / "qrels" / "train.tsv").write_text(head + "".join(train) + "q0\tgone\t2\r\n", newline="")
+    (folder / "qrels" / "dev.tsv").write_text(head, newline="")
+    (folder / "qrels" / "test.tsv").write_text(head + "".join(test), newline="")
+    return folder
+
+
+def rows_of(folder: Path, prefix: str = "x", **options: Any) -> list[dict[str, Any]]:
+    return list(ranking_rows.set_rows(COLLECTION, prefix, folder.parent, "train", **options))
 
 
 def test_rows_hold_graded_positives_and_true_negatives(folder: Path) -> None:
-    found = list(ranking_rows.rows(folder, "train", candidates=8, prefix="sci"))
+    found = rows_of(folder, "sci", candidates=8)
     assert [r["example_id"] for r in found] == [f"sci/train/q{i}" for i in range(8)]
     for i, r in enumerate(found):
         assert [(d["doc_id"], d["grade"]) for d in r["positives"]] == [(f"d{i}", 2), (f"d{i + 4}", 1)]
@@ -160,20 +171,33 @@ def test_rows_hold_graded_positives_and_true_negatives(folder: Path) -> None:
         assert len(set(negatives)) == 8 and not {f"d{i}", f"d{i + 4}"} & set(negatives)
         assert negatives[0] == f"d{i + 8}"  # judged and not relevant: the hardest there is
         assert sum(int(d[1:]) % 4 == i % 4 for d in negatives[:4]) == 4  # the hard half shares the topic
-    assert found == list(ranking_rows.rows(folder, "train", candidates=8, prefix="sci"))
-    assert found != list(ranking_rows.rows(folder, "train", candidates=8, prefix="sci", seed=1))
+    assert found == rows_of(folder, "sci", candidates=8)
+    assert found != rows_of(folder, "sci", candidates=8, seed=1)
 
 
 def test_queries_that_cannot_be_used_are_counted(folder: Path) -> None:
     (folder / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\nq0\tgone\t1\nq1\td1\t1\n")
     report = SourceReport()
-    assert [r["query_id"] for r in ranking_rows.rows(folder, "train", report=report)] == ["q1"]
+    assert [r["query_id"] for r in rows_of(folder, report=report)] == ["q1"]
     assert report[ranking_rows.NO_POSITIVE] == 1
 
 
+def write_run(folder: Path, scores: list[tuple[str, str, float]]) -> None:
+    """The run of a folder; queries without a line are left to the first stage."""
+    (folder / "runs").mkdir(exist_ok=True)
+    lines = [f"{query} Q0 {doc} {rank} {score} t\n" for rank, (query, doc, score) in enumerate(scores, 1)]
+    (folder / "runs" / "a.trec").write_text("".join(lines))
+
+
 def test_rerank_rows_follow_the_run_and_keep_every_query(folder: Path) -> None:
-    run = {"q8": {"d8": 1.0, "d1": 3.0, "d2": 3.0, "d12": 0.5}, "q9": {"d9": 1.0}}
-    found = list(ranking_rows.rerank_rows(folder, "test", run, depth=3))
+    full = list(ranking_rows.set_rerank_rows(COLLECTION, folder.parent, "test"))
+    assert {r["query_id"] for r in full} == {"q8", "q9", "q10", "q11"}
+    assert min(r["relevance"] for r in full) == -1
+    run = [("q8", "d8", 1), ("q8", "d1", 3), ("q8", "d2", 3), ("q8", "d12", 0.5), ("q9", "d9", 1)]
+    write_run(folder, run)
+    found = list(ranking_rows.set_rerank_rows(COLLECTION, folder.parent, "test", depth=3))
+    assert {r["query_id"] for r in found} == {"q8", "q9", "q10", "q11"}
+    found = [r for r in found if r["query_id"] in ("q8", "q9")]
     assert [(r["query_id"], r["doc_id"], r["relevance"], r["rank"]) for r in found] == [
         ("q8", "d2", 0, 1),  # equal scores: the higher id first, as trec_eval has it
         ("q8", "d1", 0, 2),
@@ -181,11 +205,8 @@ def test_rerank_rows_follow_the_run_and_keep_every_query(folder: Path) -> None:
         ("q9", "d9", 1, 1),
     ]
     assert found[0]["document"] == {"doc_id": "d2", "title": "", "text": "bread number 2"}
-    full = list(ranking_rows.rerank_rows(folder, "test"))
-    assert {r["query_id"] for r in full} == {"q8", "q9", "q10", "q11"} and min(
-        r["relevance"] for r in full
-    ) == -1
     judged = render(full[0], PAIR, variant=Variant(shots=0), seed=0, split="test")
     assert judged.extras["family"] == "pointwise_judgment"
     with pytest.raises(DataError, match="'d99' for query 'q9'"):
-        list(ranking_rows.rerank_rows(folder, "test", {"q9": {"d99": 1.0}}))
+        write_run(folder, [("q9", "d99", 1)])
+        list(ranking_rows.set_rerank_rows(COLLECTION, folder.parent, "test"))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import seqio_tasks
-from seqio_tasks import catalog, released, row_source, settings, tasks
+from seqio_tasks import catalog, named_tasks, released, settings, tasks
 from seqio_tasks.base import DataError, MissingData
 from seqio_tasks.sources.common import SourceReport
 from seqio_tasks.sources.released import EMPTY, TWICE, Candidates, Instructions
@@ -22,7 +22,6 @@ FOLDER = SAMPLE / released.FOLDER
 
 @pytest.fixture(autouse=True)
 def sample():  # type: ignore[no-untyped-def]
-    row_source.forget()
     with settings.override(raw_dir=str(SAMPLE), tokenizer=str(SAMPLE / "tokenizer"), templates=()):
         yield
 
@@ -175,18 +174,11 @@ def test_faults_are_told_with_file_and_line(tmp_path: Path) -> None:
         Candidates([(path, "")], 10, SourceReport())
 
 
-def test_what_is_missing_and_what_no_task_reads_is_told(tmp_path: Path) -> None:
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with settings.override(raw_dir=str(tmp_path)):
-        assert "hf download" in str(tasks.missing("inters_released", "train"))
+        assert "hf download" in str(named_tasks.missing("inters_released", "train"))
         with pytest.raises(MissingData, match="test-qdu"):
             tasks.task("inters_released_fact_retrieval_fever_rerank").get_dataset(split="test")
-        stem = "query_riddles_new"
-        write(
-            tmp_path / released.FOLDER / f"test-qu-du-zero-shot/{stem}.zero_shot.test.jsonl",
-            {"prompt": "a", "completion": "b", "source": "c"},
-        )
-        assert tasks.register_further_released() == [f"inters_released_{stem}"]
-        assert tasks.task(f"inters_released_{stem}").num_input_examples("test") == 1
 
 
 def test_mixtures_of_the_released_files() -> None:

@@ -25,7 +25,7 @@ import tensorflow as tf
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 import seqio_tasks
-from seqio_tasks import pipeline, settings, tasks
+from seqio_tasks import named_tasks, pipeline, settings
 from seqio_tasks.released import InstructionForm
 from seqio_tasks.tasks import InstructionTask
 from seqio_tasks.variants import forms_of
@@ -65,7 +65,7 @@ def with_sample() -> tuple[str, ...]:
     chosen = tuple(
         name for name in NAMES if every or not task(name).form.suffix or task(name).pair.name in EVERY_FORM_OF
     )
-    missing = {name for name in chosen if tasks.missing(name, split_of(name)) is not None}
+    missing = {name for name in chosen if named_tasks.missing(name, split_of(name)) is not None}
     assert [name for name in missing if not name.startswith("inters_released")] == []
     return tuple(name for name in chosen if name not in missing)
 

@@ -7,7 +7,7 @@ import pytest
 
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.identifiers import Identifiers
-from seqio_tasks import catalog, ranking_rows
+from seqio_tasks import catalog
 from seqio_tasks.prompts import ranking as ranking_prompts
 from seqio_tasks.prompts.ranking import Style
 from seqio_tasks.prompts.render import Variant, render
@@ -96,9 +96,10 @@ def test_questions_are_worded_as_in_training():
     document = Document("Mills", "They grind.")
     for wording in (0, 1):
         ours = ranking_prompts.question(PAIR, "pointwise_judgment", "q 1", [document], wording=wording)
-        assert (
-            ours.inputs() == ranking_rows.pointwise_prompt("q 1", document, PAIR, template=wording).inputs()
-        )
+        row = {"example_id": "", "query": "q 1", "relevance": 0}
+        row["document"] = {"title": document.title, "text": document.text}
+        variant = Variant(shots=0, template=wording, family="pointwise_judgment")
+        assert ours.inputs() == render(row, PAIR, variant=variant, seed=0, split="test").inputs()
         assert ours.choices == ("Yes", "No")
     texts = {f"d{n}": {"doc_id": f"d{n}", "title": "", "text": f"text {n}", "grade": n % 3} for n in range(9)}
     row = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ ROOT = Path(__file__).parents[3]
 SAMPLE = ROOT / "seqio_tasks" / "sample"
 RAW = Path(os.environ.get("INTERS_REAL_DATA") or ROOT.parent / "shared" / "raw")
 RANK = [entry for entry in PAIRS if entry.kind == "rank"]
+COLLECTION = RetrievalSet("x", "x")  # the folder beir_x
 HEADER = "query-id\tcorpus-id\tscore\r\n"
 
 
@@ -191,7 +193,8 @@ def test_a_query_that_is_a_document_goes_before_the_cut() -> None:
     for query_id, rows in by_query.items():
         assert [row["rank"] for row in rows] == [1, 2, 3, 4, 5]  # all five, although the best was left out
         assert query_id not in {row["doc_id"] for row in rows}
-    own = [row for row in ranking_rows.rerank_rows(part.folder, "test", depth=5) if row["rank"] == 1]
+    ordinary = replace(arguana, own_document=False)
+    own = [row for row in ranking_rows.set_rerank_rows(ordinary, SAMPLE, "test", 5) if row["rank"] == 1]
     assert own and all(row["doc_id"] == row["query_id"] for row in own)  # what the query would have found
 
 
@@ -241,9 +244,11 @@ def test_runs_in_the_folder_take_the_place_of_bm25(tmp_path: Path, monkeypatch: 
         return {query: {"d3": 1.0} for query in queries}
 
     monkeypatch.setattr(ranking_rows, "_bm25", bm25)
-    found = [(row["query_id"], row["doc_id"]) for row in ranking_rows.rerank_rows(folder, "test")]
+    found = [
+        (row["query_id"], row["doc_id"]) for row in ranking_rows.set_rerank_rows(COLLECTION, tmp_path, "test")
+    ]
     assert found == [("q", "d5"), ("q", "d4"), ("p", "d3")] and asked == ["p"]
-    row = next(iter(ranking_rows.rows(folder, "test", candidates=4)))
+    row = next(iter(ranking_rows.set_rows(COLLECTION, "x", tmp_path, "test", candidates=4)))
     ids = [document["doc_id"] for document in row["negatives"]]
     assert set(ids[:2]) == {"d4", "d5"} and len(set(ids)) == 4 and not {"d1", "none"} & set(ids)
 
@@ -264,9 +269,9 @@ def test_results_of_rank_llm_become_a_folder(tmp_path: Path) -> None:
     ]
     (tmp_path / "r.json").write_text(json.dumps([{"query": "a  b", "hits": hits}]))
     (tmp_path / "qrels").write_text("7 Q0 2 3\n7 Q0 99 1\n")
-    counts = rank_llm.write_folder(tmp_path / "r.json", tmp_path / "qrels", tmp_path / "beir")
+    counts = rank_llm.write_folder(tmp_path / "r.json", tmp_path / "qrels", tmp_path / "beir_x")
     assert list(counts.values()) == [1, 3, 3, 1, 2]
-    rows = list(ranking_rows.rerank_rows(tmp_path / "beir", "test"))
+    rows = list(ranking_rows.set_rerank_rows(COLLECTION, tmp_path, "test"))
     assert [(r["query"], r["doc_id"], r["relevance"], r["document"]["text"]) for r in rows] == [
         ("a b", "1", 0, "text 1"),
         ("a b", "2", 3, "text 2"),
@@ -274,7 +279,7 @@ def test_results_of_rank_llm_become_a_folder(tmp_path: Path) -> None:
     ]
     (tmp_path / "qrels").write_text("8 Q0 2 3\n")
     with pytest.raises(DataError, match="1 judged queries have no hits, the first is 8"):
-        rank_llm.write_folder(tmp_path / "r.json", tmp_path / "qrels", tmp_path / "beir")
+        rank_llm.write_folder(tmp_path / "r.json", tmp_path / "qrels", tmp_path / "beir_x")
     (tmp_path / "r.json").write_text('[{"query": "a"}]')
     with pytest.raises(DataError, match=r"r\.json: not a results file of rank_llm \(KeyError: 'hits'\)"):
         rank_llm.read_results(tmp_path / "r.json")
@@ -283,12 +288,12 @@ def test_results_of_rank_llm_become_a_folder(tmp_path: Path) -> None:
 def test_trec_2019_from_stored_candidates(tmp_path: Path) -> None:
     results = real("msmarco_trec_dl", "BM25", "retrieve_results_dl19.json")
     judgments = real("msmarco_trec_dl", "qrels", "qrels.dl19-passage.txt")
-    counts = rank_llm.write_folder(results, judgments, tmp_path)
+    counts = rank_llm.write_folder(results, judgments, tmp_path / "beir_x")
     assert counts["judged queries"] == 43 and counts["judgments"] == 9260 and counts["passages"] == 4297
     run: dict[str, dict[str, float]] = {}
-    for row in ranking_rows.rerank_rows(tmp_path, "test"):
+    for row in ranking_rows.set_rerank_rows(COLLECTION, tmp_path, "test"):
         run.setdefault(row["query_id"], {})[row["doc_id"]] = row["first_stage_score"]
-    result = evaluate_run(beir.read_qrels(tmp_path, "test"), run, ["nDCG@10"])
+    result = evaluate_run(beir.read_qrels(tmp_path / "beir_x", "test"), run, ["nDCG@10"])
     assert round(result.means["nDCG@10"], 4) == 0.5058  # as published
 
 

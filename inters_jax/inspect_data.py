@@ -1,6 +1,6 @@
 """`python -m inters_jax.inspect_data`: a token store as one HTML page to look at.
 
-    python -m inters_jax.inspect_data --gin_file=runs/inspect_data.gin --gin.STORE_DIR=stores/inters \\
+    python -m inters_jax.inspect_data --gin.STORE_DIR=stores/inters \\
         --gin.OUTPUT=page.html
 
 The page shows real sequences token by token with their loss mask, what was left out and why, lengths, rates

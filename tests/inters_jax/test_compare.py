@@ -136,8 +136,8 @@ def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFix
     [
         (["--measures", "nDGC@10"], "compare: unknown ranking measure 'nDGC@10'"),
         (["--gin.LEVLE=1"], "did you mean LEVEL"),
-        (["--gin.SAMPLES=0"], "must be at least 1"),
-        (["--gin.INTERVAL=normal"], "compare: interval method 'normal' is unknown"),
+        (["--gin.SAMPLES=0"], "SAMPLES=0 must be a whole number of at least 1"),
+        (["--gin.INTERVAL=normal"], "compare: INTERVAL='normal' must be 'percentile', 'bca'"),
         (["nowhere.trec"], "compare: nowhere.trec: no such file or folder"),
         (["--missing"], "compare: --missing needs a value"),
     ],

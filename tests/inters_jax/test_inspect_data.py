@@ -240,7 +240,6 @@ def test_drops_and_reasons_of_the_manifest_are_shown(tokenizer, tmp_path):
 def test_the_command_reads_its_gin_file_and_needs_no_framework(tokenizer, tmp_path):
     page_store(tmp_path / "store")
     command = [
-        "--gin_file=runs/inspect_data.gin",
         f"--gin.STORE_DIR={tmp_path / 'store'}",
         f"--gin.TOKENIZER={tokenizer}",
         f"--gin.OUTPUT={tmp_path / 'page.html'}",

@@ -23,8 +23,9 @@ from inters_jax.planning.devices import GIB, PlanError
 from inters_jax.planning.settings import Settings
 from inters_jax.planning.shapes import shape_of
 from inters_jax.planning.topologies import Topology, resolve
+from inters_jax.training import gin_bindings  # noqa: F401 (gin makes the optimiser)
 from inters_jax.training.loss import MAX_LOGITS
-from inters_jax.training.optimizer import AdamW, Optimizer
+from inters_jax.training.optimizer import OptimizerSettings
 
 METHODS = ("auto", "compile", "estimate")
 
@@ -36,7 +37,7 @@ def plan(
     microbatches: int = 1,
     max_length: int = 2048,
     loss_positions: int | None = None,
-    optimizer: Optimizer | None = None,
+    optimizer: OptimizerSettings | None = None,
     dtype: str = "bfloat16",
     remat: str = "full",
     mesh: str = "fsdp=-1",
@@ -59,7 +60,7 @@ def plan(
         microbatches: parts into which a batch is cut.
         max_length: positions of a row.
         loss_positions: slots for target tokens of a row; None: a quarter of `max_length`.
-        optimizer: None: `AdamW` with the settings of the recipe.
+        optimizer: the optimiser and its settings; None: those of the recipe.
         dtype: what activations and matrix products are computed in.
         remat: what the backward pass computes again: "none", "dots", "attention", "full", "offload" or
             "offload_dots" (`inters_jax.models.remat`).
@@ -87,7 +88,7 @@ def plan(
         dtype=dtype,
         remat=remat,
         max_logits=max_logits,
-        optimizer=optimizer or AdamW(),
+        optimizer=optimizer or OptimizerSettings(),
         attention=attention,
         lora=lora,
         compiler_options=tuple((compiler_options or {}).items()),

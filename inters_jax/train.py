@@ -33,7 +33,7 @@ from inters_jax.models.config import DecoderConfig
 from inters_jax.models.hf import folder
 from inters_jax.models.lora.layers import LoRA
 from inters_jax.models.prompt_record import Prompts, chat_template_of, of_model
-from inters_jax.training import loss, prepare_store
+from inters_jax.training import gin_bindings, loss, prepare_store  # noqa: F401 (gin makes the optimiser)
 from inters_jax.training import step as steps
 from inters_jax.training.checkpoints import Checkpoints, checkpoint_steps, config_hash
 from inters_jax.training.compiling import CompileAhead
@@ -51,7 +51,7 @@ from inters_jax.training.initialise import (
 )
 from inters_jax.training.loop import Outcome, run_training
 from inters_jax.training.metrics import MetricWriter, read_metrics
-from inters_jax.training.optimizer import AdamW, Optimizer
+from inters_jax.training.optimizer import OptimizerSettings
 from inters_jax.training.profiling import Profiler, parse_steps
 from inters_jax.training.program import build_program
 from inters_jax.training.progress import Progress
@@ -83,7 +83,7 @@ def train(
     batch_size: int = 8,
     microbatches: int = 1,
     max_length: int = 2048,
-    optimizer: Optimizer | None = None,
+    optimizer: OptimizerSettings | None = None,
     lora: LoRA | None = None,
     seed: int = 0,
     dtype: str = "bfloat16",
@@ -125,7 +125,7 @@ def train(
         batch_size: packed rows per optimiser step, over all devices.
         microbatches: parts into which a batch is cut to save memory; the result is the same.
         max_length: positions of a row, and the longest sequence.
-        optimizer: None: `AdamW` with the settings of the recipe.
+        optimizer: the optimiser and its settings; None: those of the recipe.
         lora: train low-rank updates beside a frozen, perhaps quantised base; None: train every parameter.
         seed: of data order, templates and random starts.
         dtype: what activations and matrix products are computed in; parameters and moments are float32.
@@ -209,7 +209,7 @@ def train(
         host_rows=meshes.host_rows(device_mesh, batch_size),
     )
     total = batches.total_steps or 0
-    optimizer = optimizer or AdamW()
+    optimizer = optimizer or OptimizerSettings()
     program = build_program(
         config,
         device_mesh=device_mesh,
@@ -249,7 +249,7 @@ def train(
         "batch_rows": batch_size,
         "max_length": max_length,
         "total_steps": total,
-        "optimizer_kind": type(optimizer).__name__,
+        "optimizer_kind": optimizer.kind,
         "optimizer": dataclasses.asdict(optimizer),
         "dtype": dtype,
         "microbatches": microbatches,

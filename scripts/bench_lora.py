@@ -22,7 +22,7 @@ import jax
 from inters_jax import mesh as meshes
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.lora.layers import LoRA
-from inters_jax.training.optimizer import AdamW
+from inters_jax.training.optimizer import OptimizerSettings
 from inters_jax.training.program import build_program
 from inters_jax.training.trainable import size_in_bytes
 
@@ -69,7 +69,7 @@ def main() -> None:
         program = build_program(
             config,
             device_mesh=mesh,
-            optimizer=AdamW(),
+            optimizer=OptimizerSettings(),
             total_steps=100,
             batch_size=given.rows,
             max_length=given.length,

@@ -65,7 +65,7 @@ def work_ours(options: argparse.Namespace) -> None:
     from inters_jax.models.config import DecoderConfig
     from inters_jax.training import step as steps
     from inters_jax.training.initialise import random_parameters
-    from inters_jax.training.optimizer import AdamW
+    from inters_jax.training.optimizer import OptimizerSettings
     from inters_jax.training.program import build_program
 
     config = DecoderConfig.from_hf(shape(options.size, options.length))
@@ -73,7 +73,7 @@ def work_ours(options: argparse.Namespace) -> None:
     program = build_program(
         config,
         device_mesh=mesh,
-        optimizer=AdamW(learning_rate=1e-4),
+        optimizer=OptimizerSettings(learning_rate=1e-4),
         total_steps=1000,
         batch_size=options.rows,
         max_length=options.length,

@@ -213,7 +213,7 @@ def record(plan: Plan) -> dict[str, Any]:
             "remat": settings.remat,
             "dtype": settings.dtype,
             "max_logits": settings.max_logits,
-            "optimizer": dataclasses.asdict(settings.optimizer),
+            "optimizer": {"kind": settings.optimizer.kind, **dataclasses.asdict(settings.optimizer)},
             "attention": getattr(settings.attention, "backend", settings.attention),
             "compiler_options": dict(settings.compiler_options),
             "lora": None if settings.lora is None else dataclasses.asdict(settings.lora),

@@ -6,13 +6,15 @@ import dataclasses
 from math import prod
 from typing import Any
 
+import jax.numpy as jnp
+
 from inters_jax import mesh as meshes
 from inters_jax.models.attention_backends import Attention
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.lora.layers import LoRA
 from inters_jax.planning.topologies import Topology
 from inters_jax.training.loss import MAX_LOGITS
-from inters_jax.training.optimizer import AdamW
+from inters_jax.training.optimizer import OptimizerSettings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Settings:
     dtype: str = "bfloat16"
     remat: str = "full"
     max_logits: int = MAX_LOGITS
-    optimizer: Any = dataclasses.field(default_factory=AdamW)
+    optimizer: OptimizerSettings = dataclasses.field(default_factory=OptimizerSettings)
     attention: str | Attention = "auto"
     lora: LoRA | None = None  # None: every parameter is trained
     compiler_options: tuple[tuple[str, str], ...] = ()  # XLA flags; train takes them from LIBTPU_INIT_ARGS
@@ -62,7 +64,7 @@ class Settings:
     @property
     def moment_bytes(self) -> int:
         """Bytes of a moment's value."""
-        return 2 if getattr(self.optimizer, "moment_dtype", "float32") == "bfloat16" else 4
+        return jnp.dtype(self.optimizer.moment_dtype).itemsize
 
     def changed(self, **values: Any) -> Settings:
         """A copy with other values; ``moment_dtype`` is the optimiser's."""

@@ -23,10 +23,8 @@ from inters_jax.models.lora import layers as adapters
 from inters_jax.training import loss, trainable
 from inters_jax.training import step as steps
 from inters_jax.training.compiling import CompiledStep, abstract_batch
-from inters_jax.training.matrix_optimizers import Adafactor, Muon
-from inters_jax.training.optimizer import AdamW, Lion, Optimizer, Schedule
-
-OPTIMIZERS = (AdamW, Adafactor, Lion, Muon)
+from inters_jax.training.optimizer import OptimizerSettings
+from inters_jax.training.schedule import Schedule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +81,7 @@ def build_program(
     config: DecoderConfig,
     *,
     device_mesh: Mesh,
-    optimizer: Optimizer,
+    optimizer: OptimizerSettings,
     total_steps: int,
     batch_size: int,
     max_length: int,
@@ -101,7 +99,7 @@ def build_program(
     Args:
         config: shape of the decoder.
         device_mesh: real devices, or those of a topology that is only described.
-        optimizer: settings of the optimiser.
+        optimizer: the optimiser and its settings.
         total_steps: optimiser steps of the whole run, for the schedule.
         batch_size: rows of the global batch.
         max_length: positions of a row.

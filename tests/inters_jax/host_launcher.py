@@ -12,14 +12,16 @@ from pathlib import Path
 from training_stand_ins import run_train
 
 from inters_jax import hosts
-from inters_jax.training.optimizer import AdamW
+from inters_jax.training.optimizer import OptimizerSettings
 
 
 def main():
     run, store, timeout, settings = sys.argv[1:]
     with hosts.one_fate():
         hosts.join_hosts(heartbeat_timeout=int(timeout))
-        run_train(Path(run), Path(store), optimizer=AdamW(learning_rate=0.001), **json.loads(settings))
+        run_train(
+            Path(run), Path(store), optimizer=OptimizerSettings(learning_rate=0.001), **json.loads(settings)
+        )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from training_stand_ins import LOGICAL_AXES, VOCABULARY, TinyDecoder, random_bat
 from inters_jax import mesh as meshes
 from inters_jax.training import checkpoints as cp
 from inters_jax.training import step as steps
-from inters_jax.training.optimizer import AdamW
+from inters_jax.training.optimizer import OptimizerSettings
 
 IDENTITY = {"model": "m", "store": "s", "seed": 0, "batch_rows": 8, "max_length": 32, "learning_rate": 0.01}
 
@@ -24,7 +24,7 @@ IDENTITY = {"model": "m", "store": "s", "seed": 0, "batch_rows": 8, "max_length"
 def run():
     mesh = meshes.make_mesh()
     structure, params = steps.Structure.split(TinyDecoder(nnx.Rngs(0)))
-    optimizer, _ = AdamW(learning_rate=0.01).build(10, LOGICAL_AXES)
+    optimizer, _ = OptimizerSettings(learning_rate=0.01).build(10, LOGICAL_AXES)
     shardings = steps.state_shardings(mesh, LOGICAL_AXES, params, optimizer)
     step = steps.make_train_step(structure, optimizer, mesh, shardings, vocabulary=VOCABULARY)
 

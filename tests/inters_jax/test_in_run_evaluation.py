@@ -18,7 +18,7 @@ from inters_jax.models.lora.layers import LoRA
 from inters_jax.training.checkpoints import CheckpointError, best_step, checkpoint_steps
 from inters_jax.training.in_run_evaluation import Evaluation
 from inters_jax.training.metrics import read_metrics
-from inters_jax.training.optimizer import AdamW
+from inters_jax.training.optimizer import OptimizerSettings
 from seqio_tasks.base import UserError
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
@@ -94,7 +94,7 @@ def test_a_run_with_evaluations_has_the_bits_of_one_without(tmp_path, store, cou
 @pytest.mark.slow
 def test_lora_runs_are_judged_with_their_update(tmp_path, store, counted):
     settings = SETTINGS | EVALUATED | {"eval_tasks": CHOICES, "train_steps": 4, "checkpoint_every": 4}
-    settings |= {"lora": LoRA(rank=2, dropout=0.1), "optimizer": AdamW(learning_rate=0.3)}
+    settings |= {"lora": LoRA(rank=2, dropout=0.1), "optimizer": OptimizerSettings(learning_rate=0.3)}
     run_train(tmp_path / "run", store.folder, **settings)
     assert [len(counted), counted[0] == counted[1]] == [2, True]
     records = {record["step"]: record for record in read_metrics(tmp_path / "run")}
@@ -110,7 +110,7 @@ def test_lora_runs_are_judged_with_their_update(tmp_path, store, counted):
 @pytest.mark.slow
 def test_a_run_that_gets_no_better_ends_and_stays_ended(tmp_path, store, capfd):
     settings = SETTINGS | EVALUATED | {"eval_tasks": CHOICES, "early_stop": 1}
-    settings |= {"optimizer": AdamW(learning_rate=0.0)}
+    settings |= {"optimizer": OptimizerSettings(learning_rate=0.0)}
     assert run_train(tmp_path / "run", store.folder, **settings)["step"] == 4
     assert run_train(tmp_path / "run", store.folder, **settings)["step"] == 4
     told = capfd.readouterr().err

@@ -11,7 +11,6 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from inters_jax.training.saving import Save
 from training_stand_ins import TINY, make_store
 
 from inters_jax import mesh as meshes
@@ -23,9 +22,10 @@ from inters_jax.training.hooks import FirstStep, Hook, Report
 from inters_jax.training.initialise import random_parameters
 from inters_jax.training.loop import run_training
 from inters_jax.training.metrics import MetricWriter, Window, read_metrics
-from inters_jax.training.optimizer import AdamW
+from inters_jax.training.optimizer import OptimizerSettings
 from inters_jax.training.progress import Progress, seconds_since_process_start
 from inters_jax.training.reader import Reader
+from inters_jax.training.saving import Save
 from inters_jax.training.signals import StopSignals
 from seqio_tasks.base import UserError
 
@@ -48,7 +48,7 @@ def machinery(tmp_path_factory):
     mesh = meshes.make_mesh()
     structure = steps.Structure(*abstract_model(TINY))
     axes = steps.pure(logical_axes(structure.template))
-    optimizer, schedule = AdamW(learning_rate=0.01).build(10, axes)
+    optimizer, schedule = OptimizerSettings(learning_rate=0.01).build(10, axes)
     shardings = steps.state_shardings(mesh, axes, structure.abstract(), optimizer)
     step = steps.make_train_step(structure, optimizer, mesh, shardings, vocabulary=TINY.vocab_size)
 

@@ -23,7 +23,7 @@ from inters_jax.models.lora import base, layers
 from inters_jax.models.lora.layers import LoRA
 from inters_jax.training import step as steps
 from inters_jax.training import trainable
-from inters_jax.training.optimizer import AdamW
+from inters_jax.training.optimizer import OptimizerSettings
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,9 @@ def plain(folder):
 @pytest.fixture(scope="module")
 def quantised(folder):
     return make(
-        folder, LoRA(rank=8, base_dtype="nf4"), optimizer=AdamW(learning_rate=0.02, schedule="constant")
+        folder,
+        LoRA(rank=8, base_dtype="nf4"),
+        optimizer=OptimizerSettings(learning_rate=0.02, schedule="constant"),
     )
 
 

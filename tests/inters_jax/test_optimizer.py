@@ -1,6 +1,8 @@
-"""AdamW of the recipe against the textbook update in numpy, and the schedule against hand values."""
+"""AdamW of the recipe against the textbook update in numpy, what optimisers share, and the schedule."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -8,12 +10,13 @@ import numpy as np
 import optax
 import pytest
 
-from inters_jax.training.optimizer import AdamW, learning_rate_schedule
+from inters_jax.training.optimizer import AdamW, OptimizerSettings
+from inters_jax.training.schedule import learning_rate_schedule
 from seqio_tasks.base import UserError
 
 
 def test_update_is_clipped_adamw():
-    optimizer, rate = AdamW(learning_rate=0.1, warmup=0, schedule="constant").build(total_steps=3)
+    optimizer, rate = OptimizerSettings(learning_rate=0.1, warmup=0, schedule="constant").build(total_steps=3)
     param = np.array([1.0, -2.0, 3.0])
     params = {"w": jnp.asarray(param, jnp.float32)}
     state = optimizer.init(params)
@@ -49,7 +52,7 @@ def test_very_short_runs_have_a_schedule(total):
 def test_norms_can_be_spared_from_decay():
     axes = {"norm": ("layers", "norm"), "bias": ("mlp",), "w": ("layers", "embed", "mlp")}
     params = {"norm": jnp.ones((2, 3)), "bias": jnp.ones(3), "w": jnp.ones((2, 3, 3))}
-    settings = AdamW(learning_rate=1.0, warmup=0, schedule="constant", decay_norms=False)
+    settings = OptimizerSettings(learning_rate=1.0, warmup=0, schedule="constant", decay_norms=False)
     optimizer, _ = settings.build(2, axes)
     zeros = jax.tree.map(jnp.zeros_like, params)
     updates, _ = optimizer.update(zeros, optimizer.init(params), params)
@@ -61,7 +64,7 @@ def test_moments_in_bfloat16_take_half_the_memory_and_nearly_the_same_steps():
     gradients = {"w": jnp.linspace(-1.0, 1.0, 64)}
     ways = {}
     for dtype in ("float32", "bfloat16"):
-        settings = AdamW(learning_rate=0.1, warmup=0, schedule="constant", moment_dtype=dtype)
+        settings = OptimizerSettings(learning_rate=0.1, warmup=0, schedule="constant", moment_dtype=dtype)
         optimizer, _ = settings.build(20)
         params = {"w": jnp.ones(64)}
         state = optimizer.init(params)
@@ -77,11 +80,19 @@ def test_moments_in_bfloat16_take_half_the_memory_and_nearly_the_same_steps():
 
 def test_moments_that_could_not_decay_are_refused():
     with pytest.raises(UserError, match=r"AdamW\.b2=0\.999 needs finer moments than bfloat16"):
-        AdamW(b2=0.999, moment_dtype="bfloat16").build(10)
+        OptimizerSettings(AdamW(b2=0.999), moment_dtype="bfloat16").build(10)
 
 
 def test_settings_without_meaning_are_refused():
     with pytest.raises(UserError, match="unknown schedule 'cosin'"):
-        AdamW(schedule="cosin").build(10)
+        OptimizerSettings(schedule="cosin").build(10)
     with pytest.raises(UserError, match="at least one step"):
-        AdamW().build(0)
+        OptimizerSettings().build(0)
+    with pytest.raises(UserError, match="decay_norms=False needs the logical axes"):
+        OptimizerSettings(decay_norms=False).build(10)
+
+
+def test_the_optimiser_is_adamw_unless_another_is_given():
+    settings = OptimizerSettings()
+    assert settings == OptimizerSettings(AdamW()) and (settings.kind, settings.moments) == ("AdamW", 2.0)
+    assert dataclasses.asdict(settings)["optimizer"] == {"b1": 0.9, "b2": 0.95, "eps": 1e-8}

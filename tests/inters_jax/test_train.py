@@ -159,7 +159,10 @@ def test_the_recipe_runs_on_a_laptop_with_the_tiny_model(store, tmp_path, monkey
     assert seen["arguments"] == arguments and seen["rebuild"]
     assert seen["MIXTURE_OR_TASK_NAME"] == "inters" and seen["STORE_DIR"] == str(tmp_path / "run" / "store")
     text = (tmp_path / "run" / "operative_config.gin").read_text()
-    assert "AdamW.weight_decay = 0.1" in text.replace("%WEIGHT_DECAY", "0.1") and "TRAIN_STEPS = 3" in text
+    assert (
+        "OptimizerSettings.weight_decay = 0.1" in text.replace("%WEIGHT_DECAY", "0.1")
+        and "TRAIN_STEPS = 3" in text
+    )
     assert "train.tensorboard = False" in text and "DecoderConfig.sliding_window = 1024" in text
 
 

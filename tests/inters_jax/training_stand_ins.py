@@ -116,7 +116,7 @@ def run_train(model_dir: Path, store_dir: Path, **changes: Any) -> dict[str, Any
     """`train` on a store from `make_store`, in this process."""
     from inters_jax import train
     from inters_jax.training import prepare_store
-    from inters_jax.training.optimizer import AdamW
+    from inters_jax.training.optimizer import OptimizerSettings
 
     tokenizer = Path(store_dir).parent / "tokenizer"
     tokenizer.mkdir(exist_ok=True)
@@ -124,7 +124,7 @@ def run_train(model_dir: Path, store_dir: Path, **changes: Any) -> dict[str, Any
     settings: dict[str, Any] = {
         "model": TINY, "init": "random", "train_steps": 12, "batch_size": 4, "max_length": 24,
         "dtype": "float32", "remat": "none", "checkpoint_every": 5, "log_every": 3,
-        "optimizer": AdamW(learning_rate=0.01),
+        "optimizer": OptimizerSettings(learning_rate=0.01),
     }  # fmt: skip
     settings |= {"model_dir": str(model_dir), "store_dir": str(store_dir), "tokenizer": str(tokenizer)}
     original = prepare_store.start_preparing

@@ -15,13 +15,19 @@ from inters_jax.planning.compile import make_program
 from inters_jax.planning.devices import PlanError
 from inters_jax.planning.settings import Settings
 from inters_jax.planning.topologies import resolve
-from inters_jax.training.optimizer import AdamW
+from inters_jax.training.optimizer import OptimizerSettings
 
 TINY = DecoderConfig(
     vocab_size=512, hidden_size=32, intermediate_size=64, num_layers=2, num_heads=4, num_kv_heads=2
 )
 SETTINGS = Settings(
-    TINY, batch_size=8, max_length=128, loss_positions=32, dtype="float32", remat="none", optimizer=AdamW()
+    TINY,
+    batch_size=8,
+    max_length=128,
+    loss_positions=32,
+    dtype="float32",
+    remat="none",
+    optimizer=OptimizerSettings(),
 )
 
 

@@ -31,7 +31,6 @@ from inters_jax.settings.training import (
     PlanSettings,
     StepSettings,
 )
-from inters_jax.training.optimizer import configured
 
 
 def plan(
@@ -55,7 +54,7 @@ def plan(
         dtype=step.dtype,
         remat=step.remat,
         max_logits=step.max_logits,
-        optimizer=configured(optimizer),
+        optimizer=optimizer,
         attention=step.attention,
         lora=model.lora,
         rules=AxisRules(step.axis_rules, step.activation_axis_rules),

@@ -66,7 +66,7 @@ from inters_jax.training.initialise import (
 )
 from inters_jax.training.loop import Outcome, run_training
 from inters_jax.training.metrics import MetricWriter, read_metrics
-from inters_jax.training.optimizer import configured
+from inters_jax.training.optimizer import identity_of
 from inters_jax.training.profiling import Profiler, parse_steps
 from inters_jax.training.program import Program, build_program
 from inters_jax.training.progress import Progress
@@ -134,7 +134,7 @@ def train(
     program = build_program(
         config,
         device_mesh=device_mesh,
-        optimizer=configured(optimizer),
+        optimizer=optimizer,
         total_steps=total,
         batch_size=step.batch_size,
         max_length=length.max_length,
@@ -179,8 +179,7 @@ def train(
         "batch_rows": step.batch_size,
         "max_length": length.max_length,
         "total_steps": total,
-        "optimizer_kind": type(configured(optimizer)).__name__,
-        "optimizer": dataclasses.asdict(configured(optimizer)),
+        **identity_of(optimizer),
         "dtype": step.dtype,
         "microbatches": step.microbatches,
         "keep_best": retention.keep_best,

@@ -23,7 +23,7 @@ from inters_jax import mesh as meshes
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.lora.layers import LoRA
 from inters_jax.models.lora.trainable import size_in_bytes
-from inters_jax.training.optimizer import AdamW
+from inters_jax.settings.training import OptimizerSettings
 from inters_jax.training.program import build_program
 
 WAYS = {
@@ -69,7 +69,7 @@ def main() -> None:
         program = build_program(
             config,
             device_mesh=mesh,
-            optimizer=AdamW(),
+            optimizer=OptimizerSettings(),
             total_steps=100,
             batch_size=given.rows,
             max_length=given.length,

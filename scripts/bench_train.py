@@ -64,8 +64,8 @@ def work_ours(options: argparse.Namespace) -> None:
     from inters_jax.data.token_store import TokenStore
     from inters_jax.models.decoder import random_parameters
     from inters_jax.models.hf.config_json import config_from_hf
+    from inters_jax.settings.training import OptimizerSettings
     from inters_jax.training import step as steps
-    from inters_jax.training.optimizer import AdamW
     from inters_jax.training.program import build_program
 
     config = config_from_hf(shape(options.size, options.length))
@@ -73,7 +73,7 @@ def work_ours(options: argparse.Namespace) -> None:
     program = build_program(
         config,
         device_mesh=mesh,
-        optimizer=AdamW(learning_rate=1e-4),
+        optimizer=OptimizerSettings(learning_rate=1e-4),
         total_steps=1000,
         batch_size=options.rows,
         max_length=options.length,

@@ -27,8 +27,8 @@ class Suggestion:
 
 def changes(settings: Settings, topology: Topology) -> Iterator[tuple[str, dict[str, Any]]]:
     """Single changes that save memory, those that cost the least speed first."""
-    if settings.moment_bytes == 4 and settings.optimizer.moments:
-        yield f"--gin.{type(settings.optimizer).__name__}.moment_dtype=bfloat16", {"moment_dtype": "bfloat16"}
+    if settings.moment_bytes == 4 and settings.moments:
+        yield "--gin.MOMENT_DTYPE=bfloat16", {"moment_dtype": "bfloat16"}
     rows = settings.rows(topology)
     if settings.remat != "full":
         yield "--gin.REMAT=full", {"remat": "full"}

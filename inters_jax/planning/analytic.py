@@ -188,7 +188,7 @@ def memory(settings: Settings, topology: Topology) -> Memory:
     trained = trained_values(settings) / shards
     return Memory(
         parameters=parameter_bytes(settings) / shards,
-        optimizer=settings.optimizer.moments * settings.moment_bytes * trained,
+        optimizer=settings.moments * settings.moment_bytes * trained,
         gradients=4 * trained * (2 if settings.microbatches > 1 else 1),
         activations=activations,
     )
@@ -237,9 +237,7 @@ def time(settings: Settings, topology: Topology) -> Time:
     compute = 2 if settings.dtype == "bfloat16" else 4
     passes = 3 if settings.remat == "none" else 4
     weights = passes * settings.microbatches * values.total / axes["tensor"] * compute
-    optimizer = (
-        trained_values(settings) / shards * (4 * 4 + 2 * settings.optimizer.moments * settings.moment_bytes)
-    )
+    optimizer = trained_values(settings) / shards * (4 * 4 + 2 * settings.moments * settings.moment_bytes)
     positions = settings.rows(topology) * settings.microbatches * settings.max_length / axes["sequence"]
     width = 12 * settings.config.hidden_size + 6 * settings.config.intermediate_size / axes["tensor"]
     activations = passes * settings.config.num_layers * positions * width * compute

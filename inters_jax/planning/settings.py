@@ -6,14 +6,17 @@ import dataclasses
 from math import prod
 from typing import Any
 
+import jax.numpy as jnp
+
 from inters_jax import mesh as meshes
 from inters_jax.models.attention_backends import Attention
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.lora.layers import LoRA
 from inters_jax.models.splash import SplashBlocks
 from inters_jax.planning.topologies import Topology
+from inters_jax.settings.training import OptimizerSettings
 from inters_jax.training.loss import MAX_LOGITS
-from inters_jax.training.optimizer import AdamW
+from inters_jax.training.optimizer import optimizer_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Settings:
     dtype: str = "bfloat16"
     remat: str = "full"
     max_logits: int = MAX_LOGITS
-    optimizer: Any = dataclasses.field(default_factory=AdamW)
+    optimizer: OptimizerSettings = dataclasses.field(default_factory=OptimizerSettings)
     attention: str | Attention = "auto"
     lora: LoRA | None = None  # None: every parameter is trained
     rules: meshes.AxisRules = meshes.STANDARD_RULES
@@ -68,8 +71,13 @@ class Settings:
 
     @property
     def moment_bytes(self) -> int:
-        """Bytes of one value of an optimiser moment."""
-        return 2 if getattr(self.optimizer, "moment_dtype", "float32") == "bfloat16" else 4
+        """Bytes of a moment's value."""
+        return jnp.dtype(self.optimizer.moment_dtype).itemsize
+
+    @property
+    def moments(self) -> float:
+        """Values that the optimiser keeps for each parameter."""
+        return optimizer_of(self.optimizer).moments
 
     def changed(self, **values: Any) -> Settings:
         """A copy with other values; ``moment_dtype`` is that of the optimiser."""

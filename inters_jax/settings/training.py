@@ -10,11 +10,8 @@ from inters_jax.settings.fields import SettingError, group, setting
 _DECODER_CONFIG = {"DecoderConfig": "inters_jax.models.config"}
 _LORA = {"LoRA": "inters_jax.models.lora.layers"}
 _OPTIMIZERS = {
-    "AdamW": "inters_jax.training.optimizer",
-    "Lion": "inters_jax.training.optimizer",
-    "Adafactor": "inters_jax.training.matrix_optimizers",
-    "Muon": "inters_jax.training.matrix_optimizers",
-    "Optax": "inters_jax.training.optimizer",
+    **dict.fromkeys(("AdamW", "Lion", "Adafactor", "Muon"), "inters_jax.training.optimizers"),
+    "Optax": "inters_jax.training.optax_optimizer",
 }
 _SPLASH = {"SplashBlocks": "inters_jax.models.splash"}
 

@@ -22,10 +22,12 @@ from inters_jax.models.decoder import abstract_model, logical_axes
 from inters_jax.models.lora import layers as adapters
 from inters_jax.models.lora import trainable
 from inters_jax.models.splash import SplashBlocks
+from inters_jax.settings.training import OptimizerSettings
 from inters_jax.training import loss
 from inters_jax.training import step as steps
 from inters_jax.training.compiling import CompiledStep, abstract_batch
-from inters_jax.training.optimizer import Optimizer, Schedule
+from inters_jax.training.optimizer import build_optimizer
+from inters_jax.training.schedule import Schedule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +84,7 @@ def build_program(
     config: DecoderConfig,
     *,
     device_mesh: Mesh,
-    optimizer: Optimizer,
+    optimizer: OptimizerSettings,
     total_steps: int,
     batch_size: int,
     max_length: int,
@@ -102,7 +104,7 @@ def build_program(
     Args:
         config: shape of the decoder.
         device_mesh: real devices, or those of a topology that is only described.
-        optimizer: settings of the optimiser.
+        optimizer: the optimiser and its settings.
         total_steps: optimiser steps of the whole run, for the schedule.
         batch_size: rows of the global batch.
         max_length: positions of a row.
@@ -143,7 +145,7 @@ def build_program(
             shapes,
             meshes.parameter_shardings(device_mesh, frozen_axes, shapes, rules),
         )
-    transformation, schedule = optimizer.build(total_steps, axes)
+    transformation, schedule = build_optimizer(optimizer, total_steps, axes)
     shardings = steps.state_shardings(device_mesh, axes, trained, transformation, rules)
     return Program(
         config=config,

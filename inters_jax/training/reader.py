@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from inters_jax.training.metrics import Window
-from inters_jax.training.optimizer import Schedule
+from inters_jax.training.schedule import Schedule
 from inters_jax.training.step import StepMetrics
 from inters_jax.training.utilisation import Utilisation
 from seqio_tasks.base import UserError, write_text

@@ -23,8 +23,8 @@ from inters_jax.models.hf.config_json import config_from_hf
 from inters_jax.models.hf.folder import save
 from inters_jax.models.lora import base as bases
 from inters_jax.models.lora import layers
+from inters_jax.settings.training import OptimizerSettings
 from inters_jax.training import step as steps
-from inters_jax.training.optimizer import AdamW
 from inters_jax.training.program import Program, build_program
 
 ROWS, LENGTH, VOCABULARY = 8, 24, 64
@@ -67,8 +67,8 @@ def make(
     """The program of a base, a fresh state, and the frozen parameters (None without `settings`)."""
     config = config_from_hf(folder)
     options: dict[str, Any] = {
-        "optimizer": AdamW(learning_rate=0.01, weight_decay=0.0), "total_steps": 20, "batch_size": ROWS,
-        "max_length": LENGTH, "dtype": "float32", "remat": "none",
+        "optimizer": OptimizerSettings(learning_rate=0.01, weight_decay=0.0), "total_steps": 20,
+        "batch_size": ROWS, "max_length": LENGTH, "dtype": "float32", "remat": "none",
     }  # fmt: skip
     devices = jax.devices() if mesh != "fsdp=1" else jax.devices()[:1]
     program = build_program(

@@ -10,8 +10,9 @@ from training_stand_ins import TINY, random_batch
 
 from inters_jax import mesh as meshes
 from inters_jax.models.decoder import random_parameters
+from inters_jax.settings.training import OptimizerSettings
 from inters_jax.training import step as steps
-from inters_jax.training.matrix_optimizers import Adafactor, Muon
+from inters_jax.training.optimizer import Adafactor, Muon
 from inters_jax.training.program import build_program
 
 
@@ -33,7 +34,7 @@ def train(settings, line, devices):
 
 if __name__ == "__main__":
     for kind in (Adafactor, Muon):
-        settings = kind(learning_rate=0.01, warmup=0)
+        settings = OptimizerSettings(kind(), learning_rate=0.01, warmup=0)
         one, _ = train(settings, "fsdp=1", jax.devices()[:1])
         many, beside = train(settings, "fsdp=4,tensor=2", jax.devices())
         gaps = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), one, many)

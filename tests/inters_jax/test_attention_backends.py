@@ -143,7 +143,7 @@ def test_no_array_of_length_by_length_in_the_compiled_program() -> None:
 def test_splash_compiles_for_tpus_inside_the_train_step() -> None:
     """Forward and backward, windowed and full layers, soft-cap, over rows, heads and positions of v5e-8."""
     from inters_jax.planning.topologies import resolve
-    from inters_jax.training.optimizer import AdamW
+    from inters_jax.settings.training import OptimizerSettings
     from inters_jax.training.program import build_program
 
     config = DecoderConfig(
@@ -152,7 +152,7 @@ def test_splash_compiles_for_tpus_inside_the_train_step() -> None:
     )  # fmt: skip
     program = build_program(
         config, device_mesh=make_mesh("fsdp=2,tensor=2,sequence=2", resolve("v5e-8").devices()),
-        optimizer=AdamW(), total_steps=10, batch_size=4, max_length=1024,
+        optimizer=OptimizerSettings(), total_steps=10, batch_size=4, max_length=1024,
     )  # fmt: skip
     text = program.lower(loss_positions=64).compile().as_text()
     for kernel in ("fwd_segmented", "dq_segmented", "dkv_segmented"):

@@ -14,9 +14,10 @@ from training_stand_ins import LOGICAL_AXES, VOCABULARY, TinyDecoder, random_bat
 
 from inters_jax import mesh as meshes
 from inters_jax.run_folder import CheckpointError, checkpoint_steps, restore_params, run_record
+from inters_jax.settings.training import OptimizerSettings
 from inters_jax.training import checkpoints as cp
 from inters_jax.training import step as steps
-from inters_jax.training.optimizer import AdamW
+from inters_jax.training.optimizer import build_optimizer
 
 IDENTITY = {"model": "m", "store": "s", "seed": 0, "batch_rows": 8, "max_length": 32, "learning_rate": 0.01}
 
@@ -25,7 +26,7 @@ IDENTITY = {"model": "m", "store": "s", "seed": 0, "batch_rows": 8, "max_length"
 def run():
     mesh = meshes.make_mesh()
     structure, params = steps.Structure.split(TinyDecoder(nnx.Rngs(0)))
-    optimizer, _ = AdamW(learning_rate=0.01).build(10, LOGICAL_AXES)
+    optimizer, _ = build_optimizer(OptimizerSettings(learning_rate=0.01), 10, LOGICAL_AXES)
     shardings = steps.state_shardings(mesh, LOGICAL_AXES, params, optimizer)
     step = steps.make_train_step(structure, optimizer, mesh, shardings, vocabulary=VOCABULARY)
 

@@ -17,12 +17,13 @@ from inters_jax import mesh as meshes
 from inters_jax.data.loader import PackedBatches
 from inters_jax.models.decoder import abstract_model, logical_axes, random_parameters
 from inters_jax.run_folder import checkpoint_steps
+from inters_jax.settings.training import OptimizerSettings
 from inters_jax.training import step as steps
 from inters_jax.training.checkpoints import Checkpoints
 from inters_jax.training.hooks import FirstStep, Hook, Report
 from inters_jax.training.loop import run_training
 from inters_jax.training.metrics import MetricWriter, Window, read_metrics
-from inters_jax.training.optimizer import AdamW
+from inters_jax.training.optimizer import build_optimizer
 from inters_jax.training.progress import Progress, seconds_since_process_start
 from inters_jax.training.reader import Reader
 from inters_jax.training.saving import Save
@@ -48,7 +49,7 @@ def machinery(tmp_path_factory):
     mesh = meshes.make_mesh()
     structure = steps.Structure(*abstract_model(TINY))
     axes = steps.pure(logical_axes(structure.template))
-    optimizer, schedule = AdamW(learning_rate=0.01).build(10, axes)
+    optimizer, schedule = build_optimizer(OptimizerSettings(learning_rate=0.01), 10, axes)
     shardings = steps.state_shardings(mesh, axes, structure.abstract(), optimizer)
     step = steps.make_train_step(structure, optimizer, mesh, shardings, vocabulary=TINY.vocab_size)
 

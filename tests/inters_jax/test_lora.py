@@ -22,8 +22,8 @@ from inters_jax.models.hf.config_json import config_from_hf
 from inters_jax.models.hf.folder import load, save
 from inters_jax.models.lora import base, layers, quantisation, trainable
 from inters_jax.models.lora.layers import LoRA
+from inters_jax.settings.training import OptimizerSettings
 from inters_jax.training import step as steps
-from inters_jax.training.optimizer import AdamW
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,9 @@ def plain(folder):
 @pytest.fixture(scope="module")
 def quantised(folder):
     return make(
-        folder, LoRA(rank=8, base_dtype="nf4"), optimizer=AdamW(learning_rate=0.02, schedule="constant")
+        folder,
+        LoRA(rank=8, base_dtype="nf4"),
+        optimizer=OptimizerSettings(learning_rate=0.02, schedule="constant"),
     )
 
 

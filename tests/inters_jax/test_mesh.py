@@ -12,8 +12,8 @@ from training_stand_ins import TINY
 from inters_jax import mesh as meshes
 from inters_jax.config import load
 from inters_jax.models.splash import SplashBlocks
-from inters_jax.settings.training import StepSettings
-from inters_jax.training.optimizer import AdamW
+from inters_jax.settings.training import OptimizerSettings, StepSettings
+from inters_jax.training.optimizer import build_optimizer
 from inters_jax.training.program import build_program
 from inters_jax.training.step import state_shardings
 
@@ -109,7 +109,7 @@ def test_changed_rules_reach_the_state_and_the_activations():
     mesh = meshes.make_mesh("fsdp=-1")
     rules = meshes.AxisRules({"embed": None, "mlp": "fsdp"}, {"embed": "fsdp"})
     params = {"up": jax.ShapeDtypeStruct((16, 64), np.float32)}
-    transformation, _ = AdamW().build(10, {"up": ("embed", "mlp")})
+    transformation, _ = build_optimizer(OptimizerSettings(), 10, {"up": ("embed", "mlp")})
     state = state_shardings(mesh, {"up": ("embed", "mlp")}, params, transformation, rules)
     assert state.params["up"].spec == PartitionSpec(None, "fsdp")
     assert {leaf.spec for leaf in jax.tree.leaves(state.opt_state) if leaf.spec} == {
@@ -121,8 +121,8 @@ def test_changed_rules_reach_the_state_and_the_activations():
 
 def test_a_program_takes_rules_and_blocks():
     program = build_program(
-        TINY, device_mesh=meshes.make_mesh("fsdp=-1"), optimizer=AdamW(), total_steps=1, batch_size=1,
-        max_length=8, rules=meshes.AxisRules({"embed": None, "mlp": "fsdp"}),
+        TINY, device_mesh=meshes.make_mesh("fsdp=-1"), optimizer=OptimizerSettings(), total_steps=1,
+        batch_size=1, max_length=8, rules=meshes.AxisRules({"embed": None, "mlp": "fsdp"}),
         splash_blocks=SplashBlocks(queries=256),
     )  # fmt: skip
     kernel = program.shardings.params["layers"]["mlp"]["up"]["kernel"]

@@ -1,6 +1,8 @@
-"""AdamW of the recipe against the textbook update in numpy, and the schedule against hand values."""
+"""AdamW of the recipe against the textbook update in numpy, what optimisers share, and the schedule."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -8,12 +10,16 @@ import numpy as np
 import optax
 import pytest
 
-from inters_jax.training.optimizer import AdamW, learning_rate_schedule
+from inters_jax.settings.training import OptimizerSettings
+from inters_jax.training.optimizer import AdamW, build_optimizer
+from inters_jax.training.schedule import learning_rate_schedule
 from seqio_tasks.base import UserError
 
 
 def test_update_is_clipped_adamw():
-    optimizer, rate = AdamW(learning_rate=0.1, warmup=0, schedule="constant").build(total_steps=3)
+    optimizer, rate = build_optimizer(
+        OptimizerSettings(learning_rate=0.1, warmup=0, schedule="constant"), total_steps=3
+    )
     param = np.array([1.0, -2.0, 3.0])
     params = {"w": jnp.asarray(param, jnp.float32)}
     state = optimizer.init(params)
@@ -49,8 +55,8 @@ def test_very_short_runs_have_a_schedule(total):
 def test_norms_can_be_spared_from_decay():
     axes = {"norm": ("layers", "norm"), "bias": ("mlp",), "w": ("layers", "embed", "mlp")}
     params = {"norm": jnp.ones((2, 3)), "bias": jnp.ones(3), "w": jnp.ones((2, 3, 3))}
-    settings = AdamW(learning_rate=1.0, warmup=0, schedule="constant", decay_norms=False)
-    optimizer, _ = settings.build(2, axes)
+    settings = OptimizerSettings(learning_rate=1.0, warmup=0, schedule="constant", decay_norms=False)
+    optimizer, _ = build_optimizer(settings, 2, axes)
     zeros = jax.tree.map(jnp.zeros_like, params)
     updates, _ = optimizer.update(zeros, optimizer.init(params), params)
     assert float(jnp.abs(updates["norm"]).max()) == 0 and float(jnp.abs(updates["bias"]).max()) == 0
@@ -61,8 +67,8 @@ def test_moments_in_bfloat16_take_half_the_memory_and_nearly_the_same_steps():
     gradients = {"w": jnp.linspace(-1.0, 1.0, 64)}
     ways = {}
     for dtype in ("float32", "bfloat16"):
-        settings = AdamW(learning_rate=0.1, warmup=0, schedule="constant", moment_dtype=dtype)
-        optimizer, _ = settings.build(20)
+        settings = OptimizerSettings(learning_rate=0.1, warmup=0, schedule="constant", moment_dtype=dtype)
+        optimizer, _ = build_optimizer(settings, 20)
         params = {"w": jnp.ones(64)}
         state = optimizer.init(params)
         for _ in range(20):
@@ -77,11 +83,22 @@ def test_moments_in_bfloat16_take_half_the_memory_and_nearly_the_same_steps():
 
 def test_moments_that_could_not_decay_are_refused():
     with pytest.raises(UserError, match=r"AdamW\.b2=0\.999 needs finer moments than bfloat16"):
-        AdamW(b2=0.999, moment_dtype="bfloat16").build(10)
+        build_optimizer(OptimizerSettings(optimizer=AdamW(b2=0.999), moment_dtype="bfloat16"), 10)
 
 
 def test_settings_without_meaning_are_refused():
     with pytest.raises(UserError, match="unknown schedule 'cosin'"):
-        AdamW(schedule="cosin").build(10)
+        build_optimizer(OptimizerSettings(schedule="cosin"), 10)
     with pytest.raises(UserError, match="at least one step"):
-        AdamW().build(0)
+        build_optimizer(OptimizerSettings(), 0)
+    with pytest.raises(UserError, match="decay_norms=False needs the logical axes"):
+        build_optimizer(OptimizerSettings(decay_norms=False), 10)
+
+
+def test_the_optimiser_is_adamw_unless_another_is_given():
+    settings = OptimizerSettings()
+    assert settings == OptimizerSettings(optimizer=AdamW()) and (settings.kind, settings.moments) == (
+        "AdamW",
+        2.0,
+    )
+    assert dataclasses.asdict(settings)["optimizer"] == {"b1": 0.9, "b2": 0.95, "eps": 1e-8}

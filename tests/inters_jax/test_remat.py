@@ -11,7 +11,7 @@ import pytest
 from inters_jax import mesh as meshes
 from inters_jax.models import remat
 from inters_jax.models.config import DecoderConfig, ModelError
-from inters_jax.training.optimizer import AdamW
+from inters_jax.settings.training import OptimizerSettings
 from inters_jax.training.program import build_program
 
 ROWS, LENGTH, SLOTS, VOCABULARY = 2, 128, 16, 4096
@@ -28,7 +28,7 @@ def compiled():
     def of(name):
         if name not in made:
             program = build_program(
-                CONFIG, device_mesh=mesh, optimizer=AdamW(), total_steps=10, batch_size=ROWS,
+                CONFIG, device_mesh=mesh, optimizer=OptimizerSettings(), total_steps=10, batch_size=ROWS,
                 max_length=LENGTH, dtype="float32", remat=name,
             )  # fmt: skip
             made[name] = program.lower(loss_positions=SLOTS).compile()

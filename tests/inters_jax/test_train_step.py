@@ -16,14 +16,15 @@ from flax import nnx
 from training_stand_ins import LOGICAL_AXES, VOCABULARY, TinyDecoder, random_batch
 
 from inters_jax import mesh as meshes
+from inters_jax.settings.training import OptimizerSettings
 from inters_jax.training import step as steps
-from inters_jax.training.optimizer import AdamW
+from inters_jax.training.optimizer import build_optimizer
 
 
 def setup(mesh_line="fsdp=-1", microbatches=1, dtype=jnp.float32, **options):
     mesh = meshes.make_mesh(mesh_line)
     structure, params = steps.Structure.split(TinyDecoder(nnx.Rngs(0), dtype))
-    optimizer, _ = AdamW(learning_rate=0.01).build(10, LOGICAL_AXES)
+    optimizer, _ = build_optimizer(OptimizerSettings(learning_rate=0.01), 10, LOGICAL_AXES)
     shardings = steps.state_shardings(mesh, LOGICAL_AXES, params, optimizer)
     state = steps.init_state(params, optimizer, shardings)
     step = steps.make_train_step(

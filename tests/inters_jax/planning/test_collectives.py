@@ -18,7 +18,7 @@ import dataclasses, json, sys, jax
 from inters_jax import mesh as meshes
 from inters_jax.models.config import DecoderConfig
 from inters_jax.planning import hlo
-from inters_jax.training.optimizer import AdamW
+from inters_jax.settings.training import OptimizerSettings
 from inters_jax.training.program import build_program
 
 config = DecoderConfig(
@@ -26,8 +26,8 @@ config = DecoderConfig(
 found = {}
 for line in sys.argv[1:]:
     program = build_program(
-        config, device_mesh=meshes.make_mesh(line), optimizer=AdamW(), total_steps=10, batch_size=16,
-        max_length=48, dtype="float32")
+        config, device_mesh=meshes.make_mesh(line), optimizer=OptimizerSettings(), total_steps=10,
+        batch_size=16, max_length=48, dtype="float32")
     text = hlo.Program(program.lower(loss_positions=16).compile().as_text())
     found[line] = [[one.kind, one.shape.dims, one.count, one.group] for one in text.collectives()]
 found["parameters"] = [leaf.shape for leaf in jax.tree.leaves(program.like.params)]

@@ -20,13 +20,19 @@ from inters_jax.planning.settings import Settings
 from inters_jax.planning.topologies import resolve
 from inters_jax.reports import plan_report
 from inters_jax.settings.fields import SettingError
-from inters_jax.training.optimizer import AdamW
+from inters_jax.settings.training import OptimizerSettings
 
 TINY = DecoderConfig(
     vocab_size=512, hidden_size=32, intermediate_size=64, num_layers=2, num_heads=4, num_kv_heads=2
 )
 SETTINGS = Settings(
-    TINY, batch_size=8, max_length=128, loss_positions=32, dtype="float32", remat="none", optimizer=AdamW()
+    TINY,
+    batch_size=8,
+    max_length=128,
+    loss_positions=32,
+    dtype="float32",
+    remat="none",
+    optimizer=OptimizerSettings(),
 )
 
 

@@ -14,7 +14,7 @@ from inters_jax.models.lora.layers import LoRA
 from inters_jax.planning import analytic, devices, shapes, topologies
 from inters_jax.planning.compile import refused
 from inters_jax.planning.settings import Settings
-from inters_jax.training.optimizer import AdamW
+from inters_jax.settings.training import OptimizerSettings
 
 GIB = 2**30
 
@@ -95,7 +95,7 @@ def test_state_of_mistral_on_eight_devices():
     assert memory.parameters == pytest.approx(4 * 7_241_732_096 / 8)
     assert memory.optimizer == pytest.approx(8 * 7_241_732_096 / 8)
     assert memory.gradients == memory.parameters
-    halves = Settings(mistral, optimizer=AdamW(moment_dtype="bfloat16"))
+    halves = Settings(mistral, optimizer=OptimizerSettings(moment_dtype="bfloat16"))
     assert analytic.memory(halves, topologies.resolve("v5e-8")).optimizer == memory.parameters
 
 

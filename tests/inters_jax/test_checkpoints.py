@@ -97,7 +97,7 @@ def test_the_best_and_every_third_stay_also_after_a_restart(run, tmp_path, best,
         ({"keep_every": 0}, "KEEP_EVERY=0"),
     ],
 )
-def test_rules_for_keeping_that_cannot_be_meant_are_refused(tmp_path, options, message):
+def test_invalid_retention_rules_are_refused(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         cp.Checkpoints(tmp_path, IDENTITY, **options)
 

@@ -146,8 +146,6 @@ def choose(
     *,
     platform: str | None = None,
     mesh: Mesh | None = None,
-    length: int | None = None,
-    head_dim: int | None = None,
     blocks: SplashBlocks | None = None,
     capability: tuple[int, int] | None = None,
     interpret: bool = False,
@@ -158,7 +156,6 @@ def choose(
       backend: one of `BACKENDS`.
       platform: "cpu", "gpu" or "tpu"; None: that of the mesh, or JAX's default.
       mesh: devices over which the arrays are sharded; kernels then run on each device's shard.
-      length, head_dim: sizes, if known; an unsupported one is then logged here and not at the first call.
       blocks: block sizes of splash; None: `SplashBlocks()`.
       capability: compute capability of the GPU; None: that of the devices, unless `platform` is given.
       interpret: emulate splash on any platform; for tests.
@@ -182,13 +179,7 @@ def choose(
     elif backend in KERNELS.values() and backend != best and not interpret:
         needs = "a TPU" if backend == "splash" else "an NVIDIA GPU"
         raise ModelError(f"ATTENTION={backend!r} needs {needs}, this is {platform}; choose 'auto' or 'xla'")
-    chosen = Attention(backend, platform, mesh, blocks or SplashBlocks(), capability, interpret)
-    if length is not None and head_dim is not None:
-        reason = chosen.unsupported(length=length, head_dim=head_dim)
-        if reason is not None:
-            _warn_once(f"attention: xla instead of {backend}: {reason}")
-            return dataclasses.replace(chosen, backend="xla")
-    return chosen
+    return Attention(backend, platform, mesh, blocks or SplashBlocks(), capability, interpret)
 
 
 def _capability(mesh: Mesh | None) -> tuple[int, int] | None:

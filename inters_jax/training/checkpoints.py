@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
+from jax.experimental import multihost_utils  # a barrier across hosts has no other public name
 
 from inters_jax import paths
 from inters_jax.run_folder import Best, CheckpointError, checkpoint_folder, checkpoint_steps, run_record

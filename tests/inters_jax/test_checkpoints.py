@@ -13,8 +13,7 @@ from flax import nnx
 from training_stand_ins import LOGICAL_AXES, VOCABULARY, TinyDecoder, random_batch
 
 from inters_jax import mesh as meshes
-from inters_jax.run_folder import CheckpointError, checkpoint_steps, restore_params, run_record
-from inters_jax.settings.training import OptimizerSettings
+from inters_jax.run_folder import CheckpointError, checkpoint_steps, resolve_step, restore_params, run_record
 from inters_jax.training import checkpoints as cp
 from inters_jax.training import step as steps
 from inters_jax.training.optimizer import build_optimizer
@@ -98,7 +97,7 @@ def test_the_best_and_every_third_stay_also_after_a_restart(run, tmp_path, best,
         ({"keep_every": 0}, "KEEP_EVERY=0"),
     ],
 )
-def test_rules_for_keeping_that_cannot_be_meant_are_refused(tmp_path, options, message):
+def test_invalid_retention_rules_are_refused(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         cp.Checkpoints(tmp_path, IDENTITY, **options)
 
@@ -223,6 +222,21 @@ def test_parameters_alone_into_any_structure_and_type(run, tmp_path):
     wrong = dict(half, head=jax.ShapeDtypeStruct((3, 3), jnp.float32))
     with pytest.raises(CheckpointError, match=r"another model: head is \(16, 40\) there, \(3, 3\) here"):
         restore_params(tmp_path, 0, wrong)
+
+
+def test_a_step_is_a_number_the_newest_or_the_best(run, tmp_path):
+    fresh, advance, _ = run
+    state = fresh()
+    saver = cp.Checkpoints(tmp_path, IDENTITY | {"keep_best": "min:loss"}, keep=3)
+    for loss in (2.0, 1.0, 3.0):
+        saver.save(state, metrics={"loss": loss})
+        state = advance(state, 1)
+    saver.close()
+    assert [resolve_step(tmp_path, step) for step in ("best", None, 0)] == [1, 2, 0]
+    with pytest.raises(CheckpointError, match="STEP='last': must be a number, 'best', or None"):
+        resolve_step(tmp_path, "last")
+    with pytest.raises(CheckpointError, match="no complete checkpoint"):
+        resolve_step(tmp_path / "empty", None)
 
 
 def test_a_configuration_has_one_name_whatever_the_order():

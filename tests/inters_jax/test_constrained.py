@@ -106,7 +106,7 @@ def test_any_separator_and_candidates_of_their_own_for_each_prompt(generator, af
 
 
 @pytest.mark.slow
-def test_a_choice_goes_through_the_trie_of_the_continuations(generator, after):
+def test_a_choice_follows_the_trie_of_the_continuations(generator, after):
     prompts = draw_prompts(range(4, 16), seed=3)
     continuations = [[7, 8, 2], [7, 9, 10, 2], [11, 2], [12, 7, 2], [7, 8, 9, 2]]
     chosen = generator.choose(prompts, continuations)

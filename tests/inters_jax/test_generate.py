@@ -72,7 +72,7 @@ def test_generation_stops_behind_any_end_token(loaded, prompts, plain):
     assert answer == long[: long.index(stop) + 1]
 
 
-def test_generation_ends_where_the_model_knows_no_further_position(loaded):
+def test_generation_ends_at_the_last_position_of_the_model(loaded):
     generator = Generator(loaded, max_new_tokens=12, eos_ids=[60])
     prompt = [5] * 155
     answer = generator.generate([prompt])[0]

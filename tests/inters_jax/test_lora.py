@@ -157,7 +157,7 @@ def test_the_loss_falls_on_a_quantised_base(quantised):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("base_dtype", ["bfloat16", "int8"])
-def test_a_base_is_kept_as_it_was_asked(folder, base_dtype):
+def test_a_base_is_stored_as_configured(folder, base_dtype):
     config, settings = config_from_hf(folder), LoRA(rank=8, base_dtype=base_dtype)
     path = ("layers", "mlp", "up", "kernel")
     kernel = leaves(steps.parameters_of(load(folder)))["/".join(path)]
@@ -214,7 +214,7 @@ def test_dropout_depends_on_the_step_alone():
     assert (first != other).any() and len({tuple(row) for row in first.tolist()}) == 3
 
 
-def test_settings_that_mean_nothing_are_refused():
+def test_invalid_settings_are_refused():
     config = config_from_hf({"model_type": "llama", **SHAPE})
     for bad, said in (({"rank": 0}, "rank"), ({"base_dtype": "int4"}, "nf4"), ({"dropout": 1.0}, "dropout")):
         with pytest.raises(ModelError, match=said):

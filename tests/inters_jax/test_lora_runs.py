@@ -91,9 +91,9 @@ def test_a_stopped_run_continues_to_the_bit(work, run, monkeypatch):
     monkeypatch.undo()
     assert train(work, "stopped")["step"] == 12
     again = bases.factors_of(work / "stopped", config_from_hf(run / "model"), 12)
-    for path, factor in whole.by_path.items():
-        np.testing.assert_array_equal(factor.a, again.by_path[path].a)
-        np.testing.assert_array_equal(factor.b, again.by_path[path].b)
+    for path, factor in whole.by_module.items():
+        np.testing.assert_array_equal(factor.a, again.by_module[path].a)
+        np.testing.assert_array_equal(factor.b, again.by_module[path].b)
 
 
 @pytest.mark.slow
@@ -104,7 +104,7 @@ def test_a_checkpoint_holds_updates_only_and_names_its_base(work, run):
     names = {path.name for path in (run / "checkpoints" / "12").iterdir()}
     assert names >= {"params", "opt_state", "run"}
     factors = bases.factors_of(run, config_from_hf(run / "model"), 12)
-    assert len(factors.by_path) == 7
+    assert len(factors.by_module) == 7
 
 
 @pytest.mark.slow
@@ -190,7 +190,7 @@ def test_a_fused_module_becomes_one_adapter_and_several_again(tmp_path):
     }
     again = adapters.read(folder, config)
     for part in ("query", "key", "value"):
-        factor, before = again.by_path["layers", "attention", part], made.get(("layers", "attention", part))
+        factor, before = again.by_module["layers", "attention", part], made.get(("layers", "attention", part))
         got = factor.scale[:, None, None] * (factor.a @ factor.b)
         wanted = np.zeros_like(got) if before is None else 2.0 * (before.a @ before.b)
         np.testing.assert_allclose(got, wanted, atol=1e-4)

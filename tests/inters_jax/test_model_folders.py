@@ -242,7 +242,7 @@ def test_shapes_that_no_family_has_are_not_written() -> None:
         config_to_hf(config)
 
 
-def test_a_misspelt_field_in_gin_is_answered_with_the_right_one() -> None:
+def test_the_nearest_name_is_suggested_for_a_misspelt_field() -> None:
     with pytest.raises(ModelError, match="num_layers"):
         decoder_config(num_layer=2)
 

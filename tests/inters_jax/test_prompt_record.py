@@ -123,7 +123,7 @@ def test_a_record_that_does_not_fit_its_template_is_refused(files):
         read(folder)
 
 
-def test_the_model_folder_of_a_run_that_has_only_begun_is_made_anew(files):
+def test_the_model_folder_of_a_run_without_checkpoints_is_replaced(files):
     run = model_folder(files / "run", Prompts(TEXT, "own.jinja"))
     model_folder(run, PLAIN)  # continued from a checkpoint: as it was
     assert of_model(run) == Prompts(TEXT, "own.jinja")

@@ -55,7 +55,7 @@ def test_no_array_holds_the_logits_of_every_position(compiled):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["attention", "offload", "offload_dots"])
-def test_what_is_kept_changes_no_gradient(name):
+def test_policies_change_no_gradient(name):
     from flax import nnx
 
     from inters_jax.models.decoder import Decoder

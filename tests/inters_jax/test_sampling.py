@@ -48,7 +48,7 @@ def test_draws_follow_the_distribution(sampling, expected):
     np.testing.assert_array_less(np.abs(shares - expected), 5 * np.sqrt(expected / size) + 1e-9)
 
 
-def test_steps_and_seeds_draw_anew():
+def test_other_steps_and_seeds_give_other_draws():
     logits = jnp.zeros((1, 1000))
     seen = {
         int(draw(logits, prompt_keys([[7]], seed), step, Sampling(temperature=1.0))[0])
@@ -90,6 +90,6 @@ def test_the_same_prompt_gives_several_samples_the_same_ones_each_time(loaded):
         ({"beams": 0}, "beams must be at least 1"),
     ],
 )
-def test_settings_without_meaning_are_refused(options, message):
+def test_invalid_settings_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Sampling(**options)

@@ -58,9 +58,9 @@ class Factor:
 
 @dataclasses.dataclass(frozen=True)
 class Factors:
-    """The updates of a decoder by the path of the linear map."""
+    """The updates of a decoder by the path of the module."""
 
-    by_path: Mapping[TreePath, Factor]
+    by_module: Mapping[TreePath, Factor]
 
     @classmethod
     def of_parameters(cls, trained: Mapping[str, Any], scale: float) -> Factors:
@@ -77,7 +77,7 @@ class Factors:
 
     def merge(self, path: TreePath, array: np.ndarray) -> np.ndarray:
         """Add the update, if there is one, to a float32 parameter [layers, *inputs, *outputs]."""
-        factor = self.by_path.get(path[:-1]) if path[-1] == "kernel" else None
+        factor = self.by_module.get(path[:-1]) if path[-1] == "kernel" else None
         if factor is None:
             return array
         merged = np.array(array if factor.base is None else factor.base, np.float32).reshape(array.shape)
@@ -113,7 +113,7 @@ def write(
     ranks: dict[str, int] = {}
     shapes = shapes_by_path(abstract_model(config)[1])
     for row in _rows(config):
-        there = [factors.by_path.get(path[:-1]) for path in row.paths]
+        there = [factors.by_module.get(path[:-1]) for path in row.paths]
         if not any(there):
             continue
         for layer in range(config.num_layers if row.stacked else 1):

@@ -64,23 +64,29 @@ def search_paths(extra: Iterable[str] = ()) -> list[Path]:
 
 
 def find_file(name: str, paths: Sequence[Path]) -> Path:
-    """The first `name` on the search path (or `name` itself when absolute); otherwise `ConfigError`."""
+    """The first `name` on the search path (or `name` itself when absolute).
+
+    Raises:
+      ConfigError: there is none; names the nearest file of the same kind (gin, or a list of experiments).
+    """
     path = Path(name).expanduser()
     for candidate in [path] if path.is_absolute() else [folder / path for folder in paths]:
         if candidate.is_file():
             return candidate
+    kind = path.suffix or ".gin"
+    near = nearest(name, known_files(paths, kind))
     raise ConfigError(
-        f"gin file {name!r} not found in {', '.join(map(str, paths))}{nearest(name, known_files(paths))}; "
+        f"{kind.lstrip('.')} file {name!r} not found in {', '.join(map(str, paths))}{near}; "
         "name an existing file or add its folder with --gin_search_paths=FOLDER"
     )
 
 
-def known_files(paths: Iterable[Path]) -> set[str]:
-    """The gin files of the folders and one level below: a working directory may be huge, so no deep walk."""
+def known_files(paths: Iterable[Path], suffix: str = ".gin") -> set[str]:
+    """The files of the folders and one level below: a working directory may be huge, so no deep walk."""
     return {
         str(file.relative_to(folder))
         for folder in paths
-        for file in (*folder.glob("*.gin"), *folder.glob("*/*.gin"))
+        for file in (*folder.glob(f"*{suffix}"), *folder.glob(f"*/*{suffix}"))
     }
 
 

@@ -1,13 +1,14 @@
 """Run a list of experiments with seeds:
-`python -m inters_jax.sweep --gin.EXPERIMENTS=LIST.yaml --gin.SWEEP_DIR=...`
+`python -m inters_jax.sweep --gin.EXPERIMENTS=experiments/ablations.yaml --gin.SWEEP_DIR=...`
 
-Every experiment of the list (`inters_jax.experiments.lists` says how one is written) is trained and judged
-once per seed, by the ordinary commands. Gin files and values of the sweep's own command line that are not
-its macros go to every run, after those of the experiment: `--gin_file=tiny.gin --gin.RAW_DIR=data/inters`.
+Every experiment of the list (`inters_jax.experiments.lists` documents the format) is trained and judged once
+per seed, by the ordinary commands. A list is found by name as gin files are. Gin files and settings of the
+sweep's own command line go to every run, after those of the experiment: `--gin_file=tiny.gin
+--gin.RAW_DIR=data/inters`.
 
-The same command again continues: finished runs are left alone, the others go on where they stopped. A run
-that fails is recorded and the others go on; the exit code is 1 then. SWEEP_DIR gets sweep.html, .md, .csv,
-.tex and .json of all that is finished, in every case.
+The same command again resumes the sweep: finished runs are left alone, the others resume where they stopped.
+A run that fails is recorded and the others continue; the exit code is 1 then. In every case SWEEP_DIR gets
+sweep.html, .md, .csv, .tex and .json of all that is finished.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from typing import Any
 
 from inters_jax.command_line import parse_arguments, run_command
 from inters_jax.experiments import lists, runs
-from inters_jax.experiments.runs import NO_ARGUMENTS, Arguments
+from inters_jax.experiments.launch import launch
+from inters_jax.experiments.routing import NO_ARGUMENTS, Arguments
 from inters_jax.gin_files import find_file, search_paths
 from inters_jax.reports import sweep_page
 from inters_jax.settings.commands import settings_of_command
@@ -33,13 +35,19 @@ from seqio_tasks.base import UserError
 
 
 def sweep(settings: SweepSettings, arguments: Arguments = NO_ARGUMENTS) -> Mapping[str, tuple[str, str]]:
-    """Run a list of experiments with seeds, and put their results together.
+    """Run a list of experiments with seeds, and collect their results.
 
     Args:
       settings: of the sweep.
-      arguments: further gin files and settings of the command line, for the runs.
+      arguments: gin files and settings of the command line that go to the runs.
+
+    Returns:
+      Run name -> (state, why).
+
+    Raises:
+      UserError: a list or setting that is wrong, or runs that failed or were skipped.
     """
-    file = find_file(settings.experiments, search_paths())
+    file = find_file(settings.experiments, search_paths(arguments.search_paths))
     found = lists.read(file)
     root = Path(settings.sweep_dir)
     every = runs.runs_of(found, root, chosen_seeds(settings.seeds, found.seeds), arguments)
@@ -61,13 +69,13 @@ def sweep(settings: SweepSettings, arguments: Arguments = NO_ARGUMENTS) -> Mappi
         def work(run: runs.Run) -> tuple[str, str]:
             if settings.launch is not None:
                 one = [*job, f"--gin.SEEDS=({run.seed},)", f"--gin.ONLY={run.name}"]
-                return runs.launch(run, settings.launch, one, settings.relaunch)
+                return launch(run, settings.launch, one, settings.relaunch)
             return runs.perform(run, _say, stop)
 
         others = [run for run in every if run not in chosen]
         with _stopping(stop):
             outcome = runs.run_all(chosen, settings.jobs, _say, work, others)
-    if settings.only is None or settings.collect_only:  # a job of a sweep leaves the tables to the sweep
+    if settings.only is None or settings.collect_only:  # a job does one run; the sweep makes the tables
         for run in every:
             outcome.setdefault(run.name, ("finished" if runs.is_finished(run) else "open", ""))
         sweep_page.write(found, every, root, outcome)
@@ -79,7 +87,7 @@ def sweep(settings: SweepSettings, arguments: Arguments = NO_ARGUMENTS) -> Mappi
 
 
 def divided(argv: Sequence[str]) -> tuple[list[str], Arguments]:
-    """The sweep's own arguments, and those of its runs.
+    """Divide a command line into the sweep's own arguments and those of its runs.
 
     >>> own, others = divided(["--gin_file", "tiny.gin", "--gin.JOBS=2", "--gin.RAW_DIR=data"])
     >>> own, others.words()
@@ -125,7 +133,7 @@ def _say(line: str) -> None:
 
 @contextmanager
 def _stopping(stop: threading.Event) -> Iterator[None]:
-    """SIGTERM and Ctrl-C end the commands that run, which save what they have, and start no further ones."""
+    """SIGTERM and Ctrl-C stop the running commands, which save their progress; no further ones start."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -142,7 +150,7 @@ def _stopping(stop: threading.Event) -> Iterator[None]:
 
 
 def main(argv: Sequence[str]) -> Any:
-    """The command: its own settings, and everything else for the runs."""
+    """Run the command: its own settings, everything else for the runs."""
     try:
         own, others = divided(argv)
     except UserError as error:

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The experiments of docs/results.md: gin/experiments/grids/small.yaml and small_raw.yaml, two runs at a time, one core each.
+# The experiments of docs/results.md: gin/experiments/small.yaml and small_raw.yaml, two runs at a time, one core each.
 #   bash scripts/results.sh sample FOLDER           eight datasets of the packaged synthetic sample
 #   bash scripts/results.sh raw FOLDER RAW_DIR      official files: those of the datasets below that are there
-# What is finished in FOLDER is not done again.
+# Runs that are finished in FOLDER are not repeated.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 kind="$1" folder="$2"
@@ -31,5 +31,5 @@ done
 if [ "$kind" = raw ] && [ ! -d "$folder/tokenizer" ]; then
   python scripts/train_tokenizer.py --raw_dir "$folder/data" --vocab_size 8192 --output "$folder/tokenizer"
 fi
-python -m inters_jax.sweep --gin.EXPERIMENTS=experiments/grids/$list.yaml --gin.SWEEP_DIR="$folder/runs" \
+python -m inters_jax.sweep --gin.EXPERIMENTS=experiments/$list.yaml --gin.SWEEP_DIR="$folder/runs" \
   --gin.RAW_DIR="$folder/data" --gin.JOBS=2 "${more[@]}"

@@ -3,25 +3,27 @@
 main: main                          # the others are compared with this one; default: the first
 seeds: [0, 1, 2]
 gin_files: [mistral.gin]            # before those of every experiment
-overrides: {TASKS: inters}          # an experiment's own overrides take precedence
+overrides: {TASKS: inters}          # for every experiment, unless it sets them itself
 experiments:
   - name: main
   - name: rows_{p}                  # `for` creates one experiment per combination of values
     for: {p: [25, 50]}
-    gin_files: [experiments/volume_0{p}.gin]
-    overrides: {TRAIN_STEPS: 100}
-    steps: [train, evaluate]        # the steps to run; also rerank
-    series: {per cent of rows: '{p}'}   # a curve in the report, and the x value of this experiment
+    gin_files: [lora.gin]
+    overrides: {MIXTURE_OR_TASK_NAME: 'inters_{p}pct', TRAIN_STEPS: 100}
+    steps: [train, evaluate]        # what is done; also rerank
+    series: {per cent of rows: '{p}'}   # a curve of the report, and where on it this experiment lies
   - name: five shots
-    model_of: main                  # no training: the model of another experiment with the same seed
-    gin_files: [experiments/shots_5.gin]
+    model_of: main                  # no training: the model of another experiment, seed by seed
+    overrides: {TASKS: inters_5shot}
   - name: reversed
     model_of: main
     steps: [rerank]
     order_of: pointwise             # reranks the candidates of this experiment ...
     order: reversed                 # ... in another order: reversed, or shuffled-0, shuffled-1, ...
   - name: untuned
-    model: mistralai/Mistral-7B-v0.1    # a folder or hub name, judged without training
+    model: mistralai/Mistral-7B-v0.1    # a folder or hub name that is judged as it is
+
+An override reaches the steps whose command reads the setting (`inters_jax.experiments.routing`).
 """
 
 from __future__ import annotations
@@ -41,6 +43,8 @@ from seqio_tasks.base import UserError, nearest
 STEPS = ("train", "evaluate", "rerank")
 ORDER = re.compile(r"reversed|shuffled-\d+")
 _LIST_KEYS = ("main", "seeds", "gin_files", "overrides", "experiments")
+_LISTS = ("experiments", "gin_files", "steps")
+_MAPPINGS = ("overrides", "series", "for")
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -60,7 +64,7 @@ class Experiment:
 
     @property
     def folder(self) -> str:
-        """The name as a folder name.
+        """The name of its folder.
 
         >>> Experiment("5 tasks, 25 %").folder
         '5_tasks_25'
@@ -69,21 +73,25 @@ class Experiment:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Experiments that must be finished first, with the same seed."""
+        """The experiments that must be finished before this one, seed by seed."""
         return tuple(name for name in (self.model_of, self.order_of) if name is not None)
 
 
 @dataclass(frozen=True)
 class ExperimentList:
-    """All experiments of a list."""
+    """All experiments of a list.
+
+    overrides: those of the whole list; every experiment has them among its own, too.
+    """
 
     name: str
     main: str
     seeds: tuple[int, ...]
     experiments: tuple[Experiment, ...]
+    overrides: Mapping[str, Any] = field(default_factory=dict)
 
     def experiment(self, name: str) -> Experiment:
-        """The experiment with this name."""
+        """The experiment of a name."""
         return next(one for one in self.experiments if one.name == name)
 
 
@@ -91,7 +99,7 @@ def read(path: str | Path) -> ExperimentList:
     """Read a list.
 
     Raises:
-      UserError: not YAML, an unknown key or value, or contradictory settings; names the experiment.
+      UserError: a key, value or name that is wrong, with the experiment's number and name.
     """
     path = Path(path)
     try:
@@ -99,35 +107,39 @@ def read(path: str | Path) -> ExperimentList:
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not YAML: {error}") from error
     if not isinstance(content, Mapping) or not content.get("experiments"):
-        raise UserError(f"{path}: a list must have the key 'experiments' with at least one experiment")
-    _known(str(path), content, _LIST_KEYS)
+        raise UserError(f"{path}: a list of experiments has the key 'experiments' with at least one")
+    _check_keys(str(path), content, _LIST_KEYS)
+    shared = content.get("overrides") or {}
     found: list[Experiment] = []
     for number, entry in enumerate(content["experiments"], start=1):
         where = f"{path}: experiment {number}"
         if not isinstance(entry, Mapping) or not entry.get("name"):
-            raise UserError(f"{where} has no name")
-        _known(where, entry, [*(f.name for f in dataclasses.fields(Experiment)), "for"])
+            raise UserError(f"{where}: it has no name")
+        _check_keys(where, entry, [*(f.name for f in dataclasses.fields(Experiment)), "for"])
         found += [
-            _experiment(where, one, content.get("gin_files") or (), content.get("overrides") or {})
-            for one in _expanded(where, entry)
+            _experiment(where, one, content.get("gin_files") or (), shared) for one in _expanded(where, entry)
         ]
     main = str(content.get("main", found[0].name))
     _check(path, found, main)
     seeds = content.get("seeds", [0])
     if not seeds or not all(isinstance(seed, int) for seed in seeds):
-        raise UserError(f"{path}: seeds must be whole numbers, such as [0, 1, 2], got {seeds!r}")
-    return ExperimentList(path.stem, main, tuple(dict.fromkeys(seeds)), tuple(found))
+        raise UserError(f"{path}: seeds are whole numbers, such as [0, 1, 2]; found {seeds!r}")
+    return ExperimentList(path.stem, main, tuple(dict.fromkeys(seeds)), tuple(found), shared)
 
 
-def _known(where: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
+def _check_keys(where: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
     if unknown := [key for key in given if key not in known]:
-        raise UserError(
-            f"{where}: unknown key {unknown[0]!r}{nearest(unknown[0], known)}; known: {', '.join(known)}"
-        )
+        near = nearest(str(unknown[0]), known)
+        raise UserError(f"{where}: unknown key {unknown[0]!r}{near}; known are {', '.join(known)}")
+    for key, value in given.items():
+        if key in _LISTS and not isinstance(value, list | None):
+            raise UserError(f"{where}: {key} must be a list, such as [{value}]; found {value!r}")
+        if key in _MAPPINGS and not isinstance(value, Mapping | None):
+            raise UserError(f"{where}: {key} must be a mapping, such as {{name: value}}; found {value!r}")
 
 
 def _expanded(where: str, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One entry per combination of the values in `for`, which replace {name} in every text."""
+    """One entry per combination of the values in `for`; in every text they replace {name}."""
     rest = {key: value for key, value in entry.items() if key != "for"}
     axes = entry.get("for") or {}
     if any(not isinstance(values, list) or not values for values in axes.values()):
@@ -166,8 +178,8 @@ def _experiment(
         series = {str(key): float(value) for key, value in (entry.get("series") or {}).items()}
     except ValueError:
         if order is None:
-            raise UserError(f"{where}: the values of series must be numbers") from None
-        places = {"reversed": -1.0}  # an x value left of the shuffles
+            raise UserError(f"{where}: the values of series are numbers") from None
+        places = {"reversed": -1.0}  # on the axis of orders, left of the shuffles
         series = {str(key): places.get(str(order), float(str(order)[9:] or 0)) for key in entry["series"]}
     return Experiment(
         name=str(entry["name"]),
@@ -183,7 +195,7 @@ def _experiment(
 
 
 def _check(path: Path, found: Sequence[Experiment], main: str) -> None:
-    """Check that names are unique and that every needed experiment comes first."""
+    """Check that every folder is used once and that what an experiment needs comes before it."""
     folders: dict[str, str] = {}
     earlier: dict[str, Experiment] = {}
     for one in found:

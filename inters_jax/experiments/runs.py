@@ -1,15 +1,14 @@
-"""The runs of a list, one per experiment and seed: their commands, their state, and their execution.
+"""The runs of a list, one per experiment and seed: their commands, their state, and executing them.
 
 A run has a folder <sweep>/<experiment>/seed<N> with
 
     state.json        per step: its command, whether it is finished, its exit code, seconds
-    run.lock          locked while a process works on the run; released when that process ends or is killed
+    run.lock          held while it is worked on; the kernel releases it when its holder is killed
     train.log, ...    the output of each step
     model/            run folder of train;  evaluation/, rerank/  results
 
-A step is finished if its command succeeded and, for judging commands, the files listed in its results.json
-are unchanged. All other steps are started again: train resumes from its checkpoint, the judging commands from
-their journals.
+A step is finished when it exited with 0 and, if it judges, the files of its results.json exist unchanged. All
+other steps are started again: train resumes from its checkpoint, the judging commands from their journal.
 """
 
 from __future__ import annotations
@@ -24,16 +23,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from inters_jax.evaluation.results import read_result, write_json
-from inters_jax.experiments import orders
+from inters_jax.experiments import orders, routing
 from inters_jax.experiments.lists import Experiment, ExperimentList
-from inters_jax.settings.commands import COMMANDS, settings_of_command
-from inters_jax.settings.fields import settings_of
-from seqio_tasks.base import AlreadyLocked, UserError, file_sha256, locked, nearest
+from inters_jax.experiments.routing import NO_ARGUMENTS, Arguments
+from seqio_tasks.base import AlreadyLocked, file_sha256, locked
 
 RESULTS = {"evaluate": "evaluation", "rerank": "rerank"}
 FINISHED, FAILED, LAUNCHED, ELSEWHERE, SKIPPED = "finished", "failed", "launched", "elsewhere", "skipped"
@@ -41,26 +39,8 @@ WAITING = "waiting"  # for a run that is in progress elsewhere
 
 
 @dataclass(frozen=True)
-class Arguments:
-    """Gin files and settings for every run; a setting reaches the commands that read it."""
-
-    files: tuple[str, ...] = ()
-    values: Mapping[str, str] = field(default_factory=dict)
-    search_paths: tuple[str, ...] = ()
-
-    def words(self) -> list[str]:
-        """As they are typed."""
-        folders = [f"--gin_search_paths={','.join(self.search_paths)}"] if self.search_paths else []
-        files = [f"--gin_file={name}" for name in self.files]
-        return [*folders, *files, *(f"--gin.{name}={value}" for name, value in self.values.items())]
-
-
-NO_ARGUMENTS = Arguments()
-
-
-@dataclass(frozen=True)
 class Step:
-    """A command of a run, and the folder of its results (None for train)."""
+    """A command of a run. results: the folder of its results; None: train."""
 
     name: str
     command: tuple[str, ...]
@@ -84,7 +64,7 @@ class Run:
 
 
 def run_name(experiment: str, seed: int) -> str:
-    """The name of the run of an experiment with a seed."""
+    """The name of a run in ONLY and in reports."""
     return f"{experiment}:{seed}"
 
 
@@ -95,54 +75,23 @@ def runs_of(
     extra: Arguments = NO_ARGUMENTS,
     module: Callable[[str], Sequence[str]] | None = None,
 ) -> list[Run]:
-    """All runs of a list; a run comes after the runs that it needs.
+    """All runs; a run comes after those that it needs.
 
     Args:
       experiments: the list.
       folder: of the sweep.
-      seeds: one run per experiment and seed.
-      extra: gin arguments of the sweep's own command line, which follow those of the experiment.
-      module: command name -> the words that start it; None: train -> ["python", "-m", "inters_jax.train"].
+      seeds: one run each of every experiment.
+      extra: gin files and settings of the sweep's command line; they come after those of the experiment.
+      module: how a command is called: train -> ["python", "-m", "inters_jax.train"].
+
+    Raises:
+      UserError: a setting that no step reads, or that the sweep sets itself.
     """
     call = module or (lambda name: (sys.executable, "-m", f"inters_jax.{name}"))
-    check_names(experiments, extra)
+    routing.check(experiments, extra)
     return [
         _run(experiments, one, seed, folder, extra, call) for one in experiments.experiments for seed in seeds
     ]
-
-
-def check_names(experiments: ExperimentList, extra: Arguments) -> None:
-    """Refuse a setting that no command of the list reads."""
-    for one in experiments.experiments:
-        for name in one.overrides:
-            if not any(reads(step, name) for step in one.steps):
-                known = {known for step in one.steps for known in settings_of_command(step)}
-                raise UserError(
-                    f"{one.name}: {' and '.join(one.steps)} do not read {name}{nearest(name, known)}"
-                )
-    steps = {step for one in experiments.experiments for step in one.steps}
-    for name in extra.values:
-        if not any(reads(step, name) for step in steps):
-            known = {known for step in steps for known in settings_of_command(step)}
-            raise UserError(f"--gin.{name}: no run of this list reads it{nearest(name, known)}")
-
-
-def reads(command: str, name: str) -> bool:
-    """Whether a setting on a command's line is one that it reads; fields of objects count for training.
-
-    >>> reads("evaluate", "TASKS"), reads("evaluate", "BATCH_SIZE"), reads("train", "LoRA.rank")
-    (True, False, True)
-    """
-    owner, _, argument = name.rpartition(".")
-    if not owner:
-        return name in settings_of_command(command)
-    if owner in COMMANDS:
-        return owner == command
-    groups = {group.__name__: group for group in COMMANDS[command]}
-    if owner in groups:
-        return argument in {one.field for one in settings_of(groups[owner])}
-    objects = {name for one in settings_of_command(command).values() for name in one.meaning.objects}
-    return owner in objects
 
 
 def _run(
@@ -156,10 +105,7 @@ def _run(
     folder = root / one.folder / f"seed{seed}"
     owner = experiments.experiment(one.model_of) if one.model_of else one
     model = one.model or str(root / owner.folder / f"seed{seed}" / "model")
-    common = [*(f"--gin_file={name}" for name in (*one.gin_files, *extra.files))]
-    if extra.search_paths:
-        common.insert(0, f"--gin_search_paths={','.join(extra.search_paths)}")
-    values = {name: _text(value) for name, value in one.overrides.items()} | dict(extra.values)
+    files = extra.file_words(before=one.gin_files)
     first_stage = None
     steps = []
     for name in one.steps:
@@ -173,21 +119,17 @@ def _run(
             base = experiments.experiment(one.order_of)
             first_stage = root / base.folder / f"seed{seed}" / RESULTS["rerank"] / "first_stage.trec"
             given.append(f"--gin.RUN={folder / 'first_stage.trec'}")
-        own = [f"--gin.{key}={value}" for key, value in values.items() if reads(name, key)]
-        steps.append(Step(name, (*call(name), *common, *own, *given), results))
+        own = [f"--gin.{key}={value}" for key, value in routing.values_for(name, one, extra).items()]
+        steps.append(Step(name, (*call(name), *files, *own, *given), results))
     needs = tuple(run_name(name, seed) for name in one.needs)
     return Run(one, seed, folder, tuple(steps), needs, first_stage)
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else repr(value)
-
-
 def problem(results: Path) -> str | None:
-    """Why a folder has no finished result; None if it has one."""
+    """Why a folder holds no finished result; None if it does."""
     path = results / "results.json"
     if not path.is_file():
-        return f"{path} is missing"
+        return f"{path} does not exist"
     try:
         result = read_result(path)
     except (ValueError, OSError) as error:
@@ -205,7 +147,7 @@ def problem(results: Path) -> str | None:
 
 
 def state(run: Run) -> dict[str, Any]:
-    """The recorded state of a run; {} if there is none or it cannot be read."""
+    """The recorded state of a run; an unreadable state counts as none."""
     try:
         found = json.loads((run.folder / "state.json").read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
@@ -214,7 +156,7 @@ def state(run: Run) -> dict[str, Any]:
 
 
 def is_finished(run: Run) -> bool:
-    """Whether every step of a run is finished."""
+    """Whether all steps of a run are finished, with the arguments that it has now."""
     known = state(run)
     return all(_done(step, known) for step in run.steps)
 
@@ -226,13 +168,7 @@ def _done(step: Step, known: Mapping[str, Any]) -> bool:
 
 
 def perform(run: Run, say: Callable[[str], None], stop: threading.Event) -> tuple[str, str]:
-    """Run the unfinished steps of a run in this process; (status, reason).
-
-    Args:
-      run: the run.
-      say: prints a line of progress.
-      stop: when set, the current command is ended and no other is started.
-    """
+    """Execute the unfinished steps of a run here; returns its state and why."""
     try:
         with locked(run.folder / "run.lock", busy="another sweep is working on it"):
             return _perform(run, say, stop)
@@ -276,7 +212,7 @@ def _note(run: Run, known: dict[str, Any], step: Step, **more: Any) -> None:
 
 
 def _call(step: Step, log: Path, stop: threading.Event) -> int:
-    """Run a command with its output appended to a log; `stop` ends it. The exit code."""
+    """Run a command with its output in a log (appended to); a stopped sweep ends its commands."""
     environment = {**os.environ, "INTERS_STOPPED_EXIT": "143"}  # a stopped training is not finished
     with log.open("a", encoding="utf-8") as file:
         file.write(f"$ {shlex.join(step.command)}\n")
@@ -299,55 +235,6 @@ def _call(step: Step, log: Path, stop: threading.Event) -> int:
                     process.kill()
 
 
-def launch(run: Run, template: str, command: Sequence[str], again: bool) -> tuple[str, str]:
-    """Start a run as a job, with a command template; (status, reason).
-
-    Args:
-      run: the run.
-      template: the command that submits a job. {command} is `command` as one word, {name} and {folder} those
-        of the run; a word {arguments} is replaced by the words of `command`.
-      command: executes the run, wherever the job is.
-      again: also launch a run that was launched before and is not finished.
-    """
-    run.folder.mkdir(parents=True, exist_ok=True)
-    known = state(run)
-    if "launched" in known and not again:
-        return LAUNCHED, f"launched at {known['launched']} and not finished; RELAUNCH=True starts it again"
-    words = launch_words(run, template, command)
-    # Recorded before the job starts: from then on only the job writes this file.
-    known["launched"] = time.strftime("%Y-%m-%d %H:%M:%S")
-    write_json(run.folder / "state.json", known)
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-        code, said = done.returncode, done.stdout + done.stderr
-    except OSError as error:
-        code, said = 127, f"{error}\n"
-    with (run.folder / "launch.log").open("a", encoding="utf-8") as file:
-        file.write(f"$ {shlex.join(words)}\n{said}")
-    if code:
-        known = state(run)
-        known.pop("launched", None)
-        write_json(run.folder / "state.json", known)
-        return FAILED, f"the job could not be started; see {run.folder / 'launch.log'}"
-    return LAUNCHED, ""
-
-
-def launch_words(run: Run, template: str, command: Sequence[str]) -> list[str]:
-    """The words of a launch command, see `launch`."""
-    words: list[str] = []
-    for word in shlex.split(template):
-        if word == "{arguments}":
-            words += command
-            continue
-        values = {"command": shlex.join(command), "name": f"{run.experiment.folder}-{run.seed}"}
-        for name, value in (values | {"folder": str(run.folder)}).items():
-            word = word.replace(f"{{{name}}}", value)
-        words.append(word)
-    if "{arguments}" not in template and "{command}" not in template:
-        raise UserError(f"LAUNCH must contain {{command}} or {{arguments}}, got {template!r}")
-    return words
-
-
 def run_all(
     runs: Sequence[Run],
     jobs: int,
@@ -355,14 +242,17 @@ def run_all(
     work: Callable[[Run], tuple[str, str]],
     others: Sequence[Run] = (),
 ) -> dict[str, tuple[str, str]]:
-    """Execute all unfinished runs; run name -> (status, reason).
+    """Execute all unfinished runs, `jobs` at a time.
 
     Args:
-      runs: the runs to execute.
-      jobs: most runs at a time.
+      runs: a run comes after those that it needs.
+      jobs: runs at a time.
       say: prints a line of progress.
-      work: executes or launches one run; (status, reason).
-      others: further runs of the list. They may be needed by `runs`, but are not executed.
+      work: executes or launches a run; returns its state and why.
+      others: further runs of the list; they are not executed, but `runs` may need them.
+
+    Returns:
+      Run name -> (state, why), of `runs`.
     """
     outcome: dict[str, tuple[str, str]] = {run.name: (FINISHED, "") for run in runs if is_finished(run)}
     pending = [run for run in runs if run.name not in outcome]
@@ -384,12 +274,12 @@ def run_all(
                     working[pool.submit(work, run)] = run
                     pending.remove(run)
             if not working:
-                continue  # runs that were skipped may decide about others
+                continue  # a skipped run may cause others to be skipped
             for done in wait(working, return_when=FIRST_COMPLETED).done:
                 run = working.pop(done)
                 try:
                     outcome[run.name] = done.result()
-                except Exception as error:  # one run failed; the others continue
+                except Exception as error:  # of one run; the others continue
                     outcome[run.name] = (FAILED, f"{type(error).__name__}: {error}")
                 status, why = outcome[run.name]
                 say(f"{run.name}: {status}{f': {why}' if why else ''}")

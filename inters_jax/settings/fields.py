@@ -209,8 +209,13 @@ class Setting:
         return SettingError(self.name, f"{self.name}={value!r} must be {self.type_text}{hint}")
 
 
+_settings: dict[type, tuple[Setting, ...]] = {}  # reading annotations takes a millisecond per group
+
+
 def settings_of(group: type) -> tuple[Setting, ...]:
     """The settings of a group, in the order of their declaration."""
+    if group in _settings:
+        return _settings[group]
     hints = typing.get_type_hints(group)
     found = []
     for field in dataclasses.fields(group):
@@ -225,7 +230,7 @@ def settings_of(group: type) -> tuple[Setting, ...]:
                 meaning=field.metadata["meaning"],
             )
         )
-    return tuple(found)
+    return _settings.setdefault(group, tuple(found))
 
 
 def _kinds(hint: Any) -> Iterable[Any]:

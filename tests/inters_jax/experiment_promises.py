@@ -1,7 +1,7 @@
-"""What each experiment file promises of its training data, as checks of the store that it trains on.
+"""What each experiment promises of its training data, as checks of the store that it trains on.
 
 A check is called with the store, the raw directory it was made from, and a function that gives the store of
-another file.
+another experiment (LIST/NAME).
 """
 
 from __future__ import annotations
@@ -21,12 +21,16 @@ TOKENIZER = Tokenizer.from_file(str(SAMPLE / "tokenizer" / "tokenizer.json"))
 HELD_OUT = ("trec_robust", "qrecc", "mimics_duo", "climate_fever", "xsum", "quora", "nq")
 
 
+MAIN = "ablations/main"
+
+
 def with_data(raw):
+    """The pairs whose files are in a raw directory."""
     return [pair for pair in catalog.PAIRS if (raw / pair.folder).is_dir()]
 
 
 def renderings(store, raw, each=6):
-    """How some examples of each task of a store came about, by task."""
+    """How some examples of each task of a store were made, by task."""
     picks = [Pick(task, 0, n) for task in store.tasks for n in range(min(each, store.examples(task, 0)))]
     found, unknown = render(store, picks, raw_dir=raw, tokenizer=SAMPLE / "tokenizer")
     assert not unknown and len(found) == len(picks)
@@ -43,7 +47,7 @@ def ids(store, task):
 
 
 def holds(store, raw, *, suffix=lambda pair: "", keep=lambda pair: True):
-    """A store has the tasks of the pairs that are kept, in a form, and of no other one."""
+    """A store has exactly the tasks of the pairs that are kept, in a form."""
     kept, every = ({pair.name + suffix(pair) for pair in with_data(raw) if f(pair)} for f in (keep, bool))
     assert set(store.tasks) == kept
     assert {name.split(":")[0] for name in store.manifest["without_data"]}.isdisjoint(every)
@@ -74,22 +78,49 @@ def some_templates(number):
                 fits = [
                     kept_one for kept_one in kept if all(map(rows[name].get, options[kept_one].input_fields))
                 ]
-                # A row that none of them fits, such as the first turn of a dialogue, is asked otherwise.
+                # A row that none of them fits, such as the first turn of a dialogue, has another one.
                 assert one.template in kept or (pair.kind != "rank" and not fits), (task, name)
 
     return check
 
 
-def some_rows(percent):
+def some_rows(percent, keep=lambda pair: True):
+    """A percentage of the rows of every pair; a smaller part lies within every larger one."""
+
     def check(store, raw, stores):
-        holds(store, raw, suffix=lambda pair: f"_{percent}pct")
-        larger = {25: "volume_050.gin", 50: "volume_075.gin", 75: "volume_100.gin"}[percent]
+        holds(store, raw, suffix=lambda pair: f"_{percent}pct", keep=keep)
+        larger = stores(MAIN if percent == 75 else f"volume/volume_{percent + 25}")
         form = "" if percent == 75 else f"_{percent + 25}pct"
-        for pair in with_data(raw):
+        for pair in filter(keep, with_data(raw)):
             own = ids(store, f"{pair.name}_{percent}pct")
-            everything = stores("volume_100.gin").examples(pair.name, 0)
+            everything = stores(MAIN).examples(pair.name, 0)
             assert abs(len(own) - everything * percent / 100) < 1
-            assert set(own) < set(ids(stores(larger), pair.name + form))
+            assert set(own) < set(ids(larger, pair.name + form))
+
+    return check
+
+
+def some_tasks(number, percent=100):
+    """Some of the twenty tasks, of all three groups, with a percentage of their rows; five are among ten."""
+
+    def tasks_of(store):
+        names = {name.removesuffix(f"_{percent}pct") for name in store.tasks}
+        return {pair.task for pair in catalog.PAIRS if pair.name in names}
+
+    def check(store, raw, stores):
+        chosen = tasks_of(store)
+        groups = [
+            pair.group for pair in {pair.task: pair for pair in catalog.PAIRS}.values() if pair.task in chosen
+        ]
+        counts = [groups.count(group) for group in catalog.GROUPS]
+        assert len(chosen) == number and max(counts) - min(counts) <= 1
+        if number == 5:
+            of_rows = f"{percent} %"
+            assert chosen < tasks_of(stores(f"volume_against_diversity/10 tasks, {of_rows}"))
+        if percent == 100:
+            holds(store, raw, keep=lambda pair: pair.task in chosen)
+        else:
+            some_rows(percent, keep=lambda pair: pair.task in chosen)(store, raw, stores)
 
     return check
 
@@ -106,7 +137,7 @@ def one_family(family):
 
 
 def described(store, suffix):
-    """Of how many examples the task's description is a part, and of how many not."""
+    """The number of examples with the description of their task, and of those without."""
     with_it = without = 0
     for pair in catalog.PAIRS:
         if (task := pair.name + suffix) in store.tasks:
@@ -119,11 +150,11 @@ def described(store, suffix):
 def no_descriptions(store, raw, stores):
     holds(store, raw, suffix=lambda pair: "_no_description")
     assert described(store, "_no_description")[0] == 0
-    assert described(stores("volume_100.gin"), "")[1] == 0
+    assert described(stores(MAIN), "")[1] == 0
 
 
 def bare_fields(store, raw, stores):
-    """Every item begins with the name of a field, and asks by the name of another one."""
+    """Every item begins with the name of a field and asks with the name of another one."""
 
     def bare(text, pair):
         block = text.removeprefix("<s>").removeprefix(templates.load(pair.task).description).lstrip("\n")
@@ -138,7 +169,7 @@ def bare_fields(store, raw, stores):
     worded = []
     for pair in with_data(raw):
         assert all(bare(text, pair) for text in texts(store, f"{pair.name}_no_template"))
-        worded += [not bare(text, pair) for text in texts(stores("volume_100.gin"), pair.name)]
+        worded += [not bare(text, pair) for text in texts(stores(MAIN), pair.name)]
     assert np.mean(worded) > 0.8
 
 
@@ -154,7 +185,7 @@ def without(**left_out):
 
 
 def more_rows(mixture, has_more):
-    """The sample has no task of 5,000 rows; were there more, so many of them would count."""
+    """The sample has no task of 5,000 rows; with 20,000 of each, this many would count."""
 
     def check(store, raw, stores):
         holds(store, raw)
@@ -175,26 +206,29 @@ def another_collection(store, raw, stores):
 
 
 PROMISES = {
-    **{f"family_{family}.gin": one_family(family) for family in templates.FAMILIES},
-    "flan_control.gin": another_collection,
-    "more_of_one_task.gin": more_rows("inters_more_summarization", lambda pair: pair.task == "summarization"),
-    "more_retrieval.gin": more_rows("inters_more_retrieval", lambda pair: pair.kind == "rank"),
-    "no_description.gin": no_descriptions,
-    "no_template.gin": bare_fields,
-    "shots_mixed.gin": all_twelve_templates,
-    "templates_01.gin": some_templates(1),
-    "templates_03.gin": some_templates(3),
-    "templates_06.gin": some_templates(6),
-    "templates_12.gin": all_twelve_templates,
-    "volume_025.gin": some_rows(25),
-    "volume_050.gin": some_rows(50),
-    "volume_075.gin": some_rows(75),
-    "volume_100.gin": all_twelve_templates,
+    MAIN: all_twelve_templates,
+    "ablations/no_description": no_descriptions,
+    "ablations/no_template": bare_fields,
+    "ablations/zero_shot_only": no_shots,
+    "ablations/more_retrieval": more_rows("inters_more_retrieval", lambda pair: pair.kind == "rank"),
+    "ablations/without_seven_datasets": without(dataset=HELD_OUT),
+    **{f"ablations/without_{group}": without(group=(group,)) for group in catalog.GROUPS},
+    "few_shot/zero_shot_only": no_shots,
+    "flan_control/flan_control": another_collection,
+    **{f"leave_one_task_out/without {task}": without(task=(task,)) for task in catalog.TASKS},
     **{
-        f"without_{group}.gin": without(group=(group,))
-        for group in ("query_understanding", "document_understanding", "query_document")
+        f"more_of_one_task/more {task}": more_rows(
+            f"inters_more_{task}", lambda pair, task=task: pair.task == task
+        )
+        for task in catalog.TASKS
     },
-    "without_one_task.gin": without(task=("query_intent_classification",)),
-    "without_seven_datasets.gin": without(dataset=HELD_OUT),
-    "zero_shot_only.gin": no_shots,
+    **{f"template_families/only {family}": one_family(family) for family in templates.FAMILIES},
+    **{f"template_variety/templates_{number}": some_templates(number) for number in (1, 3, 6)},
+    **{f"volume/volume_{percent}": some_rows(percent) for percent in (25, 50, 75)},
+    **{f"volume_against_diversity/20 tasks, {percent} %": some_rows(percent) for percent in (25, 50, 75)},
+    **{
+        f"volume_against_diversity/{number} tasks, {percent} %": some_tasks(number, percent)
+        for number in (5, 10)
+        for percent in (25, 50, 75, 100)
+    },
 }

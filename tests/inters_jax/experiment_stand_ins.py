@@ -1,13 +1,11 @@
-"""What the tests of experiment files share: their own commands, tiny backbones, a part of the sample."""
+"""What the tests of recipes and experiments share: their commands, tiny backbones, a part of the sample."""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
-import re
-import shlex
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +13,25 @@ import gin
 from flax import nnx
 
 from inters_jax import config
-from inters_jax.command_line import run_command
+from inters_jax.command_line import parse_arguments, run_command
+from inters_jax.experiments import lists, runs
+from inters_jax.experiments.lists import Experiment
+from inters_jax.experiments.routing import Arguments, reads
+from inters_jax.gin_files import search_paths
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import Decoder
 from inters_jax.models.hf import folder as huggingface
 
 ROOT = Path(config.__file__).parents[1]
-EXPERIMENTS = ROOT / "gin" / "experiments"
+GIN = ROOT / "gin"
 SAMPLE = ROOT / "seqio_tasks" / "sample"
-FILES = sorted(file.name for file in EXPERIMENTS.glob("*.gin"))
+LISTS = {file.stem: lists.read(file) for file in sorted((GIN / "experiments").glob("*.yaml"))}
+# "ablations/no_template" -> the experiment
+EXPERIMENTS: dict[str, Experiment] = {
+    f"{name}/{one.name}": one for name, found in LISTS.items() for one in found.experiments
+}
+BACKBONES = ("llama2", "llama2_chat", "mistral", "minima", "falcon_rw", "phi2",
+             "llama31", "qwen3_4b", "qwen3_8b", "gemma3_4b")  # fmt: skip
 
 # Datasets of the sample with few rows: one at least of each of the twenty tasks, and the seven held-out ones.
 PART = (
@@ -36,38 +44,44 @@ JUDGED_PART = ("beir_arguana", "climate_fever", "trec_web")
 SCORED_PART = ("beir_arguana", "climate_fever", "orcas_i")
 
 
-def commands(name: str) -> list[tuple[str, list[str]]]:
-    """The commands of a file's header: (command, its arguments)."""
-    text = (EXPERIMENTS / name).read_text(encoding="utf-8")
-    return [
-        (match[1], shlex.split(match[2])) for match in re.finditer(r"python -m inters_jax\.(\w+) (.*)", text)
-    ]
+def load(command: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """Load a command's configuration as it does itself; the value of every setting, by name."""
+    line = parse_arguments(arguments)
+    folders = search_paths(line.search_paths)
+    return config.values_of(*config.load(command, line.files, line.overrides, folders))
 
 
-def load(command: str, arguments: list[str]) -> None:
-    """Load a command's configuration as it does itself, and run nothing."""
-    gin.clear_config()
-    function = getattr(importlib.import_module(f"inters_jax.{command}"), command)
-    name, _ = config._make_configurable(function)
-    config.load_config(name, config.parse_arguments(arguments))
-    config._require_arguments(name, function)
+def arguments(experiment: str, step: str, *files: str) -> list[str]:
+    """The arguments with which a sweep calls a step of an experiment, with further gin files.
 
-
-def macro(name: str) -> Any:
-    return gin.query_parameter(f"{name}/gin.macro.value")
-
-
-def run(name: str, command: str, *files: str, header: str | None = None, **values: Any) -> Any:
-    """Run a command of a file's header in this process, with further gin files, and macros set anew.
-
-    header: whose arguments are taken, where the file's header shows another command.
+    experiment: LIST/NAME.
     """
-    own = dict(commands(name))[header or command]
-    arguments = [word for word in own if word.partition("=")[0].removeprefix("--gin.") not in values]
-    arguments += [f"--gin_file={file}" for file in files]
-    arguments += [f"--gin.{macro}={value}" for macro, value in values.items()]
+    name = experiment.partition("/")[0]
+    [run] = [
+        run
+        for run in runs.runs_of(LISTS[name], Path("sweep"), [0], Arguments(files))
+        if run.experiment is EXPERIMENTS[experiment]
+    ]
+    [command] = [one.command for one in run.steps if one.name == step]
+    assert command[1:3] == ("-m", f"inters_jax.{step}")
+    return list(command[3:])
+
+
+def run(command: str, given: Sequence[str], *files: str, **values: Any) -> Any:
+    """Run a command in this process, with further gin files and settings.
+
+    given: arguments, perhaps of another command: those that this one does not read are left out.
+    """
+    names = {word: word.partition("=")[0].removeprefix("--gin.") for word in given if "--gin." in word}
+    words = [
+        word
+        for word in given
+        if word not in names or (names[word] not in values and reads(command, names[word]))
+    ]
+    words += [f"--gin_file={file}" for file in files]
+    words += [f"--gin.{name}={value}" for name, value in values.items()]
     gin.clear_config()
-    return run_command(getattr(importlib.import_module(f"inters_jax.{command}"), command), arguments)
+    return run_command(getattr(importlib.import_module(f"inters_jax.{command}"), command), words)
 
 
 def part_of_sample(folder: Path, names: Iterable[str]) -> Path:

@@ -14,6 +14,7 @@ from training_stand_ins import LOGICAL_AXES, VOCABULARY, TinyDecoder, random_bat
 
 from inters_jax import mesh as meshes
 from inters_jax.run_folder import CheckpointError, checkpoint_steps, resolve_step, restore_params, run_record
+from inters_jax.settings.training import OptimizerSettings
 from inters_jax.training import checkpoints as cp
 from inters_jax.training import step as steps
 from inters_jax.training.optimizer import build_optimizer

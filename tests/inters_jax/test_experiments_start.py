@@ -1,9 +1,8 @@
-"""Every experiment file really starts: its own commands run with a tiny model, and the data, prompts or
-rankings are what the file promises.
+"""Every experiment starts: its commands run with a tiny model; data, prompts or rankings are as promised.
 
-The files of a backbone keep their recipe (2,048 positions, bfloat16, everything recomputed) and train a tiny
-model of the backbone's own family; those laid over a backbone are run as docs/experiments.md says, with
-tiny.gin after them, over a part of the packaged sample. One step is taken, one question of each task asked.
+Backbones keep their recipe (2,048 positions, bfloat16, everything recomputed) and train a tiny model of the
+backbone's own family; all other experiments are trained as `sweep` trains them, with tiny.gin after their
+files, over a part of the packaged sample. One step is taken, one question of each task asked.
 """
 
 from __future__ import annotations
@@ -15,17 +14,17 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from experiment_promises import PROMISES, with_data
+from experiment_promises import MAIN, PROMISES, with_data
 from experiment_stand_ins import (
-    FILES,
+    BACKBONES,
+    EXPERIMENTS,
     JUDGED_PART,
     PART,
     ROOT,
     SAMPLE,
     SCORED_PART,
-    commands,
+    arguments,
     load,
-    macro,
     part_of_sample,
     run,
     save_tiny,
@@ -36,6 +35,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 import seqio_tasks
 from inters_jax.data.token_store import TokenStore
+from inters_jax.experiments import orders
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import abstract_model
 from inters_jax.models.hf import folder as huggingface
@@ -47,11 +47,32 @@ from seqio_tasks.metrics.trec_files import read_run
 
 pytestmark = pytest.mark.slow
 
-BACKBONES = [name for name in FILES if name.startswith("main_")]
-TRAINED = [name for name in FILES if commands(name)[0][0] == "train" and name not in BACKBONES]
-JUDGED = [name for name in FILES if commands(name)[0][0] == "evaluate"]
-RERANKED = [name for name in FILES if commands(name)[0][0] == "rerank"]
-OPTIONS = {
+TINY = "tiny.gin"
+# Every experiment is checked by the tests of one of these kinds; those of small models are run by
+# scripts/results.sh, and test_experiment_files.py compares their settings with those of the other lists.
+SMALL = [name for name in EXPERIMENTS if name.startswith("small")]
+RECIPES = [f"backbones/{backbone}" for backbone in BACKBONES]
+MAINS = [name for name in EXPERIMENTS if name.endswith("/main") and name not in SMALL]
+TRAINED = [
+    name
+    for name, one in EXPERIMENTS.items()
+    if "train" in one.steps and name not in [*SMALL, *RECIPES, *MAINS]
+]
+JUDGED = [name for name, one in EXPERIMENTS.items() if one.steps == ("evaluate",) and name not in SMALL]
+RERANKED = [name for name, one in EXPERIMENTS.items() if one.steps == ("rerank",)]
+# Of the experiments that differ in a task or percentage alone one is also trained and judged.
+STARTED = [
+    name
+    for name in TRAINED
+    if not fnmatch(name, "leave_one_task_out/*")
+    and not fnmatch(name, "more_of_one_task/*")
+    and not fnmatch(name, "volume_against_diversity/*")
+] + [
+    "leave_one_task_out/without query_intent_classification",
+    "more_of_one_task/more summarization",
+    "volume_against_diversity/5 tasks, 25 %",
+]
+METHODS = {
     "pointwise": {},
     "pairwise": {"sort": "heapsort", "top_k": 10},
     "listwise": {"window": 20, "stride": 10},
@@ -61,7 +82,7 @@ OTHER_PROJECT = Path(__file__).parent / "other_project"
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled_once(tmp_path_factory):
-    """Programs are kept on disk: files that differ in their data alone share one."""
+    """Programs are kept on disk: experiments that differ only in their data share one."""
     names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
     before = {name: getattr(jax.config, name) for name in names}
     compilation_cache.reset_cache()
@@ -101,17 +122,16 @@ def judged_part(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def stores(place, part):
-    """The store of a file, tiny.gin after it: made when first asked for, one for files that ask the same."""
+    """The store of an experiment with tiny.gin: made when first asked for, once per mixture and shots."""
     made: dict[tuple[str, int], TokenStore] = {}
 
     def store(name):
-        load("prepare", [*dict(commands(name))["train"], "--gin.STORE_DIR=none"])
-        key = macro("MIXTURE_OR_TASK_NAME"), macro("MAX_SHOTS")
+        given = arguments(name, "train", TINY)
+        values = load("train", given)
+        key = values["MIXTURE_OR_TASK_NAME"], values["MAX_SHOTS"]
         if key not in made:
             folder = place / "stores" / f"{key[0]}_{key[1]}"
-            made[key] = run(
-                name, "prepare", "tiny.gin", header="train", STORE_DIR=folder, RAW_DIR=part, MODEL_DIR="none"
-            )
+            made[key] = run("prepare", given, STORE_DIR=folder, RAW_DIR=part)
         return made[key]
 
     return store
@@ -119,39 +139,55 @@ def stores(place, part):
 
 @pytest.fixture(scope="module")
 def trained(place, part, stores):
-    """The run folder of a file after one step, tiny.gin after it, and the record of the step."""
+    """The run folder of an experiment after one step with tiny.gin, and the record of the step."""
     made = {}
 
     def train(name):
         if name not in made:
             folder, store = place / "runs" / name, stores(name)
-            last = run(name, "train", "tiny.gin", MODEL_DIR=folder, STORE_DIR=store.folder, RAW_DIR=part,
-                       TRAIN_STEPS=1, LOG_EVERY=1)  # fmt: skip
+            last = run("train", arguments(name, "train", TINY), MODEL_DIR=folder, STORE_DIR=store.folder,
+                       RAW_DIR=part, TRAIN_STEPS=1, LOG_EVERY=1)  # fmt: skip
             made[name] = folder, last
         return made[name]
 
     return train
 
 
-def test_each_file_is_checked_by_one_of_these_tests():
-    assert sorted(PROMISES) == TRAINED
-    assert sorted([*BACKBONES, *TRAINED, *JUDGED, *RERANKED]) == FILES
+def test_each_experiment_is_checked_by_one_of_these_tests():
+    assert sorted(PROMISES) == sorted([*TRAINED, MAIN])
+    assert sorted([*SMALL, *RECIPES, *MAINS, *TRAINED, *JUDGED, *RERANKED]) == sorted(EXPERIMENTS)
+    assert {name.partition("/")[0] for name in TRAINED} == {name.partition("/")[0] for name in STARTED}
 
 
-def test_the_documented_list_says_how_each_file_is_checked():
+def test_the_documented_list_says_how_each_experiment_is_checked():
     text = (ROOT / "docs" / "experiments.md").read_text(encoding="utf-8")
     table = text.partition("## How they are checked")[2].partition("\n## ")[0]
-    patterns = [line.split("`")[1] + ".gin" for line in table.splitlines() if line.startswith("| `")]
-    for name in FILES:
-        assert sum(fnmatch(name, pattern) for pattern in patterns) == 1, name
+    rows = [line.split("|")[1].split("`")[1::2] for line in table.splitlines() if line.startswith("| `")]
+    for name in EXPERIMENTS:
+        assert sum(any(fnmatch(name, pattern) for pattern in row) for row in rows) == 1, name
+
+
+@pytest.mark.parametrize("name", MAINS)
+def test_the_main_run_is_the_same_in_every_list(name):
+    train, judge = (
+        {key: value for key, value in load(step, arguments(name, step)).items() if not key.endswith("_DIR")}
+        for step in ("train", "evaluate")
+    )
+    assert train == {
+        key: value
+        for key, value in load("train", arguments(MAIN, "train")).items()
+        if not key.endswith("_DIR")
+    }
+    groups = ("inters_query_understanding", "inters_document_understanding")
+    assert judge["TASKS"] == (groups if name == "few_shot/main" else ("inters",))
 
 
 @pytest.fixture(scope="module")
 def whole_store(place, tmp_path_factory):
     """The store of all backbones: the whole sample, prompts of up to 2,048 tokens."""
     tokenizer = save_tiny(shrunk(DecoderConfig()), tmp_path_factory.mktemp("tokenizer") / "model")
-    return run(BACKBONES[0], "prepare", header="train", STORE_DIR=place / "whole", TOKENIZER=tokenizer,
-               RAW_DIR=SAMPLE, MODEL_DIR="none")  # fmt: skip
+    return run("prepare", arguments(RECIPES[0], "train"), STORE_DIR=place / "whole", TOKENIZER=tokenizer,
+               RAW_DIR=SAMPLE)  # fmt: skip
 
 
 def arrays(params):
@@ -160,12 +196,12 @@ def arrays(params):
     }
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", RECIPES)
 def test_a_backbone_in_small_takes_a_step_and_is_judged(name, whole_store, tmp_path, scored_part):
-    load("train", dict(commands(name))["train"])
-    tiny = shrunk(shape_of(macro("MODEL")))
+    given = arguments(name, "train")
+    tiny = shrunk(shape_of(load("train", given)["MODEL"]))
     folder = save_tiny(tiny, tmp_path / "tiny")
-    last = run(name, "train", MODEL=folder, MODEL_DIR=tmp_path / "run", STORE_DIR=whole_store.folder,
+    last = run("train", given, MODEL=folder, MODEL_DIR=tmp_path / "run", STORE_DIR=whole_store.folder,
                RAW_DIR=SAMPLE, TRAIN_STEPS=1, BATCH_SIZE=1, LOG_EVERY=1)  # fmt: skip
     assert set(whole_store.tasks) == {pair.name for pair in catalog.PAIRS}
     assert last["step"] == 1 and 7.0 < last["loss"] < 9.5
@@ -176,24 +212,31 @@ def test_a_backbone_in_small_takes_a_step_and_is_judged(name, whole_store, tmp_p
     assert len(begun) == len(ended)
     for (path, before), after in zip(begun.items(), ended.values(), strict=True):
         assert not np.array_equal(before, after), path
-    result = run(name, "evaluate", MODEL_DIR=tmp_path / "run", RAW_DIR=scored_part, MAX_EXAMPLES=1,
-                 TASKS="inters_fact_verification", OUTPUT_DIR=tmp_path / "judged")  # fmt: skip
+    result = run("evaluate", arguments(name, "evaluate"), MODEL_DIR=tmp_path / "run", RAW_DIR=scored_part,
+                 MAX_EXAMPLES=1, OUTPUT_DIR=tmp_path / "judged",
+                 TASKS="inters_fact_verification")  # fmt: skip
     assert result["metrics"].keys() == {"inters_fact_verification_climate_fever_choices"}
 
 
-@pytest.mark.parametrize("name", TRAINED)
-def test_a_file_over_a_backbone_trains_on_what_it_promises_and_is_judged(
-    name, trained, stores, part, scored_part, tmp_path, monkeypatch
-):
-    if name == "flan_control.gin":
-        monkeypatch.syspath_prepend(OTHER_PROJECT)
-        monkeypatch.setenv("PYTHONPATH", f"{OTHER_PROJECT}:{ROOT}")
+@pytest.fixture
+def flan_on_the_path(monkeypatch):
+    """The module of the other project is found here and by a child process."""
+    monkeypatch.syspath_prepend(OTHER_PROJECT)
+    monkeypatch.setenv("PYTHONPATH", f"{OTHER_PROJECT}:{ROOT}")
+
+
+@pytest.mark.parametrize("name", PROMISES)
+def test_an_experiment_prepares_the_data_that_it_promises(name, stores, part, flan_on_the_path):
     PROMISES[name](stores(name), part, stores)
+
+
+@pytest.mark.parametrize("name", [MAIN, *STARTED])
+def test_an_experiment_trains_and_is_judged(name, trained, stores, scored_part, tmp_path, flan_on_the_path):
     folder, last = trained(name)
     assert last["step"] == 1 and 7.0 < last["loss"] < 9.5
     assert last["task_loss"].keys() <= set(stores(name).tasks)
-    result = run(name, "evaluate", "tiny.gin", MODEL_DIR=folder, RAW_DIR=scored_part, MAX_EXAMPLES=1,
-                 OUTPUT_DIR=tmp_path)  # fmt: skip
+    result = run("evaluate", arguments(name, "evaluate", TINY), MODEL_DIR=folder, RAW_DIR=scored_part,
+                 MAX_EXAMPLES=1, OUTPUT_DIR=tmp_path)  # fmt: skip
     assert not result["failed"] and set(result["metrics"]) == expected_of(name, scored_part)
 
 
@@ -202,16 +245,17 @@ def judged_form(pair, suffix=""):
 
 
 def expected_of(name, raw):
-    """The tasks that a trained file is judged on."""
+    """The tasks that a trained experiment is judged on."""
     pairs = with_data(raw)
     found = {judged_form(pair) for pair in pairs}
-    if name in ("shots_mixed.gin", "zero_shot_only.gin"):
+    if name in ("ablations/shots_mixed", "ablations/zero_shot_only"):
         found |= {judged_form(pair, "_5shot") for pair in pairs if pair.kind != "rank"}
-    if name == "without_one_task.gin":
+    if name == "few_shot/zero_shot_only":
+        found = {judged_form(pair) for pair in pairs if pair.kind != "rank"}
+    if name == "leave_one_task_out/without query_intent_classification":
         found = {judged_form(pair) for pair in pairs if pair.task == "query_intent_classification"}
-    if name in [f"without_{group}.gin" for group in catalog.GROUPS]:
-        group = name.removeprefix("without_").removesuffix(".gin")
-        found = {judged_form(pair) for pair in pairs if pair.group == group}
+    if name.startswith("template_families/"):
+        found = {judged_form(pair) for pair in pairs if pair.group == "query_document"}
     return found
 
 
@@ -223,29 +267,52 @@ def asked(folder):
     }
 
 
+def model_of(name):
+    """The experiment whose model another one judges."""
+    owner = f"{name.partition('/')[0]}/{EXPERIMENTS[name].model_of}"
+    return MAIN if owner in MAINS else owner
+
+
 @pytest.fixture(scope="module")
 def judged(trained, judged_part, place):
-    """The questions of a file of one form of prompt."""
+    """The questions of an experiment of one form of prompt."""
 
     def judge(name):
         out = place / "judged" / name
         if not out.exists():
-            run(name, "evaluate", MODEL_DIR=trained("volume_100.gin")[0], RAW_DIR=judged_part, MAX_EXAMPLES=1,
-                MAX_NEW_TOKENS=2, OUTPUT_DIR=out)  # fmt: skip
+            run("evaluate", arguments(name, "evaluate"), MODEL_DIR=trained(model_of(name))[0],
+                RAW_DIR=judged_part, MAX_EXAMPLES=1, MAX_NEW_TOKENS=2, OUTPUT_DIR=out)  # fmt: skip
         return asked(out)
 
     return judge
 
 
-@pytest.mark.parametrize("name", [name for name in JUDGED if name.startswith("shots_")])
-def test_prompts_carry_as_many_demonstrations_as_the_file_says(name, judged, judged_part):
-    shots = int(name[len("shots_")])
+def test_the_counterpart_of_no_shots_is_judged_without_and_with_five(trained, scored_part, tmp_path):
+    name = "ablations/shots_mixed"
+    result = run("evaluate", arguments(name, "evaluate", TINY), MODEL_DIR=trained(MAIN)[0],
+                 RAW_DIR=scored_part, MAX_EXAMPLES=1, OUTPUT_DIR=tmp_path)  # fmt: skip
+    assert not result["failed"] and set(result["metrics"]) == expected_of(name, scored_part)
+
+
+@pytest.fixture(scope="module")
+def bare(trained, judged_part, place):
+    """The questions of the main run of few_shot, which carry no demonstrations."""
+    out = place / "judged" / "bare"
+    run("evaluate", arguments("few_shot/main", "evaluate"), MODEL_DIR=trained(MAIN)[0],
+        RAW_DIR=judged_part, MAX_EXAMPLES=1, MAX_NEW_TOKENS=2, OUTPUT_DIR=out)  # fmt: skip
+    return asked(out)
+
+
+@pytest.mark.parametrize("name", [name for name in JUDGED if name.startswith("few_shot/")])
+def test_prompts_carry_as_many_demonstrations_as_the_name_says(name, judged, bare, judged_part):
+    shots = int(name.split()[-2])
     pairs = [pair for pair in with_data(judged_part) if pair.kind != "rank"]
-    own, bare = judged(name), judged("shots_0.gin")
-    assert set(own) == {judged_form(pair, f"_{shots}shot" if shots else "") for pair in pairs}
+    own = judged(name)
+    assert set(own) == {judged_form(pair, f"_{shots}shot") for pair in pairs}
+    assert set(bare) == {judged_form(pair) for pair in pairs}
     for pair in pairs:
-        row, plain = own[judged_form(pair, f"_{shots}shot" if shots else "")][0], bare[judged_form(pair)][0]
-        assert row["shots"] == shots and row["example_id"] == plain["example_id"]
+        row, plain = own[judged_form(pair, f"_{shots}shot")][0], bare[judged_form(pair)][0]
+        assert (row["shots"], plain["shots"]) == (shots, 0) and row["example_id"] == plain["example_id"]
         description = templates.load(pair.task).description
         prompt, item = row["inputs_pretokenized"], plain["inputs_pretokenized"].removeprefix(description)
         assert prompt.startswith(description) and prompt.endswith(item)
@@ -256,9 +323,9 @@ def test_prompts_carry_as_many_demonstrations_as_the_file_says(name, judged, jud
         assert all(cues) and sum(between.count(f"\n{cue}\n") for cue in cues) == shots
 
 
-@pytest.mark.parametrize("name", [name for name in JUDGED if name.startswith("template_")])
-def test_every_pair_is_asked_with_the_template_of_the_file(name, judged, judged_part):
-    number = int(name[len("template_")])
+@pytest.mark.parametrize("name", [name for name in JUDGED if name.startswith("template_variety/")])
+def test_every_pair_is_asked_with_the_template_of_the_name(name, judged, judged_part):
+    number = int(name.split()[-1])
     expected = {
         judged_form(pair, f"_template{number}")
         for pair in with_data(judged_part)
@@ -269,13 +336,31 @@ def test_every_pair_is_asked_with_the_template_of_the_file(name, judged, judged_
     assert {row["template"] for own in rows.values() for row in own} == {number}
 
 
-@pytest.mark.parametrize("name", RERANKED)
-def test_a_collection_is_reranked_by_the_method_of_the_file(name, trained, tmp_path):
-    result = run(name, "rerank", MODEL_DIR=trained("volume_100.gin")[0], COLLECTION=SAMPLE / "beir_arguana",
-                 OUTPUT_DIR=tmp_path, **{"rerank.max_queries": 1})  # fmt: skip
-    method, manifest = name.removeprefix("rank_").removesuffix(".gin"), result["manifest"]
+def reranked(name, model, folder, **more):
+    return run("rerank", arguments(name, "rerank"), MODEL_DIR=model, COLLECTION=SAMPLE / "beir_arguana",
+               OUTPUT_DIR=folder, MAX_QUERIES=1, **more)  # fmt: skip
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_collection_is_reranked_by_the_method_of_the_experiment(method, trained, tmp_path):
+    result = reranked(f"ranking_strategies/{method}", trained(MAIN)[0], tmp_path)
+    manifest = result["manifest"]
     assert (manifest["method"], manifest["depth"]) == (method, 100)
-    assert manifest["options"].items() >= OPTIONS[method].items()
+    assert manifest["options"].items() >= METHODS[method].items()
     first, ranked = (read_run(tmp_path / f"{file}.trec") for file in ("first_stage", "reranked"))
     [(query, candidates)] = first.items()
     assert len(candidates) > 20 and ranked.keys() == {query} and ranked[query].keys() == candidates.keys()
+
+
+@pytest.mark.parametrize("order", ["reversed", "shuffled-0"])
+def test_candidates_are_reranked_in_the_order_of_the_experiment(order, trained, tmp_path):
+    """The first stage of another experiment, in another order; the methods share the way it is given."""
+    name = f"ranking_strategies/pointwise, {order}"
+    reranked("ranking_strategies/pointwise", trained(MAIN)[0], tmp_path / "base")
+    orders.write(tmp_path / "base" / "first_stage.trec", order, tmp_path / "given.trec")
+    [given] = [word for word in arguments(name, "rerank") if word.startswith("--gin.RUN=")]
+    assert given == f"--gin.RUN=sweep/pointwise_{order}/seed0/first_stage.trec"
+    reranked(name, trained(MAIN)[0], tmp_path / "own", RUN=tmp_path / "given.trec")
+    [base], [own] = (read_run(tmp_path / kind / "first_stage.trec").values() for kind in ("base", "own"))
+    assert base.keys() == own.keys() and list(base) != list(own)
+    assert order != "reversed" or list(own) == list(base)[::-1]

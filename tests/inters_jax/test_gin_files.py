@@ -1,130 +1,226 @@
-"""Every shipped gin file loads for every command, says what it is for, and sets what the recipe says."""
+"""Every shipped recipe says what it is for, loads for every command, and sets what the paper states."""
 
 from __future__ import annotations
 
-import importlib
+import os
+import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
-import gin
 import pytest
+from experiment_stand_ins import BACKBONES, GIN, LISTS, ROOT, load
 
 from inters_jax import config
-from inters_jax.training.optimizer import AdamW
+from inters_jax.experiments import lists, runs
+from inters_jax.gin_files import find_file, search_paths
+from inters_jax.settings.commands import COMMANDS
+from inters_jax.settings.judging import METHOD_OPTIONS
+from inters_jax.sweep import divided
+from inters_jax.training.metrics import read_metrics
 
-FOLDER = Path(config.__file__).parents[1] / "gin"
-FILES = sorted(str(file.relative_to(FOLDER)) for file in FOLDER.rglob("*.gin"))
-COMMANDS = ("train", "plan", "prepare", "evaluate", "rerank", "export", "compare", "serve")
-ADDITIONS = ("lora.gin",)  # name no model: they are put after a recipe
-# experiments/ is built by test_experiment_files.py
-RECIPES = [name for name in FILES if not name.startswith(("runs/", "experiments/"))]
-
-
-def load(command, *arguments):
-    """The values that reach the arguments of a command."""
-    function = getattr(importlib.import_module(f"inters_jax.{command}"), command)
-    name, _ = config._make_configurable(function)
-    required = {
-        "train": {"MODEL": "m", "MODEL_DIR": "r"},
-        "plan": {"MODEL": "m"},
-        "prepare": {"STORE_DIR": "s"},
-        "evaluate": {"MODEL_DIR": "r"},
-        "rerank": {"MODEL_DIR": "r", "COLLECTION": "c"},
-        "export": {"MODEL_DIR": "r", "OUTPUT_DIR": "o"},
-        "compare": {"RUNS": "a,b"},
-        "serve": {"MODEL_DIR": "r"},
-    }[command]
-    given = [
-        f"--gin.{macro}={value}" for macro, value in required.items() if macro != "MODEL" or not arguments
-    ]
-    config.load_config(name, config.parse_arguments([*arguments, *given]))
-    config._require_arguments(name, function)
-    bindings = gin.get_bindings(name, resolve_references=False)
-    return {argument: resolve(value) for argument, value in bindings.items()}
+FILES = sorted(str(file.relative_to(GIN)) for file in GIN.rglob("*.gin"))
+HEADED = sorted(str(file.relative_to(GIN)) for file in GIN.rglob("*") if file.is_file())
+# What a command cannot do without, beside a recipe.
+REQUIRED = {
+    "train": {"MODEL_DIR": "r"},
+    "plan": {},
+    "prepare": {"STORE_DIR": "s"},
+    "evaluate": {"MODEL_DIR": "r"},
+    "rerank": {"MODEL_DIR": "r", "COLLECTION": "c"},
+    "export": {"MODEL_DIR": "r", "OUTPUT_DIR": "o"},
+    "compare": {"RUNS": "a,b"},
+    "serve": {"MODEL_DIR": "r"},
+    "inspect_data": {"STORE_DIR": "s"},
+    "sweep": {"EXPERIMENTS": "e", "SWEEP_DIR": "s"},
+}
+WITHOUT_MODEL = ("inters.gin", "lora.gin")
+OPTIMIZERS = ("AdamW", "Lion", "Adafactor", "Muon")
 
 
-def resolve(value):
-    if getattr(value, "selector", None) == "gin.macro":
-        return resolve(
-            gin.query_parameter(f"{value.scoped_selector.removesuffix('/gin.macro')}/gin.macro.value")
-        )
-    return value
+def values(command, *files, **more):
+    """The settings of a command with recipes, by name."""
+    given = {**REQUIRED[command], **more}
+    if command in ("train", "plan") and all(name in WITHOUT_MODEL for name in files):
+        given["MODEL"] = "m"
+    words = [f"--gin_file={name}" for name in files]
+    return load(command, [*words, *(f"--gin.{name}={value}" for name, value in given.items())])
 
 
-@pytest.fixture(autouse=True)
-def clean_gin():
-    gin.clear_config()
-    yield
-    gin.clear_config()
+def header(name):
+    lines = (GIN / name).read_text(encoding="utf-8").splitlines()
+    return lines[: next(n for n, line in enumerate(lines) if not line.startswith("#"))]
 
 
-@pytest.mark.parametrize("name", FILES)
+def test_the_folder_holds_recipes_and_lists():
+    assert set(FILES) == {*(f"{name}.gin" for name in BACKBONES), "inters.gin", "lora.gin", "quickstart.gin",
+                          "small.gin", "small_raw.gin", "tiny.gin"}  # fmt: skip
+    assert set(HEADED) == {*FILES, *(f"experiments/{name}.yaml" for name in LISTS)}
+
+
+@pytest.mark.parametrize("name", HEADED)
 def test_a_file_opens_with_command_hardware_time_and_result(name):
-    header = []
-    for line in (FOLDER / name).read_text(encoding="utf-8").splitlines():
-        if not line.startswith("#"):
-            break
-        header.append(line)
-    text = "\n".join(header)
-    for word in ("Command:", "Hardware", "ime", "esult"):
-        assert word in text, f"{name}: its first lines do not state {word}"
+    text = "\n".join(header(name))
+    places = [text.find(f"\n# {word}: ") for word in ("Command", "Hardware", "Time", "Result")]
+    assert -1 not in places and places == sorted(places), f"{name}: {places}"
+
+
+@pytest.mark.parametrize("name", HEADED)
+def test_the_commands_of_a_header_load_and_use_the_file(name):
+    found = [
+        match
+        for line in header(name)
+        if (match := re.match(r"#[\w: ]* python -m inters_jax\.(\w+) (.*)", line))
+    ]
+    assert found or "bash scripts/results.sh" in "\n".join(header(name))
+    for command, text in (match.groups() for match in found):
+        words = shlex.split(text)
+        assert any(word.endswith(name) for word in words) or "small.yaml" in text
+        if command == "sweep":
+            words, extra = divided(words)
+            file = find_file(load("sweep", words)["EXPERIMENTS"], search_paths())
+            every = runs.runs_of(lists.read(file), Path("s"), [0], extra)
+            assert every and file.is_relative_to(GIN)
+        else:
+            load(command, words)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_wiring_of_a_command_fits_its_function(command):
-    assert load(command)
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", FILES)
 def test_a_recipe_can_be_given_to_every_command(name, command):
-    first = ["--gin_file=mistral.gin"] if name in ADDITIONS else []
-    assert load(command, *first, f"--gin_file={name}")
+    assert values(command, name)
+    assert values(command, "mistral.gin", name)
+    assert values(command, name, "tiny.gin")
 
 
 def test_lora_is_put_after_any_recipe():
-    values = load("train", "--gin_file=mistral.gin", "--gin_file=lora.gin")
-    assert values["lora"] is not None and values["model"] == "mistralai/Mistral-7B-v0.1"
-    settings = gin.get_configurable("LoRA")()
-    assert (settings.rank, settings.scale, settings.targets) == (16, 2.0, "all-linear")
-    optimizer = gin.get_configurable("OptimizerSettings")()
-    assert (optimizer.learning_rate, optimizer.weight_decay) == (2e-4, 0.0)
+    for backbone in BACKBONES:
+        plain, given = values("train", f"{backbone}.gin"), values("train", f"{backbone}.gin", "lora.gin")
+        lora = given["LORA"]
+        assert (lora.rank, lora.scale, lora.targets) == (16, 2.0, "all-linear")
+        assert (given["LEARNING_RATE"], given["WEIGHT_DECAY"]) == (2e-4, 0.0)
+        changed = {name for name, value in given.items() if value != plain[name]}
+        assert changed == {"LORA", "LEARNING_RATE", "WEIGHT_DECAY"}
 
 
-@pytest.mark.parametrize("name", ["mistral.gin", "llama2.gin", "falcon_rw.gin", "minima.gin", "phi2.gin"])
-def test_the_recipe_of_the_paper(name):
-    values = load("train", f"--gin_file={name}")
-    assert values["epochs"] == 3 and values["train_steps"] is None and values["init"] == "pretrained"
-    assert values["max_length"] == 2048 and values["dtype"] == "bfloat16" and values["remat"] == "full"
-    assert values["mesh"] == "fsdp=-1" and values["mixture_or_task_name"] == "inters"
-    assert 32 <= values["batch_size"] * 4.6 < 37  # packed rows of about 4.6 examples for the paper's 32
-    optimizer = gin.get_configurable("OptimizerSettings")()
-    assert optimizer.optimizer == AdamW(b1=0.9, b2=0.95) and optimizer.learning_rate == 1e-5
-    assert (optimizer.weight_decay, optimizer.clip) == (0.1, 1.0)
-    assert (optimizer.schedule, optimizer.warmup, optimizer.floor) == ("cosine", 0.03, 0.1)
-    assert load("train", "--gin_file=mistral.gin")["model"] == "mistralai/Mistral-7B-v0.1"
+def test_lora_on_the_tiny_model_loads_in_a_process_that_has_imported_nothing():
+    code = (
+        "from inters_jax import config; from inters_jax.gin_files import search_paths\n"
+        "files = ['mistral.gin', 'lora.gin', 'tiny.gin']\n"
+        "groups = config.load('train', files, [('--gin.MODEL_DIR=r', 'MODEL_DIR', 'r')], search_paths())\n"
+        "found = config.values_of(*groups)\n"
+        "print(found['LORA'].rank, found['MODEL'].family, found['TRAIN_STEPS'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0 and done.stdout.split() == ["16", "mistral", "20"], done.stderr
+
+
+@pytest.mark.parametrize("backbone", [*BACKBONES, "inters"])
+def test_the_recipe_of_the_paper(backbone):
+    found = values("train", f"{backbone}.gin")
+    assert found["EPOCHS"] == 3 and found["TRAIN_STEPS"] is None and found["INIT"] == "pretrained"
+    assert found["MAX_LENGTH"] == 2048 and found["DTYPE"] == "bfloat16" and found["REMAT"] == "full"
+    assert found["MESH"] == "fsdp=-1" and found["MIXTURE_OR_TASK_NAME"] == "inters"
+    assert (found["PASSES"], found["MAX_SHOTS"], found["CHECKPOINT_EVERY"]) == (1, 5, 500)
+    assert 32 <= found["BATCH_SIZE"] * 4.6 < 37  # packed rows of about 4.6 examples for the paper's 32
+    optimizer = found["OPTIMIZER"]
+    assert (type(optimizer).__name__, optimizer.b1, optimizer.b2) == ("AdamW", 0.9, 0.95)
+    assert (found["LEARNING_RATE"], found["WEIGHT_DECAY"], found["CLIP"]) == (1e-5, 0.1, 1.0)
+    assert (found["SCHEDULE"], found["WARMUP"], found["FLOOR"]) == ("cosine", 0.03, 0.1)
+    assert values("evaluate", f"{backbone}.gin")["TASKS"] == ("inters",)
+
+
+def test_the_recipe_is_written_once():
+    """Backbones differ in MODEL alone."""
+    common = values("train", "inters.gin")
+    models = set()
+    for backbone in BACKBONES:
+        found = values("train", f"{backbone}.gin")
+        assert {name for name, value in found.items() if value != common[name]} == {"MODEL"}
+        statements = [
+            line
+            for line in (GIN / f"{backbone}.gin").read_text(encoding="utf-8").splitlines()
+            if line and not line.startswith("#")
+        ]
+        assert len(statements) == 2 and statements[0] == "include 'inters.gin'"
+        models.add(found["MODEL"])
+    assert len(models) == len(BACKBONES) and "mistralai/Mistral-7B-v0.1" in models
+
+
+def test_tasks_of_a_recipe_are_for_evaluate_alone():
+    for name in FILES:
+        for command in ("compare", "inspect_data"):
+            assert values(command, name)["TASKS"] == (), name
 
 
 def test_the_tiny_model_takes_the_place_of_any_other():
-    values = load("train", "--gin_file=mistral.gin", "--gin_file=tiny.gin")
-    assert values["init"] == "random" and values["dtype"] == "float32" and values["epochs"] == 3
-    assert values["train_steps"] == 20
-    model = gin.get_configurable("DecoderConfig")()
-    assert model.parameter_count < 400_000 and model.num_kv_heads < model.num_heads
+    for name in FILES:
+        found = values("train", name, "tiny.gin")
+        assert found["INIT"] == "random" and found["DTYPE"] == "float32" and found["EPOCHS"] == 3
+        assert (found["TRAIN_STEPS"], found["MAX_LENGTH"], found["LEARNING_RATE"]) == (20, 512, 3e-3)
+        model = found["MODEL"]
+        assert model.parameter_count < 400_000 and model.num_kv_heads < model.num_heads
+        assert (model.family, model.sliding_window) == ("mistral", 1024)
 
 
-def test_the_model_of_the_quickstart_has_the_size_it_states():
-    load("train", "--gin_file=quickstart.gin")
-    assert 7.8e6 < gin.get_configurable("DecoderConfig")().parameter_count < 8.0e6
+@pytest.mark.parametrize(("name", "millions"), [("quickstart", 8.0), ("small", 3.3), ("small_raw", 4.9)])
+def test_a_model_from_random_weights_has_the_size_that_its_file_states(name, millions):
+    assert f"{millions} M parameters" in "\n".join(header(f"{name}.gin"))
+    found = values("train", f"{name}.gin")
+    assert found["INIT"] == "random"
+    assert found["MODEL"].parameter_count == pytest.approx(millions * 1e6, abs=0.06e6)
 
 
 def test_a_typo_in_a_binding_is_refused():
-    with pytest.raises(config.ConfigError, match="did you mean log_every"):
-        load("train", "--gin_file=tiny.gin", "--gin.LOG_EVRY=3")
+    for typed, message in (
+        ("train.log_evry", "did you mean log_every"),
+        ("LOG_EVRY", "did you mean LOG_EVERY"),
+    ):
+        with pytest.raises(config.ConfigError, match=message):
+            values("train", "tiny.gin", **{typed: 3})
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", FILES)
 def test_no_recipe_sets_an_option_of_the_ranking_methods(name):
     """A name that training reads as something else would reach a method that has no such option."""
-    values = load("rerank", f"--gin_file={name}")
-    options = ("sort", "top_k", "num_child", "window", "stride", "passes", "shuffles", "aggregate")
-    assert {option: values[option] for option in options} == dict.fromkeys(options)
+    options = [option.upper() for option in (*METHOD_OPTIONS, "window_passes", "shuffle_seed")]
+    assert {"SORT", "TOP_K", "WINDOW", "STRIDE", "WINDOW_PASSES", "SHUFFLES", "AGGREGATE"} <= set(options)
+    for command in ("rerank", "serve"):
+        found = values(command, name)
+        assert {option: found[option] for option in options} == dict.fromkeys(options)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return tmp_path_factory.mktemp("stores") / "msrp"
+
+
+def trained(folder, store, *arguments):
+    """Two steps of the recipe with the tiny model, in a process of its own; the last record."""
+    words = ["--gin_file=mistral.gin", *arguments, "--gin_file=tiny.gin", f"--gin.MODEL_DIR={folder}",
+             f"--gin.STORE_DIR={store}", "--gin.MIXTURE_OR_TASK_NAME=inters_query_matching_msrp",
+             "--gin.TRAIN_STEPS=2", "--gin.LOG_EVERY=1", "--gin.TENSORBOARD=False"]  # fmt: skip
+    command = [sys.executable, "-m", "inters_jax.train", *words]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, cwd=folder.parent, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return read_metrics(folder)[-1]
+
+
+@pytest.mark.slow
+def test_every_optimiser_can_be_chosen_by_its_name_alone(tmp_path, store):
+    for name in OPTIMIZERS:
+        last = trained(tmp_path / name, store, f"--gin.OPTIMIZER=@{name}()")
+        assert last["step"] == 2 and 7.0 < last["loss"] < 9.5
+        operative = (tmp_path / name / "operative_config.gin").read_text(encoding="utf-8")
+        assert f"OPTIMIZER = @{name}()" in operative and f"{name}.learning_rate" in operative
+
+
+@pytest.mark.slow
+def test_lora_trains_on_the_tiny_model_in_a_process_of_its_own(tmp_path, store):
+    last = trained(tmp_path / "run", store, "--gin_file=lora.gin")
+    assert last["step"] == 2 and 7.0 < last["loss"] < 9.5
+    assert "LORA = @LoRA()" in (tmp_path / "run" / "operative_config.gin").read_text(encoding="utf-8")

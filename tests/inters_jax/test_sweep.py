@@ -10,15 +10,15 @@ import threading
 import time
 from pathlib import Path
 
-import gin
 import pytest
 
 from inters_jax import sweep as command
-from inters_jax.command_line import run_command
 from inters_jax.evaluation.comparison import Options
 from inters_jax.evaluation.results import read_result
 from inters_jax.experiments import lists, main_comparison, orders, runs
+from inters_jax.experiments.launch import launch, launch_words
 from inters_jax.experiments.results import series
+from inters_jax.experiments.routing import NO_ARGUMENTS, Arguments
 from inters_jax.reports import sweep_page
 from seqio_tasks.base import UserError, locked
 
@@ -75,7 +75,7 @@ def place(tmp_path):
 def made(place, **more):
     found = lists.read(place / "list.yaml")
     call = lambda name: (sys.executable, "-S", str(place / "stand_in.py"), name)  # noqa: E731
-    return found, runs.runs_of(found, place / "sweep", more.get("seeds", found.seeds), (), call)
+    return found, runs.runs_of(found, place / "sweep", more.get("seeds", found.seeds), NO_ARGUMENTS, call)
 
 
 def do(place, every, jobs=4, stop=None):
@@ -110,12 +110,99 @@ def test_a_list_is_expanded_and_checked(tmp_path):
         ("main: b\nexperiments: [{name: a}]", "not an experiment of the list"),
         ("experiments: [{name: a, steps: [evaluate]}]", "either trains, or has model_of"),
         ("seeds: [x]\nexperiments: [{name: a}]", "whole numbers"),
+        ("gin_files: tiny.gin\nexperiments: [{name: a}]", "gin_files must be a list, such as"),
+        ("experiments: [{name: a, steps: train}]", "experiment 1: steps must be a list"),
+        ("experiments: [{name: a, overrides: [TASKS]}]", "experiment 1: overrides must be a mapping"),
+        ("experiments: [{name: 'a{p}', for: [p]}]", "experiment 1: for must be a mapping"),
+        ("experiments: [{name: a, override: {}}]", "did you mean overrides"),
     ],
 )
-def test_an_invalid_list_is_refused(tmp_path, text, message):
+def test_a_wrong_list_is_refused(tmp_path, text, message):
     (tmp_path / "list.yaml").write_text(text)
     with pytest.raises(UserError, match=message):
         lists.read(tmp_path / "list.yaml")
+
+
+def steps_of(tmp_path, text, extra=NO_ARGUMENTS):
+    """(experiment, step) -> the settings of its command line."""
+    (tmp_path / "list.yaml").write_text(text)
+    every = runs.runs_of(lists.read(tmp_path / "list.yaml"), Path("s"), [0], extra)
+    return {
+        (run.experiment.name, step.name): dict(
+            word.removeprefix("--gin.").split("=", 1) for word in step.command if word.startswith("--gin.")
+        )
+        for run in every
+        for step in run.steps
+    }
+
+
+def test_a_setting_reaches_the_steps_whose_command_reads_it(tmp_path):
+    text = (
+        "overrides: {DEPTH: 50, evaluate.max_length: 64, MODULES: [seqio_tasks, flan]}\n"
+        "experiments:\n  - {name: main, overrides: {TRAIN_STEPS: 5, TASKS: inters, LoRA.rank: 4}}\n"
+        "  - {name: ranked, model_of: main, steps: [rerank], overrides: {DEPTH: 20}}\n"
+    )
+    extra = Arguments(values={"RAW_DIR": "data", "MAX_LENGTH": "512", "evaluate.seed": "3"})
+    found = steps_of(tmp_path, text, extra)
+    folder = "s/main/seed0"
+    assert found["main", "train"] == {
+        "TRAIN_STEPS": "5", "LoRA.rank": "4", "MODULES": "['seqio_tasks', 'flan']", "RAW_DIR": "data",
+        "MAX_LENGTH": "512", "MODEL_DIR": f"{folder}/model", "SEED": "0"}  # fmt: skip
+    assert found["main", "evaluate"] == {
+        "TASKS": "inters", "evaluate.max_length": "64", "RAW_DIR": "data", "MAX_LENGTH": "512",
+        "evaluate.seed": "3", "MODEL_DIR": f"{folder}/model",
+        "OUTPUT_DIR": f"{folder}/evaluation"}  # fmt: skip
+    assert found["ranked", "rerank"] == {
+        "DEPTH": "20", "MAX_LENGTH": "512", "MODEL_DIR": f"{folder}/model",
+        "OUTPUT_DIR": "s/ranked/seed0/rerank"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "typed", "message"),
+    [
+        ("experiments: [{name: a, overrides: {DEPTH: 5}}]", {},
+         r"a: no step \(train, evaluate\) reads DEPTH"),
+        ("experiments: [{name: a, overrides: {TASK: b}}]", {}, "reads TASK; did you mean TASKS"),
+        ("overrides: {COLECTION: c}\nexperiments: [{name: a, model: m, steps: [rerank]}]", {},
+         "overrides of the list: no step .* reads COLECTION; did you mean COLLECTION"),
+        ("experiments: [{name: a}]", {"TRAIN_STEP": "5"}, "reads --gin.TRAIN_STEP; did you mean TRAIN_STEPS"),
+        ("experiments: [{name: a}]", {"rerank.depth": "5"}, "reads --gin.rerank.depth"),
+        ("experiments: [{name: a}]", {"StepSettings.batch_sise": "5"}, "reads --gin.StepSettings.batch_sise"),
+        ("experiments: [{name: a}]", {"SEED": "5"}, r"--gin\.SEED is set by the sweep .*; set SEEDS"),
+        ("experiments: [{name: a, overrides: {MODEL_DIR: r}}]", {}, "MODEL_DIR is set by the sweep"),
+        ("experiments: [{name: a}]", {"evaluate.output_dir": "r"}, "set SWEEP_DIR"),
+    ],
+)  # fmt: skip
+def test_a_setting_that_no_step_reads_is_refused(tmp_path, text, typed, message):
+    with pytest.raises(UserError, match=message):
+        steps_of(tmp_path, text, Arguments(values=typed))
+
+
+def test_names_of_gin_files_of_ones_own_can_be_set(tmp_path):
+    (tmp_path / "mine.gin").write_text("DecoderConfig.hidden_size = %WIDTH\n")
+    text = "experiments: [{name: a, gin_files: [mine.gin], overrides: {WIDTH: 64}}, {name: b, model_of: a}]"
+    paths = (str(tmp_path),)
+    found = steps_of(tmp_path, text, Arguments(values={"TheirAdam.b1": "0.5"}, search_paths=paths))
+    assert found["a", "train"]["WIDTH"] == found["a", "evaluate"]["WIDTH"] == "64"
+    assert found["a", "train"]["TheirAdam.b1"] == "0.5" and "TheirAdam.b1" not in found["a", "evaluate"]
+    assert "WIDTH" not in found["b", "evaluate"]
+    with pytest.raises(UserError, match=r"no step .* reads WIDTH"):
+        steps_of(tmp_path, text.replace("mine", "tiny"), Arguments(search_paths=paths))
+
+
+def test_a_list_is_found_as_gin_files_are(place, capsys, monkeypatch):
+    dry = ["--gin.DRY_RUN=True", f"--gin.SWEEP_DIR={place / 'dry'}", "--gin.SEEDS=0"]
+    command.main([*dry, "--gin.EXPERIMENTS=experiments/ablations.yaml", "--gin.ONLY=no_template:0"])
+    train, judge = capsys.readouterr().out.splitlines()
+    assert "--gin_file=llama2_chat.gin --gin.MIXTURE_OR_TASK_NAME=inters_no_template" in train
+    assert "inters_jax.evaluate" in judge and "MIXTURE_OR_TASK_NAME" not in judge
+    command.main([*dry, "--gin.EXPERIMENTS=list.yaml", f"--gin_search_paths={place}"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 7 and all(f"--gin_search_paths={place}" in line for line in lines)
+    with pytest.raises(
+        SystemExit, match=r"experiments/ablation\.yaml.*did you mean experiments/ablations\.yaml"
+    ):
+        command.main([*dry, "--gin.EXPERIMENTS=experiments/ablation.yaml"])
 
 
 def test_finished_runs_are_left_alone_and_changed_results_are_made_again(place):
@@ -183,30 +270,30 @@ def test_a_stopped_sweep_starts_nothing(place):
 
 def test_the_words_of_a_launched_job(place):
     _, every = made(place, seeds=[3])
-    words = runs.launch_words(every[1], "sbatch --job-name={name} --wrap={command}", ["python", "a b"])
+    words = launch_words(every[1], "sbatch --job-name={name} --wrap={command}", ["python", "a b"])
     assert words == ["sbatch", "--job-name=rows_25-3", "--wrap=python 'a b'"]
-    assert runs.launch_words(every[1], "run -- {arguments}", ["python", "a b"]) == [
+    assert launch_words(every[1], "run -- {arguments}", ["python", "a b"]) == [
         "run",
         "--",
         "python",
         "a b",
     ]
-    with pytest.raises(UserError, match="must contain"):
-        runs.launch_words(every[1], "sbatch", ["python"])
+    with pytest.raises(UserError, match="must hold"):
+        launch_words(every[1], "sbatch", ["python"])
 
 
 def test_a_job_is_launched_once(place):
     _, every = made(place, seeds=[0])
     job = [sys.executable, "-S", str(place / "stand_in.py"), "train", "--gin.MODEL_DIR=launched"]
     for again in (False, False, True):
-        assert runs.launch(every[0], "{arguments}", job, again)[0] == runs.LAUNCHED
+        assert launch(every[0], "{arguments}", job, again)[0] == runs.LAUNCHED
     assert len(calls(place)) == 2
 
 
 def test_a_job_that_cannot_be_started_is_no_launched_one(place):
     _, every = made(place, seeds=[0])
     for template in ("no-such-scheduler {command}", "false {command}"):
-        status, why = runs.launch(every[0], template, ["python"], False)
+        status, why = launch(every[0], template, ["python"], False)
         assert status == runs.FAILED and "launch.log" in why and runs.state(every[0]) == {}
     assert "no-such-scheduler" in (every[0].folder / "launch.log").read_text()
 
@@ -214,9 +301,7 @@ def test_a_job_that_cannot_be_started_is_no_launched_one(place):
 def test_a_run_that_needs_a_launched_one_waits_for_it(place):
     _, every = made(place, seeds=[0])
     job = [sys.executable, "-S", "-c", ""]
-    outcome = runs.run_all(
-        every, 1, lambda _: None, lambda run: runs.launch(run, "{arguments}", job, again=False)
-    )
+    outcome = runs.run_all(every, 1, lambda _: None, lambda run: launch(run, "{arguments}", job, again=False))
     *launched, waiting = (status for status, _ in outcome.values())
     assert set(launched) == {runs.LAUNCHED} and waiting == runs.WAITING
     assert outcome["shots:0"][1] == "it needs main:0, which is launched"
@@ -263,8 +348,7 @@ def test_a_scheduler_does_the_runs_and_the_same_command_collects_them(scheduler)
     launching = [*arguments, "--gin.LAUNCH=sbatch --job-name={name} --wrap={command}"]
 
     def states(*more):
-        gin.clear_config()
-        return {name: status for name, (status, _) in run_command(command.sweep, [*launching, *more]).items()}
+        return {name: status for name, (status, _) in command.main([*launching, *more]).items()}
 
     def jobs():
         return (scheduler / "jobs.txt").read_text().split()
@@ -295,8 +379,7 @@ def test_a_scheduler_does_the_runs_and_the_same_command_collects_them(scheduler)
         for name, folder in (("train", "main/seed0/model"), ("evaluate", "main/seed0/evaluation"),
                              ("evaluate", "shots/seed0/evaluation"))
     ]  # fmt: skip
-    gin.clear_config()
-    run_command(command.sweep, [*arguments[:3], "--gin.COLLECT_ONLY=True"])
+    command.main([*arguments[:3], "--gin.COLLECT_ONLY=True"])
     saved = json.loads((scheduler / "sweep/sweep.json").read_text())
     assert set(saved["values"]) == {"main", "shots"} and saved["runs"]["rows 25:0"]["state"] == "open"
 
@@ -366,7 +449,7 @@ def test_what_is_not_finished_is_named_in_the_tables(place):
 
 def test_a_dry_run_prints_every_command_and_makes_nothing(place, capsys):
     arguments = [f"--gin.EXPERIMENTS={place / 'list.yaml'}", f"--gin.SWEEP_DIR={place / 'dry'}"]
-    run_command(command.sweep, [*arguments, "--gin_file=tiny.gin", "--gin.SEEDS=4", "--gin.DRY_RUN=True"])
+    command.main([*arguments, "--gin_file=tiny.gin", "--gin.SEEDS=4", "--gin.DRY_RUN=True"])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 7 and all("--gin_file=tiny.gin" in line for line in lines)
     assert "--gin.SEED=4" in lines[0] and "DRY_RUN" not in lines[0] and not (place / "dry").exists()
@@ -393,13 +476,13 @@ def test_two_seeds_are_trained_judged_and_put_together(tmp_path):
         "  overrides: {TASKS: inters_query_matching_msrp_choices_1shot}}]\n"
     )
     arguments = [f"--gin.EXPERIMENTS={tmp_path / 'list.yaml'}", f"--gin.SWEEP_DIR={tmp_path / 'sweep'}"]
-    outcome = run_command(command.sweep, arguments)
+    outcome = command.main(arguments)
     assert {status for status, _ in outcome.values()} == {runs.FINISHED} and len(outcome) == 4
     result = read_result(tmp_path / "sweep/main/seed1/evaluation")
     assert set(result["metrics"]) == {"inters_query_matching_msrp_choices"}
     assert {"main", "one shot"} == set(json.loads((tmp_path / "sweep/sweep.json").read_text())["values"])
     before = Path(tmp_path / "sweep/main/seed0/train.log").stat().st_mtime_ns
-    run_command(command.sweep, arguments)
+    command.main(arguments)
     assert Path(tmp_path / "sweep/main/seed0/train.log").stat().st_mtime_ns == before
 
 

@@ -1,4 +1,4 @@
-"""Another project's instructions: the mixture `flan` that gin/experiments/flan_control.gin wants."""
+"""Another project's instructions: the mixture `flan` that gin/experiments/flan_control.yaml trains on."""
 
 import seqio
 import tensorflow as tf

@@ -1,7 +1,7 @@
 """`python -m seqio_tasks.templates --check [folder]`: check the template files; `--list`: count them.
 
-With a file instead of a folder: whether it can be used in place of packaged templates, and what it gives.
-`--suggest TASK --endpoint URL --model NAME`: has a model propose templates, for a person to review.
+Given a file instead of a folder: report whether it can replace packaged templates, and what it has.
+`--suggest TASK --endpoint URL --model NAME`: let a model propose templates, for a person to review.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--check", action="store_true", help="report every fault")
     action.add_argument("--list", action="store_true", help="print the datasets and numbers of templates")
-    action.add_argument("--suggest", metavar="TASK", help="have a model propose templates for a task")
+    action.add_argument("--suggest", metavar="TASK", help="let a model propose templates for a task")
     suggest.add_arguments(parser)
     options = parser.parse_args(arguments)
     if options.suggest:

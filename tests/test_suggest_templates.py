@@ -114,7 +114,7 @@ def test_the_command_writes_a_review_file_that_can_be_used(
     assert load("query_expansion", ()).of("gov2")[3].cue in prompt and "Write 2 new templates" in prompt
     (read,) = own.read(out)
     assert [t.input for t in read.of("gov2")] == [GOOD["input"], OTHER["input"]]
-    assert "did you mean 'title'" in text and "the same input as query_expansion.yaml: gov2[0]" in text
+    assert "did you mean title" in text and "the same input as query_expansion.yaml: gov2[0]" in text
     assert "those of proposal 1" in text and text.count("# refused (gov2)") == 3
     shown = capsys.readouterr()
     assert "2 to review, 3 refused, 1 requests" in shown.out
@@ -171,7 +171,7 @@ def test_it_asks_again_for_what_is_missing() -> None:
     ("entry", "reason"),
     [
         ({**GOOD, "cue": "no colon"}, "cue: 'no colon' must be one line ending with a colon"),
-        ({**GOOD, "output": "{title}"}, "output: 'title' also stands in the input"),
+        ({**GOOD, "output": "{title}"}, "output: 'title' is also in the input"),
         ({**GOOD, "output": "Answer: {description}"}, "output: must be one placeholder"),
         ({"input": "{title}"}, "missing"),
         ({**GOOD, "note": "x"}, "unknown keys note"),

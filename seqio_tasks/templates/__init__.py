@@ -9,15 +9,15 @@ File format (checked by `python -m seqio_tasks.templates --check`, see `linter.p
         - input: 'Explain what somebody searching for "{title}" wants to know.'
           output: '{narrative}'
           cue: 'Explanation:'
-        - ...            # twelve in all; `reverse: true` where input and output change places,
+        - ...            # twelve in all; `reverse: true` where input and output are swapped,
                          # `family: pointwise_judgment` and so on for ranking tasks
 
-`{name}` stands for a field of the row. Placeholders are found once, when the template is read, and replaced
-field by field: braces inside data are ordinary characters (`str.format` would stumble over them). Besides
-the fields of the pair, classification templates may use `{options}` (a, b or c) and `{option_lines}` (one
-"- a" per line): both list exactly the labels that are scored, in an order drawn per prompt.
+`{name}` is a field of the row. Placeholders are found once, when the template is read, and replaced field by
+field: braces in the data are ordinary characters (`str.format` would fail on them). Besides the fields of the
+pair, classification templates may use `{options}` (a, b or c) and `{option_lines}` (one "- a" per line): both
+list exactly the labels that are scored, in an order drawn per prompt.
 
-Templates of your own, in this form or in that of the INTERS authors, are read by `seqio_tasks.templates.own`.
+Templates of your own, in this format or that of the INTERS authors, are read by `seqio_tasks.templates.own`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SLOTS = 12
 OPTION_FIELDS = ("options", "option_lines")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
-# A template taken apart: (literal text, name of the field behind it); the last field is None.
+# A parsed template: (literal text, name of the field after it); the last field is None.
 Parts = tuple[tuple[str, str | None], ...]
 
 # The twelve slots of every ranking dataset: two templates for each of six families.
@@ -59,7 +59,7 @@ class TemplateError(UserError):
 
 @dataclass(frozen=True)
 class Template:
-    """One way of asking; `cue`, if any, stands on a line of its own between the input and the answer."""
+    """One template; `cue`, if any, is a line of its own between the input and the answer."""
 
     input: str
     output: str
@@ -87,13 +87,14 @@ class Template:
 
 @dataclass(frozen=True)
 class TaskTemplates:
-    """The templates of one task: a description and, per dataset, `SLOTS` templates."""
+    """The templates of one task: a description and, for each dataset, `SLOTS` templates."""
 
     task: str
     description: str
     datasets: Mapping[str, tuple[Template, ...]]
 
     def of(self, dataset: str) -> tuple[Template, ...]:
+        """The templates of a dataset."""
         try:
             return self.datasets[dataset]
         except KeyError:
@@ -131,7 +132,11 @@ def _template(entry: Any, where: str) -> Template:
 
 
 def load_file(path: str | Path) -> TaskTemplates:
-    """Read one template file; form errors raise TemplateError with file, dataset and slot."""
+    """Read one template file.
+
+    Raises:
+      TemplateError: it is not valid; the message names file, dataset and slot.
+    """
     path = Path(path)
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -141,7 +146,7 @@ def load_file(path: str | Path) -> TaskTemplates:
 
 
 def load_entries(data: Any, where: str) -> TaskTemplates:
-    """The templates in the parsed content of a file; `where` opens the error messages."""
+    """The templates in the parsed content of a file; error messages begin with `where`."""
     if not isinstance(data, dict) or set(data) != {"task", "description", "datasets"}:
         raise TemplateError(f"{where}: the top level must have the keys task, description, datasets")
     if not isinstance(data["description"], str) or not isinstance(data["datasets"], dict):
@@ -157,9 +162,11 @@ def load_entries(data: Any, where: str) -> TaskTemplates:
 
 
 def load(task: str, files: Sequence[str] | None = None) -> TaskTemplates:
-    """The templates of a task: the packaged ones, replaced by those of own template files.
+    """The templates of a task: the packaged ones, overridden by own template files.
 
-    files: read by `seqio_tasks.templates.own`, the later ones winning; None: those of the settings in force.
+    Args:
+      task: name of the task. files: own files, read by `seqio_tasks.templates.own`, the later ones winning;
+      None: those of the settings.
     """
     return _load(task, settings.current().templates if files is None else tuple(files))
 
@@ -167,15 +174,15 @@ def load(task: str, files: Sequence[str] | None = None) -> TaskTemplates:
 @functools.cache
 def _load(task: str, files: tuple[str, ...]) -> TaskTemplates:
     if files:
-        from seqio_tasks.templates import own  # imports this module, and the catalog
+        from seqio_tasks.templates import own  # here because it imports this module
 
         return own.overlay(_load(task, ()), files)
     path = FOLDER / f"{task}.yaml"
     if not path.is_file():
-        raise TemplateError(f"no template file for task {task!r}; there are: {', '.join(packaged_tasks())}")
+        raise TemplateError(f"no template file for task {task!r}; there are {', '.join(packaged_tasks())}")
     return load_file(path)
 
 
 def packaged_tasks() -> tuple[str, ...]:
-    """The tasks that have a template file, in alphabetical order."""
+    """The tasks with a template file, in alphabetical order."""
     return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))

@@ -1,6 +1,6 @@
 """`python -m seqio_tasks.templates --check [folder]`: check the template files; `--list`: count them.
 
-With a file instead of a folder: whether it can be used in place of packaged templates, and what it contains.
+Given a file instead of a folder: report whether it can replace packaged templates, and what it has.
 """
 
 from __future__ import annotations

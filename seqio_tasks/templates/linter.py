@@ -1,37 +1,39 @@
-"""Checks of the template files; `python -m seqio_tasks.templates --check` runs them over all.
+"""Checks of the template files; `python -m seqio_tasks.templates --check` runs them on all files.
 
-What is promised, and what each check is called in the messages:
+The checks, by the names used in messages:
 
     coverage      every pair of the catalog has templates, and every dataset in a file is such a pair
     count         twelve templates per dataset
-    field         every placeholder names a field of the pair (a misspelling is met with the nearest name)
-    output        the output is one placeholder and nothing else, and it does not stand in the input
-    braces        no braces besides placeholders (write option lists as {options})
-    reverse       `reverse: true` exactly where the answer is not the pair's own; slots 10 and 11 of
+    field         every placeholder is a field of the pair (a misspelling is answered with the nearest name)
+    output        the output is a single placeholder that does not occur in the input
+    braces        no braces except placeholders (write option lists as {options})
+    reverse       `reverse: true` exactly where the answer is not that of the pair; slots 10 and 11 of
                   query_description and query_expansion
     options       a classification template offers the scored labels: {options}, {option_lines} or all of
-                  them in words; a literal list after "Options:" is refused, it would drift from the labels
+                  them in words; a literal list after "Options:" is refused, as it could differ from the
+                  labels
     family        ranking: two templates for each of the six families, with the placeholders of the family;
-                  one of each two with documents puts the query first, the other the documents
+                  with documents, one of the two puts the query first, the other the documents
     optional      at least three templates can be filled when the optional fields of a row are empty, and at
                   least three show an indispensable field
     cue           one line, not empty, ends with a colon, without placeholder
-    spacing       no blank at the edges or before a line end, no doubled blank or blank line, no
-                  placeholder glued to a word
-    duplicate     no two inputs alike (case, spacing and punctuation aside), within or across files
-    variety       at least four different cues; no first word opens more than half of the templates
+    spacing       no space at the edges or before a line end, no double space, no two blank lines, no
+                  placeholder attached to a word
+    duplicate     no two equal inputs (ignoring case, spacing and punctuation), within or across files
+    variety       at least four different cues; no word begins more than half of the templates
     length        at most 90 words of wording
 """
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from seqio_tasks import catalog
+from seqio_tasks.base import nearest
+from seqio_tasks.catalog import Pair
 from seqio_tasks.templates import (
     FAMILIES,
     FOLDER,
@@ -42,9 +44,6 @@ from seqio_tasks.templates import (
     TemplateError,
     load_file,
 )
-
-if TYPE_CHECKING:
-    from seqio_tasks.catalog import Pair
 
 # family -> (input fields, output field)
 FAMILY_FIELDS = {
@@ -63,11 +62,8 @@ _LITERAL_OPTIONS = re.compile(r"(?i)\b(options?|labels?|choices)\s*(are)?\s*:\s*
 
 
 def check_all(folder: Path = FOLDER, pairs: Sequence[Pair] | None = None) -> list[str]:
-    """All faults of a folder of template files, one line each; an empty list when everything is right."""
-    if pairs is None:
-        from seqio_tasks.catalog import PAIRS
-
-        pairs = PAIRS
+    """All faults of a folder of template files, one line each."""
+    pairs = catalog.PAIRS if pairs is None else pairs
     faults: list[str] = []
     loaded: list[TaskTemplates] = []
     for path in sorted(folder.glob("*.yaml")):
@@ -77,7 +73,7 @@ def check_all(folder: Path = FOLDER, pairs: Sequence[Pair] | None = None) -> lis
             faults.append(f"form: {error}")
             continue
         if task.task != path.stem:
-            faults.append(f"coverage: {path.name}: says task {task.task!r}; name file and task alike")
+            faults.append(f"coverage: {path.name}: is for task {task.task!r}; name file and task alike")
         loaded.append(task)
     have = {(task.task, dataset) for task in loaded for dataset in task.datasets}
     faults += [
@@ -91,18 +87,18 @@ def check_all(folder: Path = FOLDER, pairs: Sequence[Pair] | None = None) -> lis
 
 
 def check_task(task: TaskTemplates, pairs: Sequence[Pair]) -> list[str]:
-    """Faults of one task file, duplicates across files aside."""
+    """Faults of one task file, except duplicates across files."""
     faults = []
     if len(task.description.split()) < 10:
-        faults.append(f"coverage: {task.task}.yaml: the description says too little (under ten words)")
+        faults.append(f"coverage: {task.task}.yaml: the description is too short (under ten words)")
     faults += [f"spacing: {task.task}.yaml: description: {fault}" for fault in _spacing(task.description)]
     by_dataset = {pair.dataset: pair for pair in pairs}
     for dataset, entries in task.datasets.items():
         where = f"{task.task}.yaml: {dataset}"
         if dataset not in by_dataset:
-            near = difflib.get_close_matches(dataset, by_dataset, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            faults.append(f"coverage: {where}: no such pair in the catalog{hint}")
+            faults.append(
+                f"coverage: {where}: no such pair in the catalog{nearest(dataset, by_dataset, most=1)}"
+            )
             continue
         if len(entries) != SLOTS:
             faults.append(f"count: {where}: {len(entries)} templates, there must be {SLOTS}")
@@ -117,7 +113,7 @@ def check_task(task: TaskTemplates, pairs: Sequence[Pair]) -> list[str]:
 
 
 def template_faults(template: Template, pair: Pair) -> list[tuple[str, str]]:
-    """(check, fault) of one template by itself, in whichever slot its kind belongs to."""
+    """(check, fault) for a single template, in a slot of its kind."""
     slot = 0
     if pair.kind == "rank" and template.family in FAMILIES:
         slot = 2 * FAMILIES.index(template.family)
@@ -127,7 +123,7 @@ def template_faults(template: Template, pair: Pair) -> list[tuple[str, str]]:
 
 
 def wording_key(text: str) -> str:
-    """A text by which repetitions are found: case, spacing and punctuation aside."""
+    """A key that is equal for repeated texts: without case, spacing and punctuation."""
     return re.sub(r"[\W_]+", " ", text).lower().strip()
 
 
@@ -136,16 +132,15 @@ def _check_template(template: Template, slot: int, pair: Pair) -> Iterator[tuple
     output_fields = [name for _, name in template.output_parts if name]
     for name in dict.fromkeys((*template.input_fields, *output_fields)):
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            yield "field", f"the pair has no field {name!r}{hint} (it has {', '.join(known)})"
+            near = nearest(name, known, most=1)
+            yield "field", f"the pair has no field {name!r}{near} (it has {', '.join(known)})"
     if len(output_fields) != 1 or template.output != f"{{{template.output_field}}}":
-        yield "output", f"must be one placeholder and nothing else, is {template.output!r}"
+        yield "output", f"must be one placeholder, got {template.output!r}"
     elif template.output_field in template.input_fields:
-        yield "output", f"{template.output_field!r} also stands in the input: the answer would be given away"
+        yield "output", f"{template.output_field!r} is also in the input, which gives the answer away"
     wording = " ".join(literal for literal, _ in template.input_parts)
     if "{" in wording or "}" in wording:
-        yield "braces", "braces that are no placeholder; use {options} or write the text without braces"
+        yield "braces", "braces that are not a placeholder; use {options} or write the text without braces"
     if pair.kind != "rank":
         yield from _check_direction(template, slot, pair)
     if pair.kind == "classify":
@@ -160,7 +155,7 @@ def _check_template(template: Template, slot: int, pair: Pair) -> Iterator[tuple
     for what in _spacing(template.input):
         yield "spacing", what
     if len(wording.split()) > _MOST_WORDS:
-        yield "length", f"{len(wording.split())} words; {_MOST_WORDS} are enough"
+        yield "length", f"{len(wording.split())} words; at most {_MOST_WORDS} are allowed"
 
 
 def _check_direction(template: Template, slot: int, pair: Pair) -> Iterator[tuple[str, str]]:
@@ -168,14 +163,14 @@ def _check_direction(template: Template, slot: int, pair: Pair) -> Iterator[tupl
     if answer and template.output_field and template.reverse != (template.output_field != answer):
         yield "reverse", f"the answer is {template.output_field!r}, so reverse must be {not template.reverse}"
     if pair.task in _TWO_REVERSED and template.reverse != (slot in (10, 11)):
-        yield "reverse", "slots 10 and 11 are the reversed ones, the others are not"
+        yield "reverse", "slots 10 and 11 must be reversed, the others must not"
 
 
 def _check_options(template: Template, wording: str, pair: Pair) -> Iterator[tuple[str, str]]:
     if template.output_field != pair.label_field:
         return
     if _LITERAL_OPTIONS.search(template.input):
-        yield "options", "a literal list; write {options} or {option_lines}, which equal the labels"
+        yield "options", "a literal list; write {options} or {option_lines}, which match the labels"
     if not any(name in template.input_fields for name in OPTION_FIELDS):
         words = wording.lower()
         missing = [label for label in pair.labels if not re.search(rf"\b{re.escape(label)}\b", words)]
@@ -192,11 +187,11 @@ def _check_family(template: Template, slot: int) -> Iterator[tuple[str, str]]:
         if set(template.input_fields) != inputs or template.output_field != output:
             yield "family", f"{template.family} takes {', '.join(sorted(inputs))} and answers {output}"
     if template.reverse:
-        yield "reverse", "ranking templates have families instead"
+        yield "reverse", "ranking templates are not reversed; they have families"
 
 
 def _families(entries: Sequence[Template]) -> Iterator[str]:
-    """The first of a family puts the query first (a server shares that beginning), the second does not."""
+    """The first template of a family puts the query first (servers can share that prefix), the second not."""
     for first, second in zip(entries[::2], entries[1::2], strict=False):
         if first.family == "query_generation" or "query" not in first.input_fields:
             continue
@@ -210,12 +205,12 @@ def _families(entries: Sequence[Template]) -> Iterator[str]:
 
 
 def _optional(entries: Sequence[Template], pair: Pair) -> Iterator[str]:
-    """Rows without the optional fields need templates too, outside training ones that are not reversed."""
+    """Rows without the optional fields need templates too; outside training, ones that are not reversed."""
     optional = set(pair.optional_fields)
     plain = [t for t in entries if not t.reverse and not optional & {*t.input_fields, t.output_field}]
     if optional and len(plain) < _LEAST_PLAIN:
         names = ", ".join(pair.optional_fields)
-        yield f"only {len(plain)} templates do without {names}; there must be {_LEAST_PLAIN}"
+        yield f"only {len(plain)} templates work without {names}; there must be {_LEAST_PLAIN}"
     for name in pair.indispensable_fields:
         showing = sum(name in template.input_fields and not template.reverse for template in entries)
         if showing < _LEAST_PLAIN:
@@ -224,11 +219,11 @@ def _optional(entries: Sequence[Template], pair: Pair) -> Iterator[str]:
 
 def _spacing(text: str) -> Iterator[str]:
     if text != text.strip():
-        yield "blanks at the beginning or end"
+        yield "spaces at the beginning or end"
     if "\t" in text or re.search(r"  | \n|\n\n\n", text):
-        yield "a tab, a doubled blank, a blank before a line end, or two blank lines in a row"
+        yield "a tab, a double space, a space before a line end, or two blank lines in a row"
     if glued := re.search(r"\w\{[A-Za-z_]\w*\}|\{[A-Za-z_]\w*\}\w", text):
-        yield f"a placeholder glued to a word: {glued.group(0)!r}"
+        yield f"a placeholder attached to a word: {glued.group(0)!r}"
 
 
 def _variety(entries: Sequence[Template]) -> Iterator[str]:

@@ -2,27 +2,27 @@
 
     seqio_tasks.configure(templates="mine.yaml")          or INTERS_TEMPLATES=mine.yaml:more.py, or a folder
 
-A dataset that such a file names has the file's templates only; all others keep the packaged ones. Two forms
+A dataset named in such a file has only the file's templates; all others keep the packaged ones. Two formats
 are read, by the suffix of the file:
 
-`.yaml`, as the packaged files (see `seqio_tasks.templates`), with any number of templates from one on; the
+`.yaml`, like the packaged files (see `seqio_tasks.templates`), with one or more templates per dataset; the
 description may be left out, and so may the cue (an empty one gives no line).
 
-`.py`, the dictionaries in which the INTERS authors keep theirs; the file is parsed and never executed::
+`.py`, the dictionaries of the INTERS authors; the file is parsed and never executed::
 
     PATTERNS = {"query-matching-msrp": [("Same meaning? {sentence1} / {sentence2}", "{answer}"), ...], ...}
     PATTERNS_FOR_FEW_SHOT_DEMONSTRATIONS = {...}     # optional: the same with a cue at the end of the input
     TASK_DESCRIPTIONS = {"query_matching": "...", "retrieval": "..."}      # optional
 
-How names of that form become ours:
+How names of that format map to ours:
 
-    keys             "-" and "_" are alike; task and dataset as in the catalog, besides KEYS; the keys
-                     cast19 and cast2x are one dataset here and have the templates of both
-    placeholders     the fields of the catalog, besides PLACEHOLDERS; `{word}` that is no field is refused,
+    keys             "-" and "_" are the same; task and dataset as in the catalog, plus KEYS; the keys cast19
+                     and cast2x are one dataset here, with the templates of both
+    placeholders     the fields of the catalog, plus PLACEHOLDERS; a `{word}` that is not a field is refused,
                      other braces ("{a, b}") are ordinary characters
     cues             the word before the final colon of the few-shot input ("... Answer: " -> "Answer:");
-                     without that dictionary there is none
-    descriptions     by task; "retrieval" serves all ranking tasks
+                     without that dictionary there are no cues
+    descriptions     by task; "retrieval" is used for all ranking tasks
     ranking          twelve templates in the order of `templates.FAMILIES`, two each; {document} of several
                      documents is {documents}, {num} is {number}, {identifier} of a list is {order}
 """
@@ -30,7 +30,6 @@ How names of that form become ours:
 from __future__ import annotations
 
 import ast
-import difflib
 import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -41,6 +40,7 @@ from typing import Any
 import yaml
 
 from seqio_tasks import catalog
+from seqio_tasks.base import nearest
 from seqio_tasks.catalog import Pair
 from seqio_tasks.templates import (
     FAMILIES,
@@ -53,7 +53,7 @@ from seqio_tasks.templates import (
 )
 from seqio_tasks.templates.linter import FAMILY_FIELDS
 
-# Keys that do not read like task and dataset of the catalog.
+# Keys that are not task and dataset as in the catalog.
 KEYS: Mapping[str, str] = MappingProxyType(
     {
         "qury_suggestion_aol": "query_suggestion_aol",
@@ -66,7 +66,7 @@ KEYS: Mapping[str, str] = MappingProxyType(
     }
 )
 
-# Placeholders that are no field of the catalog but mean one, of any pair or of one.
+# Placeholders that stand for a field under another name, in any pair ("") or in one.
 PLACEHOLDERS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "": {"descrisption": "description"},
@@ -90,7 +90,7 @@ _CUE = re.compile(r"([A-Z][A-Za-z ]*:)\s*\Z")
 
 
 def overlay(packaged: TaskTemplates, files: Iterable[str]) -> TaskTemplates:
-    """The templates of a task with what own files say about it; later files win."""
+    """The templates of a task, overridden by own files; later files win."""
     description, datasets = packaged.description, dict(packaged.datasets)
     for path in files:
         for found in read(path):
@@ -101,7 +101,11 @@ def overlay(packaged: TaskTemplates, files: Iterable[str]) -> TaskTemplates:
 
 
 def read(path: str | Path) -> list[TaskTemplates]:
-    """The templates of a file, or of all files of a folder; of what is not said, the description is empty."""
+    """The templates of a file, or of all files of a folder; a missing description is empty.
+
+    Raises:
+      TemplateError: there is no such file, or it cannot be used.
+    """
     path = Path(path)
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml", ".py"))
@@ -145,7 +149,7 @@ def _read_yaml(path: Path) -> TaskTemplates:
 
 
 def _read_python(path: Path) -> list[TaskTemplates]:
-    """The assignments of the known names, read as literals; everything else in the file is passed over."""
+    """The assignments of the known names, read as literals; everything else in the file is ignored."""
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     except SyntaxError as error:
@@ -173,8 +177,8 @@ def _read_python(path: Path) -> list[TaskTemplates]:
         raise TemplateError(f"{path}: no {_PATTERNS} = {{...}} at the top level of this file")
     descriptions = values.get(_DESCRIPTIONS, {})
     few_shot = values.get(_FEW_SHOT, {})
-    if strangers := [key for key in few_shot if key not in values[_PATTERNS]]:
-        raise TemplateError(f"{path}:{lines[_FEW_SHOT]}: {strangers[0]!r} is no key of {_PATTERNS}")
+    if unknown := [key for key in few_shot if key not in values[_PATTERNS]]:
+        raise TemplateError(f"{path}:{lines[_FEW_SHOT]}: {unknown[0]!r} is not a key of {_PATTERNS}")
     tasks: dict[str, dict[str, tuple[Template, ...]]] = {}
     for key, entries in values[_PATTERNS].items():
         where = f"{path}: {key}"
@@ -204,7 +208,7 @@ def _python_templates(pair: Pair, entries: Any, few_shot: Any, where: str) -> li
         raise TemplateError(f"{where}: {len(texts)} templates, but {len(cued)} in {_FEW_SHOT}")
     if pair.kind == "rank" and len(texts) != SLOTS:
         raise TemplateError(
-            f"{where}: {len(texts)} templates; a ranking dataset has {SLOTS}, two of each of "
+            f"{where}: {len(texts)} templates; a ranking dataset has {SLOTS}, two each of "
             + ", ".join(FAMILIES)
         )
     found = []
@@ -240,7 +244,7 @@ def _texts(entries: Any, where: str) -> list[tuple[str, str]]:
 
 
 def _cue(plain: str, longer: str) -> str:
-    """What the few-shot input adds to the plain one, or its last words where both differ otherwise.
+    """What the few-shot input appends to the plain one, or its last words where they differ elsewhere.
 
     >>> _cue("Is it so? {claim}", "Is it so? {claim} Answer: ")
     'Answer:'
@@ -265,20 +269,19 @@ def _pair(key: str, where: str) -> Pair:
     by_key = {pair.name.removeprefix("inters_"): pair for pair in catalog.PAIRS}
     found = by_key.get(KEYS.get(name, name))
     if found is None:
-        near = difflib.get_close_matches(name, by_key, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise TemplateError(f"{where}: no such task and dataset in the catalog{hint}")
+        near = nearest(name, by_key, most=1)
+        raise TemplateError(f"{where}: no such task and dataset in the catalog{near}")
     return found
 
 
 def _check(template: Template, pair: Pair, slot: int, where: str) -> None:
-    """What a template must keep to be filled at all; style is nobody's business but the author's."""
+    """Check that a template can be filled; its style is up to the author."""
     rank = pair.kind == "rank"
     output = template.output_field
     if not output or template.output != f"{{{output}}}":
-        raise TemplateError(f"{where}: the output must be one placeholder, is {template.output!r}")
+        raise TemplateError(f"{where}: the output must be one placeholder, got {template.output!r}")
     if output in template.input_fields:
-        raise TemplateError(f"{where}: the output {output!r} also stands in the input")
+        raise TemplateError(f"{where}: the output {output!r} is also in the input")
     if rank:
         family = template.family
         if family is None:
@@ -290,14 +293,13 @@ def _check(template: Template, pair: Pair, slot: int, where: str) -> None:
                 f"{', '.join(sorted(template.input_fields))} and answers {output}"
             )
         if slot == 0 and family != FAMILIES[0]:
-            raise TemplateError(f"{where}: the first template is the one reranking uses: {FAMILIES[0]}")
+            raise TemplateError(f"{where}: the first template is the one that reranking uses: {FAMILIES[0]}")
         return
     known: Sequence[str] = (*pair.fields, *(OPTION_FIELDS if pair.kind == "classify" else ()))
     for name in (*template.input_fields, output):
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise TemplateError(f"{where}: {pair.name} has no field {name!r}{hint} ({', '.join(known)})")
+            near = nearest(name, known, most=1)
+            raise TemplateError(f"{where}: {pair.name} has no field {name!r}{near} ({', '.join(known)})")
     if template.reverse != (bool(pair.answer) and output != pair.answer):
         raise TemplateError(
             f"{where}: {pair.name} asks for {pair.answer!r}, so reverse must be {not template.reverse}"

@@ -33,7 +33,7 @@ from inters_jax.models.config import DecoderConfig
 from inters_jax.models.hf import folder
 from inters_jax.models.lora.layers import LoRA
 from inters_jax.models.prompt_record import Prompts, chat_template_of, of_model
-from inters_jax.training import gin_bindings, loss, prepare_store  # noqa: F401 (gin makes the optimiser)
+from inters_jax.training import gin_bindings, loss, prepare_store
 from inters_jax.training import step as steps
 from inters_jax.training.checkpoints import Checkpoints, checkpoint_steps, config_hash
 from inters_jax.training.compiling import CompileAhead
@@ -156,7 +156,7 @@ def train(
             says of a metric ``eval/...``, otherwise the mean of the headline metrics, ``eval/mean``.
     """
     _check_settings(model, init, epochs, train_steps)
-    hosts.join_hosts()
+    gin_bindings.join_hosts()
     evaluating = _evaluation_schedule(
         eval_every,
         tasks=eval_tasks or mixture_or_task_name,

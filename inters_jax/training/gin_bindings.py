@@ -2,6 +2,8 @@
 
 import gin
 
+from inters_jax import hosts
 from inters_jax.training.optimizer import OptimizerSettings
 
 gin.external_configurable(OptimizerSettings, module="inters_jax")
+join_hosts = gin.external_configurable(hosts.join_hosts, module="inters_jax")

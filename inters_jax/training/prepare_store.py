@@ -43,14 +43,14 @@ class Preparation:
         """The finished store."""
         code = self._process.wait()
         if code != 0:
-            hosts.tell(_WORD, _FAILED)
+            hosts.publish(_WORD, _FAILED)
             raise UserError(
                 f"no usable token store at {self.store_dir}: prepare ended with exit code {code}, "
                 "its message is above"
             )
         store = TokenStore.open(self.store_dir)
         paths.push(self.store_dir)
-        hosts.tell(_WORD, store.fingerprint)
+        hosts.publish(_WORD, store.fingerprint)
         return store
 
     def stop(self) -> None:
@@ -68,7 +68,7 @@ class PreparedElsewhere:
 
     def wait(self) -> TokenStore:
         """The finished store, which must be the one of the first host."""
-        word = hosts.hear(_WORD)
+        word = hosts.wait_for(_WORD)
         if word == _FAILED:
             raise UserError(f"the first host could not prepare the token store {self.store_dir}")
         paths.pull(self.store_dir)

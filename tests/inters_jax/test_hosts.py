@@ -53,10 +53,11 @@ def test_flags_win_over_the_environment(joined, monkeypatch):
                             "--gin.COORDINATOR_ADDRESS=other:2", "--gin.HEARTBEAT_TIMEOUT=7"])  # fmt: skip
     from inters_jax import train
     from inters_jax.config import _make_configurable
+    from inters_jax.training import gin_bindings
 
     _make_configurable(train.train)
     load_config("train", line)
-    hosts.join_hosts()
+    gin_bindings.join_hosts()
     (call,) = joined
     assert (call["coordinator_address"], call["num_processes"], call["process_id"]) == ("other:2", 4, 1)
     assert call["heartbeat_timeout_seconds"] == 7

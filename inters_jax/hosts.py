@@ -17,7 +17,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -154,28 +154,20 @@ def publish(key: str, value: str) -> None:
         client.key_value_set(f"inters/{key}", value)
 
 
-def wait_for(key: str, *, stopped: Callable[[], bool] = lambda: False) -> str | None:
-    """Wait for a value that another host publishes.
+def wait_for(key: str) -> str:
+    """Wait for the value that another host publishes as `key`.
 
     If a host dies meanwhile, this process ends too (`join_hosts`, heartbeat_timeout).
-
-    Args:
-        key: as given to `publish`.
-        stopped: checked about once a second; True ends the wait.
-
-    Returns:
-        The value; None if `stopped` ended the wait.
     """
     client = distributed.global_state.client
     if client is None:
         raise UserError(f"there is no other host to wait for: nobody publishes {key!r}")
-    while not stopped():
+    while True:
         try:
             return str(client.blocking_key_value_get(f"inters/{key}", _REQUEST_MS))
         except jax.errors.JaxRuntimeError as error:
             if "DEADLINE_EXCEEDED" not in str(error):
                 raise
-    return None
 
 
 @contextlib.contextmanager

@@ -185,6 +185,7 @@ def train(
             "SEED": seed,
             "PASSES": passes,
             "CHAT_TEMPLATE": chat_template,
+            **gin_bindings.prepare_values(),
         },
         # A store inside a run that has no checkpoint yet belongs to nothing else: it may be made anew.
         rebuild=store_dir is None and not found,

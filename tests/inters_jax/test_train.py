@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import gin
 import jax
 import numpy as np
 import pytest
@@ -145,7 +146,7 @@ def test_the_recipe_runs_on_a_laptop_with_the_tiny_model(store, tmp_path, monkey
     seen = {}
 
     def start(settings, *, rebuild=False):
-        seen.update(settings, arguments=config.gin_arguments(), rebuild=rebuild)
+        seen.update(settings, rebuild=rebuild)
         return Prepared({"STORE_DIR": str(store)})
 
     monkeypatch.setattr(prepare_store, "start_preparing", start)
@@ -153,10 +154,13 @@ def test_the_recipe_runs_on_a_laptop_with_the_tiny_model(store, tmp_path, monkey
     (tmp_path / "tokenizer" / "tokenizer.json").write_text("{}")
     arguments = ["--gin_file=mistral.gin", "--gin_file=tiny.gin", f"--gin.MODEL_DIR={tmp_path / 'run'}",
                  "--gin.TRAIN_STEPS=3", "--gin.MAX_LENGTH=64", f"--gin.TOKENIZER={tmp_path / 'tokenizer'}",
-                 "--gin.train.tensorboard=False"]  # fmt: skip
+                 "--gin.train.tensorboard=False", "--gin.MAX_SHOTS=2",
+                 "--gin.prepare.modules=('seqio_tasks',)"]  # fmt: skip
     result = config.run_command(train.train, arguments)
     assert result["step"] == 3
-    assert seen["arguments"] == arguments and seen["rebuild"]
+    assert seen["rebuild"] and (seen["MAX_SHOTS"], seen["prepare.modules"]) == (2, ("seqio_tasks",))
+    command = prepare_store.prepare_command({name: seen[name] for name in seen if name != "rebuild"})
+    assert not [part for part in command if "gin_file" in part or "TRAIN_STEPS" in part]
     assert seen["MIXTURE_OR_TASK_NAME"] == "inters" and seen["STORE_DIR"] == str(tmp_path / "run" / "store")
     text = (tmp_path / "run" / "operative_config.gin").read_text()
     assert (
@@ -166,9 +170,28 @@ def test_the_recipe_runs_on_a_laptop_with_the_tiny_model(store, tmp_path, monkey
     assert "train.tensorboard = False" in text and "DecoderConfig.sliding_window = 1024" in text
 
 
-def test_preparing_gets_the_arguments_of_the_run_and_its_failure_is_told(tmp_path, monkeypatch):
+def test_prepare_reads_the_values_that_it_is_given():
+    values = {
+        "STORE_DIR": Path("runs/a b/it's"), "TOKENIZER": "@not/a_reference", "RAW_DIR": None, "SEED": 7,
+        "CHAT_TEMPLATE": "%macro\n\"line\" \\ é", "MIXTURE_OR_TASK_NAME": "1e-5",
+        "prepare.modules": ("seqio_tasks", "flan"), "prepare.cache_dirs": ("one",), "prepare.templates": [],
+        "prepare.rebuild": True, "MAX_LENGTH": 2048,
+    }  # fmt: skip
+    line = config.parse_arguments(prepare_store.prepare_command(values)[3:])
+    assert line.files == () and line.search_paths == ()
+    read = {name: gin.parse_value(text) for name, text in (one.split(" = ", 1) for one in line.overrides)}
+    assert read == values | {"STORE_DIR": "runs/a b/it's"}
+    with pytest.raises(TypeError, match=r"SEED=.* is no plain value"):
+        prepare_store.prepare_command({"SEED": object()})
+
+
+def test_prepare_gets_no_gin_file_of_the_run_and_its_failure_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    preparation = prepare_store.start_preparing({"STORE_DIR": str(tmp_path / "store")})
+    preparation = prepare_store.start_preparing({"STORE_DIR": str(tmp_path / "store")}, rebuild=True)
+    assert preparation._process.args == [
+        "/bin/false", "-m", "inters_jax.prepare", f"--gin.STORE_DIR='{tmp_path}/store'",
+        "--gin.prepare.rebuild=True",
+    ]  # fmt: skip
     with pytest.raises(UserError, match=r"no usable token store at .*store.* exit code 1"):
         preparation.wait()
 

@@ -1,13 +1,13 @@
-"""The processes of a run: how they find each other, wait for each other, and end together.
+"""The processes of a run: how they find each other, exchange values, and end together.
 
-Every host runs the same command. Under GKE, SLURM and Open MPI nothing has to be said; on a bare Cloud TPU
-VM, whose environment is silent, INTERS_HOSTS=cluster lets JAX ask the machine (scripts/tpu sets it);
-elsewhere gin macros (COORDINATOR_ADDRESS, NUM_PROCESSES, PROCESS_ID) or the environment
-(JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID) say who is who.
+Every host runs the same command. Under GKE, SLURM and Open MPI no setting is needed. On a bare Cloud TPU VM,
+whose environment has no such variables, INTERS_HOSTS=cluster makes JAX ask the metadata server (scripts/tpu
+sets it). Elsewhere COORDINATOR_ADDRESS, NUM_PROCESSES and PROCESS_ID are settings of the command or
+environment variables (JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID).
 
-A run of many hosts is one program: none can go on without the others. So what ends one host ends all, at
-once and with a reason, and the same command continues from the newest checkpoint, on as many hosts as there
-are then.
+A run of several hosts is one program: no host can proceed without the others. So what ends one host ends all
+of them, at once and with a reason, and the same command resumes from the newest checkpoint, on any number of
+hosts.
 """
 
 from __future__ import annotations
@@ -17,22 +17,21 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import gin
 import jax
 from jax._src import distributed  # the key-value store of a run has no public name
 
 from seqio_tasks.base import UserError
 
-# Exit codes: a host that failed, and one that was well but lost another.
+# Exit codes: of a host that failed, and of one that lost another host.
 FAILED, LOST_A_HOST = 1, 75
 
-AGAIN = "Start the same command again, on as many hosts as there are: it continues from the newest checkpoint"
+AGAIN = "Start the same command again, on any number of hosts: it resumes from the newest checkpoint"
 
-# How long one question to the coordinator may take before a signal is looked at again.
-_PATIENCE_MS = 1000
+# Longest single request to the coordinator; between two of them signals are handled.
+_REQUEST_MS = 1000
 
 _LOST = re.compile(
     r"gloo|connection (reset|closed|refused)|socket closed|broken pipe|heartbeat|coordination service"
@@ -41,7 +40,6 @@ _LOST = re.compile(
 )
 
 
-@gin.configurable(module="inters_jax")
 def join_hosts(
     coordinator_address: str | None = None,
     num_processes: int | None = None,
@@ -49,14 +47,20 @@ def join_hosts(
     heartbeat_timeout: int = 100,
     start_timeout: int = 300,
 ) -> int:
-    """Join the other processes of the run, if there are any; returns their number. Harmless to repeat.
+    """Join the other processes of the run, if there are any; later calls do nothing.
 
     Args:
         coordinator_address: host:port of process 0; None: from the environment.
-        num_processes: how many processes run this command; None: from the environment.
-        process_id: which of them this is, from 0; None: from the environment.
-        heartbeat_timeout: seconds after which a host that is no longer heard of counts as lost.
-        start_timeout: seconds in which all hosts must have appeared.
+        num_processes: number of processes that run this command; None: from the environment.
+        process_id: the number of this process, from 0; None: from the environment.
+        heartbeat_timeout: seconds without a heartbeat after which a host counts as lost.
+        start_timeout: seconds to wait for all hosts to appear.
+
+    Returns:
+        The number of processes.
+
+    Raises:
+        UserError: the settings contradict each other, or a host did not appear.
     """
     if jax.distributed.is_initialized():
         return jax.process_count()
@@ -84,20 +88,20 @@ def join_hosts(
 def _settings(
     address: str | None, count: int | None, index: int | None, environment: Mapping[str, str]
 ) -> dict[str, Any] | None:
-    """What is said outright of the arguments of `jax.distributed.initialize`; None: nothing, or one process.
+    """Explicit arguments of `jax.distributed.initialize`; None: there are none, or there is one process.
 
     >>> _settings("a:1", None, None, {"JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "1"})
     {'num_processes': 2, 'process_id': 1, 'coordinator_address': 'a:1'}
     """
-    said = {
+    given = {
         "COORDINATOR_ADDRESS": environment.get("JAX_COORDINATOR_ADDRESS") if address is None else address,
         "NUM_PROCESSES": environment.get("JAX_NUM_PROCESSES") if count is None else count,
         "PROCESS_ID": environment.get("JAX_PROCESS_ID") if index is None else index,
     }
-    missing = [name for name, value in said.items() if value in (None, "")]
-    if len(missing) == len(said) or str(said["NUM_PROCESSES"]) == "1":
+    missing = [name for name, value in given.items() if value in (None, "")]
+    if len(missing) == len(given) or str(given["NUM_PROCESSES"]) == "1":
         return None
-    if missing and not _managed(environment):  # a cluster would know the rest
+    if missing and not _managed(environment):  # a cluster knows the rest
         raise UserError(
             f"{' and '.join(missing)} not set, but not all three are missing: set COORDINATOR_ADDRESS, "
             "NUM_PROCESSES and PROCESS_ID (or JAX_COORDINATOR_ADDRESS, ... in the environment), or none"
@@ -106,25 +110,25 @@ def _settings(
     for name in ("NUM_PROCESSES", "PROCESS_ID"):
         if name not in missing:
             try:
-                settings[name.lower()] = int(str(said[name]))
+                settings[name.lower()] = int(str(given[name]))
             except ValueError:
-                raise UserError(f"{name}={said[name]!r} is not a whole number") from None
+                raise UserError(f"{name}={given[name]!r} is not a whole number") from None
     if "COORDINATOR_ADDRESS" not in missing:
-        if ":" not in str(said["COORDINATOR_ADDRESS"]):
+        if ":" not in str(given["COORDINATOR_ADDRESS"]):
             raise UserError(
-                f"COORDINATOR_ADDRESS={said['COORDINATOR_ADDRESS']!r} has no port; write HOST:PORT"
+                f"COORDINATOR_ADDRESS={given['COORDINATOR_ADDRESS']!r} has no port; write HOST:PORT"
             )
-        settings["coordinator_address"] = str(said["COORDINATOR_ADDRESS"])
+        settings["coordinator_address"] = str(given["COORDINATOR_ADDRESS"])
     if not missing and not 0 <= settings["process_id"] < settings["num_processes"]:
         raise UserError(
             f"PROCESS_ID={settings['process_id']} is not one of {settings['num_processes']} processes; "
-            "they are counted from 0"
+            "they are numbered from 0"
         )
     return settings
 
 
 def _managed(environment: Mapping[str, str]) -> bool:
-    """Whether a cluster started several processes and can tell JAX about them.
+    """Whether a cluster started several processes, which JAX finds out about by itself.
 
     >>> [_managed(e) for e in ({}, {"SLURM_STEP_NUM_TASKS": "4"}, {"OMPI_COMM_WORLD_SIZE": "1"})]
     [False, True, False]
@@ -144,34 +148,33 @@ def _number(text: str | None) -> int:
     return int(text) if text and text.isdigit() else 1
 
 
-def tell(key: str, value: str) -> None:
-    """Leave a word for the other hosts; nothing when there are none."""
+def publish(key: str, value: str) -> None:
+    """Publish a value to the other hosts; no-op on one."""
     if (client := distributed.global_state.client) is not None:
         client.key_value_set(f"inters/{key}", value)
 
 
-def hear(key: str, *, stopped: Callable[[], bool] = lambda: False) -> str | None:
-    """Wait for the word another host leaves; None when `stopped` says so first.
+def wait_for(key: str) -> str:
+    """Wait for the value that another host publishes as `key`.
 
-    A host that dies meanwhile ends this process too (see `join_hosts`, heartbeat_timeout).
+    If a host dies meanwhile, this process ends too (`join_hosts`, heartbeat_timeout).
     """
     client = distributed.global_state.client
     if client is None:
-        raise UserError(f"there is no other host to hear {key!r} from")
-    while not stopped():
+        raise UserError(f"there is no other host to wait for: nobody publishes {key!r}")
+    while True:
         try:
-            return str(client.blocking_key_value_get(f"inters/{key}", _PATIENCE_MS))
+            return str(client.blocking_key_value_get(f"inters/{key}", _REQUEST_MS))
         except jax.errors.JaxRuntimeError as error:
             if "DEADLINE_EXCEEDED" not in str(error):
                 raise
-    return None
 
 
 @contextlib.contextmanager
 def one_fate() -> Iterator[None]:
-    """Inside the block an error of this host ends all hosts: it says why and leaves at once.
+    """Inside the block an error of this host ends all hosts: the process prints the reason and exits at once.
 
-    An ordinary exit would wait for hosts that wait for this one. With one process the error just passes.
+    An ordinary exit would wait for hosts that wait for this one. With one process errors pass unchanged.
     """
     try:
         yield
@@ -185,7 +188,7 @@ def one_fate() -> Iterator[None]:
         if lost:
             text = f"{who} stops: another host of this run ended or cannot be reached ({_first_line(error)})"
         elif isinstance(error, SystemExit):
-            text = f"{who} stops and with it the run: {error.code}"
+            text = f"{who} stops, and the run with it: {error.code}"
         else:
             text = f"{''.join(traceback.format_exception(error))}{who} failed and ends the run"
         print(f"{text}. {AGAIN}", file=sys.stderr, flush=True)
@@ -194,7 +197,7 @@ def one_fate() -> Iterator[None]:
 
 
 def lost_a_host(error: BaseException) -> bool:
-    """Whether an error (or what caused it) is that of a machine whose partner went away."""
+    """Whether an error (or its cause) comes from another host that ended or cannot be reached."""
     while error is not None:
         if isinstance(error, jax.errors.JaxRuntimeError) and _LOST.search(str(error)):
             return True

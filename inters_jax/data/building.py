@@ -227,7 +227,7 @@ class _Registry:
         if name not in names:
             raise StoreError(
                 f"no task or mixture {name!r} is registered by {', '.join(modules)}{nearest(name, names)} "
-                "(other modules: --gin.prepare.modules)"
+                "(other modules: --gin.MODULES)"
             )
         self.vocabulary = HuggingFaceVocabulary(tokenizer)
         self.vocab_size = self.vocabulary.hf_vocab_size

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import json
 from collections.abc import Callable, Mapping
@@ -31,6 +32,7 @@ _MASKS = ("mask", "weight_decay_mask")
 _DECAYS = ("b1", "b2", "b3", "beta", "decay", "momentum", "rho")
 
 
+@functools.cache
 def available() -> dict[str, Callable[..., Any]]:
     """Name -> function, of every optimiser of `optax` and `optax.contrib`: all that take a learning rate."""
     return {

@@ -18,7 +18,7 @@ from flax import nnx
 from training_stand_ins import TINY, Prepared, make_store, run_train
 
 from inters_jax import config, train
-from inters_jax.command_line import run_command
+from inters_jax.command_line import parse_arguments, run_command
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import abstract_model
 from inters_jax.models.hf import folder as huggingface
@@ -160,6 +160,9 @@ def test_the_recipe_runs_on_a_laptop_with_the_tiny_model(store, tmp_path, monkey
     result = run_command(train.train, arguments)
     assert result["step"] == 3
     assert seen["REBUILD"] is True and seen["PASSES"] == 1 and seen["MAX_LENGTH"] == 64
+    assert set(seen) == set(settings_of_command("prepare"))  # everything that prepare reads, and nothing else
+    command = prepare_store.prepare_command(seen)
+    assert not [part for part in command if "gin_file" in part or "TRAIN_STEPS" in part]
     assert seen["MIXTURE_OR_TASK_NAME"] == "inters" and seen["STORE_DIR"] == str(tmp_path / "run" / "store")
     text = (tmp_path / "run" / "operative_config.gin").read_text()
     for line in ("OPTIMIZER = @AdamW()", "WEIGHT_DECAY = 0.1", "TRAIN_STEPS = 3", "TENSORBOARD = False",
@@ -168,9 +171,28 @@ def test_the_recipe_runs_on_a_laptop_with_the_tiny_model(store, tmp_path, monkey
     assert set(settings_of_command("train")) <= {line.partition(" = ")[0] for line in text.splitlines()}
 
 
-def test_preparing_gets_the_arguments_of_the_run_and_its_failure_is_told(tmp_path, monkeypatch):
+def test_prepare_reads_the_values_that_it_is_given():
+    values = {
+        "STORE_DIR": Path("runs/a b/it's"), "TOKENIZER": "@not/a_reference", "RAW_DIR": None, "SEED": 7,
+        "CHAT_TEMPLATE": "%macro\n\"line\" \\ é", "MIXTURE_OR_TASK_NAME": "1e-5",
+        "MODULES": ("seqio_tasks", "flan"), "CACHE_DIRS": ("one",), "TEMPLATES": (),
+        "REBUILD": True, "MAX_LENGTH": 2048,
+    }  # fmt: skip
+    line = parse_arguments(prepare_store.prepare_command(values)[3:])
+    assert line.files == () and line.search_paths == ()
+    read = config.values_of(*config.load("prepare", line.files, line.overrides, []))
+    assert {name: read[name] for name in values} == values | {"STORE_DIR": "runs/a b/it's"}
+    with pytest.raises(TypeError, match=r"SEED=.* is no plain value"):
+        prepare_store.prepare_command({"SEED": object()})
+
+
+def test_prepare_gets_no_gin_file_of_the_run_and_its_failure_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    preparation = prepare_store.start_preparing({"STORE_DIR": str(tmp_path / "store")})
+    preparation = prepare_store.start_preparing({"STORE_DIR": str(tmp_path / "store"), "REBUILD": True})
+    assert preparation._process.args == [
+        "/bin/false", "-m", "inters_jax.prepare", f"--gin.STORE_DIR='{tmp_path}/store'",
+        "--gin.REBUILD=True",
+    ]  # fmt: skip
     with pytest.raises(UserError, match=r"no usable token store at .*store.* exit code 1"):
         preparation.wait()
 

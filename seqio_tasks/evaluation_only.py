@@ -1,7 +1,7 @@
 """The collections of `catalog.EVALUATION_ONLY` as tasks: `inters_ood_<name>_rerank`, split test.
 
-Every (query, candidate) of a first stage, Yes and No, as in the `_rerank` form of the trained pairs; the
-question is that of another pair (general retrieval), since these have no templates of their own.
+Every (query, candidate) of a first stage, with Yes and No, as in the `_rerank` form of the trained pairs.
+These collections have no templates of their own and use those of another pair (general retrieval).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DEPTH = 100
 
 
 class EvaluationForm(Form):
-    """Candidates of all judged queries of a collection, asked in the words of another pair."""
+    """Candidates of all judged queries of a collection, in the wording of another pair."""
 
     @property
     def render(self) -> Callable[..., Rendered]:
@@ -61,7 +61,7 @@ FORM = EvaluationForm("_rerank", POINTWISE, choices=True, rerank=True, splits=("
 
 
 def _render(row: Row, pair: Pair, **options: Any) -> Rendered:
-    """The prompt of a row in the wording chosen for the collection; called like `render.render`."""
+    """The prompt of a row in the wording of the collection; called like `render.render`."""
     assert isinstance(pair, EvaluationPair)
     return render.render(row, catalog.pair(pair.wording), **options)
 
@@ -71,7 +71,7 @@ def _qrels(dataset: str, split: str, raw_dir: str) -> Qrels:
 
 
 def _stamp(dataset: str, raw_dir: str) -> tuple[tuple[int, int], ...]:
-    """Changes with the files of a collection, so that rows kept in memory are those of the disk."""
+    """Changes with the files of a collection, so cached rows match the disk."""
     found = []
     for part in EVALUATION_SETS[dataset].parts(raw_dir):
         for path in (*sorted(part.folder.glob("*")), *sorted((part.folder / "qrels").glob("*"))):
@@ -87,6 +87,6 @@ def _rows(dataset: str, split: str, raw_dir: str, _stamp: Any) -> SplitRows:
         raise MissingData(
             f"no candidate for any query of {dataset}",
             path=Path(raw_dir) / f"beir_{dataset}",
-            todo="look at its queries and judgments",
+            todo="check its queries and judgments",
         )
     return SplitRows(rows, SourceReport())

@@ -1,12 +1,11 @@
-"""A BM25 first stage over a corpus in memory: the candidates that a model reranks, and hard negatives to
-train on.
+"""A BM25 first stage over a corpus in memory: candidates for reranking, and hard negatives for training.
 
-The analysis follows Lucene's English analyzer as Anserini uses it: words in lower case, possessive 's
-removed, 33 stop words, Porter stems; title and text are searched as one field; k1 = 0.9, b = 0.4. Indexing
-and scoring are done by bm25s (numpy backend). Everything is deterministic: among equal scores the greater
-document id comes first, as trec_eval orders them, also at the cut.
+The analysis follows Lucene's English analyzer as used by Anserini: lower case, possessive 's removed, 33 stop
+words, Porter stems; title and text are searched as one field; k1 = 0.9, b = 0.4. bm25s (numpy backend) does
+the indexing and scoring. Everything is deterministic: among equal scores the greater document id comes first,
+as in trec_eval, also at the cut.
 
-Runs are kept on disk, under the cache directory of the settings, by a digest of everything they depend on.
+Runs are cached on disk, in the cache directory of the settings, by a digest of everything they depend on.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from seqio_tasks import settings
-from seqio_tasks.base import replacing
+from seqio_tasks.base import UserError, replacing
 
 log = logging.getLogger(__name__)
 
 K1, B = 0.9, 0.4
 STEMMER = "porter"
 
-_VERSION = 1  # of the analysis below: raise it when the same input would give another run
+_VERSION = 1  # of the analysis below: increase it when the same input would give another run
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 _POSSESSIVE = re.compile(r"['\u2019]s$")
 _STOP_WORDS = frozenset(
@@ -40,7 +39,7 @@ _STOP_WORDS = frozenset(
 
 
 class SearchedDocument(Protocol):
-    """What is searched of a document (`sources.beir.Document`)."""
+    """The searched fields of a document (`sources.beir.Document`)."""
 
     @property
     def title(self) -> str: ...
@@ -58,7 +57,7 @@ class Analyzer:
 
     def __init__(self, stemmer: str | None = STEMMER) -> None:
         self._stem: Callable[[str], str] = _stemmer(stemmer)
-        self._terms: dict[str, str] = {}  # word -> its term, "" for stop words: each word is analysed once
+        self._terms: dict[str, str] = {}  # word -> term, "" for stop words: each word is analysed once
 
     def __call__(self, text: str) -> list[str]:
         terms = self._terms
@@ -85,13 +84,22 @@ def bm25_run(
 ) -> dict[str, dict[str, float]]:
     """The k best documents of every query, best first: query id -> document id -> score.
 
-    Only documents sharing a term with the query are returned, so a query may have fewer than k, or none.
+    Only documents that share a term with the query are returned, so a query may have fewer than k, or none.
 
-    stemmer: an algorithm of PyStemmer ("porter", "english", ...) or None.
-    cache: keep the result on disk and take it from there.
+    Args:
+      corpus: document id -> document.
+      queries: query id -> text.
+      k: documents per query.
+      k1: saturation of term frequencies.
+      b: weight of document lengths, 0 to 1.
+      stemmer: an algorithm of PyStemmer ("porter", "english", ...) or None.
+      cache: keep the result on disk and read it from there.
+
+    Raises:
+      UserError: k is below 1, or there is no such stemmer.
     """
     if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
+        raise UserError(f"k must be at least 1, got {k}")
     path = None
     if cache:
         digest = _digest(corpus, queries, {"k": k, "k1": k1, "b": b, "stemmer": stemmer})
@@ -102,7 +110,7 @@ def bm25_run(
     if path is not None:
         try:
             _save(path, run, corpus)
-        except OSError as error:  # a read-only or full cache costs time, not the result
+        except OSError as error:  # a read-only or full cache costs time only
             log.warning("the BM25 run could not be kept in %s: %s", path, error)
     return run
 
@@ -115,7 +123,7 @@ def _search(
     b: float,
     analyze: Analyzer,
 ) -> dict[str, dict[str, float]]:
-    import bm25s
+    import bm25s  # here and below: it takes a second, and most runs are cached or given
 
     documents = list(corpus)
     vocabulary: dict[str, int] = {}
@@ -127,7 +135,7 @@ def _search(
         return {query: {} for query in queries}
     index = bm25s.BM25(k1=k1, b=b, method="lucene", backend="numpy")
     index.index((ids, vocabulary), create_empty_token=False, show_progress=False)
-    # rank of every document among all ids, for ties: the greater id is preferred
+    # The rank of every document id, for ties: the greater id comes first.
     id_rank = np.empty(len(documents), np.int64)
     id_rank[sorted(range(len(documents)), key=documents.__getitem__)] = np.arange(len(documents))
     run: dict[str, dict[str, float]] = {}
@@ -139,7 +147,7 @@ def _search(
 
 
 def _best(scores: np.ndarray, id_rank: np.ndarray, k: int) -> list[tuple[int, float]]:
-    """The k best (document number, score) with a score above 0; ties fall by document id, descending.
+    """The k best (document number, score) with a score above 0; ties by document id, descending.
 
     scores: float32 [documents]; id_rank: int64 [documents].
     """
@@ -157,7 +165,7 @@ def _stemmer(name: str | None) -> Callable[[str], str]:
     import Stemmer
 
     if name not in Stemmer.algorithms():
-        raise ValueError(f"unknown stemmer {name!r}; known are None, {', '.join(Stemmer.algorithms())}")
+        raise UserError(f"unknown stemmer {name!r}; known: None, {', '.join(Stemmer.algorithms())}")
     stem: Callable[[str], str] = Stemmer.Stemmer(name).stemWord
     return stem
 
@@ -172,7 +180,7 @@ def _digest(
     def add(parts: Iterable[str]) -> None:
         for part in parts:
             encoded = part.encode()
-            digest.update(len(encoded).to_bytes(8, "little"))  # lengths keep neighbouring parts apart
+            digest.update(len(encoded).to_bytes(8, "little"))  # lengths separate neighbouring parts
             digest.update(encoded)
 
     add([json.dumps({"version": _VERSION, "bm25s": bm25s.__version__, **options}, sort_keys=True)])

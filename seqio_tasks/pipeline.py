@@ -1,9 +1,8 @@
-"""The SeqIO side of rendering and encoding: a data source of row numbers, and one preprocessor over batches
-of them.
+"""The SeqIO side of rendering and encoding: a data source of row indices, and a preprocessor over batches.
 
     source          {"split", "epoch", "index", "max_inputs", "max_targets"}, scalars; permuted per epoch
     encode_dataset  {"inputs" int32 [n], "targets" int32 [m], "inputs_pretokenized", "example_id", ...}
-    keep_fitting    drops what exceeds a sequence length, which SeqIO would otherwise cut at the end
+    keep_fitting    drops what exceeds a sequence length, which SeqIO would otherwise truncate
 
 Every function in the graph is stateless (`numpy_function(stateful=False)`), so iterators can be checkpointed.
 """
@@ -34,12 +33,12 @@ log = logging.getLogger(__name__)
 
 BATCH = 128  # rows per call of the encoder
 NO_LIMIT = -1
-_SHARDS = 16  # as many as a Beam job may read in parallel; any other number works as well
+_SHARDS = 16  # read in parallel by Beam jobs; any other number works as well
 _TENSORS = {TEXT: tf.string, NUMBER: tf.int32, TEXTS: tf.string}
 
 
 class InstructionSource(seqio.DataSource):
-    """The row numbers of a pair's splits. Rows themselves are looked up when they are encoded."""
+    """The row indices of a pair's splits. Rows are looked up when they are encoded."""
 
     def __init__(self, pair: Pair, form: Form) -> None:
         super().__init__(splits=form.splits, caching_permitted=True, performs_internal_shuffling=True)
@@ -65,13 +64,20 @@ class InstructionSource(seqio.DataSource):
         num_epochs: int | None = 1,
         sequence_length: Mapping[str, int] | None = None,
     ) -> tf.data.Dataset:
-        """Row numbers of one shard, for `num_epochs` epochs (None: without end), each in its own order.
+        """Row indices of one shard, for `num_epochs` epochs (None: endless), each in its own order.
 
-        seed: of the order; None means the seed of the settings, so that all hosts agree.
+        Args:
+          split: train, validation or test.
+          shuffle: whether rows are permuted.
+          seed: of the order; None: the seed of the settings, so that all hosts agree.
+          shard_info: the shard; None: all rows.
+          num_epochs: number of epochs.
+          sequence_length: the most tokens of inputs and targets.
         """
         config = settings.current()
         rows = self._form.rows(self._pair, split, config.raw_dir)
-        # Looked up again when examples are made; here so that missing files are told before anything runs.
+        # Looked up again when examples are made; here so that missing files are reported before anything
+        # runs.
         self._form.demonstrations(self._pair, split, config.raw_dir)
         shard, shards = (shard_info.index, shard_info.num_shards) if shard_info else (0, 1)
         seed = config.seed if seed is None else int(seed)
@@ -106,7 +112,7 @@ class InstructionSource(seqio.DataSource):
 
 
 def encode_dataset(dataset: tf.data.Dataset, *, pair: Pair, form: Form) -> tf.data.Dataset:
-    """Row numbers -> examples. The settings in force now hold for this dataset."""
+    """Row indices -> examples. The dataset keeps the settings of this call."""
     encoder = _BatchEncoder(pair, form, settings.current())
     kinds = list(form.fields.items())
 
@@ -133,7 +139,7 @@ def encode_dataset(dataset: tf.data.Dataset, *, pair: Pair, form: Form) -> tf.da
 
 
 def _plain(example: Mapping[str, Any]) -> dict[str, tf.Tensor]:
-    """Ragged vectors (as `unbatch` leaves them) to ordinary ones."""
+    """Converts ragged vectors (the result of `unbatch`) to ordinary ones."""
     return {
         name: tf.convert_to_tensor(value) if isinstance(value, tf.RaggedTensor) else value
         for name, value in example.items()
@@ -143,9 +149,9 @@ def _plain(example: Mapping[str, Any]) -> dict[str, tf.Tensor]:
 def keep_fitting(
     dataset: tf.data.Dataset, sequence_length: Mapping[str, int] | None = None
 ) -> tf.data.Dataset:
-    """Leaves out examples longer than `sequence_length`: without its end a prompt asks for nothing.
+    """Drops examples longer than `sequence_length`: a truncated prompt has lost its question.
 
-    Examples encoded on the fly fit already; cached ones may have been made for greater lengths.
+    Examples encoded on the fly already fit; cached ones may have been made for greater lengths.
     """
     limits = {name: length for name, length in (sequence_length or {}).items() if length is not None}
     for name in ("inputs", "targets"):
@@ -155,7 +161,7 @@ def keep_fitting(
 
 
 class _BatchEncoder:
-    """Encodes batches of row numbers for one dataset."""
+    """Encodes batches of row indices for one dataset."""
 
     def __init__(self, pair: Pair, form: Form, config: Settings) -> None:
         self._pair = pair
@@ -164,7 +170,7 @@ class _BatchEncoder:
         self._vocabulary = HuggingFaceVocabulary(config.tokenizer)
         self._opened: dict[str, tuple[SplitRows, Sequence[Any]]] = {}  # split: rows, demonstrations
         self._left_out = 0
-        self._lock = threading.Lock()  # tf.data may encode several batches at a time
+        self._lock = threading.Lock()  # tf.data may encode several batches at once
 
     def __call__(
         self,
@@ -240,7 +246,7 @@ class _BatchEncoder:
         return found
 
     def _warn(self, split: str, left_out: int) -> None:
-        """Says so when rows are left out, at the first and then at every doubling of their number."""
+        """Warns when examples are left out: at the first, and whenever their number has doubled."""
         with self._lock:
             before = self._left_out
             self._left_out += left_out

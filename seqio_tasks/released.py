@@ -1,4 +1,4 @@
-"""The authors' own data as tasks, in `<raw_dir>/inters_released/` as it lies on the Hugging Face hub (3 GB):
+"""The authors' own data as tasks, in `<raw_dir>/inters_released/`, laid out as on the hub (3 GB):
 
     hf download yutaozhu94/INTERS --repo-type dataset --local-dir <raw_dir>/inters_released
 
@@ -7,18 +7,18 @@
     inters_released_<task>_<dataset>_choices       the same by scoring, where the answer is a label
     inters_released_<task>_<dataset>_rerank        test-qdu/, with its BM25 candidates; split test
 
-Prompts of the first three are taken literally: nothing is added before, within or behind them, in particular
+Prompts of the first three are taken literally: nothing is added before, inside or after them, in particular
 **no separator**: the authors trained on prompt and completion joined without one. Prompt and completion are
-still encoded separately, so the border between them is a token border. A prompt beyond `max_length` is left
-out and counted (the authors cut off its beginning, and with it the instruction).
+still encoded separately, so the boundary between them is a token boundary. A prompt longer than `max_length`
+is left out and counted (the authors cut off its beginning, and the instruction with it).
 
-In dev and test files several right answers are joined by " <=SEP=> ". They become references where one of
-them is asked for, and the items of a numbered list, the form of the training data, where all are.
+In dev and test files, several correct answers are joined by " <=SEP=> ". They become references where one of
+them is expected, and the items of a numbered list, the format of the training data, where all are.
 
-The files of test-qdu hold queries and documents, no prompts. `_rerank` asks the pointwise question of the
-templates in force, the first of its dataset, with the separator of the settings. For the authors' models,
-whose question was worded otherwise: `seqio_tasks.configure(templates="instruct_templates.py", separator=" ")`
-with their template file.
+The files of test-qdu have queries and documents, no prompts. `_rerank` uses the pointwise question of the
+current templates, the first of the dataset, with the separator of the settings. For the authors' models,
+which were trained with another wording: `seqio_tasks.configure(templates="instruct_templates.py", separator="
+")` with their template file.
 """
 
 from __future__ import annotations
@@ -40,12 +40,13 @@ from seqio_tasks.prompts.render import Variant
 from seqio_tasks.row_source import SplitRows
 from seqio_tasks.sources.common import SourceReport
 from seqio_tasks.sources.released import FOLDER, Candidates, Instructions
+from seqio_tasks.sources.retrieval_sets import collection
 from seqio_tasks.variants import TEXT, Form
 
 SEPARATED = " <=SEP=> "
 FOLDERS = MappingProxyType({"validation": "dev-qu-du-zero-shot", "test": "test-qu-du-zero-shot"})
 _ENDS = MappingProxyType({"validation": ".zero_shot.dev.jsonl", "test": ".zero_shot.test.jsonl"})
-# Where the authors' name of a dataset is not ours.
+# Datasets that the authors name differently.
 _NAMES = MappingProxyType(
     {
         "summarization_cnn_dm": "summarization_cnndm",
@@ -69,7 +70,7 @@ class ReleasedPair(Pair):
 
 @dataclass(frozen=True)
 class InstructionForm(Form):
-    """Rows that are finished prompts. paths: split -> file below the folder."""
+    """Rows that are finished prompts. paths: split -> file in the folder."""
 
     paths: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -87,7 +88,7 @@ class InstructionForm(Form):
         return len(self.rows(pair, split, raw_dir).rows)
 
     def demonstrates(self, split: str) -> bool:
-        return False  # what the authors demonstrate stands in their prompts
+        return False  # demonstrations are part of the prompts
 
     def missing(self, pair: Pair, split: str, raw_dir: str) -> str | None:
         if split not in self.splits:
@@ -104,7 +105,7 @@ class InstructionForm(Form):
 
 @dataclass(frozen=True)
 class CandidateForm(Form):
-    """Queries with BM25 candidates. files: (path below the folder, what stands before its ids)."""
+    """Queries with BM25 candidates. files: (path in the folder, prefix of its ids)."""
 
     files: tuple[tuple[str, str], ...] = ()
     depth: int = DEPTH
@@ -134,9 +135,9 @@ def _absent(paths: list[Path]) -> str | None:
     for path in paths:
         if not path.is_file() or path.stat().st_size == 0:
             problem = MissingData(
-                "the released file is not here",
+                "there is no such released file",
                 path=path,
-                todo=f"get it by `{DOWNLOAD} <raw_dir>/{FOLDER}`",
+                todo=f"download it with `{DOWNLOAD} <raw_dir>/{FOLDER}`",
             )
             return str(problem)
     return None
@@ -155,7 +156,7 @@ def _candidates(paths: tuple[tuple[Path, str], ...], depth: int, _stamps: Any) -
 
 
 def _render(row: Row, pair: Pair, *, split: str, **_ignored: Any) -> Rendered:
-    """The prompt of a row as it stands in the file; called like `render.render`."""
+    """The prompt of a row as in the file; called like `render.render`."""
     target, extras = row["completion"], {}
     if SEPARATED in target and split != "train":
         items = target.split(SEPARATED)
@@ -168,16 +169,16 @@ def _render(row: Row, pair: Pair, *, split: str, **_ignored: Any) -> Rendered:
         choices = pair.labels
         if not pair.multi_label:
             target = _label(target, pair, row)
-    block = Block((row["prompt"],), (), "", target)  # no cue, and below no separator
+    block = Block((row["prompt"],), (), "", target)  # no cue, and no separator below
     return Rendered("", (), block, "", row["example_id"], 0, choices, extras)
 
 
 def _label(text: str, pair: Pair, row: Row) -> str:
-    """The label that a completion states; case and blanks aside, it must be one of the set."""
+    """The label that a completion states: one of the label set, ignoring case and surrounding spaces."""
     found = [label for label in pair.labels if label.casefold() == text.strip().casefold()]
     if not found:
         raise DataError(
-            f"{pair.name}: {row['example_id']}: the completion {text!r:.60} is no label",
+            f"{pair.name}: {row['example_id']}: the completion {text!r:.60} is not a label",
             todo=f"expected one of {', '.join(pair.labels)}",
         )
     return found[0]
@@ -213,14 +214,13 @@ def evaluation_tasks(group: str) -> Iterator[tuple[Pair, Form]]:
 
 
 def instruction_form(stem: str) -> InstructionForm:
-    """The dev and the test file of that name."""
+    """The form that reads the dev and the test file with this name."""
     paths = {split: f"{folder}/{stem}{_ENDS[split]}" for split, folder in FOLDERS.items()}
     return InstructionForm(splits=tuple(FOLDERS), paths=MappingProxyType(paths))
 
 
 def candidate_form(pair: Pair) -> CandidateForm:
-    from seqio_tasks.sources.retrieval_sets import collection
-
+    """The form that reads the candidates of a ranking pair."""
     forums = collection(pair.dataset).forums
     name = _NAMES.get(pair.name.removeprefix("inters_"), pair.dataset)
     files = tuple(

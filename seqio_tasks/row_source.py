@@ -1,7 +1,7 @@
-"""Rows of the catalog's pairs: read once, counted cheaply, and known to be there or not.
+"""Rows of the catalog's pairs: read once, counted cheaply, and checked for existence.
 
-Nothing here imports SeqIO. A split is read when it is first asked for and then kept, for the few splits used
-last: its rows are needed several times (their number, the examples, the demonstrations of other examples).
+A split is read when first requested, and the few splits used last are kept in memory: their rows are needed
+several times (for their number, the examples, and the demonstrations of other examples).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from seqio_tasks.sources.retrieval_sets import collection
 SPLITS = ("train", "validation", "test")
 
 _KEPT = 8  # splits in memory; a store is prepared task by task and needs two
-_ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar")  # whether they were unpacked is another question
+_ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar")  # their presence does not mean that they were unpacked
 
 
 @dataclass(frozen=True)
 class SplitRows:
-    """All rows of one split, and how many records the source left out, by reason."""
+    """All rows of one split, and the number of records left out, by reason."""
 
     rows: Sequence[Row]
     report: SourceReport
@@ -38,14 +38,21 @@ _Key = tuple[str, str, str, bool]  # pair, split, raw directory, rerank
 
 _lock = threading.RLock()
 _kept: OrderedDict[_Key, SplitRows] = OrderedDict()
-# What a dataset still holds is found again even when newer splits have pushed it out of `_kept`.
+# Rows that a dataset still uses are found even after newer splits have evicted them from `_kept`.
 _alive: WeakValueDictionary[_Key, SplitRows] = WeakValueDictionary()
 
 
 def load_rows(pair: Pair, split: str, *, raw_dir: str | None = None, rerank: bool = False) -> SplitRows:
-    """The rows of a split under `raw_dir` (default: that of the settings).
+    """The rows of a split.
 
-    rerank: one row for every candidate of every judged query instead (pairs of kind "rank").
+    Args:
+      pair: the pair.
+      split: train, validation or test.
+      raw_dir: folder of raw files; default: that of the settings.
+      rerank: instead, one row per candidate of every judged query (pairs of kind "rank").
+
+    Raises:
+      MissingData: there are no usable rows.
     """
     raw_dir = settings.current().raw_dir if raw_dir is None else raw_dir
     key = (pair.name, split, raw_dir, rerank)
@@ -61,7 +68,7 @@ def load_rows(pair: Pair, split: str, *, raw_dir: str | None = None, rerank: boo
                 raise MissingData(
                     f"no usable row for {pair.name}, split {split} ({report.summary()})",
                     path=Path(raw_dir) / pair.folder,
-                    todo="put the official files there (`python -m seqio_tasks.catalog` names them)",
+                    todo="put the official files there (`python -m seqio_tasks.catalog` lists them)",
                 )
             found = _alive[key] = SplitRows(rows, report)
         _kept[key] = found
@@ -72,10 +79,13 @@ def load_rows(pair: Pair, split: str, *, raw_dir: str | None = None, rerank: boo
 
 
 def count(pair: Pair, split: str, *, raw_dir: str | None = None) -> int:
-    """How many rows a split has; 0 when its files hold none for it, MissingData when they are not there.
+    """The number of rows of a split; 0 if its files have none for it.
 
-    The catalog's number is used when the official files lie in the folder at their full size. Whatever else
-    lies there (the sample, a part, another edition) is counted, once per process.
+    The catalog's number is used when the official files are there in full size. Any other files (the sample,
+    a part, another edition) are counted, once per process.
+
+    Raises:
+      MissingData: the files are not there.
     """
     raw_dir = settings.current().raw_dir if raw_dir is None else raw_dir
     return _count(pair.name, split, raw_dir)
@@ -86,17 +96,16 @@ def _count(name: str, split: str, raw_dir: str) -> int:
     pair = catalog.pair(name)
     if split in pair.counts and has_official_files(pair, raw_dir):
         return pair.counts[split]
-    if pair.kind == "rank":  # without its corpus: searching it for negatives would take long
+    if pair.kind == "rank":  # counted without the corpus, where the search for negatives would take long
         judged = collection(pair.dataset).qrels(raw_dir, split)
         return sum(any(grade > 0 for grade in grades.values()) for grades in judged.values())
     return len(load_rows(pair, split, raw_dir=raw_dir).rows)
 
 
 def fixed_part(rows: Sequence[Row], fraction: float) -> Sequence[Row]:
-    """The rows of a fixed share, in their order: those with the smallest hashes of their example ids.
+    """A fixed share of the rows, in their order: those with the smallest hashes of their example ids.
 
-    Nothing is drawn: the part is the same in every run and for every seed, and a smaller part lies within
-    every larger one.
+    The part is the same in every run and for every seed, and a smaller part is a subset of every larger one.
     """
     if fraction >= 1:
         return rows
@@ -106,7 +115,7 @@ def fixed_part(rows: Sequence[Row], fraction: float) -> Sequence[Row]:
 
 
 def part_size(rows: int, fraction: float) -> int:
-    """How many rows `fixed_part` has: the nearest number, at least one of any.
+    """The number of rows of `fixed_part`: rounded, but at least one if there are any.
 
     >>> part_size(10_000, 0.25), part_size(3, 0.25), part_size(0, 0.25)
     (2500, 1, 0)
@@ -115,9 +124,7 @@ def part_size(rows: int, fraction: float) -> int:
 
 
 def has_official_files(pair: Pair, raw_dir: str | Path) -> bool:
-    """Whether every official file of a pair lies in its folder, readable as it is and of the published
-    size.
-    """
+    """Whether every official file of a pair is in its folder, unpacked and of the published size."""
     folder = Path(raw_dir) / pair.folder
     return bool(pair.files) and all(
         file.bytes > 0
@@ -129,7 +136,7 @@ def has_official_files(pair: Pair, raw_dir: str | Path) -> bool:
 
 
 def missing(pair: Pair, split: str, *, raw_dir: str | None = None) -> str | None:
-    """Why a split cannot be read (naming the folder expected), or None when it can."""
+    """Why a split cannot be read, naming the folder expected; None if it can."""
     raw_dir = settings.current().raw_dir if raw_dir is None else raw_dir
     try:
         if count(pair, split, raw_dir=raw_dir) > 0:
@@ -142,7 +149,7 @@ def missing(pair: Pair, split: str, *, raw_dir: str | None = None) -> str | None
 def read_qrels(pair: Pair, split: str, *, raw_dir: str | None = None) -> dict[str, dict[str, int]]:
     """All judgments of a split of a ranking pair: query id -> document id -> grade.
 
-    Where a collection has several forums, the ids carry their prefixes.
+    In a collection of several forums, ids have the prefix of their forum.
     """
     raw_dir = settings.current().raw_dir if raw_dir is None else raw_dir
     return collection(pair.dataset).qrels(raw_dir, split)

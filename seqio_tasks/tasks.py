@@ -1,22 +1,21 @@
 """Every pair of the catalog as SeqIO tasks.
 
     inters_<task>_<dataset>      training: template, description and 0..5 demonstrations drawn per example
-    ..._0shot, ..._5shot         always so many demonstrations
+    ..._0shot, ..._5shot         always this number of demonstrations
     ..._no_description           without the task description         (ablations)
     ..._no_template              fields and values, no wording
     ..._25pct, _50pct, _75pct    a fixed part of the training rows
-    ..._1template, _3templates, _6templates    so many of the twelve templates, in training
+    ..._1template, _3templates, _6templates    this number of the twelve templates, in training
     ..._pointwise_judgment, ...  ranking pairs: one family of templates, in training
     ..._1shot to _4shot, ..._template0 to _template4    one form of prompt at test time; `_choices_1shot` and
                                  so on where classes are scored, `_rerank_template1` for ranking
     ..._choices                  classification by scoring: a row per (example, label)
     ..._rerank                   ranking pairs: a row per (query, candidate, Yes or No)
 
-Registering opens no file and loads no tokenizer: what the tasks read is decided by `seqio_tasks.settings`
-when a dataset is built. Rendering and encoding are the plain Python functions of `encoding`, called on
-batches by one preprocessor. Templates and demonstrations follow (settings.seed, example_id, epoch), so
-shuffling, sharding and the `seed` of `get_dataset` change the order of examples and nothing else, and every
-epoch has fresh ones.
+Registering opens no file and loads no tokenizer: `seqio_tasks.settings` decides what the tasks read when a
+dataset is built. Rendering and encoding are the plain Python functions of `prompts`, called on batches by one
+preprocessor. Templates and demonstrations depend on (settings.seed, example_id, epoch), so shuffling,
+sharding and the `seed` of `get_dataset` only change the order of examples, and every epoch has new prompts.
 
 `encoded_examples` gives the same examples without TensorFlow; the token store is made from it.
 """
@@ -33,6 +32,7 @@ import seqio
 import tensorflow as tf
 
 from seqio_tasks import named_tasks, settings
+from seqio_tasks.base import UserError
 from seqio_tasks.catalog import Pair
 from seqio_tasks.metrics import seqio_metrics
 from seqio_tasks.pipeline import InstructionSource, encode_dataset, keep_fitting
@@ -42,7 +42,7 @@ from seqio_tasks.sources.retrieval_sets import collection
 from seqio_tasks.variants import Form
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
-VOCABULARY = HuggingFaceVocabulary()  # of the settings in force when it is used
+VOCABULARY = HuggingFaceVocabulary()  # of the settings at the time of use
 
 OUTPUT_FEATURES: Mapping[str, seqio.Feature] = {
     "inputs": seqio.Feature(VOCABULARY, add_eos=False, dtype=tf.int32),
@@ -51,9 +51,7 @@ OUTPUT_FEATURES: Mapping[str, seqio.Feature] = {
 
 
 class InstructionTask(seqio.Task):
-    """A task on a dataset, in one form. `last_report` counts what the last full reading left out or
-    shortened.
-    """
+    """A pair in one form. `last_report` counts what the last full pass left out or shortened."""
 
     def __init__(self, pair: Pair, form: Form) -> None:
         self.pair = pair
@@ -70,12 +68,12 @@ class InstructionTask(seqio.Task):
             ],
             postprocess_fn=functools.partial(postprocess, form=form),
             metric_fns=[metric_of(pair, form)],
-            shuffle_buffer_size=None,  # the source permutes all rows; a buffer would only cost memory
+            shuffle_buffer_size=None,  # the source permutes all rows; a buffer would only use memory
         )
 
     @property
     def cache_dir(self) -> str | None:
-        """Where SeqIO's caching left this task; forgotten when that folder is searched no longer."""
+        """Where SeqIO cached this task; reset when that folder is no longer searched."""
         searched = [os.path.join(folder, self.name) for folder in seqio.get_global_cache_dirs()]  # noqa: PTH118
         if vars(self).get("_cache_dir") not in searched:  # folders may be gs://...
             self._cache_dir: str | None = None
@@ -91,7 +89,15 @@ class InstructionTask(seqio.Task):
         max_length: int | None = None,
         vocabulary: encoding.BatchVocabulary | None = None,
     ) -> Iterator[Encoded]:
-        """All examples of a split in the order of the rows; what is not given comes from the settings."""
+        """All examples of a split, in row order.
+
+        Args:
+          split: train, validation or test.
+          seed: of templates and demonstrations; this and all other arguments default to the settings.
+          epoch: has its own templates and demonstrations.
+          max_length: tokens of BOS, prompt and answer.
+          vocabulary: the tokenizer.
+        """
         config = settings.current()
         rows = self.form.rows(self.pair, split, config.raw_dir)
         report: Counter[str] = Counter(rows.report)
@@ -130,9 +136,8 @@ class InstructionTask(seqio.Task):
     ) -> tf.data.Dataset:
         """As `seqio.Task.get_dataset`, with two differences when nothing is cached.
 
-        Every epoch is read anew with its own templates and demonstrations (SeqIO would repeat those of the
-        first), and `sequence_length` shortens documents by the length rule instead of cutting the prompt's
-        end off.
+        Every epoch has its own templates and demonstrations (SeqIO would repeat those of the first), and
+        `sequence_length` shortens documents by the length rule instead of truncating the prompt.
         """
         if use_cached:
             return super().get_dataset(
@@ -150,9 +155,7 @@ class InstructionTask(seqio.Task):
 def postprocess(
     text: Any, *, form: Form, example: Mapping[str, Any] | None = None, is_target: bool = False
 ) -> Any:
-    """What the metric functions see: a prediction as stripped text, a target with the fields of its
-    example.
-    """
+    """What the metric functions receive: a stripped prediction, or a target with its example's fields."""
     text = _text(text).strip()
     if not is_target or example is None:
         return text
@@ -178,13 +181,14 @@ def _text(value: Any) -> str:
 
 
 def metric_of(pair: Pair, form: Form) -> Callable[..., dict[str, float]]:
+    """The metric function of a task."""
     if form.rerank:
         qrels = functools.partial(form.qrels, pair)
         prefixes = collection(pair.dataset).prefixes
         return seqio_metrics.rerank_metric(pair.metrics, qrels, prefixes=prefixes)
     if form.choices:
         return seqio_metrics.choice_metric(pair.labels, multi_label=pair.multi_label)
-    if pair.kind == "rank":  # the forms of a ranking question have short answers: Yes, a number, an order
+    if pair.kind == "rank":  # ranking prompts have short answers: Yes, a number, an order
         return seqio_metrics.generation_metric(("exact_match",))
     return seqio_metrics.generation_metric(pair.metrics, pair.labels)
 
@@ -203,8 +207,12 @@ def add(pair: Pair, form: Form) -> None:
 
 
 def task(name: str) -> InstructionTask:
-    """A task of this package by its name."""
+    """A registered task of this package.
+
+    Raises:
+      UserError: it is a task of another project.
+    """
     found = seqio.TaskRegistry.get(name)
     if not isinstance(found, InstructionTask):
-        raise ValueError(f"{name} is registered, but not a task of seqio_tasks")
+        raise UserError(f"{name} is registered, but not a task of seqio_tasks")
     return found

@@ -1,6 +1,4 @@
-"""The forms in which a pair of the catalog becomes a task: which rows, which prompts, which fields for
-metrics.
-"""
+"""The variants of a pair that are tasks: which rows, which prompts, which fields for metrics."""
 
 from __future__ import annotations
 
@@ -10,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seqio_tasks import row_source
+from seqio_tasks.base import UserError
 from seqio_tasks.catalog import Pair, Row
 from seqio_tasks.prompts import render
 from seqio_tasks.prompts.encoding import Encoded
@@ -21,20 +20,20 @@ from seqio_tasks.templates import FAMILIES
 
 TEXT, NUMBER, TEXTS = "text", "number", "texts"
 
-VOLUMES = (25, 50, 75)  # per cent of the training rows, beside all of them
-VARIETIES = (1, 3, 6)  # templates of a pair in training, beside all twelve
-TEST_TEMPLATES = 5  # that are judged one by one: the first ones, which ask in the task's own direction
+VOLUMES = (25, 50, 75)  # per cent of the training rows, besides all of them
+VARIETIES = (1, 3, 6)  # templates of a pair in training, besides all twelve
+TEST_TEMPLATES = 5  # evaluated one by one: the first ones, which are never reversed
 ABLATED = {"_no_description": Variant(description=False), "_no_template": Variant(keyword_only=True)}
-SHOTS = (1, 2, 3, 4)  # demonstrations at test time, beside none and five
+SHOTS = (1, 2, 3, 4)  # demonstrations at test time, besides none and five
 
 
 @dataclass(frozen=True)
 class Form:
-    """One way to ask.
+    """One variant of a task.
 
-    suffix: of the task name; choices: a row for each possible answer, to be scored; rerank: rows are the
-    candidates of a first stage; splits: those that the form is defined for; fraction: of the training rows,
-    a fixed part (demonstrations come from it as well).
+    suffix: of the task name; variant: the form of the prompts; choices: one example per possible answer, for
+    scoring; rerank: rows are the candidates of a first stage; splits: those that the form has; fraction: of
+    the training rows, a fixed part (demonstrations come from it as well).
     """
 
     suffix: str = ""
@@ -50,8 +49,14 @@ class Form:
         return render.render
 
     def rows(self, pair: Pair, split: str, raw_dir: str) -> SplitRows:
+        """The rows of a split.
+
+        Raises:
+          UserError: the form has no such split.
+          MissingData: there is no data.
+        """
         if split not in self.splits:
-            raise ValueError(
+            raise UserError(
                 f"{pair.name}{self.suffix} has no split {split!r} (it has {', '.join(self.splits)})"
             )
         found = row_source.load_rows(pair, split, raw_dir=raw_dir, rerank=self.rerank)
@@ -61,7 +66,7 @@ class Form:
         return SplitRows(part, SourceReport(found.report))
 
     def count(self, pair: Pair, split: str, raw_dir: str) -> int:
-        """Rows of a split (an example of `choices` has several)."""
+        """The number of rows of a split; with `choices`, a row gives several examples."""
         if self.rerank:
             return len(self.rows(pair, split, raw_dir).rows)
         rows = row_source.count(pair, split, raw_dir=raw_dir)
@@ -83,7 +88,7 @@ class Form:
         return row_source.fixed_part(rows, self.fraction)
 
     def missing(self, pair: Pair, split: str, raw_dir: str) -> str | None:
-        """Why a split cannot be read, or None."""
+        """Why a split cannot be read; None if it can."""
         if split not in self.splits:
             return f"{pair.name}{self.suffix} has no split {split!r}"
         needed = {split, "train"} if self.demonstrates(split) else {split}
@@ -92,7 +97,7 @@ class Form:
 
     @property
     def fields(self) -> Mapping[str, str]:
-        """Features of an example beside its tokens, and their kinds."""
+        """Features of an example besides its tokens, and their kinds."""
         common = {
             "inputs_pretokenized": TEXT,
             "targets_pretokenized": TEXT,
@@ -129,7 +134,7 @@ class Form:
         elif self.choices:
             found |= {"gold": extras["gold"], "choice": extras["choice"]}
         else:
-            # References belong to the answer field; a training template may ask for another one.
+            # References belong to the answer field; a training template may ask for another field.
             references = extras.get("references", ())
             found["references"] = list(references) if example.targets in references else [example.targets]
         return found

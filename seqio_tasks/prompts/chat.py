@@ -1,29 +1,31 @@
 """Chat templates: the prompt as the user's turn of a conversation, the answer as the assistant's.
 
-The paper's prompts are plain text, and so are ours unless `settings.chat_template` names a template:
-"tokenizer" (the one that came with the tokenizer) or a file with Jinja text. A template is rendered once,
-with marks in place of the two texts, in Jinja's sandbox; what stands around the marks is all that is kept:
+Prompts are plain text, as in the paper, unless `settings.chat_template` names a template: "tokenizer" (the
+one that comes with the tokenizer) or a file with Jinja text. A template is rendered once, in Jinja's sandbox,
+with marks in place of the two texts; only the text around the marks is kept:
 
     <s><|user|>\\n  MARK  <|end|>\\n<|assistant|>\\n      MARK  <|end|>\\n
     -----------        ------------------------           -------
     head        user   tail                    lead answer end      (lead: what the template puts between)
 
-* `inputs` becomes head + user text + tail, the ids of `apply_chat_template(add_generation_prompt=True)`;
-* `targets` becomes lead + answer + end, up to the last control token of the end, which ends a generation;
-* the template's own control strings are control tokens, the same strings inside data are plain text;
-* BOS is left out where the template writes it: the store, the generator and the scorer put it in front of
-  every sequence. Where it writes none, sequences have none (`HuggingFaceTokenizer.bos_id` is None then).
+* `inputs` becomes head + user text + tail, the ids of `apply_chat_template(add_generation_prompt=True)`; *
+`targets` becomes lead + answer + end, up to the last control token of the end, which ends a generation; * the
+template's own control strings are control tokens, the same strings in the data are plain text; * BOS is
+dropped where the template writes it: the store, the generator and the scorer put it in front of every
+  sequence. Where it writes none, sequences have none (`HuggingFaceTokenizer.bos_id` is None then).
 
-A lead that is more than blanks (an empty "<think></think>") belongs to the prompt: the model need not say it.
-Where a template trims a turn, the text is trimmed here.
+A lead that is not only whitespace (an empty "<think></think>") belongs to the prompt: the model need not
+write it. Where a template trims a turn, the text is trimmed here.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import functools
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,12 +45,12 @@ from seqio_tasks.tokenizer_files import (
 
 NONE, TOKENIZER = "none", "tokenizer"
 _USER, _ANSWER = "qU3stMark", "aNsw3rMark"
-_BLANKS = " \n "  # around a mark, to see whether the template trims
+_BLANKS = " \n "  # around a mark, to detect whether the template trims
 
 
 @dataclasses.dataclass(frozen=True)
 class Turns:
-    """What a template writes around the two texts, and whether it trims them."""
+    """The text of a template around the two texts, and whether it trims them."""
 
     head: str
     tail: str
@@ -64,12 +66,12 @@ class ChatFormat:
     def __init__(self, turns: Turns, loaded: LoadedTokenizer) -> None:
         self.turns = turns
         self._loaded = loaded
-        # A copy that takes control strings for control tokens: for the template's own text.
+        # A copy that parses control tokens, for the template's own text.
         self._parsing = Tokenizer.from_str(loaded.tokenizer.to_str())
         self._parsing.encode_special_tokens = False
         self._prompt_controls = self._controls(self._parse(turns.head + "x" + turns.tail))
         self.begins_with_bos = loaded.bos is not None and self._prompt_controls[:1] == [loaded.bos]
-        # An answer is encoded behind the template's text since the last control token, as in a conversation.
+        # An answer is encoded after the template's text since the last control token, as in a conversation.
         encoding = self._parsing.encode(turns.tail, add_special_tokens=False)
         last = max((i for i, token in enumerate(encoding.ids) if token in loaded.control), default=-1)
         self._before = turns.tail[encoding.offsets[last][0] if last >= 0 else 0 :]
@@ -79,7 +81,7 @@ class ChatFormat:
         self._ends = bool(ends)
         if not ends and loaded.eos is None:
             raise DataError(
-                "the chat template ends the assistant's turn with no control token, and the tokenizer has "
+                "the chat template ends the assistant's turn without a control token, and the tokenizer has "
                 "no EOS: no answer could end"
             )
         self._end = ends[-1] if ends else loaded.eos
@@ -91,7 +93,7 @@ class ChatFormat:
         return self._end + self._loaded.offset
 
     def encode_prompts(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of user texts within the template, up to where the assistant begins."""
+        """The ids of user texts in the template, up to where the assistant's answer begins."""
         turns = self.turns
         users = [text.strip() if turns.trims_user else text for text in texts]
         whole = [turns.head + user + turns.tail for user in users]
@@ -100,13 +102,13 @@ class ChatFormat:
             users, self._parsing.encode_batch_fast(whole, add_special_tokens=False), strict=True
         ):
             ids: list[int] = encoding.ids
-            if self._controls(ids) != self._prompt_controls:  # the user's text holds control strings
+            if self._controls(ids) != self._prompt_controls:  # the user's text has control strings
                 ids = self._pieces(turns.head, user, turns.tail)
             found.append(self._shifted(ids[1:] if self.begins_with_bos else ids))
         return found
 
     def encode_answers(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of answers, the token that ends them included."""
+        """The ids of answers, including the token that ends them."""
         turns = self.turns
         found = []
         for text in texts:
@@ -137,8 +139,10 @@ class ChatFormat:
         ]
 
     def _pieces(self, before: str, text: str, after: str) -> list[int]:
-        """Ids where control strings count in the template's text only: its neighbouring plain text is
-        encoded with the data, as one text."""
+        """Ids in which only control strings of the template are control tokens.
+
+        The template's plain text next to the data is encoded with it, as one text.
+        """
         left = self._parsing.encode(before, add_special_tokens=False)
         right = self._parsing.encode(after, add_special_tokens=False)
         control = self._loaded.control
@@ -169,7 +173,7 @@ def in_force(tokenizer: str, template: str | None = None) -> ChatFormat | None:
 
     Args:
       tokenizer: tokenizer.json, a folder with one, or a hub name.
-      template: as `settings.chat_template`; None: that of the settings in force.
+      template: as `settings.chat_template`; None: that of the settings.
     """
     chosen = settings.current().chat_template if template is None else template
     if chosen == NONE:
@@ -237,7 +241,7 @@ def template_text(template: str, tokenizer: str | Path) -> str:
 
 
 def turns_of(text: str, names: dict[str, str]) -> Turns:
-    """Renders a template with marks and takes it apart.
+    """Render a template with marks and split it at them.
 
     >>> text = "{% for m in messages %}[{{ m.role }}]{{ m.content | trim }}[end]{% endfor %}"
     >>> turns_of(text + "{% if add_generation_prompt %}[assistant]{% endif %}", {})
@@ -252,8 +256,8 @@ def turns_of(text: str, names: dict[str, str]) -> Turns:
     before, end, trims_answer = _around(both, _ANSWER)
     if not before.startswith(prompt):
         raise DataError(
-            "the chat template writes a conversation otherwise than its own prompt followed by an answer "
-            f"({prompt!r} does not begin {before!r}): training and generation would see different prompts",
+            "the chat template writes a conversation differently from its own prompt followed by an answer "
+            f"({before!r} does not begin with {prompt!r}): training and generation would differ",
             todo="give a template without that difference as a file",
         )
     lead = before[len(prompt) :]
@@ -263,7 +267,7 @@ def turns_of(text: str, names: dict[str, str]) -> Turns:
 
 
 def _around(rendered: str, mark: str) -> tuple[str, str, bool]:
-    """What stands before and behind a mark, and whether the blanks around it were trimmed."""
+    """The text before and after a mark, and whether the whitespace around it was trimmed."""
     if rendered.count(mark) != 1:
         raise DataError(f"the chat template writes a message {rendered.count(mark)} times instead of once")
     before, after = rendered.split(mark)
@@ -271,14 +275,14 @@ def _around(rendered: str, mark: str) -> tuple[str, str, bool]:
     if kept == (True, True):
         return before[: -len(_BLANKS)], after[len(_BLANKS) :], False
     if any(kept):
-        raise DataError("the chat template trims only one side of a message; give one that trims both")
+        raise DataError("the chat template trims only one side of a message; use one that trims both")
     return before, after, True
 
 
 def render(text: str, messages: Sequence[dict[str, str]], names: dict[str, str], **options: Any) -> str:
-    """A template's own text for some messages, in the sandbox, with the helpers that templates may use."""
+    """A template rendered for messages, in the sandbox, with the helpers that templates may use."""
     try:
-        import jinja2
+        import jinja2  # an optional dependency
     except ImportError as error:
         raise MissingData("chat templates need the package jinja2", todo="pip install jinja2") from error
     try:
@@ -293,17 +297,14 @@ def render(text: str, messages: Sequence[dict[str, str]], names: dict[str, str],
 
 @functools.cache
 def _environment() -> Any:
-    import datetime
-    import os
-
     from jinja2 import TemplateError, nodes
     from jinja2.ext import Extension, loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class GenerationBlock(Extension):
-        """`{% generation %}`, which marks the assistant's text for training: nothing but its content."""
+        """`{% generation %}`, which marks the assistant's text for training; it renders as its content."""
 
-        tags = {"generation"}  # noqa: RUF012 (a set, as Jinja wants it)
+        tags = {"generation"}  # noqa: RUF012 (Jinja expects a set)
 
         def parse(self, parser: Any) -> list[nodes.Node]:
             next(parser.stream)
@@ -314,7 +315,7 @@ def _environment() -> Any:
         raise TemplateError(message)
 
     def now(form: str) -> str:
-        # A fixed date makes prompts repeatable; SOURCE_DATE_EPOCH is the common name for one.
+        # A fixed date makes prompts reproducible; SOURCE_DATE_EPOCH is the common variable for it.
         given = os.environ.get("SOURCE_DATE_EPOCH")
         if given is None:
             return datetime.datetime.now().strftime(form)

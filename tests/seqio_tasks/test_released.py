@@ -108,7 +108,10 @@ def test_labels_are_scored_behind_the_literal_prompt(tmp_path: Path) -> None:
     assert [row["targets_pretokenized"] for row in rows] == [b"true", b"false"]
     assert [row["gold"] for row in rows] == [b"true"] * 2 and rows[0]["inputs_pretokenized"] == b"Is it?"
     write(path, {"prompt": "Is it?", "completion": "perhaps", "source": name})
-    with settings.override(raw_dir=str(tmp_path)), pytest.raises(DataError, match=r"'perhaps' is no label"):
+    with (
+        settings.override(raw_dir=str(tmp_path)),
+        pytest.raises(DataError, match=r"'perhaps' is not a label"),
+    ):
         list(task.encoded_examples("validation"))
 
 

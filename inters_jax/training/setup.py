@@ -1,0 +1,241 @@
+"""What a run consists of before its first step: its folder, data, program, and first parameters."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from inters_jax import mesh as meshes
+from inters_jax import paths, run_folder
+from inters_jax.config import values_of
+from inters_jax.data import provenance
+from inters_jax.data.loader import PackedBatches
+from inters_jax.data.token_store import TokenStore
+from inters_jax.models import loading
+from inters_jax.models.config import DecoderConfig
+from inters_jax.models.decoder import random_parameters
+from inters_jax.models.hf import folder as huggingface
+from inters_jax.models.hf.config_json import config_to_hf
+from inters_jax.models.lora.base import LoraRecord
+from inters_jax.models.lora.layers import LoRA, adapter_parameters
+from inters_jax.models.prompt_record import Prompts
+from inters_jax.run_folder import checkpoint_steps
+from inters_jax.settings.training import (
+    DataSettings,
+    LengthSettings,
+    ModelSettings,
+    OptimizerSettings,
+    RetentionSettings,
+    RunSettings,
+    StepSettings,
+    StoreSettings,
+)
+from inters_jax.training import prepare_store
+from inters_jax.training import step as steps
+from inters_jax.training.checkpoints import config_hash
+from inters_jax.training.initialise import (
+    read_base,
+    read_parameters,
+    read_prompts,
+)
+from inters_jax.training.optimizer import identity_of as optimizer_identity
+from inters_jax.training.program import Program, build_program
+from inters_jax.training.utilisation import Utilisation
+from seqio_tasks.base import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """Where a run begins.
+
+    run: its folder, here or the mirror of a URL. source: of the first parameters, or a bare shape.
+    steps: of the checkpoints that are there. first: whether this host writes the files of the run.
+    """
+
+    run: Path
+    source: str | Path | DecoderConfig
+    tokenizer: str
+    steps: list[int]
+    first: bool
+    random: bool
+
+    @property
+    def done(self) -> int:
+        """The step of the newest checkpoint."""
+        return self.steps[-1] if self.steps else 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What a run is made of before its parameters are read; `prompts` are known to the first host only."""
+
+    start: Start
+    mesh: Mesh
+    config: DecoderConfig
+    store: TokenStore
+    prompts: Prompts
+    batches: PackedBatches
+    program: Program
+
+    @property
+    def total(self) -> int:
+        """Optimiser steps of the whole run."""
+        return self.batches.total_steps or 0
+
+
+def set_up(
+    run: RunSettings,
+    model: ModelSettings,
+    data: DataSettings,
+    length: LengthSettings,
+    step: StepSettings,
+    optimizer: OptimizerSettings,
+) -> Setup:
+    """Everything of a run but its parameters: store, batches and the program of its step."""
+    mesh = meshes.make_mesh(step.mesh)
+    meshes.check_batch(mesh, step.batch_size, step.microbatches)
+    start = open_start(run, model, data)
+    config, store = prepared(start, data, length)
+    batches = PackedBatches(
+        store,
+        batch_rows=step.batch_size,
+        max_length=length.max_length,
+        seed=data.seed,
+        steps=run.train_steps,
+        epochs=run.epochs if run.train_steps is None else None,
+        host_rows=meshes.host_rows(mesh, step.batch_size),
+    )
+    program = build_program(
+        config,
+        device_mesh=mesh,
+        optimizer=optimizer,
+        total_steps=batches.total_steps or 0,
+        batch_size=step.batch_size,
+        max_length=length.max_length,
+        dtype=step.dtype,
+        remat=step.remat,
+        microbatches=step.microbatches,
+        max_logits=step.max_logits,
+        attention=step.attention,
+        lora=model.lora,
+        noise_seed=data.seed,
+        rules=meshes.AxisRules(step.axis_rules, step.activation_axis_rules),
+        splash_blocks=step.splash_blocks,
+    )
+    prompts = read_prompts(data.chat_template, start.tokenizer, store) if start.first else Prompts()
+    return Setup(start, mesh, config, store, prompts, batches, program)
+
+
+def lora_base(setup: Setup, lora: LoRA, seed: int) -> tuple[LoraRecord, steps.Parameters]:
+    """The record of a LoRA run, and its frozen base on the devices."""
+    start = setup.start
+    return read_base(
+        start.run,
+        start.source,
+        setup.config,
+        lora,
+        setup.program.frozen,
+        random_start=start.random,
+        seed=seed,
+    )
+
+
+def identity_of(
+    setup: Setup,
+    data: DataSettings,
+    length: LengthSettings,
+    step: StepSettings,
+    optimizer: OptimizerSettings,
+    retention: RetentionSettings,
+    record: LoraRecord | None,
+) -> dict[str, Any]:
+    """What may not change when a run is resumed."""
+    return {
+        "model": config_hash(config_to_hf(setup.config)),
+        "store": setup.store.fingerprint,
+        "seed": data.seed,
+        "batch_rows": step.batch_size,
+        "max_length": length.max_length,
+        "total_steps": setup.total,
+        **optimizer_identity(optimizer),
+        "dtype": step.dtype,
+        "microbatches": step.microbatches,
+        "keep_best": retention.keep_best,
+        **({} if record is None else {"base": record.fingerprint, "lora": record.to_json()["lora"]}),
+    }
+
+
+def utilisation_of(setup: Setup, model: ModelSettings) -> Utilisation:
+    """Counts the operations that the model needs; of a LoRA run those for its trained values."""
+    trained = None
+    if model.lora is not None:
+        trained = sum(leaf.size for leaf in jax.tree.leaves(setup.program.like.params))
+    return Utilisation(setup.config, list(setup.mesh.devices.flat), trained)
+
+
+def open_start(run: RunSettings, model: ModelSettings, data: DataSettings) -> Start:
+    """The folder of a run and what it starts from."""
+    folder = paths.local(run.model_dir)
+    source: str | Path | DecoderConfig = model.model
+    if not isinstance(source, DecoderConfig):
+        name = str(paths.localized(source))
+        source = name if run_folder.is_run(name) else huggingface.folder_of(name)
+    return Start(
+        run=folder,
+        source=source,
+        tokenizer=str(_tokenizer_of(source)) if data.tokenizer is None else data.tokenizer,
+        steps=list(checkpoint_steps(folder)),
+        first=jax.process_index() == 0,
+        random=run.init == "random",
+    )
+
+
+def prepared(start: Start, data: DataSettings, length: LengthSettings) -> tuple[DecoderConfig, TokenStore]:
+    """The shape of the model and the token store, which is prepared by another process if it is missing."""
+    folder = paths.local(data.store_dir or paths.join(paths.origin(start.run), "store"))
+    # A store inside a run that has no checkpoint yet belongs to nothing else: it may be replaced.
+    existing = StoreSettings(rebuild=data.store_dir is None and not start.steps)
+    resolved = dataclasses.replace(data, store_dir=str(folder), tokenizer=start.tokenizer)
+    preparation = prepare_store.start_preparing(values_of(resolved, length, existing))
+    try:
+        config = loading.config_of(start.source)
+        store = preparation.wait()
+    finally:
+        preparation.stop()
+    _check_vocabulary(config, store, start.tokenizer)
+    if isinstance(start.source, DecoderConfig):  # a bare shape has no tokenizer of its own
+        ends = store.manifest["tokenizer"]
+        config = dataclasses.replace(config, bos_id=ends["bos_id"], eos_id=ends["eos_id"], stop_ids=())
+    return config, store
+
+
+def first_state(setup: Setup, *, lora: bool, seed: int) -> steps.TrainState:
+    """The state of step 0: fresh adapters, random parameters, or those of the source."""
+    program, start = setup.program, setup.start
+    shardings = program.shardings
+    if lora:
+        params = adapter_parameters(program.like.params, seed, shardings.params)
+    elif start.random or isinstance(start.source, DecoderConfig):
+        params = random_parameters(setup.config, seed, shardings.params)
+    else:
+        params = read_parameters(start.source, program.structure.abstract(), shardings.params)
+    return steps.init_state(params, program.transformation, shardings)
+
+
+def _tokenizer_of(source: str | Path | DecoderConfig) -> str | Path:
+    if isinstance(source, DecoderConfig):
+        return provenance.tokenizer_source(None)
+    return Path(source) / run_folder.MODEL if run_folder.is_run(source) else source
+
+
+def _check_vocabulary(config: DecoderConfig, store: TokenStore, tokenizer: str) -> None:
+    size = store.manifest["tokenizer"]["vocab_size"]
+    if size > config.vocab_size:
+        raise UserError(
+            f"the tokenizer {tokenizer} has {size} tokens, the model has embeddings for {config.vocab_size}"
+            " only: they do not belong together (TOKENIZER, MODEL; of a bare shape DecoderConfig.vocab_size)"
+        )

@@ -4,7 +4,7 @@
       model/                config.json, tokenizer, prompts; of a LoRA run also lora.json
       checkpoints/<step>/
         params/             parameters, float32
-        opt_state/          optimizer moments and counters
+        opt_state/          moments and counters of the optimiser
         run/                JSON: model, store, seed, batch shape, step, metrics
 
 `inters_jax.training.checkpoints` writes checkpoints and resumes from them.
@@ -166,7 +166,7 @@ def resolve_step(run: str | Path, step: int | str | None) -> int:
 
 
 def restore_params(run: str | Path, step: int | None, abstract_params: Any) -> Any:
-    """Restore the parameters of a run without its optimizer.
+    """Restore the parameters of a run without its optimiser.
 
     Args:
       run: run folder.

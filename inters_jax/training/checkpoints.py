@@ -37,7 +37,7 @@ MUST_AGREE: Mapping[str, str] = {
     "seed": "it was trained with another SEED",
     "batch_rows": "it was trained with another BATCH_SIZE",
     "max_length": "it was trained with another MAX_LENGTH",
-    "optimizer_kind": "its moments are of another optimizer (OPTIMIZER)",
+    "optimizer_kind": "its moments are of another optimiser (OPTIMIZER)",
     "base": "its adapter was trained on another base (MODEL, or its weights have changed)",
     "lora": "its adapter has other settings (LORA)",
 }

@@ -115,7 +115,7 @@ def test_another_base_or_other_settings_are_refused(work, run):
         save_file(changed, work / "base" / "model.safetensors")
         with pytest.raises(CheckpointError, match="another base"):
             train(work, "run", train_steps=14)
-        with pytest.raises(ModelError, match="Put the base back"):
+        with pytest.raises(ModelError, match="Restore the original base"):
             load_model(run)
     finally:
         save_file(weights, work / "base" / "model.safetensors")
@@ -209,7 +209,7 @@ def test_adapters_that_cannot_be_read_are_refused(tmp_path):
         return tmp_path
 
     stray = {"base_model.model.model.layers.9.mlp.up_proj.lora_A.weight": np.zeros((4, 32), "f4")}
-    with pytest.raises(ModelError, match="no place in the base model"):
+    with pytest.raises(ModelError, match="are not part of the base model"):
         adapters.read(folder({}, stray), config)
     with pytest.raises(ModelError, match="use_dora"):
         adapters.read(folder({"use_dora": True}, stray), config)

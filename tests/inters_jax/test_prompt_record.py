@@ -199,7 +199,7 @@ def test_a_run_its_export_and_its_evaluation_have_the_template(tuned):
     assert of_model(folder / "run") == of_model(folder / "exported") == Prompts(TEXT, "own.jinja")
     assert transformers.AutoTokenizer.from_pretrained(folder / "exported").chat_template == TEXT
     assert json.loads((folder / "exported" / "generation_config.json").read_text())["eos_token_id"] == 2
-    assert "inside `chat_template.jinja`" in (folder / "exported" / "README.md").read_text()
+    assert "of a conversation in `chat_template.jinja`" in (folder / "exported" / "README.md").read_text()
 
 
 def command(function, model, out, *arguments):

@@ -1,4 +1,4 @@
-"""Metrics as pure functions (numpy only; sacrebleu and rouge-score where those are the definition)."""
+"""Metrics as pure functions, in numpy; sacrebleu and rouge-score where these define the metric."""
 
 from seqio_tasks.metrics.measures import Measure, parse_measure
 from seqio_tasks.metrics.ranking import RankingResult, evaluate_run, ranking_order

@@ -1,15 +1,15 @@
-"""Exact match and token F1 of short answers, by the definitions of the data sets' own scripts.
+"""Exact match and token F1 of short answers, as defined by the datasets' own scripts.
 
-SQuAD     Both sides are lower-cased, ASCII punctuation and the articles a, an, the are removed, blanks are
-          squeezed. The best of the references counts. A question without an answer (v2) has the gold text
-          "unanswerable": that text stands for the empty answer, which matches only itself.
-TriviaQA  The same, but punctuation (with four kinds of quotation mark beside ASCII's) becomes a blank, and
-          nothing matches an answer without words in F1.
-CoQA      SQuAD's words. Of n annotators each is left out once, the best of the others counts, and the mean
-          of these n values is the value of the turn.
-QuAC      As CoQA; where at least half of the annotators find no answer, that is the only right one, else
-          their empty answers are passed over. Questions on which the annotators themselves agree too little
-          (F1 of each against the others below 0.4 in the mean) are left out.
+SQuAD     Both sides are lower-cased, ASCII punctuation and the articles a, an, the are removed, whitespace is
+          collapsed. The best reference counts. A question without an answer (v2) has the gold text
+          "unanswerable": it stands for the empty answer, which matches only itself.
+TriviaQA  The same, but punctuation (including four quotation marks outside ASCII) becomes a space, and in F1
+          nothing matches an answer without words.
+CoQA      SQuAD's words. Each of n annotators is left out once, the best of the others counts, and the mean of
+          these n values is the value of the turn.
+QuAC      As CoQA; where at least half of the annotators find no answer, only that is correct, otherwise their
+          empty answers are ignored. Questions with low agreement between annotators (mean F1 of each against
+          the others below 0.4) are left out.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ QUAC_LEAST_AGREEMENT = 0.4
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
-_QUOTES = "\u2018\u2019\u00b4`"  # single ones, left and right, and accents
+_QUOTES = "\u2018\u2019\u00b4`"  # single quotes, left and right, and accents
 _PUNCTUATION_TO_BLANKS = str.maketrans(dict.fromkeys(string.punctuation + _QUOTES, " "))
 
 
 def words(text: str) -> str:
-    """The words of a text as SQuAD's script compares them, joined by blanks.
+    """The words of a text as SQuAD's script compares them, joined by spaces.
 
     >>> words("The  Eiffel-Tower, (Paris)!")
     'eiffeltower paris'
@@ -39,7 +39,7 @@ def words(text: str) -> str:
 
 
 def trivia_words(text: str) -> str:
-    r"""The same by TriviaQA's script.
+    r"""The same for TriviaQA's script.
 
     >>> trivia_words("The  Eiffel-Tower, \u2018Paris!\u2019")
     'eiffel tower paris'
@@ -48,7 +48,7 @@ def trivia_words(text: str) -> str:
 
 
 def normalise(text: str) -> str:
-    """`words`, where "unanswerable" stands for no words.
+    """`words`, where "unanswerable" means no words.
 
     >>> normalise("The Tower"), normalise("Unanswerable.")
     ('tower', '')
@@ -63,7 +63,8 @@ def exact_match(references: Sequence[str], prediction: str) -> float:
 
 
 def f1(references: Sequence[str], prediction: str) -> float:
-    """
+    """Token F1 against the best reference.
+
     >>> round(f1(["Marie Curie", "Curie"], "the physicist Curie"), 3)
     0.667
     """
@@ -96,7 +97,7 @@ def trivia(references: Sequence[Sequence[str]], predictions: Sequence[str]) -> d
 
 
 def coqa_turn(references: Sequence[str], prediction: str) -> tuple[float, float]:
-    """(exact match, F1) of one turn; references: one answer of each annotator, repeated ones as well.
+    """(exact match, F1) of one turn; references: the answers of all annotators, including repeated ones.
 
     >>> coqa_turn(["white", "a white kitten", "white"], "white")
     (1.0, 1.0)
@@ -117,11 +118,11 @@ def quac(
 ) -> dict[str, float]:
     """quac_f1 and quac_heq_q, in 0..100, over the questions on which the annotators agree.
 
-    references: [questions][1 or more], the answers of all annotators, repeated ones as well; "unanswerable"
-        for none. dialogues: what each question belongs to; adds quac_heq_d.
-    quac_heq_q is how often a prediction is at least as good as the annotators are among themselves,
-    quac_heq_d how often it is so in all questions of a dialogue. low_agreement counts the questions left
-    out; where no other one is left the scores are 0.
+    references: [questions][1 or more], the answers of all annotators, including repeated ones; "unanswerable"
+        for none. dialogues: the dialogue of each question; adds quac_heq_d.
+    quac_heq_q is how often a prediction is at least as good as the annotators among themselves, quac_heq_d
+    how often this holds for all questions of a dialogue. low_agreement counts the questions left out; if all
+    are, the scores are 0.
 
     >>> quac([["in May 1983", "May 1983", "1983"], ["unanswerable", "no"]], ["May 1983", "unanswerable"])
     {'quac_f1': 96.66666666666666, 'quac_heq_q': 100.0, 'low_agreement': 0.0}
@@ -140,7 +141,7 @@ def quac(
         if human < QUAC_LEAST_AGREEMENT:
             continue
         scores.append(_left_out([_quac_f1(text, span) for span in spans]))
-        reached.append(scores[-1] >= human - 1e-9)  # sums of the same numbers in another order
+        reached.append(scores[-1] >= human - 1e-9)  # the same numbers may be summed in another order
         if dialogues and not reached[-1]:
             poor.add(dialogues[index])
     kept = max(len(scores), 1)
@@ -151,30 +152,40 @@ def quac(
 
 
 def _quac_references(own: Sequence[str]) -> list[str]:
-    """The answers that count: none, if at least half say so, otherwise those that are one."""
+    """The answers that count: "unanswerable" if at least half say so, otherwise the others."""
     spans = [text for text in own if words(text) != NO_ANSWER]
     return spans if 2 * len(spans) > len(own) else [NO_ANSWER]
 
 
 def _quac_f1(text: str, span: str) -> float:
-    """F1 of two answers; no answer matches itself alone, and answers without words match nothing."""
+    """F1 of two answers; "unanswerable" matches only itself, and answers without words match nothing."""
     one, other = words(text), words(span)
     return _f1(other.split(), one.split()) if one and other else 0.0
 
 
 def _left_out(values: Sequence[float]) -> float:
-    """The mean over annotators of the greatest value that the others give; of one, its value."""
+    """The mean over annotators of the maximum of the others; for one annotator, its value."""
     if len(values) == 1:
         return values[0]
     first, second = sorted(values, reverse=True)[:2]
-    # The greatest of the others is the greatest of all, but for the annotator who gives it.
+    # The maximum of the others is the maximum of all, except for the annotator who gives it.
     return (first * (len(values) - 1) + second) / len(values)
 
 
 def _pairs(
     references: Sequence[Sequence[str]], predictions: Sequence[str]
 ) -> list[tuple[Sequence[str], str]]:
-    """(references, prediction) of every item; shapes that cannot be meant are refused."""
+    """(references, prediction) of every item."""
+    check_items(references, predictions)
+    return list(zip(references, predictions, strict=True))
+
+
+def check_items(references: Sequence[Sequence[str]], predictions: Sequence[str]) -> None:
+    """Refuse references [items][1 or more] that do not belong to the predictions [items].
+
+    Raises:
+      ValueError: there are no items, or their numbers differ, or an item has no references.
+    """
     if len(references) != len(predictions):
         raise ValueError(f"{len(references)} items have references but {len(predictions)} have predictions")
     if not predictions:
@@ -182,11 +193,10 @@ def _pairs(
     for index, own in enumerate(references):
         if isinstance(own, str) or not own:
             raise ValueError(f"item {index}: references must be a list with at least one text, got {own!r}")
-    return list(zip(references, predictions, strict=True))
 
 
 def _f1(reference: Sequence[str], prediction: Sequence[str]) -> float:
-    """F1 of two bags of words; two empty ones are equal, an empty and a full one share nothing."""
+    """F1 of two bags of words; two empty bags are equal, an empty and a non-empty one share nothing."""
     if not reference or not prediction:
         return float(reference == prediction)
     common = sum((Counter(reference) & Counter(prediction)).values())

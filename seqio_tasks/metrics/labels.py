@@ -1,7 +1,7 @@
 """Accuracy and F1 of predicted labels.
 
-A prediction outside the label set (the text of a model that answered something else) counts as wrong for
-accuracy and as a miss for the gold label's recall; how many there were is reported.
+A prediction outside the label set (a model's answer that is not a label) counts as wrong for accuracy and as
+a miss for the gold label's recall; such predictions are counted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ UNPARSED = ""
 
 
 def parse_label(text: str, labels: Sequence[str]) -> str:
-    """The label that a generated answer states, or UNPARSED: the first line, blanks and case aside.
+    """The label that a generated answer states, or UNPARSED: its first line, ignoring spaces and case.
 
     >>> parse_label(" Yes.\\n", ["yes", "no"]), parse_label("yes or no", ["yes", "no"])
     ('yes', '')
@@ -29,7 +29,7 @@ def parse_label(text: str, labels: Sequence[str]) -> str:
 
 
 def split_labels(text: str) -> list[str]:
-    """The labels of a list such as "potential answer, further details" (no label holds a comma).
+    """The labels of a list such as "potential answer, further details" (labels have no commas).
 
     >>> split_labels("potential answer, further details")
     ['potential answer', 'further details']
@@ -63,8 +63,7 @@ def precision_at_1(
 def classification(
     targets: Sequence[str], predictions: Sequence[str], labels: Sequence[str]
 ) -> dict[str, float]:
-    """accuracy, macro_f1 (over all of `labels`), weighted_f1 (by gold frequency), in 0..100, and unparsed (a
-    count).
+    """accuracy, macro_f1 (over all `labels`), weighted_f1 (by gold frequency) in 0..100; unparsed, a count.
 
     Equal to scikit-learn's accuracy_score and f1_score(labels=labels, zero_division=0).
 

@@ -13,8 +13,8 @@ _MARKER = re.compile(r"(?:^|(?<=\s))(?:(\d+)[.)]|\[(\d+)\]|\((\d+)\))(?=\s)")
 def parse_list(text: str) -> list[str]:
     """The items of a list written as ``1. a 2. b``, ``[1] a``, ``(1) a``, ``1) a``, or one item per line.
 
-    A number counts as a marker only where it continues 1, 2, 3 ..., and markers that begin lines go before
-    markers inside lines, so items may hold numbers themselves. What stands before the first marker is no
+    A number is a marker only where it continues 1, 2, 3 ..., and markers at the beginning of lines take
+    precedence over markers inside lines, so items may contain numbers. Text before the first marker is not an
     item.
 
     >>> parse_list("1. version 2. 0 of the app\\n2. the 3. of May")
@@ -28,7 +28,7 @@ def parse_list(text: str) -> list[str]:
 
 
 def parse_items(text: str) -> list[str]:
-    """The items of `parse_list` with empty ones in their places.
+    """The items of `parse_list`, with empty items kept.
 
     >>> parse_items("1. Ann\\n2.\\n3. in May")
     ['Ann', '', 'in May']
@@ -42,7 +42,7 @@ def parse_items(text: str) -> list[str]:
 
 
 def has_markers(text: str) -> bool:
-    """Whether any numbered item begins in a text.
+    """Whether a text has a numbered item.
 
     >>> has_markers("(1) red"), has_markers("red\\nblue")
     (True, False)
@@ -51,14 +51,14 @@ def has_markers(text: str) -> bool:
 
 
 def _markers(text: str) -> list[re.Match[str]]:
-    """The markers 1, 2, 3 ... of a text: those that begin lines, if there are two, else those anywhere."""
+    """The markers 1, 2, 3 ... of a text: those at line starts if there are two or more, else all."""
     found = list(_MARKER.finditer(text + "\n"))
     markers = _chain([match for match in found if not text[: match.start()].rpartition("\n")[2].strip()])
     return markers if len(markers) > 1 else _chain(found)
 
 
 def _chain(matches: Iterable[re.Match[str]]) -> list[re.Match[str]]:
-    """Those matches whose numbers continue 1, 2, 3 ..."""
+    """The matches whose numbers continue 1, 2, 3 ..."""
     chain: list[re.Match[str]] = []
     for match in matches:
         if int(next(group for group in match.groups() if group)) == len(chain) + 1:
@@ -67,7 +67,7 @@ def _chain(matches: Iterable[re.Match[str]]) -> list[re.Match[str]]:
 
 
 def normalise_item(text: str) -> str:
-    """Case and blanks do not matter, nor a full stop at the end."""
+    """An item without differences in case, whitespace and a final full stop."""
     return " ".join(text.casefold().split()).rstrip(".").rstrip()
 
 
@@ -100,19 +100,16 @@ def turn_scores(references: Sequence[Sequence[str]], predictions: Sequence[str])
     """Means over all turns of exact match and F1 in 0..100, by CoQA's comparison of answers.
 
     references: [conversations][1 or more] numbered lists of the same length, one per annotator; predictions:
-        [conversations] numbered lists. The n-th answer is held against the n-th of every annotator (see
-        `answers.coqa_turn`). A missing answer is wrong, further ones are passed over.
+        [conversations] numbered lists. The n-th answer is compared with the n-th of every annotator (see
+        `answers.coqa_turn`). A missing answer is wrong, surplus answers are ignored.
 
     >>> turn_scores([["1. the barn\\n2. yes", "1. a barn\\n2. it is"]], ["1. Barn\\n2. it is so\\n3. no"])
     {'turn_exact_match': 50.0, 'turn_f1': 70.0}
     """
-    if len(references) != len(predictions):
-        raise ValueError(f"{len(references)} items have references but {len(predictions)} have predictions")
+    answers.check_items(references, predictions)
     exact = f1 = 0.0
     turns = 0
-    for index, (own, prediction) in enumerate(zip(references, predictions, strict=True)):
-        if isinstance(own, str) or not own:
-            raise ValueError(f"item {index}: references must be a list with at least one text, got {own!r}")
+    for own, prediction in zip(references, predictions, strict=True):
         by_turn = list(zip(*map(parse_items, own), strict=True))
         given = parse_items(prediction)
         given += [""] * (len(by_turn) - len(given))

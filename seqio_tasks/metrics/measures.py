@@ -1,8 +1,8 @@
 """Names of ranking measures: one parser for the three spellings in use.
 
-The lingua franca is the ir_measures grammar (``nDCG@10``, ``RR(rel=2)@10``, ``AP``); the papers write
+The standard form is the ir_measures grammar (``nDCG@10``, ``RR(rel=2)@10``, ``AP``); the papers write
 ``MRR@10``, ``MAP``, ``Recall@100``; trec_eval writes ``ndcg_cut_10`` (also ``ndcg_cut.10``), ``recall_100``,
-``recip_rank``. All of them are read here and always printed in the first form.
+``recip_rank``. All of them are accepted and always printed in the first form.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import dataclasses
 import re
 from collections.abc import Sequence
 from typing import Any
+
+from seqio_tasks.base import UserError
 
 NAMES = ("nDCG", "RR", "AP", "P", "R", "Success", "Judged", "Bpref", "Rprec", "NumRet", "NumRel")
 COUNTS = ("NumRet", "NumRel")  # summed over queries, not averaged
@@ -70,7 +72,10 @@ def split_measures(names: str | Sequence[str]) -> list[str]:
 
 
 def parse_measure(text: str | Measure) -> Measure:
-    """Reads one measure name.
+    """Read one measure name.
+
+    Raises:
+      UserError: it is not understood.
 
     >>> [str(parse_measure(name)) for name in ("ndcg_cut_10", "MRR@10", "recall.100", "map", "RR(rel=2)@10")]
     ['nDCG@10', 'RR@10', 'R@100', 'AP', 'RR(rel=2)@10']
@@ -84,29 +89,29 @@ def parse_measure(text: str | Measure) -> Measure:
     elif (trec := _TREC_EVAL.match(stripped)) and trec.group(1).lower() in _ALIASES:
         name, options, cutoff = trec.group(1), None, trec.group(2)
     else:
-        raise ValueError(
-            f"unknown ranking measure {text!r}; known are {', '.join(NAMES)} with a cutoff (nDCG@10), "
-            "in the spelling of ir_measures, trec_eval (ndcg_cut_10, recall_100) or of papers (MRR@10, MAP)"
+        raise UserError(
+            f"unknown ranking measure {text!r}; known: {', '.join(NAMES)} with a cutoff (nDCG@10), "
+            "spelled as in ir_measures, trec_eval (ndcg_cut_10, recall_100) or papers (MRR@10, MAP)"
         )
     measure = Measure(
         _ALIASES[name.lower()], None if cutoff is None else int(cutoff), **_options(text, options)
     )
     if measure.cutoff is None and measure.name in _NEEDS_CUTOFF:
-        raise ValueError(f"measure {text!r} needs a cutoff, for instance {measure.name}@10")
+        raise UserError(f"measure {text!r} needs a cutoff, for example {measure.name}@10")
     if measure.cutoff is not None and measure.name in _NO_CUTOFF:
-        raise ValueError(f"measure {text!r}: {measure.name} looks at the whole ranking and has no cutoff")
+        raise UserError(f"measure {text!r}: {measure.name} uses the whole ranking and has no cutoff")
     if measure.cutoff == 0:
-        raise ValueError(f"measure {text!r} has cutoff 0; the smallest is 1")
+        raise UserError(f"measure {text!r} has cutoff 0; the smallest is 1")
     if measure.rel < 1:
-        raise ValueError(
-            f"measure {text!r}: rel must be at least 1, since grade 0 means judged as not relevant"
+        raise UserError(
+            f"measure {text!r}: rel must be at least 1, because grade 0 means judged not relevant"
         )
     if measure.exponential and measure.name != "nDCG":
-        raise ValueError(f"measure {text!r}: only nDCG has a gain function to choose")
+        raise UserError(f"measure {text!r}: only nDCG has a gain function to choose")
     if measure.name in ("Judged", "NumRet") and options:  # in ir_measures NumRet(rel=1) is another measure
-        raise ValueError(f"measure {text!r}: {measure.name} counts documents of any grade, without options")
+        raise UserError(f"measure {text!r}: {measure.name} counts documents of any grade, without options")
     if measure.name in ("Bpref", "NumRel") and measure.judged_only:
-        raise ValueError(f"measure {text!r}: {measure.name} never looks at documents without a judgment")
+        raise UserError(f"measure {text!r}: {measure.name} never uses documents without a judgment")
     return measure
 
 
@@ -124,8 +129,8 @@ def _options(text: object, options: str | None) -> dict[str, Any]:
         elif key == "dcg" and value.strip("'\"") in ("log2", "exp-log2"):
             parsed["exponential"] = value.strip("'\"") == "exp-log2"
         else:
-            raise ValueError(
+            raise UserError(
                 f"measure {text!r}: option {part.strip()!r} is not understood; "
-                "known are rel=N, judged_only=True and dcg='exp-log2'"
+                "known: rel=N, judged_only=True and dcg='exp-log2'"
             )
     return parsed

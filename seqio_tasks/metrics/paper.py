@@ -1,43 +1,45 @@
-"""The protocol `paper`: what the released evaluation code of INTERS computes, beside `standard`.
+"""The protocol `paper`: what the released evaluation code of INTERS computes, besides `standard`.
 
-Each way in which the two differ is one switch of `PaperProtocol`, with an example in docs/metrics.md. All on
-is `paper`, all off is `standard`. They only concern what is computed from saved predictions and runs. What
-the released code does before, when it asks the model (prompts cut at their beginning, the token of Yes and
-No, shuffled candidates, its sorting and its sliding window), cannot be had from saved files; docs/metrics.md
-lists it.
+Each difference between the two is one switch of `PaperProtocol`, with an example in docs/metrics.md. All on
+is `paper`, all off is `standard`. The switches only concern what is computed from saved predictions and runs.
+What the released code does earlier, when it queries the model (prompts truncated at the beginning, the token
+of Yes and No, shuffled candidates, its sorting and its sliding window), cannot be recovered from saved files;
+docs/metrics.md lists it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 
+from seqio_tasks.base import UserError, nearest
+
 
 @dataclasses.dataclass(frozen=True)
 class PaperProtocol:
-    """Switches, in the order in which docs/metrics.md explains them.
+    """Switches, in the order of docs/metrics.md.
 
     Generated text
-      split_at_blanks: BLEU compares what stands between blanks ("mat." is not "mat"), not 13a tokens.
-      nltk_smoothing: BLEU as NLTK's corpus_bleu with smoothing method 4, not sacrebleu's exponential one.
-      first_reference: BLEU and ROUGE know one reference, the target.
+      split_at_blanks: BLEU compares the words between spaces ("mat." is not "mat"), not 13a tokens.
+      nltk_smoothing: BLEU like NLTK's corpus_bleu with smoothing method 4, not sacrebleu's exponential one.
+      first_reference: BLEU and ROUGE use one reference, the target.
       character_f1: F1 of answers counts characters, not words.
-      no_answer_is_text: "unanswerable" is a word like others, not the empty answer.
-      squad_words: answers of TriviaQA are compared by SQuAD's words, not by its own script's.
-      single_digit_markers: items of a list begin at 1., [1] or (1) with one digit, wherever it stands.
-      literal_items: items are compared as they are, with case, blanks and full stops.
+      no_answer_is_text: "unanswerable" is an ordinary word, not the empty answer.
+      squad_words: answers of TriviaQA are compared by SQuAD's words, not those of its own script.
+      single_digit_markers: items of a list begin at 1., [1] or (1) with one digit, anywhere.
+      literal_items: items are compared as they are, with case, spaces and full stops.
       characters_as_items: a list without any marker is the set of its characters.
-      empty_lists_disagree: nothing found where nothing was to be found counts 0, not 1.
-      literal_turns: conversations have one accuracy: turns by their marker ("1." is not "[1]"), equal to the
-        letter, mean over conversations; in place of F1.
+      empty_lists_disagree: an empty list where an empty list is expected counts 0, not 1.
+      literal_turns: conversations have one accuracy instead of F1: turns by their marker ("1." is not "[1]"),
+        compared literally, mean over conversations.
     Rankings
-      saturated_scores: documents are ordered by the float32 probability of Yes, which is 1.0 from a
-        difference of 17 on, not by the difference.
-      ties_as_given: equal scores stay in the order given, not by document id.
+      saturated_scores: documents are ordered by the float32 probability of Yes, which is 1.0 for a difference
+        of 17 or more, not by the difference.
+      ties_as_given: equal scores keep the order given, instead of document id order.
       exponential_gain: a grade gains 2**grade - 1 in nDCG, not the grade.
-      negative_gain: a negative grade costs in nDCG, not nothing.
+      negative_gain: a negative grade lowers nDCG, instead of counting 0.
       skip_queries_without_relevant: they are left out of RR and recall, not counted as 0.
-      undefined_ndcg: one query without a relevant document makes the mean of nDCG not a number; the measure
-        is then missing and `queries_undefined` tells how many there are.
+      undefined_ndcg: one query without a relevant document makes mean nDCG undefined; the measure is then
+        missing, and `queries_undefined` counts such queries.
       skip_missing_queries: judged queries without results are left out, not counted as 0.
       skip_short_lists: pairwise and listwise methods leave out queries with fewer candidates than the depth.
       ten_candidates: of a collection in parts (CQADupStack) the first ten candidates are reranked.
@@ -69,13 +71,16 @@ SWITCHES = tuple(field.name for field in dataclasses.fields(PaperProtocol))
 
 
 def only(*names: str) -> PaperProtocol:
-    """The protocol with just these switches on.
+    """The protocol with only these switches on.
 
     >>> only("character_f1").character_f1, only("character_f1").literal_turns
     (True, False)
     """
     if unknown := set(names) - set(SWITCHES):
-        raise ValueError(f"no switch is called {sorted(unknown)[0]!r}; known are {', '.join(SWITCHES)}")
+        name = sorted(unknown)[0]
+        raise UserError(
+            f"no switch is called {name!r}{nearest(name, SWITCHES)}; known: {', '.join(SWITCHES)}"
+        )
     return PaperProtocol(**{name: name in names for name in SWITCHES})
 
 
@@ -89,5 +94,5 @@ def protocol_of(name: str | PaperProtocol) -> PaperProtocol:
     if isinstance(name, PaperProtocol):
         return name
     if name not in PROTOCOLS:
-        raise ValueError(f"no protocol is called {name!r}; there are {' and '.join(PROTOCOLS)}")
+        raise UserError(f"no protocol is called {name!r}; there are {' and '.join(PROTOCOLS)}")
     return PROTOCOLS[name]

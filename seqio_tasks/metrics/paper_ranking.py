@@ -1,4 +1,4 @@
-"""Ranking measures under a PaperProtocol; with every switch off they are those of `standard`."""
+"""Ranking measures under a PaperProtocol; with all switches off they are those of `standard`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from seqio_tasks.base import UserError
 from seqio_tasks.metrics.measures import Measure, parse_measure
 from seqio_tasks.metrics.paper import PaperProtocol
 from seqio_tasks.metrics.ranking import Qrels, Run, evaluate_run, float32_scores, ranking_order
 
-# What the released code prints; RR and R are its "mrr" and "recall".
+# The measures that the released code prints; RR and R are its "mrr" and "recall".
 MEASURES = tuple(f"{name}@{cutoff}" for name in ("nDCG", "RR", "R") for cutoff in (1, 5, 10))
 FEW_CANDIDATES = 10
 POINTWISE = "pointwise"
@@ -28,7 +29,7 @@ def probability_of_yes(difference: float) -> float:
 
 
 def places(query: str, scores: Mapping[str, float]) -> dict[str, float]:
-    """document id -> 0, -1, -2 ... by score (as float32), equal scores in the order given.
+    """document id -> 0, -1, -2 ... by score (as float32); equal scores keep the order given.
 
     >>> places("q", {"a": 1.0, "b": 2.0, "c": 1.0})
     {'b': 0.0, 'a': -1.0, 'c': -2.0}
@@ -48,15 +49,15 @@ def ranking_scores(
     depth: int | None = None,
     prefixes: Sequence[str] = (),
 ) -> dict[str, float]:
-    """Means of the measures in 0..1, and `queries_undefined` where there are such.
+    """Means of the measures in 0..1, and `queries_undefined` if there are any.
 
     run: query id -> document id -> score, equal scores in the order of the first stage.
-    method: how the run was made; depth: candidates that every query should have had (None: not known, all
-        are kept).
-    prefixes: of the query ids of each part of a collection: means over its parts, as in rerank_scores.
+    method: how the run was made; depth: candidates that every query should have (None: unknown, all are
+        kept).
+    prefixes: of the query ids of each part of a collection: means are over its parts, as in rerank_scores.
     """
     if protocol.skip_short_lists and method != POINTWISE and depth is not None:
-        # Their queries were never ranked; as every other query without results they follow the next switch.
+        # These queries were never ranked; like all queries without results, they follow the next switch.
         run = {query: scores for query, scores in run.items() if len(scores) >= depth}
     parts = []
     for prefix in prefixes or ("",):
@@ -66,7 +67,7 @@ def ranking_scores(
         if judged:
             parts.append(_part(judged, run, measures, protocol))
     if not parts:
-        raise ValueError("no judged query to score: none of them is in the run")
+        raise UserError("no judged query to score: none of them is in the run")
     names = [name for name in parts[0] if all(name in part for part in parts)]
     found = {name: sum(part[name] for part in parts) / len(parts) for name in names if name != "undefined"}
     undefined = sum(part.get("undefined", 0.0) for part in parts)
@@ -76,7 +77,7 @@ def ranking_scores(
 def _part(
     judged: Qrels, run: Run, measures: Sequence[str | Measure], protocol: PaperProtocol
 ) -> dict[str, float]:
-    """Means over the queries of one collection; "undefined" where nDCG is not a number."""
+    """Means over the queries of one collection, and "undefined" where nDCG is."""
     ranks = {query: _order(query, run[query], protocol) for query in judged if run.get(query)}
     wanted = [parse_measure(measure) for measure in measures]
     per_query = evaluate_run(judged, ranks, wanted).per_query
@@ -96,7 +97,7 @@ def _part(
 
 
 def _order(query: str, scores: Mapping[str, float], protocol: PaperProtocol) -> dict[str, float]:
-    """As `places`; equal scores follow the protocol."""
+    """Like `places`; the order of equal scores follows the protocol."""
     if protocol.ties_as_given:
         return places(query, scores)
     return places(query, {document: scores[document] for document in ranking_order(scores)})

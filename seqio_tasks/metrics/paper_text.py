@@ -1,4 +1,4 @@
-"""Scores of generated text under a PaperProtocol; with every switch off they are those of `standard`.
+"""Scores of generated text under a PaperProtocol; with all switches off they are those of `standard`.
 
 Values are in 0..100. (The released code gives 0..1, the paper's figures 0..100.)
 """
@@ -37,11 +37,11 @@ def bleu(
 def nltk_bleu(
     references: Sequence[Sequence[Sequence[str]]], predictions: Sequence[Sequence[str]], max_order: int
 ) -> float:
-    """BLEU in 0..1 as NLTK 3.6 and later compute it for a corpus, equal weights, smoothing method 4.
+    """Corpus BLEU in 0..1 as in NLTK 3.6 and later, with equal weights and smoothing method 4.
 
     references: [items][1 or more][tokens]; predictions: [items][tokens].
-    An item that is shorter than an n-gram adds 1 to that order's count of n-grams. An order without matches
-    (but not the first) has log(length) / (5 * 2**i) of them, where it is the i-th such order.
+    An item shorter than an n-gram adds 1 to the n-gram count of that order. The i-th order without matches
+    (except the first order) has log(length) / (5 * 2**i) of them.
 
     >>> round(nltk_bleu([[["a", "b", "c"]]], [["a", "x", "c"]], 2), 4)
     0.1914
@@ -72,14 +72,14 @@ def nltk_bleu(
 
 
 def rouge(references: References, predictions: Sequence[str], types: Sequence[str]) -> dict[str, float]:
-    """As in `standard`: both use google's rouge-score with stemming."""
+    """As in `standard`: both protocols use google's rouge-score with stemming."""
     return text.rouge(references, predictions, types)
 
 
 def answer_scores(
     references: References, predictions: Sequence[str], protocol: PaperProtocol, *, trivia: bool
 ) -> dict[str, float]:
-    """exact_match and f1, under TriviaQA's names where its words are compared."""
+    """exact_match and f1, named as for TriviaQA where its words are compared."""
     if trivia and not protocol.squad_words:
         if not protocol.character_f1:
             return answers.trivia(references, predictions)
@@ -109,8 +109,8 @@ def list_scores(
 ) -> dict[str, float]:
     """set_precision, set_recall, set_f1.
 
-    targets: numbered lists. gold_is_list: the released file holds the items themselves (MIMICS), so that
-        only predictions are parsed by the released code's pattern.
+    targets: numbered lists. gold_is_list: the released file has the items themselves (MIMICS), so only
+        predictions are parsed with the pattern of the released code.
     """
     totals = [0.0, 0.0, 0.0]
     for target, prediction in zip(targets, predictions, strict=True):
@@ -136,7 +136,7 @@ def _item_set(items: Sequence[str], protocol: PaperProtocol) -> set[str]:
 
 
 def turn_accuracy(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, float]:
-    """accuracy: the share of a target's turns that the prediction has, mean over conversations.
+    """accuracy: the share of a target's turns that are in the prediction, mean over conversations.
 
     >>> turn_accuracy(["1. the barn 2. yes", "red"], ["1. the barn 2. Yes", "red"])
     {'accuracy': 75.0}
@@ -149,7 +149,7 @@ def turn_accuracy(targets: Sequence[str], predictions: Sequence[str]) -> dict[st
 
 
 def _turns(answer: str) -> dict[str, str]:
-    """marker -> text; a text without markers is one turn. Of equal markers the last one counts."""
+    """marker -> text; a text without markers is one turn. The last of equal markers counts."""
     return dict(_TURN.findall(answer)) or {"": answer}
 
 

@@ -1,20 +1,20 @@
-"""Both protocols over what an evaluation saves: predictions.jsonl, run.trec and qrels.txt.
+"""Both protocols on the files of an evaluation: predictions.jsonl, run.trec and qrels.txt.
 
     score(task, records, "standard")     the metrics of the task itself, from its predictions.jsonl
     score(task, records, "paper")        what the released code of the paper computes from the same answers
-    score_run(qrels, run, "paper")       the same for a run that is in no predictions.jsonl (rerank)
+    score_run(qrels, run, "paper")       the same for a run without predictions.jsonl (rerank)
 
-Pure functions: no model, no tokenizer, no data file. Standard and paper values that have the same name are
-the same kind of number by two definitions; docs/metrics.md has the differences.
+Pure functions: no model, no tokenizer, no data file. Standard and paper values with the same name are the
+same kind of number by two definitions; docs/metrics.md explains the differences.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seqio_tasks import catalog
+from seqio_tasks.base import UserError, nearest
 from seqio_tasks.catalog import Pair
 from seqio_tasks.metrics import paper_ranking, paper_text, seqio_metrics
 from seqio_tasks.metrics.measures import Measure
@@ -25,13 +25,13 @@ from seqio_tasks.sources.retrieval_sets import collection
 Record = Mapping[str, Any]
 
 YES_NO = ("Yes", "No")
-# What metric functions return beside measures.
+# Results of metric functions that are not measures.
 COUNTS = (
     "unparsed", "low_agreement", "examples", "tied", "queries", "queries_missing", "documents", "parts",
 )  # fmt: skip
-# What the released code reports of labels.
+# The label measures of the released code.
 _LABELS = ("accuracy", "weighted_f1", "precision_at_1")
-# Measures that are means over items, and how the means are called where they are not the metric's own.
+# Measures that are means over items, and their names where the mean is not the metric's own.
 _PER_ITEM = {
     name: name
     for name in (
@@ -42,12 +42,15 @@ _PER_ITEM = {
 }  # fmt: skip
 _PER_ITEM |= {name: f"{name} per conversation" for name in ("turn_exact_match", "turn_f1")}
 _HEADLINES = ("rouge_l", "set_f1", "turn_f1", "quac_f1", "trivia_f1", "f1")
-# Their released files hold the items of a list, not its text.
+# Datasets whose released files have the items of a list, not its text.
 _ITEMS_RELEASED = ("mimics", "mimics_duo")
 
 
 def pair_of(task: str) -> Pair:
-    """The pair of the catalog that a task belongs to, whatever its form; released ones too.
+    """The pair of the catalog of a task in any form, including released tasks.
+
+    Raises:
+      UserError: there is none.
 
     >>> pair_of("inters_query_matching_msrp_choices").name
     'inters_query_matching_msrp'
@@ -58,17 +61,15 @@ def pair_of(task: str) -> Pair:
     known = (*catalog.PAIRS, *catalog.EVALUATION_ONLY)
     fitting = [pair for pair in known if name == pair.name or name.startswith(pair.name + "_")]
     if not fitting:
-        near = difflib.get_close_matches(name, [pair.name for pair in known], n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ValueError(f"task {task!r} belongs to no pair of the catalog{hint}")
+        near = nearest(name, (pair.name for pair in known), most=1)
+        raise UserError(f"task {task!r} belongs to no pair of the catalog{near}")
     return max(fitting, key=lambda pair: len(pair.name))
 
 
 def headline(task: str, protocol: str | PaperProtocol = "standard") -> str:
-    """The one measure of a task that averages over tasks take.
+    """The measure of a task that enters averages over tasks.
 
-    The paper averages one measure of each data set, and which one it took is not published: these are the
-    usual ones.
+    The paper averages one measure per dataset, but does not say which: these are the usual ones.
 
     >>> headline("inters_conversational_qa_coqa"), headline("inters_conversational_qa_coqa", "paper")
     ('turn_f1', 'accuracy')
@@ -102,10 +103,10 @@ def score(
     switches = protocol_of(protocol)
     pair = pair_of(task)
     if not records:
-        raise ValueError(f"{task}: no records to score")
+        raise UserError(f"{task}: no records to score")
     if "query_id" in records[0] and "score" in records[0]:
         if qrels is None:
-            raise ValueError(f"{task} ranks documents: give its judgments, qrels=read_qrels('.../qrels.txt')")
+            raise UserError(f"{task} ranks documents: pass its judgments, qrels=read_qrels('.../qrels.txt')")
         found = _reranked(pair, records, switches, qrels)
     elif "gold" in records[0]:
         found = _chosen(pair, records, switches)
@@ -119,15 +120,15 @@ def per_item(
 ) -> dict[str, dict[str, float]]:
     """measure -> item -> value in the standard protocol, for the measures that are means over items.
 
-    The items are queries where documents are ranked, examples elsewhere, conversations for the measures of
-    turns (whose mean gives every conversation the same weight). Corpus measures (BLEU, macro and weighted F1)
-    have no value per item; questions that QuAC's measures leave out have none either.
+    Items are queries where documents are ranked, conversations for measures of turns (whose mean weights all
+    conversations equally), and examples otherwise. Corpus measures (BLEU, macro and weighted F1) have no
+    values per item, nor do the questions left out by QuAC's measures.
     """
     pair = pair_of(task)
     found: dict[str, dict[str, float]] = {}
     if records and "query_id" in records[0] and "score" in records[0]:
         if qrels is None:
-            raise ValueError(f"{task} ranks documents: give its judgments, qrels=read_qrels('.../qrels.txt')")
+            raise UserError(f"{task} ranks documents: pass its judgments, qrels=read_qrels('.../qrels.txt')")
         run, first_stage = _candidates(records)
         ranks = {
             query: paper_ranking.places(query, {document: run[query][document] for document in own})
@@ -141,7 +142,7 @@ def per_item(
     names = [name for name in _names(pair) if name in _PER_ITEM]
     for item, own in groups.items():
         if len(own) > 1 and not scored:
-            raise ValueError(f"{task}: {len(own)} records have the example_id {item!r}; one is expected")
+            raise UserError(f"{task}: {len(own)} records have the example_id {item!r}; one is expected")
         values = _chosen(pair, own, STANDARD) if scored else _standard(pair, own, names)
         for name, value in values.items():
             shown = _PER_ITEM.get(name, "")
@@ -165,15 +166,15 @@ def score_run(
     """Ranking measures of a run.
 
     run: query id -> document id -> score.
-    first_stage: query id -> the same documents in the order that a first stage gave them: in both protocols
-        equal scores stay in that order, as in rerank. None: equal scores follow the protocol.
+    first_stage: query id -> the same documents in first-stage order: in both protocols equal scores keep that
+        order, as in rerank. None: the order of equal scores follows the protocol.
     differences: the scores are log p(Yes) - log p(No), which the paper's protocol turns into probabilities.
     method: how the run was made ("pointwise", "pairwise", ...); depth: candidates per query; prefixes: of the
         query ids of each part of a collection; see paper_ranking.
     """
     switches = protocol_of(protocol)
     for query, scores in run.items():
-        float32_scores(query, scores)  # refuses what is no number
+        float32_scores(query, scores)  # refuses scores that are not finite
     if differences and switches.saturated_scores:
         run = {
             query: {document: paper_ranking.probability_of_yes(score) for document, score in scores.items()}
@@ -197,7 +198,7 @@ def _standard(pair: Pair, records: Sequence[Record], names: Sequence[str]) -> di
 
 
 def _names(pair: Pair) -> tuple[str, ...]:
-    """Metrics of generated answers; those of a ranking question are short: Yes, a number, an order."""
+    """Metrics of generated answers; ranking prompts have short answers: Yes, a number, an order."""
     return pair.metrics if pair.kind != "rank" else ("exact_match",)
 
 
@@ -232,7 +233,7 @@ def _generated(pair: Pair, records: Sequence[Record], switches: PaperProtocol) -
 
 
 def _chosen(pair: Pair, records: Sequence[Record], switches: PaperProtocol) -> dict[str, float]:
-    """Both protocols sum the log-probabilities of a label and take the label with the greatest sum."""
+    """Scores of labels; both protocols choose the label with the greatest sum of log-probabilities."""
     targets = [
         {
             "example_id": record["example_id"],

@@ -1,17 +1,16 @@
 """Ranking measures over a run and its judgments, in trec_eval's order and by trec_eval's definitions.
 
-* Order: score (as float32) descending, then document id descending. Scores that differ only beyond float32
-  tie.
-* Every query of the judgments counts; one without results scores 0 (trec_eval ``-c``). Queries of the run
-  without judgments are left out. Both are counted in the result.
-* A document is relevant from grade ``rel`` (1) on; negative grades gain nothing; nDCG's gain is the grade
-  itself (linear), ``nDCG(dcg='exp-log2')`` takes ``2 ** grade - 1``.
-* ``Bpref`` passes over documents without a judgment and over negative grades.
+* Order: score (as float32) descending, then document id descending. Scores equal in float32 are tied.
+* Every judged query counts; one without results scores 0 (trec_eval ``-c``). Queries of the run without
+  judgments are left out. Both are counted in the result.
+* A document is relevant from grade ``rel`` (1) upwards; negative grades gain nothing; the gain of nDCG is the
+  grade (linear), that of ``nDCG(dcg='exp-log2')`` is ``2 ** grade - 1``.
+* ``Bpref`` ignores documents without a judgment and negative grades.
 * ``Judged@k`` divides by the number of documents actually retrieved within k, as ir_measures does.
 
-A measure needs the ranks of the judged documents only. They come from one sort of all scores, as integers
-that hold query and score; document ids are compared only where a judged document ties. 10,000 queries x 100
-documents take a fifth of a second (scripts/bench_metrics.py).
+A measure only needs the ranks of the judged documents. They come from one sort of all scores, as integers
+that encode query and score; document ids are compared only where a judged document is tied. 10,000 queries x
+100 documents take a fifth of a second (scripts/bench_metrics.py).
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from seqio_tasks.base import UserError
 from seqio_tasks.metrics.measures import COUNTS, Measure, parse_measure
 
 Qrels = Mapping[str, Mapping[str, int]]
@@ -35,9 +35,9 @@ _Ints = npt.NDArray[np.int64]
 
 @dataclasses.dataclass(frozen=True)
 class RankingResult:
-    """Means over all judged queries, the values they come from, and what was irregular about the run.
+    """Means over all judged queries, the values per query, and counts of irregularities of the run.
 
-    The numbers of documents, NumRet and NumRel, are summed instead, as trec_eval does.
+    NumRet and NumRel, which are numbers of documents, are summed instead, as in trec_eval.
     """
 
     means: dict[str, float]
@@ -47,10 +47,10 @@ class RankingResult:
 
 @dataclasses.dataclass(frozen=True)
 class _Ranked:
-    """The judged documents of a run, by query and rank: no measure looks at the others.
+    """The judged documents of a run, by query and rank; no measure uses the others.
 
     query, position, grade: int64[judged documents retrieved]: index of the query, 0-based rank among all its
-    documents, judgment; retrieved: int64[queries], how many documents there are.
+    documents, judgment; retrieved: int64[queries], number of documents.
     """
 
     query: _Ints
@@ -60,7 +60,7 @@ class _Ranked:
 
 
 def evaluate_run(qrels: Qrels, run: Run, measures: Iterable[str | Measure]) -> RankingResult:
-    """Evaluates a run.
+    """Evaluate a run.
 
     qrels: query id -> document id -> grade; run: query id -> document id -> score.
 
@@ -73,7 +73,7 @@ def evaluate_run(qrels: Qrels, run: Run, measures: Iterable[str | Measure]) -> R
     """
     wanted = [parse_measure(measure) for measure in measures]
     if not qrels:
-        raise ValueError("no judged query: the qrels are empty")
+        raise UserError("no judged query: the qrels are empty")
     queries = list(qrels)
     ranked, counts = _rank(queries, qrels, run)
     truth = _Truth(queries, qrels)
@@ -101,12 +101,16 @@ def ranking_order(scores: Mapping[str, float]) -> list[str]:
 
 
 def float32_scores(query: str, scores: Mapping[str, float]) -> npt.NDArray[np.float32]:
-    """Scores of one query as float32[n]; a score that is not a finite float32 is refused by name."""
+    """Scores of one query as float32[n].
+
+    Raises:
+      UserError: a score is not a finite float32; the message names its document.
+    """
     with np.errstate(over="ignore"):
         values = np.asarray(list(scores.values()), dtype=np.float64).astype(np.float32)
     if not np.isfinite(values).all():
         document = list(scores)[int(np.flatnonzero(~np.isfinite(values))[0])]
-        raise ValueError(
+        raise UserError(
             f"query {query!r}, document {document!r}: score {scores[document]!r} is not a finite float32; "
             "a model that yields NaN or infinity must not be ranked"
         )
@@ -134,7 +138,7 @@ def _rank(queries: Sequence[str], qrels: Qrels, run: Run) -> tuple[_Ranked, dict
         grades += [judgments[document] for document in common]
     query = np.repeat(np.arange(len(queries)), counted)
     own = _keys(query, np.asarray(judged_scores, np.float64).astype(np.float32))
-    # How many documents of the query have a greater score, or one at least as great.
+    # The number of documents of the query with a greater score, or with at least the same.
     position = np.searchsorted(keys, own, "left") - starts[query]
     tied = np.flatnonzero(np.searchsorted(keys, own, "right") - starts[query] - position > 1)
     if len(tied):
@@ -161,7 +165,7 @@ def _rank(queries: Sequence[str], qrels: Qrels, run: Run) -> tuple[_Ranked, dict
 def _all_scores(
     queries: Sequence[str], found: Sequence[tuple[int, Mapping[str, float]]], total: int
 ) -> npt.NDArray[np.float32]:
-    """float32[total], the scores of all queries one behind the other; one that is not finite is refused."""
+    """float32[total], the concatenated scores of all queries, all finite."""
     flat = itertools.chain.from_iterable(retrieved.values() for _, retrieved in found)
     with np.errstate(over="ignore"):
         scores = np.fromiter(flat, np.float64, total).astype(np.float32)
@@ -174,7 +178,8 @@ def _all_scores(
 def _keys(query: _Ints, score: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64]:
     """uint64[n] that sort by query, then by score descending; equal exactly where both are equal.
 
-    The bits of a float32 sort like an integer once negative ones are turned round; 0.0 makes -0.0 a 0.0.
+    The bits of a float32 sort like an integer once negative ones are reversed; adding 0.0 turns -0.0 into
+    0.0.
     """
     bits = (score + np.float32(0.0)).view(np.uint32)
     descending = np.where(bits >> 31 == 1, bits, ~bits & np.uint32(0x7FFFFFFF))
@@ -182,7 +187,7 @@ def _keys(query: _Ints, score: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64
 
 
 def _drop_unjudged(ranked: _Ranked) -> _Ranked:
-    """The same run without its unjudged documents, positions closed up."""
+    """The same run without its unjudged documents, with positions renumbered."""
     lengths = np.bincount(ranked.query, minlength=len(ranked.retrieved)).astype(np.int64)
     starts = np.cumsum(lengths) - lengths
     position = np.arange(len(ranked.query)) - starts[ranked.query]
@@ -190,7 +195,7 @@ def _drop_unjudged(ranked: _Ranked) -> _Ranked:
 
 
 class _Truth:
-    """What the judgments alone say: relevant documents and ideal gains per query."""
+    """What depends on the judgments only: relevant documents and ideal gains per query."""
 
     def __init__(self, queries: Sequence[str], qrels: Qrels):
         self.size = len(queries)
@@ -203,12 +208,12 @@ class _Truth:
         return _sum_by(self.query, self.grade >= rel, self.size)
 
     def not_relevant(self, rel: int) -> _Floats:
-        """Documents judged as not relevant; a negative grade is no judgment of that kind."""
+        """Documents judged not relevant; negative grades are not among them."""
         return _sum_by(self.query, (self.grade >= 0) & (self.grade < rel), self.size)
 
     @functools.cached_property
     def _ideal(self) -> tuple[_Ints, _Ints]:
-        """Grades, the best first in each query, and their positions; they belong to self.query."""
+        """Grades, best first in each query, and their positions, both aligned with self.query."""
         grade = self.grade[np.lexsort((-self.grade, self.query))]
         starts = np.cumsum(self._lengths) - self._lengths
         return grade, np.arange(len(grade)) - starts[self.query]
@@ -258,7 +263,7 @@ def _values(measure: Measure, ranked: _Ranked, truth: _Truth, size: int) -> _Flo
 def _bpref(measure: Measure, ranked: _Ranked, truth: _Truth, wanted: _Floats) -> _Floats:
     """Mean over relevant documents of 1 - min(n, R) / min(N, R), 0 for those not retrieved.
 
-    n documents judged as not relevant stand before it, of N in the judgments; R are relevant.
+    n of the N documents judged not relevant are ranked above it; R are relevant.
     """
     relevant = ranked.grade >= measure.rel
     worse = (ranked.grade >= 0) & ~relevant
@@ -269,7 +274,7 @@ def _bpref(measure: Measure, ranked: _Ranked, truth: _Truth, wanted: _Floats) ->
 
 
 def _so_far(chosen: npt.NDArray[np.bool_], query: _Ints, per_query: _Floats) -> _Floats:
-    """float64[n]: how many of the chosen entries of its query stand up to and with each entry."""
+    """float64[n]: for each entry, the number of chosen entries of its query up to and including it."""
     return np.asarray(np.cumsum(chosen) - (np.cumsum(per_query) - per_query)[query], np.float64)
 
 
@@ -283,10 +288,10 @@ def _dcg(measure: Measure, query: _Ints, position: _Ints, grade: _Ints, size: in
 
 
 def _sum_by(query: _Ints, weights: npt.ArrayLike, size: int) -> _Floats:
-    """float64[size]: sums of weights per query (bincount alone turns to integers when there is nothing)."""
+    """float64[size]: sums of weights per query (bincount alone returns integers for empty input)."""
     return np.bincount(query, weights=weights, minlength=size).astype(np.float64)
 
 
 def _divide(numerator: _Floats, denominator: _Floats) -> _Floats:
-    """Quotient with 0 where there is nothing to divide by (no relevant, or no retrieved, document)."""
+    """Quotient, or 0 where the denominator is 0 (no relevant, or no retrieved, document)."""
     return np.divide(numerator, denominator, out=np.zeros(len(numerator)), where=denominator > 0)

@@ -1,11 +1,11 @@
-"""The metric functions of the SeqIO tasks: thin adapters from what the Evaluator hands over to `metrics`.
+"""The metric functions of the SeqIO tasks: thin adapters from the Evaluator's arguments to `metrics`.
 
 Signatures are SeqIO's: `(targets, predictions)` for generated text, `(targets, scores)` for log-likelihoods.
-The targets are what `postprocess` makes of an example:
+The targets are the results of `postprocess`:
 
     generation   {"target": text, "references": [text, ...]}
-    choices      {"example_id", "choice": text of the row's label, "gold": text of the right one,
-                  of several: "a, b"}
+    choices      {"example_id", "choice": the label of the row, "gold": the correct label,
+                  or several: "a, b"}
     reranking    {"split", "query_id", "doc_id", "first_stage_rank", "choice": "Yes" or "No"}
 """
 
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from seqio_tasks.base import UserError
 from seqio_tasks.metrics import answers, labels, lists, text
 from seqio_tasks.metrics.measures import parse_measure
 from seqio_tasks.metrics.ranking import Qrels, evaluate_run
@@ -46,7 +47,7 @@ def generation_metric(names: Sequence[str], label_set: Sequence[str] = ()) -> Ca
     """
     for name in names:
         if name not in GENERATION:
-            raise ValueError(f"unknown metric {name!r} for generated text; known are {', '.join(GENERATION)}")
+            raise ValueError(f"unknown metric {name!r} for generated text; known: {', '.join(GENERATION)}")
         if name in (*_LABELS, *_MULTI_LABEL) and not label_set:
             raise ValueError(f"metric {name!r} needs the label set of the task")
     return functools.partial(generation_scores, names=tuple(names), label_set=tuple(label_set))
@@ -59,8 +60,9 @@ def generation_scores(
     names: Sequence[str],
     label_set: Sequence[str] = (),
 ) -> dict[str, float]:
-    """Scores of generated texts, in 0..100 and in the order of `names`; for labels also how many were
-    unparsed, for QuAC's how many questions were left out.
+    """Scores of generated texts, in 0..100 and in the order of `names`.
+
+    For labels, unparsed predictions are counted as well; for QuAC, the questions left out.
     """
     references = [list(target["references"]) for target in targets]
     found: dict[str, float] = {}
@@ -96,7 +98,7 @@ def generation_scores(
 
 
 def choice_metric(label_set: Sequence[str], *, multi_label: bool = False) -> Callable[..., dict[str, float]]:
-    """The metric function of a task whose rows are (example, label) pairs to be scored."""
+    """The metric function of a task whose rows are (example, label) pairs, for scoring."""
     return functools.partial(choice_scores, label_set=tuple(label_set), multi_label=multi_label)
 
 
@@ -105,10 +107,10 @@ def choice_scores(
 ) -> dict[str, float]:
     """accuracy, macro_f1, weighted_f1 of the label with the greatest log-likelihood of each example.
 
-    scores: float [rows]. Among equal scores the first label of the set is taken; such examples are counted.
-    multi_label: "gold" lists every label that holds; precision_at_1 is computed instead.
-    accuracy_norm and precision_at_1_norm are those of the greatest log-likelihood per byte of the label: a
-    sum is the smaller the longer the label is.
+    scores: float [rows]. Among equal scores the first label of the set wins; such examples are counted.
+    multi_label: "gold" lists all correct labels; precision_at_1 is computed instead. accuracy_norm and
+    precision_at_1_norm use the greatest log-likelihood per byte of the label, because longer labels have
+    smaller sums.
     """
     values = _scores(targets, scores)
     by_example: dict[str, dict[str, float]] = {}
@@ -150,10 +152,10 @@ def rerank_metric(
 ) -> Callable[..., dict[str, float]]:
     """The metric function of pointwise reranking.
 
-    qrels: split -> all judgments of that split, so that queries and relevant documents that the first stage
-        did not find count as well.
+    qrels: split -> all judgments of that split, so that queries and relevant documents missed by the first
+        stage count as well.
     prefixes: of the query ids of each part of a collection (forums); measures are computed for each part and
-        averaged over the parts that have queries. Empty: one collection.
+        averaged over the parts with queries. Empty: one collection.
     """
     for measure in measures:
         parse_measure(measure)
@@ -177,8 +179,8 @@ def rerank_scores(
 ) -> dict[str, float]:
     """Ranking measures in 0..1 of the order by log-likelihood("Yes") - log-likelihood("No").
 
-    scores: float [rows], two rows for each (query, document). Ties keep the order of the first stage.
-    prefixes: of the parts of a collection; the measures are the mean over its parts.
+    scores: float [rows], two rows for each (query, document). Ties keep the first-stage order.
+    prefixes: of the parts of a collection; measures are means over its parts.
     """
     values = _scores(targets, scores)
     splits = {target["split"] for target in targets}
@@ -221,7 +223,7 @@ def rerank_scores(
 
 
 def _scores(targets: Sequence[Target], scores: Any) -> list[float]:
-    """One finite float per target; SeqIO hands (scores, intermediates) over as a tuple."""
+    """One finite float per target; SeqIO passes (scores, intermediates) as a tuple."""
     values = np.asarray(scores[0] if isinstance(scores, tuple) else scores, np.float64)
     if values.shape != (len(targets),):
         raise ValueError(f"{len(targets)} rows, but scores of shape {values.shape}")
@@ -229,8 +231,6 @@ def _scores(targets: Sequence[Target], scores: Any) -> list[float]:
         raise ValueError("no rows to score")
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise ValueError(
-            f"row {row} ({dict(targets[row])}) has the score {values[row]}; the model yields no number"
-        )
+        raise UserError(f"row {row} ({dict(targets[row])}) has the score {values[row]}, which is not finite")
     found: list[float] = values.tolist()
     return found

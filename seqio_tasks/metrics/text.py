@@ -1,6 +1,6 @@
 """BLEU and ROUGE of generated text, by sacrebleu and google's rouge-score.
 
-References are lists: one or several per item. Both packages are imported when first used.
+References are lists, one or more per item. Both packages are imported when first used.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any
+
+from seqio_tasks.metrics import answers
 
 ROUGE_TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
@@ -24,7 +26,7 @@ def bleu(
 
     references: [items][1 or more]; items may have different numbers of references.
     """
-    _check(references, predictions)
+    answers.check_items(references, predictions)
     return float(_bleu(max_order, tokenize).corpus_score(list(predictions), _transposed(references)).score)
 
 
@@ -33,12 +35,11 @@ def rouge(
     predictions: Sequence[str],
     types: Sequence[str] = ("rouge1", "rouge2", "rougeL"),
 ) -> dict[str, float]:
-    """Mean F-measures in 0..100 with stemming; of several references the best one counts, for each type by
-    itself.
+    """Mean F-measures in 0..100 with stemming; the best reference counts, separately for each type.
 
-    "rougeLsum" compares line by line, so sentences must stand on lines of their own.
+    "rougeLsum" compares line by line, so each sentence must be on its own line.
     """
-    _check(references, predictions)
+    answers.check_items(references, predictions)
     scorer = _rouge(tuple(types))
     totals = dict.fromkeys(types, 0.0)
     for own, prediction in zip(references, predictions, strict=True):
@@ -57,7 +58,8 @@ def _transposed(references: Sequence[Sequence[str]]) -> list[list[str | None]]:
 def _bleu(max_order: int, tokenize: str) -> Any:
     import sacrebleu
 
-    # Without `force` a warning is printed about text that looks tokenised; ours is as the data sets give it.
+    # Without `force` sacrebleu warns about text that looks tokenised; the datasets' texts are used as they
+    # are.
     return sacrebleu.BLEU(max_ngram_order=max_order, tokenize=tokenize, force=True)
 
 
@@ -66,13 +68,3 @@ def _rouge(types: tuple[str, ...]) -> Any:
     from rouge_score import rouge_scorer
 
     return rouge_scorer.RougeScorer(list(types), use_stemmer=True)
-
-
-def _check(references: Sequence[Sequence[str]], predictions: Sequence[str]) -> None:
-    if len(references) != len(predictions):
-        raise ValueError(f"{len(references)} items have references but {len(predictions)} have predictions")
-    if not predictions:
-        raise ValueError("no items to score")
-    for index, own in enumerate(references):
-        if isinstance(own, str) or not own:
-            raise ValueError(f"item {index}: references must be a list with at least one text, got {own!r}")

@@ -1,11 +1,11 @@
-"""Run and judgment files: TREC, MS MARCO and BEIR forms, told apart by looking at them.
+"""Run and judgment files in TREC, MS MARCO and BEIR format, which is detected.
 
     run    TREC      ``qid Q0 docid rank score tag``   (the rank column is ignored, as trec_eval does)
            MS MARCO  ``qid docid rank``                (score = -rank)
     qrels  TREC      ``qid 0 docid grade``
-           BEIR      ``query-id<TAB>corpus-id<TAB>score`` under such a header
+           BEIR      ``query-id<TAB>corpus-id<TAB>score`` below such a header
 
-Files may be gzipped (by name: ``.gz``) and may have CRLF line ends. Every complaint names file and line.
+Files may be gzipped (``.gz``) and may have CRLF line ends. Every error names file and line.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ _QRELS_FORMS = "expected `qid 0 docid grade` (TREC) or `query-id<TAB>corpus-id<T
 
 
 def read_run(path: str | Path) -> dict[str, dict[str, float]]:
-    """query id -> document id -> score, in the order of the file."""
+    """Read a run: query id -> document id -> score, in file order.
+
+    Raises:
+      DataError: the file is empty or not a run.
+    """
     run: dict[str, dict[str, float]] = {}
     width = 0
     for number, line in _lines(path):
@@ -53,7 +57,11 @@ def read_run(path: str | Path) -> dict[str, dict[str, float]]:
 
 
 def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
-    """query id -> document id -> grade. The same judgment may be repeated; two different ones may not."""
+    """Read judgments: query id -> document id -> grade.
+
+    Raises:
+      DataError: the file is empty, or not a judgment file, or has two grades for one document.
+    """
     qrels: dict[str, dict[str, int]] = {}
     width = 0
     for number, line in _lines(path):
@@ -90,15 +98,26 @@ def write_run(
     ties: Literal["document", "given"] = "document",
     depth: int | None = None,
 ) -> int:
-    """Writes a TREC run with strictly decreasing scores, so that every tool ranks it alike; returns its
-    lines.
+    """Write a TREC run with strictly decreasing scores, so that all tools rank it alike.
 
-    ties: which of equal scores comes first: by document id descending, as trec_eval would order them
-        ("document"), or in the order given ("given": a reranker passes its first-stage order).
-    A score that would not be below its predecessor as float32 is written as the next smaller float32.
+    A score that is not below its predecessor as float32 is written as the next smaller float32.
+
+    Args:
+      path: the file.
+      run: query id -> document id -> score.
+      tag: the name of the run, one word.
+      ties: the order of equal scores: by document id descending, as in trec_eval ("document"), or as given
+        ("given": a reranker passes its first-stage order).
+      depth: the most documents per query; None: all.
+
+    Returns:
+      The number of lines.
+
+    Raises:
+      DataError: the tag or an id is empty or has spaces, or a score cannot be written.
     """
     if not tag or tag.split() != [tag]:
-        raise DataError(f"run tag {tag!r} must be one word without blanks", path=path)
+        raise DataError(f"run tag {tag!r} must be one word without spaces", path=path)
     lines = 0
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         for query, scores in run.items():
@@ -111,7 +130,7 @@ def write_run(
                 for identifier in (query, document):
                     if identifier.split() != [identifier]:
                         raise DataError(
-                            f"id {identifier!r} is empty or has blanks", path=path, line=lines + 1
+                            f"id {identifier!r} is empty or has spaces", path=path, line=lines + 1
                         )
                 previous = min(np.float32(values[document]), np.nextafter(previous, np.float32(-np.inf)))
                 if not math.isfinite(previous):
@@ -124,7 +143,7 @@ def write_run(
 
 
 def _lines(path: str | Path) -> Iterator[tuple[int, str]]:
-    """(line number, line without its end) of every line that is not blank."""
+    """(line number, line without its end) of every non-blank line."""
     path = Path(path)
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", encoding="utf-8-sig") as file:

@@ -4,8 +4,8 @@
     queries.jsonl  {"_id": "PLAIN-3", "text": "...", "metadata": {...}}
     qrels/*.tsv    query-id<TAB>corpus-id<TAB>score, with a header line and CRLF line ends
 
-The official zip, unpacked, is such a folder. Grades may be 0 (judged, not relevant) and above. The original
-form of MS MARCO is read as well (`read_queries`, `read_judgments` and `corpus_index` look for both):
+The official zip, unpacked, is such a folder. Grades are 0 (judged, not relevant) or above. The original
+format of MS MARCO is read as well (`read_queries`, `read_judgments` and `corpus_index` look for both):
 
     collection.tsv  pid<TAB>text          queries.*.tsv  qid<TAB>text          qrels.*.tsv  qid 0 pid 1
 """
@@ -46,23 +46,23 @@ class Document(NamedTuple):
     text: str
 
     def joined(self) -> str:
-        """Title and text as one string, as a first stage searches it."""
+        """Title and text as one string, as searched by a first stage."""
         return f"{self.title} {self.text}".strip()
 
 
 class Part(NamedTuple):
-    """One BEIR folder of a collection; `prefix` keeps the ids of its parts apart ("android/")."""
+    """One BEIR folder of a collection; `prefix` distinguishes the ids of its parts ("android/")."""
 
     folder: Path
     prefix: str = ""
 
 
 class SplitFiles(NamedTuple):
-    """Which qrels file (its name without .tsv) stands behind each split.
+    """The qrels file (its name without .tsv) of each split.
 
-    train:      "" when there is none: the test queries are divided by the rule of `splits`
-    validation: "" when there is none: validation is taken from the training queries by that rule
-    beside:     a file, where it exists, whose queries are not trained on either
+    train:      "" if there is none: the test queries are divided by the rule of `splits`
+    validation: "" if there is none: validation is taken from the training queries by that rule
+    beside:     a further file, if it exists, whose queries are not trained on either
     """
 
     train: str = "train"
@@ -72,7 +72,7 @@ class SplitFiles(NamedTuple):
 
 
 def beir_folder(raw_dir: Path | str, name: str, unzipped: str = "") -> Path:
-    """``raw_dir/beir_<name>``, or the folder in it that the official zip (called `unzipped`) makes."""
+    """``raw_dir/beir_<name>``, or the folder in it that the official zip (named `unzipped`) creates."""
     outer, unzipped = Path(raw_dir) / f"beir_{name}", unzipped or name
     for folder in (outer, outer / unzipped):
         if any((folder / corpus).is_file() for corpus in CORPUS_FILES):
@@ -92,7 +92,7 @@ def document(record: dict[str, Any], path: Path, line: int | None = None) -> tup
 
 
 def iterate_corpus(folder: Path | str) -> Iterator[tuple[str, Document]]:
-    """(doc_id, Document) in file order, without holding the corpus in memory."""
+    """(doc_id, Document) in file order, without loading the corpus into memory."""
     path = _existing(folder, "corpus.jsonl")
     for number, record in json_lines(path):
         yield document(record, path, number)
@@ -113,7 +113,7 @@ def read_corpus(folder: Path | str) -> dict[str, Document]:
 
 
 def read_queries(folder: Path | str) -> dict[str, str]:
-    """query id -> query text on one line, in file order (all splits together, as BEIR ships them)."""
+    """query id -> query text on one line, in file order (all splits together, as in BEIR)."""
     queries: dict[str, str] = {}
     for query_id, text, _, path, number in _queries(folder):
         if queries.get(query_id, text) != text or (query_id in queries and path.suffix == ".jsonl"):
@@ -152,7 +152,7 @@ def read_qrels_file(path: Path | str) -> Qrels:
     """query id -> {doc id: grade} of one BEIR qrels file, queries in file order."""
     path = Path(path)
     if not path.is_file():
-        raise MissingData("no such qrels file", path=path, todo="unpack the whole BEIR zip, qrels included")
+        raise MissingData("no such qrels file", path=path, todo="unpack the whole BEIR zip, including qrels")
     qrels: Qrels = {}
     for number, cells in tsv_rows(path, ("query-id", "corpus-id", "score")):
         query_id, doc_id, score = cells["query-id"], cells["corpus-id"], cells["score"]
@@ -177,14 +177,14 @@ def read_qrels_file(path: Path | str) -> Qrels:
 
 
 def judgment_file(folder: Path | str, name: str) -> Path:
-    """The qrels file of that name: qrels/<name>.tsv, or as MS MARCO has it, the small one first."""
+    """The qrels file with this name: qrels/<name>.tsv, or that of MS MARCO, the small one first."""
     folder = Path(folder)
     names = (f"qrels/{name}.tsv", f"qrels.{name}.small.tsv", f"qrels.{name}.tsv")
     return next((folder / file for file in names if (folder / file).is_file()), folder / names[0])
 
 
 def read_judgments(folder: Path | str, name: str) -> Qrels:
-    """`read_qrels_file` of a folder's "train", "dev" or "test", in either form."""
+    """`read_qrels_file` of a folder's "train", "dev" or "test", in either format."""
     path = judgment_file(folder, name)
     if path.parent.name == "qrels":
         return read_qrels_file(path)
@@ -196,11 +196,11 @@ def read_judgments(folder: Path | str, name: str) -> Qrels:
 def read_qrels(folder: Path | str, split: str, report: SourceReport | None = None) -> Qrels:
     """query id -> {doc id: grade} of one split: "train", "validation" (also "dev") or "test".
 
-    The official files are taken as they are, with three exceptions: a folder without dev.tsv gives validation
+    The official files are used unchanged, with three exceptions: a folder without dev.tsv takes validation
     from the training queries by the rule of `splits`; a query whose text is also in the test set (or, for
-    training, in the dev set) is left out and counted, so that no test query is trained on; and of more than
-    10,000 training queries 10,000 are kept. A folder without train.tsv has only a test set here;
-    `retrieval_sets` knows which sets divide it.
+    training, in the dev set) is left out and counted, so that no test query is trained on; and at most 10,000
+    training queries are kept. A folder without train.tsv has only a test set here; `retrieval_sets` names the
+    sets that divide it.
     """
     has_dev = judgment_file(folder, "dev").is_file()
     files = SplitFiles(validation="dev" if has_dev else "")
@@ -215,10 +215,10 @@ def split_qrels(
     *,
     key_field: str = "",
 ) -> Qrels:
-    """The judgments of one split over all parts, their prefixes before query and document ids.
+    """The judgments of one split over all parts, with their prefixes before query and document ids.
 
-    key_field: the metadata field by which queries are divided, where it is not their text (two tasks that
-        share a dataset must agree on the split).
+    key_field: the metadata field by which queries are divided, if it is not their text (two tasks on one
+        dataset must have the same split).
     """
     split = "validation" if split == "dev" else split
     check_split(split)

@@ -1,6 +1,6 @@
 """BoolQ: a passage, a yes/no question, the answer as "true" or "false".
 
-Two forms of the same data are read, line by line, whichever a line has:
+Two formats of the same data are read; each line may have either:
 
     original    {"question": "...", "title": "Ethanol fuel", "answer": false, "passage": "..."}
     SuperGLUE   {"question": "...", "passage": "Ethanol fuel -- ...", "idx": 0, "label": false}
@@ -17,7 +17,7 @@ from seqio_tasks.sources.splits import check_split, group_key, select_official
 
 
 def read_boolq(path: Path, name: str) -> list[Row]:
-    """Rows {example_id, title, context, question, answer}; the title is taken off a SuperGLUE passage."""
+    """Rows {example_id, title, context, question, answer}; the title is split off a SuperGLUE passage."""
     rows: list[Row] = []
     for number, record in json_lines(path):
         answer = record.get("answer", record.get("label"))

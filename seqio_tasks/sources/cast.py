@@ -12,13 +12,13 @@
            nodes with number "1-3", parent, participant; a User node has utterance and rewrite, a System
            node its response
 
-Any subset of the years will do. Topic 44 of 2019 has no description; from 2020 on topics have neither title
-nor description. The history of a turn of 2022 is the path from the root to it, so every user node of a tree
-makes one row (the flattened file would repeat shared beginnings). The file
+Any subset of the years can be used. Topic 44 of 2019 has no description; from 2020 on, topics have neither
+title nor description. The history of a turn of 2022 is the path from the root to it, so every user node of a
+tree makes one row (the flattened file would repeat shared beginnings). The file
 automatic_evaluation_topics_annotated_v1.1.json is another revision of 2020 and is not read.
 
 Expansion and reformulation share topics, so the split is drawn over the topics of a year, before anything is
-left out: a conversation is on one side as a whole, with its title, and another year changes nothing.
+left out: a conversation and its title are entirely on one side, and adding another year changes nothing.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def read_2019(topics: Path, rewrites: Path) -> list[Conversation]:
 
 
 def read_later(path: Path, year: int) -> list[Conversation]:
-    """Topics of 2020 and 2021, whose turns hold their rewrites."""
+    """Topics of 2020 and 2021, whose turns include their rewrites."""
 
     def rewrite_of(topic: str, turn: Mapping[str, Any]) -> str:
         return one_line(turn["manual_rewritten_utterance"])
@@ -132,7 +132,7 @@ def _linear(
 
 
 def read_tree(path: Path, year: int) -> list[Conversation]:
-    """Topics of 2022, whose turns form a tree: a user node's history is what its ancestors said.
+    """Topics of 2022, whose turns form a tree: a user node's history is that of its ancestors.
 
     1-1 User ── 1-2 System ── 1-3 User        history of 1-3: (1-1,)   response: that of 1-2
                           └── 2-1 User        history of 2-1: (1-1,)   response: that of 1-2
@@ -147,7 +147,7 @@ def read_tree(path: Path, year: int) -> list[Conversation]:
                 above, response = [], ""
                 parent = node.get("parent")
                 while parent is not None:
-                    before = nodes[parent]  # a parent always stands before its children
+                    before = nodes[parent]  # a parent always comes before its children
                     if before["participant"] == "User":
                         above.append(one_line(before["utterance"]))
                     elif not above and not response:
@@ -180,7 +180,7 @@ def all_conversations(raw_dir: Path) -> list[Conversation]:
 
 
 def expansion(raw_dir: Path, split: str, report: SourceReport | None = None) -> Iterator[Row]:
-    """query_expansion: rows {example_id, title, description} of 2019, the one year that has them."""
+    """query_expansion: rows {example_id, title, description} of 2019, the only year with descriptions."""
     for topic in _chosen(_year_2019(raw_dir), split):
         if topic.description:
             yield {
@@ -239,7 +239,7 @@ def _topics(path: Path) -> list[Mapping[str, Any]]:
 
 
 class _Checked:
-    """Whatever is wrong inside a topic is said with file and topic."""
+    """Reports any fault inside a topic with file and topic."""
 
     def __init__(self, topic: Mapping[str, Any], path: Path) -> None:
         self.number, self.path = topic.get("number", "without number"), path

@@ -5,8 +5,8 @@
     claims_train.csv      one line per (claim, document, rationale), as the Hugging Face export writes it
     corpus.jsonl          {"doc_id", "title", "abstract": [sentences]}     (CSV: the list as a numpy repr)
 
-SciFact evidence is the rationale's sentences. Where only the BEIR corpus (``beir_scifact``) is at hand, which
-knows no sentences, the whole abstract is the evidence; rationales of one abstract then make one row.
+SciFact evidence is the rationale's sentences. If only the BEIR corpus (``beir_scifact``) is available, which
+has no sentences, the whole abstract is the evidence; rationales of one abstract then make one row.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SAME_ABSTRACT = "rationale of an abstract that is already a row (whole abstracts
 
 
 def read_climate_fever(path: Path) -> list[Row]:
-    """Rows {example_id, claim, evidences, claim_label}; the five evidence sentences are joined by a blank."""
+    """Rows {example_id, claim, evidences, claim_label}; the five evidence sentences are joined by a space."""
     rows: list[Row] = []
     for number, record in json_lines(path):
         try:
@@ -163,7 +163,7 @@ def scifact(raw_dir: Path, split: str, report: SourceReport | None = None) -> It
         return
     train = list(evidence.rows(*_scifact_claims(raw_dir, ("claims_train.jsonl", "claims_train.csv")), "train",
                                report if split == "train" else None))  # fmt: skip
-    # Claims of the dev file without evidence are no test rows here, but they are BEIR test queries.
+    # Claims of the dev file without evidence are not test rows here, but they are BEIR test queries.
     tested = {group_key(rationale.claim) for rationale in test[1]}
     yield from select_official(train, [group_key(row["claim"]) for row in train], tested, split, report)
 
@@ -175,7 +175,7 @@ def _scifact_claims(raw_dir: Path | str, names: tuple[str, ...]) -> tuple[Path, 
 
 
 class _Evidence:
-    """Looks up the evidence text: rationale sentences if the SciFact corpus is there, else BEIR abstracts."""
+    """Looks up the evidence text: rationale sentences with the SciFact corpus, else BEIR abstracts."""
 
     def __init__(self, raw_dir: Path) -> None:
         try:

@@ -28,8 +28,8 @@ _QUESTIONS = tuple(f"q{number}" for number in range(1, 11))
 def read_mimics_duo(path: Path, report: SourceReport | None = None) -> list[Row]:
     """Rows {example_id, query, clarification: list of options of quality 4 or 5}.
 
-    The file has 21 columns, the last eight of them without a name and empty; one line has only 13. Panes
-    without a good option are left out and counted: 120 of 1,034 in the official file.
+    The file has 21 columns, the last eight of them unnamed and empty; one line has only 13. Panes without a
+    good option are left out and counted: 120 of 1,034 in the official file.
     """
     rows: list[Row] = []
     for number, cells in tsv_rows(path, ("query", "option_1", "Quality_Option1")):
@@ -71,8 +71,8 @@ def mimics_duo(raw_dir: Path, split: str, report: SourceReport | None = None) ->
 def read_clariq_fkw(path: Path, name: str) -> list[Row]:
     """Rows {example_id, title, clarification, references}.
 
-    A request has about nine clarifying questions, one for each facet, and nothing in the prompt says which
-    facet is meant: all questions of the request in this file are references.
+    A request has about nine clarifying questions, one per facet, and the prompt does not say which facet is
+    meant: all questions of the request in this file are references.
     """
     rows: list[Row] = []
     asked: dict[str, list[str]] = {}
@@ -97,7 +97,7 @@ def read_clariq_fkw(path: Path, name: str) -> list[Row]:
 
 
 def clariq_fkw(raw_dir: Path, split: str, report: SourceReport | None = None) -> Iterator[Row]:
-    """ClariQ-FKw: the official dev set is the test set here, there is no other."""
+    """ClariQ-FKw: the official dev set is the test set here, as there is no other."""
     check_split(split)
 
     def read(part: str) -> list[Row]:
@@ -117,7 +117,7 @@ def clariq_fkw(raw_dir: Path, split: str, report: SourceReport | None = None) ->
 
 
 class Annotation(NamedTuple):
-    """What one annotator said about the ten questions of a post."""
+    """One annotator's judgment of the ten questions of a post."""
 
     site: str
     post: str
@@ -127,7 +127,7 @@ class Annotation(NamedTuple):
 
 
 def read_annotations(path: Path) -> dict[str, Annotation]:
-    """ "site_post" -> the annotation of the surer of two annotators (of the first, if both are as sure)."""
+    """ "site_post" -> the annotation of the more confident of two annotators (in a tie, of the first)."""
     chosen: dict[str, Annotation] = {}
     for number, text in lines(path):
         if not text.strip():
@@ -140,7 +140,7 @@ def read_annotations(path: Path) -> dict[str, Annotation]:
             ) from None
         if len({(entry.site, entry.post) for entry in found}) != 1:
             raise DataError(
-                "the annotators speak about different posts",
+                "the annotators judge different posts",
                 path=path,
                 line=number,
                 todo="download the file again",
@@ -151,7 +151,8 @@ def read_annotations(path: Path) -> dict[str, Annotation]:
 
 
 def _annotation(cell: str) -> Annotation:
-    """
+    """One annotator's entry.
+
     >>> _annotation("davit_unix_setno_1,47830,5, 0 5 6,2")
     Annotation(site='unix', post='47830', best=5, valid=(0, 5, 6), confidence=2)
     """
@@ -167,8 +168,8 @@ def _annotation(cell: str) -> Annotation:
 def raocq(raw_dir: Path, split: str, report: SourceReport | None = None) -> Iterator[Row]:
     """RaoCQ: rows {example_id, title, description, clarification}, the posts that people annotated (500).
 
-    No official split of these posts. The question is the one that the surer annotator finds best, which may
-    have been asked about another post. Any subset of the three sites.
+    There is no official split of these posts. The question is the one that the more confident annotator finds
+    best, which may have been asked about another post. Any subset of the three sites can be used.
     """
     check_split(split)
     rows: list[Row] = []

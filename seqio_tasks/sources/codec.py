@@ -3,8 +3,8 @@
     topics.json                {"economics-1": {"Domain": "finance", "Query": ..., "Guidelines": ...}, ...}
     query_reformulations.txt   economics-1<TAB>query, no header, topics in any order
 
-Every topic of the official file lists its own question among the reformulations; it is left out, since
-repeating a question does not reformulate it.
+Every topic of the official file lists its own question among the reformulations; it is left out, because a
+repeated question is not a reformulation.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def read_codec(topics: Path, reformulations: Path, report: SourceReport | None =
     seen = {topic_id: {group_key(row["title"]): SAME_AS_QUERY} for topic_id, row in rows.items()}
     for number, text in lines(reformulations):
         topic_id, _, query = text.partition("\t")
-        query = query.removeprefix("- ")  # a bullet copied along, in two lines of the official file
+        query = query.removeprefix("- ")  # a copied bullet, in two lines of the official file
         if topic_id not in rows or not one_line(query):
             raise DataError(
                 f"{text!r} is not a topic id of {topics.name} and a query, tab between",

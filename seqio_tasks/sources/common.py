@@ -1,4 +1,4 @@
-"""What all readers share: finding files, decoding lines, counting what is left out."""
+"""Shared by all readers: finding files, decoding lines, counting what is left out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Row = dict[str, Any]
 
 
 class SourceReport(Counter[str]):
-    """How many records a source left out, by reason; ``summary()`` is one readable line.
+    """The numbers of records that a source left out, by reason; ``summary()`` is one readable line.
 
     >>> report = SourceReport()
     >>> report["no narrative"] += 2
@@ -43,7 +43,7 @@ def find_files(raw_dir: Path | str, folder: str, patterns: tuple[str, ...], what
 
 
 def find_file(raw_dir: Path | str, folder: str, patterns: tuple[str, ...], what: str) -> Path:
-    """The one file of the first matching pattern; several candidates are an error, not a guess."""
+    """The single file of the first matching pattern; several candidates are an error."""
     found = find_files(raw_dir, folder, patterns, what)
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
@@ -54,8 +54,7 @@ def find_file(raw_dir: Path | str, folder: str, patterns: tuple[str, ...], what:
 def lines(path: Path) -> Iterator[tuple[int, str]]:
     """(line number from 1, text without line end) of a UTF-8 file; BOM and CR are removed.
 
-    Only LF and CRLF end a line: characters such as U+2028 or a vertical tab inside a cell stay where they
-    are.
+    Only LF and CRLF end a line: characters such as U+2028 or a vertical tab inside a cell are kept.
     """
     with path.open("rb") as file:
         for number, raw in enumerate(file, start=1):
@@ -79,7 +78,7 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def json_object(text: str, path: Path, number: int | None = None) -> dict[str, Any]:
-    """The object on one line of a JSON-lines file; path and line number are for complaints."""
+    """The object on one line of a JSON-lines file; path and line number are for error messages."""
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
@@ -113,8 +112,7 @@ def tsv_rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dict[
     """(line number, {column: cell}) of a tab-separated file with a header; quotes are plain characters.
 
     ``csv`` with its default quoting merges rows of files with unbalanced quotes (MSRP loses 114 of 4,076), so
-    lines are split at tabs and nothing else. Trailing empty cells may be missing; extra non-empty cells are
-    an error.
+    lines are split at tabs only. Trailing empty cells may be missing; extra non-empty cells are an error.
     """
     header: list[str] | None = None
     for number, text in lines(path):

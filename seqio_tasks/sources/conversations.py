@@ -7,18 +7,18 @@
                             "context": "... CANNOTANSWER", "qas": [{"id": "..._q#0", "question",
                             "answers": [{"text"}], "orig_answer": {"text"}}]}]}]}
 
-A question such as "And when?" needs the turns before it. They are put in order by their numbers, not taken
-as they come.
+A question such as "And when?" needs the turns before it. They are sorted by their numbers, not used in file
+order.
 
-A CoQA story makes one row, a list of questions and the list of their answers; in one half of the stories
-(by a hash of the id) the first half of the conversation is given as `history` and the rest is asked. The
-dev set has three further answers to each question: each annotator's answers make one more reference list.
+A CoQA story makes one row, a list of questions and the list of their answers; in one half of the stories (by
+a hash of the id) the first half of the conversation is the `history` and only the rest is asked. The dev set
+has three further answers to each question: each annotator's answers make one more reference list.
 
-A QuAC question makes one row, with all turns before it as its history. A text that holds no answer is marked
-CANNOTANSWER; here the answer is "unanswerable", as in SQuAD, and the word is taken off the text. All
+A QuAC question makes one row, with all turns before it as its history. A text without the answer is marked
+CANNOTANSWER; here the answer is "unanswerable", as in SQuAD, and the word is removed from the text. All
 questions of a section stay in one split.
 
-References are the answers of all annotators, equal ones repeated: the metrics of both sets leave out one
+References are the answers of all annotators, including repeated ones: the metrics of both sets leave out one
 annotator at a time.
 """
 
@@ -94,7 +94,7 @@ def read_coqa(path: Path, name: str, report: SourceReport | None = None) -> list
         continued = len(numbers) >= _LEAST_TURNS and stable_hash(str(story_id)) % 2 == 1
         before = numbers[: len(numbers) // 2] if continued else []
         rest = numbers[len(before) :]
-        # A turn that an annotator has not answered counts as answered like the first one.
+        # Where an annotator has not answered a turn, the first answer is used.
         lists = [[own.get(turn) or answers[turn] for turn in rest] for own in (answers, *others)]
         rows.append(
             {

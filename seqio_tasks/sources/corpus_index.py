@@ -1,10 +1,11 @@
-"""A corpus as a mapping that stays on disk: an index of line offsets, documents read when asked for.
+"""A corpus as a mapping that stays on disk: an index of line offsets, with documents read on request.
 
 MS MARCO has 8.8 million passages, the Wikipedia sets 2.7 to 5.4 million: as Python objects they would take
-several gigabytes. The index takes twenty bytes per document: where its line begins, and a 64-bit hash of its
-id. A document found by its hash is read and its id compared, so two ids with one hash do no harm.
+several gigabytes. The index takes twenty bytes per document: the offset of its line, and a 64-bit hash of its
+id. A document found by its hash is read and its id compared, so hash collisions do no harm.
 
-The index of a large file is kept under the cache directory of the settings, by path, size and time of change.
+The index of a large file is cached in the cache directory of the settings, by path, size and modification
+time.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ from seqio_tasks.sources.splits import stable_hash
 
 log = logging.getLogger(__name__)
 
-KEEP_FROM = 64 << 20  # bytes of a corpus file from which its index is kept on disk
+KEEP_FROM = 64 << 20  # bytes; the index of a larger corpus file is kept on disk
 _VERSION = 1
 
 
 class _Index(NamedTuple):
-    """offsets uint64 [n] of lines in file order; hashes uint64 [n] ascending; places uint32 [n]: the position
-    of each hash's document.
+    """offsets: uint64 [n], lines in file order; hashes: uint64 [n], ascending; places: uint32 [n], the
+    position of each hash's document.
     """
 
     offsets: np.ndarray
@@ -46,7 +47,7 @@ class _Index(NamedTuple):
 class Corpus(Mapping[str, Document]):
     """doc_id -> Document of a folder's corpus.jsonl (or MS MARCO's collection.tsv), in file order.
 
-    Equal to `beir.read_corpus`, also in what it refuses.
+    Equivalent to `beir.read_corpus`, including the errors.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -123,7 +124,7 @@ class Corpus(Mapping[str, Document]):
         try:
             with replacing(kept) as temporary, temporary.open("wb") as file:
                 np.savez(file, **index._asdict())
-        except OSError as error:  # a read-only or full cache costs time, not the result
+        except OSError as error:  # a read-only or full cache costs time only
             log.warning("the index of %s could not be kept in %s: %s", self.path, kept, error)
         return index
 
@@ -159,7 +160,7 @@ class Corpus(Mapping[str, Document]):
 
 
 class _Items(ItemsView[str, Document]):
-    """Pairs in file order, each line read once."""
+    """(doc_id, Document) in file order, each line read once."""
 
     _mapping: Corpus
 

@@ -1,11 +1,11 @@
-"""MANtIS: information-seeking dialogues whose utterances carry one or several intents.
+"""MANtIS: information-seeking dialogues whose utterances have one or more intents.
 
     merged_train_intents.json, merged_dev_intents.json, merged_test_intents.json
     {"17": {"category": "apple", "title": "...", "has_intent_labels": true,
             "utterances": [{"actor_type": "user", "utterance_pos": 1, "utterance": "...", "intent": ["OQ"]}]}}
 
-The files hold all 80,000 dialogues in one line; 1,356 of them are labelled, the others lack
-``has_intent_labels`` and are no records of this task. They are read one by one, since a whole file as Python
+The files have all 80,000 dialogues on one line; 1,356 of them are labelled, the others lack
+``has_intent_labels`` and are not records of this task. They are read one by one, since a whole file as Python
 objects takes gigabytes.
 """
 
@@ -39,8 +39,8 @@ _FILES = {"train": "train", "validation": "dev", "test": "test"}
 def read_mantis(path: Path, name: str, report: SourceReport | None = None) -> tuple[list[Row], list[str]]:
     """Rows {example_id, title, turn_title, context: list, query_type}, and the key of each one's dialogue.
 
-    query_type lists the intents, "potential answer, further details", in the order of the file. context is
-    what was said before as "user: ..." and "agent: ..." lines; the first utterance has none. One official
+    query_type lists the intents, "potential answer, further details", in file order. context has the earlier
+    utterances as "user: ..." and "agent: ..." lines; the first utterance has none. One official
     dialogue (10298 of train) has an utterance without labels, which is left out and counted.
     """
     rows: list[Row] = []
@@ -83,7 +83,7 @@ def read_mantis(path: Path, name: str, report: SourceReport | None = None) -> tu
 
 
 def mantis(raw_dir: Path, split: str, report: SourceReport | None = None) -> Iterator[Row]:
-    """MANtIS: official train, dev and test files; dialogues of one title are on one side."""
+    """MANtIS: official train, dev and test files; dialogues with the same title are on one side."""
 
     def read(part: str) -> tuple[list[Row], list[str]]:
         file = f"merged_{_FILES[part]}_intents.json"

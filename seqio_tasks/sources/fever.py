@@ -7,11 +7,11 @@
     fever_symmetric_{dev,test}.jsonl
         {"id", "claim", "evidence": "text", "gold_label"}
 
-"evidence" lists alternative sets of sentence pointers; the text of the first set that is found whole becomes
-the evidence, each page under its title ("Soul Food (film): ..."). The zip is read as it is, from front to
-back, for the needed pages only. Without the pages the claims have no text: then the two sets of
-FEVER-Symmetric (folder fever_symmetric; claims rewritten so that they cannot be judged without evidence)
-serve as validation and test, and there is no training split.
+"evidence" lists alternative sets of sentence pointers; the text of the first set that is found completely is
+the evidence, each page with its title ("Soul Food (film): ..."). The zip is read without unpacking,
+sequentially, for the needed pages only. Without the pages the claims have no text: then the two sets of
+FEVER-Symmetric (folder fever_symmetric; claims rewritten so that they cannot be judged without evidence) are
+validation and test, and there is no training split.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ Pointer = tuple[str, int]  # page, sentence
 
 
 def plain(text: str) -> str:
-    """Brackets as brackets, without the blanks that the corpus has inside them.
+    """Brackets as brackets, without the spaces that the corpus has inside them.
 
     >>> plain("Soul Food -LRB- 1997 -RRB- is a film .")
     'Soul Food (1997) is a film .'
@@ -93,8 +93,8 @@ def read_claims(path: Path, name: str, report: SourceReport | None = None) -> li
 def read_pages(paths: Sequence[Path], wanted: set[str]) -> dict[str, dict[int, str]]:
     """page -> {sentence number: text} for the wanted pages (names in NFC).
 
-    The archive has five million pages: the name is looked for at the beginning of the line, and only the
-    pages that are wanted are decoded.
+    The archive has five million pages: the name is read from the beginning of the line, and only the wanted
+    pages are decoded.
     """
     pages: dict[str, dict[int, str]] = {}
     for path, number, line in _wiki_lines(paths):
@@ -130,7 +130,7 @@ def _wiki_lines(paths: Sequence[Path]) -> Iterator[tuple[Path, int, str]]:
 
 
 def _sentences(lines: str) -> Iterator[tuple[int, str]]:
-    """Number and text; behind a further tab come the links. Pieces without a number belong to no sentence."""
+    """Number and text; links follow after a further tab. Pieces without a number belong to no sentence."""
     for line in lines.split("\n"):
         cells = line.split("\t")
         if len(cells) > 1 and cells[0].isdigit() and cells[1].strip():
@@ -138,7 +138,7 @@ def _sentences(lines: str) -> Iterator[tuple[int, str]]:
 
 
 def evidence_text(pointers: Iterable[Pointer], pages: dict[str, dict[int, str]]) -> str:
-    """The sentences in the order of the set, a page's title before its first one; "" if one is missing.
+    """The sentences in the order of the set, each page's title before its first one; "" if one is missing.
 
     >>> evidence_text([("A_-LRB-b-RRB-", 0), ("A_-LRB-b-RRB-", 2)], {"A_-LRB-b-RRB-": {0: "X .", 2: "Y ."}})
     'A (b): X . Y .'

@@ -1,11 +1,11 @@
-"""JSON files too large to load as a whole: one value after the other, from plain or gzipped text.
+"""JSON files too large to load at once: one value at a time, from plain or gzipped text.
 
     hotpot_train_v1.1.json    [{...}, {...}, ...]                          566 MB
     web-train.json            {"Data": [{...}, ...], "Version": 1.0}       one array below a key
     merged_train_intents.json {"17": {...}, "18": {...}}                   one object, member by member
     train_v2.1.json.gz        {"query": {"0": "..."}, "passages": {...}}   a table, column by column
 
-Whether a file is gzipped is seen from its first bytes: some have the ending .gz and are plain text.
+Whether a file is gzipped is detected from its first bytes: some files named .gz are plain text.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def open_text(path: Path) -> IO[str]:
 
 
 def array_items(path: Path, key: str = "") -> Iterator[Any]:
-    """The elements of the array that is the file or, with a key, stands below it in an object."""
+    """The elements of the top-level array or, with a key, of the array under this key of an object."""
     with open_text(path) as file:
         stream = _Stream(file, path)
         if not key:
@@ -45,7 +45,7 @@ def array_items(path: Path, key: str = "") -> Iterator[Any]:
 
 
 def members(path: Path) -> Iterator[tuple[str, Any]]:
-    """(name, value) of every member of the object that is the file."""
+    """(name, value) of every member of the top-level object."""
     with open_text(path) as file:
         stream = _Stream(file, path)
         for name in stream.names():
@@ -53,7 +53,7 @@ def members(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def is_columns(path: Path) -> bool:
-    """Whether the file is a table column by column, {"query": {"0": ...}}, rather than one row per line."""
+    """Whether the file is stored by columns, {"query": {"0": ...}}, rather than one row per line."""
     with open_text(path) as file:
         stream = _Stream(file, path)
         return any(stream.peek() == "{" for _ in stream.names(first_only=True))
@@ -85,7 +85,7 @@ class _Stream:
         return DataError(f"{what} ({where})", path=self.path, line=line, todo="download the file again")
 
     def more(self) -> bool:
-        """Reads on; what has been consumed is forgotten. The size doubles with the value at hand."""
+        """Reads more and drops what has been consumed. The size doubles with the current value."""
         try:
             chunk = self.file.read(max(_CHUNK, len(self.text) - self.at))
         except (UnicodeDecodeError, EOFError, OSError) as error:
@@ -98,7 +98,7 @@ class _Stream:
         return True
 
     def peek(self) -> str:
-        """The next character that is no blank; "" at the end of the file."""
+        """The next character that is not whitespace; "" at the end of the file."""
         while True:
             while self.at < len(self.text):
                 if self.text[self.at] not in " \t\r\n":
@@ -110,7 +110,7 @@ class _Stream:
     def take(self, *wanted: str) -> str:
         found = self.peek()
         if found not in wanted:
-            raise self.error(f"not JSON: {found!r} where {' or '.join(map(repr, wanted))} should stand")
+            raise self.error(f"not JSON: {found!r} where {' or '.join(map(repr, wanted))} was expected")
         self.at += 1
         return found
 
@@ -124,7 +124,7 @@ class _Stream:
                     raise self.error(f"not JSON: {error.msg}", error.pos) from None
                 continue
             if end == len(self.text) and self.more():
-                continue  # a number may go on behind the buffer
+                continue  # a number may continue beyond the buffer
             self.at = end
             return value
 
@@ -139,7 +139,7 @@ class _Stream:
                 return
 
     def names(self, *, first_only: bool = False) -> Iterator[str]:
-        """The keys of an object; whoever iterates consumes each value."""
+        """The keys of an object; the caller must consume each value."""
         self.take("{")
         if self.peek() == "}":
             self.at += 1
@@ -147,7 +147,7 @@ class _Stream:
         while True:
             name = self.value()
             if not isinstance(name, str):
-                raise self.error(f"not JSON: the key {name!r} is no string")
+                raise self.error(f"not JSON: the key {name!r} is not a string")
             self.take(":")
             yield name
             if first_only or self.take(",", "}") == "}":

@@ -7,8 +7,8 @@
     answers    ["..."], or ["No Answer Present."], or [] (1.1)
     wellFormedAnswers   a list of texts or, where there is none, the string "[]"
 
-The large file of version 2.1 is read twice and never held: first questions and answers, for the split, then
-the passages of the chosen rows. Files with the ending .gz may be plain text.
+The large file of version 2.1 is read twice and never kept in memory: first questions and answers, for the
+split, then the passages of the chosen rows. Files named .gz may be plain text.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _HEAD = ("query", "query_id", "answers", "wellFormedAnswers")
 def read_questions(path: Path, name: str, report: SourceReport | None = None) -> list[Row]:
     """Rows {example_id, key, question, answer, references} of the answered questions, without passages.
 
-    key: where the passages are found (row key of the columns, or line number).
+    key: of the passages (row key of the columns, or line number).
     """
     rows: list[Row] = []
     for key, record in _records(path, _HEAD):
@@ -57,7 +57,7 @@ def read_questions(path: Path, name: str, report: SourceReport | None = None) ->
 
 
 def with_passages(path: Path, rows: list[Row], report: SourceReport | None = None) -> Iterator[Row]:
-    """The rows with `context`, all passages, and `supporting_facts`, those that the answer was made from."""
+    """The rows with `context`, all passages, and `supporting_facts`, those used for the answer."""
     waiting = {row["key"] for row in rows}
     found: dict[str, tuple[list[str], list[str]]] = {}
     for key, record in _records(path, ("passages",), waiting):

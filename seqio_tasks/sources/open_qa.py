@@ -6,7 +6,7 @@
     train.jsonl, validation.jsonl, test.jsonl (webglm-qa)
         {"question", "answer": "... [1], ... [2]", "references": ["passage 1", "passage 2", ...]}
 
-HotpotQA keeps its pointers and its texts apart, and some pointers of the training file lead behind the last
+HotpotQA stores pointers and texts separately, and some pointers of the training file are beyond the last
 sentence of their paragraph.
 """
 
@@ -101,7 +101,7 @@ def iterate_webglm(path: Path, name: str, report: SourceReport | None = None) ->
                 line=number,
                 todo="use the official WebGLM-QA JSON lines",
             )
-        # Numbers in the answer count passages: an empty one may not be left out of the middle.
+        # Numbers in the answer refer to passages, so an empty one in the middle must stay.
         texts = [one_line(passage) for passage in passages]
         if question.strip() and answer.strip() and texts and all(texts):
             yield {

@@ -2,9 +2,9 @@
 
     train.jsonl, test.jsonl   {"query_id": "1030303", "query": "...", "pseudo_doc": "..."}
 
-The training file has half a million lines: it is read twice and never held as a whole, first for the split
-(10,000 training rows by the rule), then for the rows. dev.jsonl, whose queries are the test queries of many
-who use MS MARCO, is not needed and not read.
+The training file has half a million lines: it is read twice and never kept in memory, first for the split
+(10,000 training rows by the rule), then for the rows. dev.jsonl, whose queries are often used as test queries
+of MS MARCO, is not needed and not read.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Stored first-stage results with their texts, as rank_llm publishes them, made into a BEIR folder.
+"""Stored first-stage results with their texts, as published by rank_llm, converted to a BEIR folder.
 
     [{"query": "how long is life cycle of flea",
       "hits": [{"content": "A flea can live ...", "qid": 264014, "docid": "5611210", "rank": 1,
                 "score": 15.78}, ...]}, ...]
 
 ``python -m seqio_tasks.sources.rank_llm RESULTS.json QRELS FOLDER`` writes corpus.jsonl (the passages among
-the hits), queries.jsonl, qrels/test.tsv (all judgments, whether their passage is there or not) and
+the hits), queries.jsonl, qrels/test.tsv (all judgments, with or without their passage) and
 runs/stored.txt, so that TREC Deep Learning is reranked from its stored BM25 top 100 without the 8.8 million
 passages.
 """
@@ -31,7 +31,7 @@ class Stored(NamedTuple):
 
 
 def read_results(path: Path | str) -> Stored:
-    """The content of one results file. A passage that comes with two texts is an error."""
+    """The content of one results file. A passage with two different texts is an error."""
     path = Path(path)
     stored = Stored({}, {}, {})
     try:
@@ -63,9 +63,9 @@ def read_results(path: Path | str) -> Stored:
 
 
 def write_folder(results: Path | str, judgments: Path | str, folder: Path | str) -> dict[str, int]:
-    """Writes the BEIR folder and counts what went in.
+    """Write the BEIR folder and count its contents.
 
-    A judged query without hits cannot be ranked and is refused: the measures would miss it silently.
+    A judged query without hits cannot be ranked and is refused: the measures would silently miss it.
     """
     folder, stored, qrels = Path(folder), read_results(results), read_qrels(judgments)
     if missing := [query_id for query_id in qrels if query_id not in stored.queries]:
@@ -105,7 +105,7 @@ def _write_lines(path: Path, lines: list[str]) -> None:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("results", type=Path, help="retrieve_results_*.json of rank_llm")
-    parser.add_argument("qrels", type=Path, help="judgments, TREC or BEIR form")
+    parser.add_argument("qrels", type=Path, help="judgments, in TREC or BEIR format")
     parser.add_argument("folder", type=Path, help="the BEIR folder to write")
     options = parser.parse_args(arguments)
     counts = write_folder(options.results, options.qrels, options.folder)

@@ -4,10 +4,10 @@
     test-qdu/*.bm25.100.jsonl, test-qdu/cqadupstack/*/*    {"query", "query_id", "key", "key_index",
                                                             "pos", "pos_index", "pos_score"}
 
-A file is read once from end to end, to check every line and to note where it begins; a row is parsed again
-when it is asked for. `key` are the candidates of BM25 in their order (an index of -1 is padding), `pos` the
-judged documents; `pos_score`, their grade, is 1 where it is not given, and `query_id` the number of the line
-from 0, as in the authors' evaluation.
+A file is read once completely, to check every line and to record its offset; a row is parsed again on
+request. `key` are the candidates of BM25 in order (an index of -1 is padding), `pos` the judged documents;
+`pos_score`, their grades, defaults to 1, and `query_id` to the line number from 0, as in the authors'
+evaluation.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class JsonLines(Sequence[dict[str, Any]]):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._starts, self._lengths, self._numbers = array("q"), array("q"), array("q")
-        self._last = functools.lru_cache(maxsize=4)(self._parse)  # neighbours ask for the same line
+        self._last = functools.lru_cache(maxsize=4)(self._parse)  # consecutive rows come from the same line
 
     def scan(self) -> Iterator[dict[str, Any]]:
-        """Every object of the file; those for which `keep` is called become the members."""
+        """Every object of the file; `keep` makes one a member."""
         start = 0
         with self.path.open("rb") as file:
             for number, line in enumerate(file, start=1):
@@ -49,7 +49,7 @@ class JsonLines(Sequence[dict[str, Any]]):
                 start += len(line)
 
     def keep(self) -> None:
-        """Makes the object just scanned a member."""
+        """Make the object just scanned a member."""
         for column, value in zip((self._starts, self._lengths, self._numbers), self._candidate, strict=True):
             column.append(value)
 
@@ -75,7 +75,7 @@ class JsonLines(Sequence[dict[str, Any]]):
         return self._last(range(len(self))[index])
 
     def _parse(self, index: int) -> dict[str, Any]:
-        with self.path.open("rb") as file:  # opened anew: several threads may read
+        with self.path.open("rb") as file:  # opened again: several threads may read
             return self._decode(
                 os.pread(file.fileno(), self._lengths[index], self._starts[index]), self._numbers[index]
             )
@@ -130,7 +130,7 @@ class Instructions(Sequence[Row]):
 class Candidates(Sequence[Row]):
     """One row per (query, candidate), as in `ranking_rows.set_rerank_rows`.
 
-    paths: files and what stands before the ids of each (the forum of CQADupStack, else nothing).
+    paths: files, each with the prefix of its ids (the forum of CQADupStack, otherwise empty).
     depth: candidates per query.
     `qrels`: query id -> document id -> grade, of every query of the files.
     """
@@ -139,7 +139,7 @@ class Candidates(Sequence[Row]):
         self.qrels: dict[str, dict[str, int]] = {}
         self._files = [(JsonLines(path), prefix) for path, prefix in paths]
         self._depth = depth
-        self._ends = array("q")  # rows up to and with each query
+        self._ends = array("q")  # rows up to and including each query
         self._queries: list[tuple[int, int]] = []  # (file, line)
         total = 0
         for place, (lines, prefix) in enumerate(self._files):
@@ -186,7 +186,7 @@ class Candidates(Sequence[Row]):
 
 
 def _kept(value: dict[str, Any], depth: int, lines: JsonLines) -> tuple[list[int], int]:
-    """Positions in `key` of the first `depth` candidates, and how many stood there twice."""
+    """Positions in `key` of the first `depth` candidates, and the number of repeated ones."""
     texts, ids = value.get("key"), value.get("key_index")
     if not isinstance(value.get("query"), str) or not isinstance(texts, list) or not isinstance(ids, list):
         raise lines.fail("needs a text under 'query' and lists under 'key' and 'key_index'")
@@ -212,5 +212,5 @@ def _grades(value: dict[str, Any], lines: JsonLines) -> dict[str, int]:
     if not isinstance(scores, list) or len(scores) != len(ids):
         raise lines.fail(f"{len(ids)} judged documents under 'pos_index', but 'pos_score' is {scores!r:.60}")
     if not all(isinstance(score, int | float) and float(score).is_integer() for score in scores):
-        raise lines.fail(f"grades that are no whole numbers: {scores!r:.60}")
+        raise lines.fail(f"grades that are not whole numbers: {scores!r:.60}")
     return {str(doc): int(score) for doc, score in zip(ids, scores, strict=True) if str(doc) != "-1"}

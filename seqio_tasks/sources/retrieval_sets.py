@@ -1,15 +1,15 @@
-"""What differs between the retrieval collections: one table over one reader of BEIR folders.
+"""The differences between retrieval collections, as one table for the reader of BEIR folders.
 
-The data of a collection lie in ``raw_dir/beir_<dataset>``, either directly or in the folder that the official
-zip makes there. Which queries are for training, validation and test:
+The data of a collection is in ``raw_dir/beir_<dataset>``, either directly or in the folder that the official
+zip creates there. The queries of training, validation and test:
 
     train, dev and test judged      as published
     train and test                  validation from the training queries, by the rule of `splits`
     dev and test                    training and validation from the dev queries, by the rule
     test only                       all three from the test queries, by the rule
 
-At most 10,000 queries are for training, and no query text is on two sides. Numbers on the whole official test
-set of a "test only" collection are therefore not held out; `inters_jax.rerank` computes them all the same.
+At most 10,000 queries are for training, and no query text is on two sides. Results on the whole official test
+set of a "test only" collection are therefore not held out; `inters_jax.rerank` still computes them.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ _DEV_AND_TEST = SplitFiles(train="dev", validation="")
 class RetrievalSet:
     """One collection.
 
-    unzipped:     name of the official zip and of the folder it makes
+    unzipped:     name of the official zip and of the folder it creates
     forums:       folders inside, each a collection of its own with its own ids; measures are averaged over
                   them
     own_document: queries and documents share their ids, so a document with the id of the query is the query
-                  itself and no candidate
-    key_field:    metadata field by which queries are divided, where it is not their text
-    grades:       (published grade, the one that counts), for grades that do not mean "the higher the better,
-                  above 0 is relevant"; others stay as they are
+                  itself and not a candidate
+    key_field:    metadata field by which queries are divided, if it is not their text
+    grades:       (published grade, grade used), where grades do not mean "higher is better, above 0 is
+                  relevant"; other grades are unchanged
     """
 
     dataset: str
@@ -58,11 +58,11 @@ class RetrievalSet:
 
     @property
     def prefixes(self) -> tuple[str, ...]:
-        """What stands before the ids of each forum; empty for a collection in one piece."""
+        """The prefix of the ids of each forum; empty for a collection without forums."""
         return tuple(f"{forum}/" for forum in self.forums)
 
     def parts(self, raw_dir: Path | str) -> tuple[Part, ...]:
-        """The BEIR folders, all of them."""
+        """All BEIR folders of the collection."""
         if not self.forums:
             return (Part(beir.beir_folder(raw_dir, self.dataset, self.unzipped)),)
         outer = Path(raw_dir) / f"beir_{self.dataset}"
@@ -77,12 +77,12 @@ class RetrievalSet:
         return tuple(Part(base / forum, f"{forum}/") for forum in self.forums)
 
     def qrels(self, raw_dir: Path | str, split: str, report: SourceReport | None = None) -> Qrels:
-        """All judgments of one split, ids with the prefix of their forum."""
+        """All judgments of one split; ids have the prefix of their forum."""
         found = beir.split_qrels(self.parts(raw_dir), self.files, split, report, key_field=self.key_field)
         return self.graded(found)
 
     def graded(self, qrels: Qrels) -> Qrels:
-        """Judgments with the grades that count."""
+        """Judgments with the grades that are used."""
         if not self.grades:
             return qrels
         counting = dict(self.grades)
@@ -122,7 +122,7 @@ BRIGHT_DOMAINS = (
     "stackoverflow", "sustainable-living", "theoremqa-questions", "theoremqa-theorems",
 )  # fmt: skip
 
-# Never trained on: all their test queries are judged, whatever the split rule would keep for training.
+# Never trained on: all their test queries are evaluated, whatever the split rule would keep for training.
 EVALUATION_SETS: Mapping[str, RetrievalSet] = MappingProxyType({
     entry.dataset: entry
     for entry in (
@@ -134,16 +134,16 @@ EVALUATION_SETS: Mapping[str, RetrievalSet] = MappingProxyType({
         RetrievalSet("bright", "bright", forums=BRIGHT_DOMAINS),
         RetrievalSet("lotte_search", "lotte-search"),
         RetrievalSet("lotte_forum", "lotte-forum"),
-        # 1 and 2 are no answers to the question, by the guidelines of the assessors.
+        # 1 and 2 do not answer the question, by the assessors' guidelines.
         RetrievalSet("antique", "antique", grades=((1, 0), (2, 0), (3, 1), (4, 2))),
-        # Descriptions of the codes contradict each other about which end is best: relevant or not is certain.
+        # Descriptions of the codes disagree about which end is best; only relevant or not is certain.
         RetrievalSet("cranfield", "cranfield", grades=((-1, 0), (2, 1), (3, 1), (4, 1))),
     )
 })  # fmt: skip
 
 
 def collection(dataset: str) -> RetrievalSet:
-    """The settings of a collection; of one that is not in the tables: published train, dev and test sets.
+    """The settings of a collection; by default published train, dev and test sets.
 
     >>> collection("arguana").own_document, collection("quora").files.train, collection("mine").files.train
     (True, 'dev', 'train')

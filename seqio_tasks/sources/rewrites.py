@@ -7,10 +7,10 @@
     CamRest676_annotated.json  [{"dialogue_id": 0, "goal": {"text"}, "dial": [{"turn": 0,
                                  "usr": {"transcript", "transcript_complete"}, "sys": {"sent"}}]}]
 
-What was said before is a list of "User: ..." and "System: ..." lines, oldest first. QReCC's own ``Context``
-holds the earlier questions *as rewritten*, which no user ever typed: the history is built from the questions
-and answers of the conversation instead. CANARD's ``History`` holds them as asked. A first turn has the one
-line NOTHING_BEFORE, so that every template can be filled and a model learns to leave such questions alone.
+The history is a list of "User: ..." and "System: ..." lines, oldest first. QReCC's own ``Context`` has the
+earlier questions *as rewritten*, which no user typed: the history is built from the questions and answers of
+the conversation instead. CANARD's ``History`` has them as asked. The history of a first turn is the one line
+NOTHING_BEFORE, so that every template can be filled and a model learns not to change such questions.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def spoken(turns: list[tuple[str, str]]) -> list[str]:
 def read_qrecc(path: Path, name: str, report: SourceReport | None = None) -> Keyed:
     """Rows {example_id, context: list, title, reformulations}, conversation by conversation.
 
-    Conversations are known by their first question. A turn before which one is missing is left out: its
-    history cannot be told.
+    Conversations are identified by their first question. A turn with a missing earlier turn is left out,
+    because its history is unknown.
     """
     conversations: dict[str, dict[int, dict[str, str]]] = {}
     for where, record in _records(path, "a QReCC file"):
@@ -97,7 +97,7 @@ def read_qrecc(path: Path, name: str, report: SourceReport | None = None) -> Key
 
 
 def qrecc(raw_dir: Path, split: str, report: SourceReport | None = None) -> Iterator[Row]:
-    """QReCC: official test set; a conversation is on one side as a whole."""
+    """QReCC: official test set; a conversation is entirely on one side."""
     check_split(split)
     test_path = _find(raw_dir, "qrecc", ("qrecc_test.json", "qrecc-test.json"), "QReCC test file")
     test = read_qrecc(test_path, "test", report if split == "test" else None)
@@ -112,7 +112,7 @@ def qrecc(raw_dir: Path, split: str, report: SourceReport | None = None) -> Iter
 def read_canard(path: Path, name: str) -> Keyed:
     """Rows {example_id, context, history: list, title, reformulations}; context is "article - section".
 
-    Dialogues are known by article and section: several may be about the same.
+    Dialogues are identified by article and section; several may be about the same one.
     """
     found = Keyed([], [])
     for where, record in _records(path, "a CANARD file"):
@@ -157,8 +157,8 @@ def canard(raw_dir: Path, split: str, report: SourceReport | None = None) -> Ite
 def read_gecor(path: Path) -> Keyed:
     """Rows {example_id, goal, context: list, title, reformulations} of all user turns.
 
-    Of 2,744 utterances 1,539 are complete as they are; they stay, for a model has to tell. Dialogues are
-    known by their first utterance: some begin alike.
+    Of 2,744 utterances, 1,539 are already complete; they are kept, because a model must recognise them.
+    Dialogues are identified by their first utterance, as some have the same one.
     """
     found = Keyed([], [])
     for where, record in _records(path, "the annotated GECOR file"):
@@ -199,7 +199,7 @@ def gecor(raw_dir: Path, split: str, report: SourceReport | None = None) -> Iter
 
 
 def _find(raw_dir: Path, folder: str, names: tuple[str, ...], what: str) -> Path:
-    """In the dataset's folder, or wherever below it the official archive puts the file."""
+    """The file, in the dataset's folder or wherever the official archive puts it below."""
     return find_file(raw_dir, folder, (*names, *(f"**/{name}" for name in names)), what)
 
 

@@ -4,13 +4,13 @@
     7       glass kites      2006-03-20 03:55:57                          tab-separated, with a header line
     7       kite museum      2006-03-20 03:58:02  1         http://...    one line for each click
 
-AOL withdrew that collection because people could be recognised by what they had searched for. So nothing of
-it is packaged or quoted here, user numbers do not leave this module (sessions are numbered by their place in
-the files), and sessions in which an e-mail address or a long number stands are left out.
+AOL withdrew that collection because people could be recognised by their searches. None of it is therefore
+packaged or quoted here, user numbers do not leave this module (sessions are numbered by their place in the
+files), and sessions with an e-mail address or a long number are left out.
 
-A session is what one user does with pauses of at most thirty minutes. Lines with the same query after each
-other (pages and clicks) are one query. The last query is what has to be suggested, the others are the
-history. The authors of INTERS do not say how they cut sessions; this is the common way.
+A session is the activity of one user with pauses of at most thirty minutes. Consecutive lines with the same
+query (pages and clicks) are one query. The last query is the one to suggest, the others are the history. The
+authors of INTERS do not say how they split sessions; this is the common way.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from seqio_tasks.sources.common import Row, SourceReport, find_files, one_line
 from seqio_tasks.sources.splits import check_split, group_key, select, stable_hash
 
 GAP = timedelta(minutes=30)
-LONGEST_HISTORY = 10  # queries; of longer ones the last are kept
-MOST_PER_QUERY = 3  # sessions that begin with the same query: "google" begins thousands
-ENOUGH = 20_000  # sessions to split: the rule wants 10,400 at most
+LONGEST_HISTORY = 10  # queries; of longer sessions the last are kept
+MOST_PER_QUERY = 3  # sessions with the same first query: thousands begin with "google"
+ENOUGH = 20_000  # sessions to split: the rule uses at most 10,400
 
 PLACEHOLDER = "query hidden by the publisher (a single dash)"
 SHORT = "session with a single query"
@@ -62,7 +62,7 @@ class Session(NamedTuple):
 
 
 def read_log(path: Path) -> Iterator[Search]:
-    """Lines of one file of the log, gzip-packed or not. Trailing empty cells may be missing."""
+    """Lines of one file of the log, gzipped or not. Trailing empty cells may be missing."""
     with _opened(path) as file:
         for number, raw in enumerate(file, start=1):
             try:
@@ -124,7 +124,7 @@ def row_of(session: Session, example_id: str) -> Row:
     """{example_id, history_queries: list, history_docs: list, context: list, target_query}.
 
     history_docs are addresses clicked before the last query (the log has no titles); context has queries and
-    clicks in their order.
+    clicks in order.
     """
     history = list(zip(session.queries[:-1], session.clicks[:-1], strict=True))
     context = [
@@ -142,12 +142,12 @@ def row_of(session: Session, example_id: str) -> Row:
 
 
 def aol(raw_dir: Path, split: str, report: SourceReport | None = None) -> Iterator[Row]:
-    """Any subset of the ten files. Sessions that begin with the same query are on one side of the split."""
+    """AOL: any subset of the ten files. Sessions with the same first query are on one side of the split."""
     check_split(split)
     name = "user-ct-test-collection-*.txt"
     patterns = (f"{name}*", f"**/{name}*")
     paths = find_files(raw_dir, "aol", patterns, "file of the AOL query log")
-    chosen = {path.name.removesuffix(".gz"): path for path in paths}  # one of each, packed or not
+    chosen = {path.name.removesuffix(".gz"): path for path in paths}  # one of each, gzipped or not
     stamps = tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in chosen.values())
     rows, left_out = _read(stamps)
     if report is not None and split == "train":
@@ -157,10 +157,10 @@ def aol(raw_dir: Path, split: str, report: SourceReport | None = None) -> Iterat
 
 @functools.lru_cache(maxsize=1)
 def _read(stamps: tuple[tuple[str, int, int], ...]) -> tuple[list[Row], Counter[str]]:
-    """Rows to split, from files known by path, size and time of change: reading the whole log takes minutes.
+    """Rows to split, cached by path, size and modification time: reading the whole log takes minutes.
 
-    The log has millions of sessions and the split rule wants 10,400. Which ones is decided by the hash that
-    also orders groups in the split, so that memory stays bounded and one pass is enough.
+    The log has millions of sessions and the split rule uses 10,400. They are chosen by the hash that also
+    orders groups in the split, so that memory is bounded and one pass is enough.
     """
     report: Counter[str] = Counter()
     groups: dict[str, list[Row]] = {}

@@ -1,15 +1,15 @@
-"""Which row belongs to train, validation or test: a rule, a stable hash, and no query on both sides.
+"""The split of rows into train, validation and test: a rule, a stable hash, and no query on both sides.
 
-The sizes follow the rule of the INTERS authors (facts known from their follow-up code): without an official
-test set, more than 10,400 rows give 10,000 / 200 / 200; more than 2,000 give 200 + 200 and the rest to
-train; fewer give a tenth each. With an official test set it stays whole; more than 10,200 training rows
-give 10,000 / 200, more than 2,000 give 200 to validation, fewer a tenth. An official validation set beside
-the test set is taken as it is (`select_three`).
+The sizes follow the rule of the INTERS authors (known from their follow-up code): without an official test
+set, more than 10,400 rows give 10,000 / 200 / 200; more than 2,000 give 200 + 200 and the rest to train;
+fewer give a tenth each. An official test set stays complete; more than 10,200 training rows give 10,000 /
+200, more than 2,000 give 200 to validation, fewer a tenth. An official validation set besides the test set is
+used unchanged (`select_three`).
 
-Rows are never split one by one. Rows with the same group key (the normalised query, title or claim) stay
-together, so a query met in test is never met in train; the last group may make validation or test a few rows
-larger than the rule says. Groups are ordered by a hash of the key alone - not of the dataset - so two tasks
-that share topics agree, and adding a row moves few others.
+Rows are never split individually. Rows with the same group key (the normalised query, title or claim) stay
+together, so a query of the test set never occurs in train; the last group may make validation or test a few
+rows larger than the rule says. Groups are ordered by a hash of the key alone, not of the dataset, so two
+tasks that share topics have the same split, and adding a row moves few others.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MOST_TRAINING_ROWS = 10_000
 
 
 def group_key(*texts: str) -> str:
-    """Case, punctuation and spacing do not make a new query; several texts make one key.
+    """The key of one or more texts, ignoring case, punctuation and spacing.
 
     >>> group_key("  U.S. Oil-industry  history ") == group_key("u s oil industry history")
     True
@@ -63,7 +63,7 @@ def sizes(count: int, *, official_test: bool = False) -> tuple[int, int, int]:
 
 
 def assign(keys: Sequence[str], *, official_test: bool = False) -> list[str]:
-    """Split name of every row, by the group keys of all rows of the pool.
+    """The split of every row, by the group keys of all rows of the pool.
 
     keys:    ["oil", "oil", "tea", "sun", ...]      one per row, in file order
     result:  ["train", "train", "test", "train", ...]   "" for training rows beyond the cap
@@ -112,7 +112,7 @@ def select_official(
     """Train or validation rows of a dataset with an official test set.
 
     Training rows whose query is also an official test query are left out and counted: the test set stays
-    whole.
+    complete.
     """
     check_split(split)
     kept = [(row, key) for row, key in zip(train_rows, train_keys, strict=True) if key not in test_keys]
@@ -132,9 +132,9 @@ def select_three(
 ) -> list[Row]:
     """Rows of one split, in file order, of a dataset with official train, validation and test files.
 
-    read: split name -> rows and group keys of that file; only the files needed are read. The test set stays
-        whole. What a later set asks is left out of an earlier one and counted; of more than 10,000 training
-        rows 10,000 are kept, by the hash of their keys.
+    read: split name -> rows and group keys of its file; only the files needed are read. The test set stays
+        complete. Queries of a later set are left out of an earlier one and counted; at most 10,000 training
+        rows are kept, by the hash of their keys.
     """
     check_split(split)
     rows, keys = read(split)
@@ -158,5 +158,6 @@ def select_three(
 
 
 def check_split(split: str) -> None:
+    """Refuse an unknown split."""
     if split not in SPLITS:
         raise DataError(f"unknown split {split!r}", todo=f"use one of {', '.join(SPLITS)}")

@@ -1,8 +1,8 @@
 """SQuAD 1.1 and 2.0: {"version", "data": [{"title", "paragraphs": [{"context", "qas": [...]}]}]}.
 
-Version 2.0 adds questions without an answer; their target is the word the prompts ask for, "unanswerable".
-XQuAD's English file has the same schema and holds 1,190 questions of the 1.1 dev set: it is read as a test
-set when no dev file lies beside it, and never as training data.
+Version 2.0 adds questions without an answer; their target is the word that prompts ask for, "unanswerable".
+XQuAD's English file has the same schema and 1,190 questions of the 1.1 dev set: it is read as a test set if
+there is no dev file, and never as training data.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _FOLDERS = ("squad_v2", "squad_v1")
 def read_squad(path: Path, name: str, report: SourceReport | None = None) -> list[Row]:
     """Rows {example_id, title, context, question, answer, references}.
 
-    answer: the first answer; references: all different ones, for the metrics; both "unanswerable" for an
-    impossible question. Texts are put on one line, answers too.
+    answer: the first answer; references: all distinct ones, for the metrics; both "unanswerable" for an
+    impossible question. Texts and answers are put on one line.
     """
     rows: list[Row] = []
     for article, paragraph, question in _questions(path):
@@ -42,7 +42,7 @@ def read_squad(path: Path, name: str, report: SourceReport | None = None) -> lis
             }
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(
-                f"{where} does not have the SQuAD form ({type(error).__name__}: {error})",
+                f"{where} is not in SQuAD format ({type(error).__name__}: {error})",
                 path=path,
                 todo="use the official file",
             ) from None
@@ -66,7 +66,7 @@ def squad(raw_dir: Path, split: str, report: SourceReport | None = None) -> Iter
         return
     rows = read_squad(_find(raw_dir, ("train-v2.0.json", "train-v1.1.json"), "train file"), "train", report)
     dev = read_squad(_find(raw_dir, ("dev-v2.0.json", "dev-v1.1.json", "xquad.en.json"), "dev file"), "dev")
-    # A paragraph of the dev set must not be trained on with other questions either.
+    # A paragraph of the dev set must not be trained on, even with other questions.
     keys = [group_key(row["context"]) for row in rows]
     yield from select_official(rows, keys, {group_key(row["context"]) for row in dev}, split, report)
 
@@ -93,5 +93,5 @@ def _questions(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any], dic
                     yield article, paragraph, question
     except (KeyError, TypeError):
         raise DataError(
-            "not of the form data > paragraphs > qas", path=path, todo="use the official SQuAD file"
+            "not in the format data > paragraphs > qas", path=path, todo="use the official SQuAD file"
         ) from None

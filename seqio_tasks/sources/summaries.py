@@ -8,11 +8,11 @@
     Multi-News  {train,val,test}.src.cleaned and .tgt, line by line: articles between "|||||", line ends as
                 the word NEWLINE_CHAR, summaries that begin with a dash
 
-All have official splits. JSON lines of the Hugging Face columns ({train,validation,test}.jsonl) are read too.
-TFDS has builders for three of them; they keep no more than these files do, so the files are read.
+All have official splits. JSON lines with the Hugging Face columns ({train,validation,test}.jsonl) are read
+too. TFDS has builders for three of them, but they have no more than these files.
 
-The sets are large and training takes 10,000 documents: those are chosen by a hash of their ids before they
-are read, and of these the ones whose article is also held out are left out and counted.
+The sets are large and training uses 10,000 documents: they are chosen by a hash of their ids before they are
+read, and those whose article is also held out are left out and counted.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from seqio_tasks.sources.splits import (
 ARTICLE_HELD_OUT = "article is also in the official validation or test set"
 EMPTY = "no article or no summary"
 EMPTY_DOCUMENT = "empty document among the articles of a cluster"
-_ENDS = (".", "!", "?", "...", "'", "`", '"', "\u2019", "\u201d", ")")  # ends of a sentence
+_ENDS = (".", "!", "?", "...", "'", "`", '"', "\u2019", "\u201d", ")")  # sentence endings
 _SECTION = re.compile(r"^\[SN\]([A-Z-]+)\[SN\]$", re.MULTILINE)
 _PASSAGE = re.compile(r"^Passage \d+:\n", re.MULTILINE)
 _FOLDS = {
@@ -61,7 +61,7 @@ class Documents(Protocol):
 
 
 def article_key(row: Row) -> int:
-    """The same for articles that differ in case, punctuation and spacing only."""
+    """A hash that is equal for articles that differ only in case, punctuation and spacing."""
     article = row["article"]
     return stable_hash(group_key(article if isinstance(article, str) else " ".join(article)))
 
@@ -148,7 +148,7 @@ class _JsonLines:
                     line=number,
                     todo="use the official rows",
                 )
-            # Multi-sentence summaries may have a line per sentence: the lines stay.
+            # Multi-sentence summaries may have one line per sentence: the lines are kept.
             summary_lines = "\n".join(filter(None, map(one_line, summary.splitlines())))
             yield from _row(example_id, one_line(article), summary_lines, report)
 
@@ -206,7 +206,7 @@ def xsum(raw_dir: Path, split: str, report: SourceReport | None = None) -> Itera
 
 
 def ended(text: str) -> str:
-    """With a full stop at the end, which headlines and captions lack.
+    """Append a full stop, which headlines and captions lack.
 
     >>> ended("Storm hits the coast"), ended('He said "no"')
     ('Storm hits the coast.', 'He said "no"')
@@ -215,7 +215,7 @@ def ended(text: str) -> str:
 
 
 def read_story(path: Path) -> tuple[str, str]:
-    """(article on one line, summary with a line per highlight) of one .story file."""
+    """(article on one line, summary with one line per highlight) of a .story file."""
     article: list[str] = []
     highlights: list[str] = []
     marked = False
@@ -284,14 +284,14 @@ def cluster(text: str, report: SourceReport | None = None) -> list[str]:
     pieces = _PASSAGE.split(text)[1:] if text.startswith("Passage 1:") else text.split("|||||")
     articles = [one_line(piece.replace("NEWLINE_CHAR", " ")) for piece in pieces]
     if not articles[-1]:
-        articles.pop()  # a separator at the end opens no further document
+        articles.pop()  # a separator at the end does not begin another document
     if report is not None and "" in articles:
         report[EMPTY_DOCUMENT] += articles.count("")
     return [article for article in articles if article]
 
 
 def cluster_summary(text: str) -> str:
-    """Without the dash at the beginning of the official targets."""
+    """The target without its leading dash."""
     return one_line(text.replace("NEWLINE_CHAR", " ")).lstrip("\u2013\u2014 ")
 
 
@@ -349,7 +349,7 @@ def read_longbench(path: Path, report: SourceReport | None = None) -> list[Row]:
 def multi_news(raw_dir: Path, split: str, report: SourceReport | None = None) -> Iterator[Row]:
     """Rows {example_id, article: list of articles, summary}.
 
-    Where only LongBench's multi_news.jsonl is at hand, its test clusters are the test split.
+    If only LongBench's multi_news.jsonl is available, its test clusters are the test split.
     """
     folder = Path(raw_dir) / "multi_news"
     official = any(folder.glob("test.src*")) or any(folder.glob("data/test.src*"))

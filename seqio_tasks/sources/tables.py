@@ -1,6 +1,6 @@
 """Tab-separated sets: MSRP (paraphrases), ORCAS-I (query intents), MIMICS (clarification panes).
 
-None of them uses quoting: a double quote is a character like any other.
+None of them uses quoting: a double quote is an ordinary character.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NO_QUERY = "empty query"
 def read_msrp(path: Path, name: str) -> list[Row]:
     """Rows {example_id, sentence1, sentence2, answer} of msr_paraphrase_train.txt or _test.txt.
 
-    The files carry a byte order mark, CRLF line ends and unbalanced quotes.
+    The files have a byte order mark, CRLF line ends and unbalanced quotes.
     """
     rows: list[Row] = []
     columns = ("Quality", "#1 ID", "#2 ID", "#1 String", "#2 String")
@@ -45,7 +45,7 @@ def read_msrp(path: Path, name: str) -> list[Row]:
 
 
 def msrp(raw_dir: Path, split: str, report: SourceReport | None = None) -> Iterator[Row]:
-    """Microsoft Research Paraphrase Corpus: do two sentences say the same? Official test set."""
+    """Microsoft Research Paraphrase Corpus: do two sentences mean the same? Official test set."""
     check_split(split)
     test = read_msrp(find_file(raw_dir, "msrp", ("msr_paraphrase_test.txt",), "MSRP test file"), "test")
     if split == "test":
@@ -76,7 +76,7 @@ def read_orcas_i(path: Path) -> list[Row]:
 
 
 def orcas_i(raw_dir: Path, split: str, report: SourceReport | None = None) -> Iterator[Row]:
-    """ORCAS-I gold: the intent of a web query. No official split; the same query stays on one side."""
+    """ORCAS-I gold: the intent of a web query. No official split; equal queries stay on one side."""
     path = find_file(raw_dir, "orcas_i", ("ORCAS-I-gold.tsv", "orcas_test.tsv"), "ORCAS-I gold file")
     rows = read_orcas_i(path)
     yield from _with_query(

@@ -9,12 +9,12 @@
     Relevant documents will include ...
     </top>
 
-Such SGML is not XML (a bare ``&`` occurs) and not line-structured either: fields are not closed in TREC files
-and closed in FIRE files; the text starts on the line of the tag or below it; 44 Robust topics lack the labels
-"Description:" and "Narrative:"; narratives hold blank lines. So a field is whatever stands between its tag
-and the next tag, and one leading label is dropped.
+Such SGML is neither XML (a bare ``&`` occurs) nor line-structured: fields are not closed in TREC files but
+closed in FIRE files; the text starts on the line of the tag or below it; 44 Robust topics lack the labels
+"Description:" and "Narrative:"; narratives have blank lines. So a field is the text between its tag and the
+next tag, without one leading label.
 
-Description and expansion share these loaders, so both put a topic into the same split.
+Description and expansion share these loaders, so a topic is in the same split of both.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def parse_sgml(text: str, path: Path | str = "topics") -> list[Topic]:
 
 
 def read_sgml(path: Path) -> list[Topic]:
-    """Topics of an SGML file, gzip-packed or not."""
+    """Topics of an SGML file, gzipped or not."""
     data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     try:
         text = data.decode("utf-8-sig")
@@ -157,7 +157,7 @@ def fire(raw_dir: Path, split: str, report: SourceReport | None = None) -> Itera
 
 
 def trec_covid(raw_dir: Path, split: str, report: SourceReport | None = None) -> Iterator[Row]:
-    """TREC-COVID round 5, which holds the topics of all rounds."""
+    """TREC-COVID round 5, which has the topics of all rounds."""
     path = find_file(raw_dir, "trec_covid", ("*rnd5*.xml", "*round5*.xml"), "TREC-COVID round 5 topic file")
     yield from _rows("trec_covid", read_covid(path), split, report)
 
@@ -165,7 +165,7 @@ def trec_covid(raw_dir: Path, split: str, report: SourceReport | None = None) ->
 def _sgml_rows(
     dataset: str, folder: str, raw_dir: Path, split: str, report: SourceReport | None
 ) -> Iterator[Row]:
-    # "04.testset(.gz)" is how NIST names the Robust 2004 topics; every other name has "topics" in it.
+    # NIST calls the Robust 2004 topics "04.testset(.gz)"; all other names include "topics".
     base = Path(raw_dir) / folder
     named = sorted(path for path in base.glob("*") if "topics" in path.name or "testset" in path.name)
     paths = named or find_files(raw_dir, folder, ("*topics*", "*testset*"), "topic file")
@@ -174,7 +174,7 @@ def _sgml_rows(
 
 
 def _rows(dataset: str, topics: list[Topic], split: str, report: SourceReport | None) -> list[Row]:
-    # The split is drawn over all topics, before any is left out: tasks that need other fields agree on it.
+    # The split is drawn over all topics, before any is left out, so tasks that need other fields share it.
     rows: list[Row] = [
         {
             "example_id": f"{dataset}/{topic.number}",

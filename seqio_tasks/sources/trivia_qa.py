@@ -1,4 +1,4 @@
-"""TriviaQA: questions with many accepted answers, and documents that hold one of them.
+"""TriviaQA: questions with many accepted answers, and documents that contain one of them.
 
     qa/{wikipedia,web}-{train,dev}.json          {"Data": [{"Question", "QuestionId", "Answer": {"Value",
                                                  "Aliases", ...}, "EntityPages": [{"Filename"}],
@@ -8,10 +8,10 @@
     topics.dpr.trivia.test.txt                   question <TAB> Python list of answers (DPR's copy of the
                                                  unfiltered dev set)
 
-The two files of a split share most questions: they are joined by QuestionId. The first forms found, in this
-order, are read. A row's context is the first document - encyclopedia pages go before search results - that
-mentions an accepted answer in its beginning (longer ones fit no prompt); without such a document it is empty
-and the question is asked by itself.
+The two files of a split share most questions and are joined by QuestionId. The first format found, in this
+order, is read. A row's context is the first document, encyclopedia pages before search results, that mentions
+an accepted answer in its beginning (longer ones do not fit into a prompt); without such a document it is
+empty and the question is asked without context.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _UNFILTERED = ("unfiltered-web-{}.json", "triviaqa-unfiltered/unfiltered-web-{}.
 def read_questions(paths: list[Path], name: str) -> list[Row]:
     """Rows {example_id, question, answer, references, documents}, one per question.
 
-    documents: file names below the evidence folder, encyclopedia pages first.
+    documents: file names in the evidence folder, encyclopedia pages first.
     """
     rows: dict[str, Row] = {}
     for path in paths:
@@ -77,7 +77,7 @@ def _file_names(entry: dict[str, Any], key: str) -> list[str]:
 
 
 def unquoted(text: str) -> str:
-    """Without the quoting of a table cell, which some of DPR's lines have two times over.
+    """A table cell without its quoting, which some of DPR's lines have twice.
 
     >>> unquoted('"Who said ""no""?"')
     'Who said "no"?'
@@ -88,10 +88,10 @@ def unquoted(text: str) -> str:
 
 
 def string_list(text: str) -> list[str]:
-    r"""The strings of a list as Python prints it; an empty list when the text is anything else.
+    r"""The strings of a list as printed by Python; an empty list for any other text.
 
-    Read by a pattern: nothing is evaluated, and `ast.literal_eval` was seen to fail in a busy process of
-    Python 3.11.7 with "AST constructor recursion depth mismatch".
+    Parsed by a pattern: nothing is evaluated, and `ast.literal_eval` has failed in a busy process of Python
+    3.11.7 with "AST constructor recursion depth mismatch".
 
     >>> string_list("['one', \"don't\", 'tab\\t', 'Łódź']")
     ['one', "don't", 'tab\t', 'Łódź']
@@ -104,7 +104,7 @@ def string_list(text: str) -> list[str]:
 
 
 def _unescaped(text: str) -> str:
-    """Backslash escapes of a Python string; other characters, beyond Latin-1 too, stay as they are."""
+    """Resolve backslash escapes of a Python string; all other characters stay as they are."""
     if "\\" not in text:
         return text
     return text.encode("latin-1", "backslashreplace").decode("unicode_escape")
@@ -171,7 +171,7 @@ def trivia_qa(raw_dir: Path, split: str, report: SourceReport | None = None) -> 
 
 
 def _read(raw_dir: Path, name: str) -> tuple[list[Row], Path]:
-    """Questions of the first form that is here, and where their documents lie."""
+    """Questions of the first format found, and the folders of their documents."""
     base = Path(raw_dir) / "trivia_qa"
     for pattern in _READING:
         paths = [base / pattern.format(kind, name) for kind in ("wikipedia", "web")]

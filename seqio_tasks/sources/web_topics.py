@@ -8,10 +8,10 @@
         <subtopic number="2" type="inf">Where did ... come from?</subtopic>
       </topic>
 
-What the six official files hold besides: topics of type "single" (2013, 2014), which have no subtopic and are
-neither faceted nor ambiguous; an empty subtopic; an empty description; a description that stands between
-</query> and <description>; two misspelt subtopic types; from 2011 on a first subtopic that repeats the
-description (it is kept: the description is one of the needs).
+Irregularities of the six official files: topics of type "single" (2013, 2014), which have no subtopic and are
+neither faceted nor ambiguous; an empty subtopic; an empty description; a description between </query> and
+<description>; two misspelt subtopic types; from 2011 on, a first subtopic that repeats the description (kept:
+the description is one of the needs).
 
 The three tasks share topics, so the split is drawn over all topics before any is left out.
 """
@@ -71,7 +71,7 @@ def read_topics(path: Path, report: SourceReport | None = None) -> list[WebTopic
                 path=path,
                 todo="use the official topic file",
             )
-        # Topic 296: the description stands behind </query>.
+        # Topic 296: the description comes after </query>.
         description = one_line(element.findtext("description", "")) or one_line(query.tail or "")
         subtopics = _subtopics(element, number, path, report)
         topics.append(WebTopic(number, kind, title, description, subtopics))
@@ -157,7 +157,7 @@ def intent(raw_dir: Path, split: str, report: SourceReport | None = None) -> Ite
     """query_intent_classification: rows {example_id, title, description, query_type, subtopic,
     subtopic_type}.
 
-    ``subtopic`` is one of the topic's, drawn by the topic number, and serves the template that asks whether a
+    ``subtopic`` is one of the topic's, chosen by the topic number, for the template that asks whether a
     subtopic is informational or navigational; both are empty where a topic has none.
     """
 
@@ -180,7 +180,7 @@ def intent(raw_dir: Path, split: str, report: SourceReport | None = None) -> Ite
 def _chosen(
     raw_dir: Path, split: str, report: SourceReport | None, reason: Callable[[WebTopic], str]
 ) -> Iterator[WebTopic]:
-    """Topics of a split, without those that `reason` has something against."""
+    """Topics of a split, without those for which `reason` gives a reason."""
     topics = all_topics(raw_dir, report if split == "train" else None)
     numbered = {topic.number: topic for topic in topics}
     rows: list[Row] = [{"number": topic.number} for topic in topics]

@@ -166,7 +166,7 @@ def test_faults_are_told_with_file_and_line(tmp_path: Path) -> None:
     for fault, what in (
         ({"key_index": [1, 2]}, r":1: 1 texts under 'key', 2 numbers"),
         ({"pos_score": [1, 2]}, r":1: 1 judged documents"),
-        ({"pos_score": [0.5]}, r":1: grades that are no whole numbers"),
+        ({"pos_score": [0.5]}, r":1: grades that are not whole numbers"),
         ({"query": None}, r":1: needs a text under 'query'"),
     ):
         write(path, query | fault)

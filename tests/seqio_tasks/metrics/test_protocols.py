@@ -198,7 +198,7 @@ def test_what_cannot_be_scored_is_refused() -> None:
     with pytest.raises(ValueError, match="no records"):
         protocols.score("inters_summarization_xsum", [])
     row = {"query_id": "q", "doc_id": "d", "first_stage_rank": 1, "choice": 0, "score": 0.0}
-    with pytest.raises(ValueError, match="give its judgments"):
+    with pytest.raises(ValueError, match="pass its judgments"):
         protocols.score("inters_fact_retrieval_scifact_rerank", [row])
     for protocol in ("standard", "paper"):
         with pytest.raises(ValueError, match="query 'q', document 'a'"):

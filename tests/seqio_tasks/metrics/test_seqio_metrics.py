@@ -125,7 +125,7 @@ def test_incomplete_doubled_and_undefined_scores_are_refused() -> None:
         metric([choice("1", "yes", "no")], [0.0])
     with pytest.raises(ValueError, match="scored twice"):
         metric([choice("1", "yes", "no"), choice("1", "yes", "no")], [0.0, 0.0])
-    with pytest.raises(ValueError, match=r"row 0 .* the model yields no number"):
+    with pytest.raises(ValueError, match=r"row 0 .* which is not finite"):
         metric([choice("1", "yes", "no")], [float("nan")])
     with pytest.raises(ValueError, match="1 rows, but scores of shape"):
         metric([choice("1", "yes", "no")], [0.0, 1.0])

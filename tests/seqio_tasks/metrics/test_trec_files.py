@@ -115,8 +115,8 @@ def test_depth_cuts_the_run(tmp_path: Path) -> None:
     assert list(read_run(tmp_path / "run")["q"]) == ["c", "b"]
 
 
-def test_ids_with_blanks_are_refused_and_leave_no_file(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="has blanks"):
+def test_ids_with_spaces_are_refused_and_leave_no_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has spaces"):
         write_run(tmp_path / "run", {"q": {"d 1": 1.0}}, "tag")
     with pytest.raises(DataError, match="one word"):
         write_run(tmp_path / "run", {"q": {"d1": 1.0}}, "my tag")

@@ -60,9 +60,9 @@ def test_streamed_values_equal_loaded_ones_at_every_buffer_size(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[1, 2", r"list\.json:1: not JSON: '' where ',' or '\]' should stand \(character 5\)"),
+        ("[1, 2", r"list\.json:1: not JSON: '' where ',' or '\]' was expected \(character 5\)"),
         ('[1, {"a": }]', r"list\.json:1: not JSON: Expecting value \(character 10\); download the file"),
-        ('{"a": 1}', r"list\.json:1: not JSON: '\{' where '\[' should stand"),
+        ('{"a": 1}', r"list\.json:1: not JSON: '\{' where '\[' was expected"),
     ],
 )
 def test_streams_say_where_a_file_is_broken(tmp_path: Path, text: str, message: str) -> None:

@@ -199,7 +199,7 @@ def test_squad_versions_1_and_2(tmp_path: Path) -> None:
     write(path, squad_file("v2.0", plain | {"is_impossible": False}, impossible))
     assert [row["answer"] for row in squad.read_squad(path, "dev")] == ["in Tarn", "unanswerable"]
     write(path, squad_file("v2.0", {"id": "d", "question": "Who?", "answers": [{"answer_start": 3}]}))
-    with pytest.raises(DataError, match=r"s\.json: question 'd' does not have the SQuAD form"):
+    with pytest.raises(DataError, match=r"s\.json: question 'd' is not in SQuAD format"):
         squad.read_squad(path, "dev")
 
 

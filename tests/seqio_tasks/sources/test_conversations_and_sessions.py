@@ -185,7 +185,7 @@ def test_the_surer_annotator_chooses_and_the_first_of_equals(tmp_path: Path) -> 
     with pytest.raises(DataError, match=r"human_annotations:3: not an annotation \(best question 12 of 10\)"):
         clarifications.read_annotations(path)
     write(path, "a_unix_setno_1,9,1,0,1\tb_unix_setno_1,10,0,0 1,1\n")
-    with pytest.raises(DataError, match="human_annotations:1: the annotators speak about different posts"):
+    with pytest.raises(DataError, match="human_annotations:1: the annotators judge different posts"):
         clarifications.read_annotations(path)
 
 

@@ -11,7 +11,8 @@ from inspection_stand_ins import Elements
 from markupsafe import Markup
 
 import inters_jax
-from inters_jax.reports import charts, evaluation_page, page, svg, tables
+from inters_jax.reports import charts, page, svg, tables
+from inters_jax.reports.evaluation_tables import task_table
 from inters_jax.reports.page import Case, Details, Heading, Note, Passage, Picture, Section, Tile
 from inters_jax.reports.tables import Cell, Table
 
@@ -148,7 +149,7 @@ def test_a_before_and_after_says_what_makes_two_results_unequal():
         manifest = {"model": "m", "split": split, "seed": 0}
         return {"manifest": manifest, "metrics": {"t": {"f1": 50.0}}, "counts": {"t": {"items": 2}}}
 
-    table = evaluation_page.task_table(result("test"), result("validation"))
+    table = task_table(result("test"), result("validation"))
     assert "Not the same split: before validation, after test." in table.notes
     *_, old, change, picture = table.rows[0]
     assert (old, change) == ("50.0000", "+0.0000")

@@ -12,6 +12,7 @@ from pathlib import Path
 from inters_jax.evaluation import averages, items
 from inters_jax.evaluation.comparison import Comparison
 from inters_jax.evaluation.records import PREDICTIONS, read
+from inters_jax.evaluation.results import figure
 from inters_jax.reports import charts, comparison_page
 from inters_jax.reports.evaluation_tables import Result, average_table, group_table, task_table
 from inters_jax.reports.page import (
@@ -27,7 +28,7 @@ from inters_jax.reports.page import (
     folded_json,
     report,
 )
-from inters_jax.reports.tables import Table, figure, latex, markdown
+from inters_jax.reports.tables import Table, latex, markdown
 from seqio_tasks.base import write_text
 from seqio_tasks.metrics import protocols
 from seqio_tasks.metrics.trec_files import read_qrels, read_run

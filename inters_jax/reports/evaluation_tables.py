@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from inters_jax.evaluation import averages, items
-from inters_jax.evaluation.results import headline_first
+from inters_jax.evaluation.results import figure, headline_first
 from inters_jax.reports import charts
-from inters_jax.reports.tables import NONE, Cell, Row, Table, figure
+from inters_jax.reports.tables import NONE, Cell, Row, Table
 
 Result = Mapping[str, Any]  # the content of results.json
 

@@ -1,10 +1,10 @@
-"""`python -m inters_jax.inspect_data`: a token store as one HTML page to look at.
+"""`python -m inters_jax.inspect_data`: show a token store as one HTML page.
 
     python -m inters_jax.inspect_data --gin.STORE_DIR=stores/inters \\
         --gin.OUTPUT=page.html
 
-The page shows real sequences token by token with their loss mask, what was left out and why, lengths, rates
-asked and drawn, and packed rows. It needs no network and no server.
+The page shows sequences token by token with their loss mask, what was left out and why, lengths, mixing
+rates and the shares drawn, and packed rows. It needs no network and no server.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def inspect_data(settings: InspectSettings) -> Path:
         raw = provenance.raw_folder(settings.raw_dir)
         found, reasons = rendering.render(store, sample.picks, raw_dir=raw, tokenizer=file)
     epoch = numbers.epoch_numbers(store, settings.seed)
-    # A row needs one position less than the sequence has tokens; training gives it as many all the same.
+    # A row needs one position less than its sequence has tokens, but training gives it all of them.
     positions = settings.max_length or store.manifest["settings"].get("max_length") or store.longest
     text = inspection_page.page(
         store,

@@ -1,20 +1,21 @@
-"""Averages per task, group and domain, as the paper reports them, and the paper's own figures beside them.
+"""Averages per task, group and domain, as the paper reports them, and the paper's own figures.
 
-Every pair of the catalog has one headline metric; on a scale of 0 to 100 these are averaged:
+Every pair of the catalog has one headline metric. On a scale of 0 to 100 they are averaged:
 
-    pair      its headline metric                 the table of the evaluation
-    task      mean over its pairs                 (20 tasks)
-    group     mean over all its pairs             query understanding, document understanding, query-document
-    domain    mean over the pairs trained on, and over the seven datasets that the paper holds out
+    task      over its pairs                      (20 tasks)
+    group     over all its pairs                  query understanding, document understanding, query-document
+    domain    over the pairs trained on, and over the seven datasets that the paper holds out
 
-Pairs that were not judged are left out and counted. Averages of different sets of pairs are not comparable.
+Pairs that were not judged are left out and counted. Averages over different sets of pairs are not comparable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from seqio_tasks import catalog
+from seqio_tasks.metrics import protocols
 
 GROUP_TITLES = {
     "query_understanding": "Query understanding",
@@ -35,9 +36,9 @@ PUBLISHED: Mapping[str, tuple[tuple[float, float], ...]] = {
 
 COMPARABLE = (
     "The paper's figures are group averages in per cent, read off a chart; which metric of each dataset "
-    "enters them is not published, and its reading-comprehension F1 counts characters. They can be set "
-    "beside ours for the size of the change from before to after on full in-domain test sets with the "
-    "protocol `paper`, not for their absolute height."
+    "enters them is not published, and its reading-comprehension F1 counts characters. Compare the size of "
+    "the change from before to after, on full in-domain test sets with the protocol `paper`, not the "
+    "absolute values."
 )
 
 
@@ -45,7 +46,13 @@ COMPARABLE = (
 class Average:
     """A mean of headline metrics in per cent.
 
-    setting: "zero-shot" or the suffix of the judged form, such as "5shot"; level: task, group or domain.
+    Attributes:
+      setting: "zero-shot", or the suffix of the judged form, such as "5shot".
+      level: "task", "group" or "domain".
+      name: of the task, group or domain.
+      value: per cent.
+      judged: pairs that enter it.
+      pairs: pairs it has in the catalog.
     """
 
     setting: str
@@ -57,7 +64,7 @@ class Average:
 
 
 def per_cent(metric: str, value: float) -> float:
-    """Ranking measures are kept in 0..1, all others in 0..100.
+    """A metric in per cent: ranking measures are stored as 0..1, all others as 0..100.
 
     >>> per_cent("nDCG@10", 0.5), per_cent("f1", 50.0)
     (50.0, 50.0)
@@ -65,8 +72,8 @@ def per_cent(metric: str, value: float) -> float:
     return 100.0 * value if "@" in metric else value
 
 
-def form_of(task: str) -> tuple[Any, str] | None:
-    """The pair of the catalog that a task is a form of, and how it was prompted; None for a stranger's task.
+def form_of(task: str) -> tuple[catalog.Pair, str] | None:
+    """The pair of the catalog that a task is a form of, and how it was prompted; None for a third-party task.
 
     >>> pair, setting = form_of("inters_query_matching_msrp_5shot")
     >>> pair.dataset, setting, form_of("inters_query_matching_msrp_choices")[1], form_of("glue_mrpc")
@@ -74,8 +81,6 @@ def form_of(task: str) -> tuple[Any, str] | None:
     >>> form_of("inters_query_matching_msrp_choices_no_template")[1]
     'no_template'
     """
-    from seqio_tasks.metrics import protocols
-
     try:
         pair = protocols.pair_of(task)
     except ValueError:
@@ -87,9 +92,7 @@ def form_of(task: str) -> tuple[Any, str] | None:
 
 
 def headline_of(task: str, metrics: Mapping[str, float]) -> str | None:
-    """The headline metric of a task of the catalog; None for a stranger's, or when it was not measured."""
-    from seqio_tasks.metrics import protocols
-
+    """The headline metric of a task; None for a third-party task, or when it was not measured."""
     if form_of(task) is None:
         return None
     main = protocols.headline(task)
@@ -100,13 +103,10 @@ def averages(metrics: Mapping[str, Mapping[str, float]], protocol: str = "standa
     """Averages over the judged tasks of the catalog.
 
     Args:
-      metrics: task -> metric -> value, as in results.json. Of several forms of a pair in one setting (label
-        scoring and generation, say) the judged form counts, else the first.
-      protocol: whose metrics these are, "standard" or "paper".
+      metrics: task -> metric -> value, as in results.json. If a pair was judged in several forms in one
+        setting (label scoring and generation, say), the form made for judging counts, else the first.
+      protocol: of these metrics, "standard" or "paper".
     """
-    from seqio_tasks import catalog
-    from seqio_tasks.metrics import protocols
-
     values: dict[str, dict[str, float]] = {}
     for task in sorted(metrics, key=lambda name: not name.endswith(("_choices", "_rerank"))):
         found = form_of(task)
@@ -135,7 +135,7 @@ def averages(metrics: Mapping[str, Mapping[str, float]], protocol: str = "standa
 def in_domain_groups(
     metrics: Mapping[str, Mapping[str, float]], protocol: str = "standard"
 ) -> dict[str, float]:
-    """Group averages over the in-domain pairs only: what the paper's chart shows."""
+    """Group averages over the in-domain pairs only, as in the paper's chart."""
     found = ((task, form_of(task)) for task in metrics)
     inside = {task: metrics[task] for task, form in found if form is not None and form[0].in_domain}
     return {

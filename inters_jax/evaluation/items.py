@@ -1,11 +1,11 @@
-"""Figures of single questions: what intervals, significance tests and lists of the worst cases are made from.
+"""Values per question, for intervals, significance tests and lists of the worst cases.
 
 For tasks of the catalog they come from `seqio_tasks.metrics.protocols.per_item`: a value per query where
-documents are ranked, per example elsewhere (per conversation for the measures of turns). For the texts of
-a task that is not ours the value of a question is the metric of that question alone.
+documents are ranked, per example elsewhere (per conversation for the measures of turns). For generated
+answers of a third-party task, the value of a question is the metric of that question alone.
 
-The mean over the questions is the task's figure for most metrics (accuracy, F1, ROUGE, nDCG); where it is not
-(corpus BLEU, macro F1) `is_mean` says so, and no interval is given.
+For most metrics (accuracy, F1, ROUGE, nDCG) the task's figure is the mean over its questions. Where it is not
+(corpus BLEU, macro F1), `Items.is_mean` is False and no interval is given.
 """
 
 from __future__ import annotations
@@ -19,17 +19,22 @@ import numpy as np
 from inters_jax.evaluation.averages import form_of
 from inters_jax.evaluation.significance import bootstrap_intervals
 from inters_jax.evaluation.task_metrics import COUNTS, as_number, ranking
+from seqio_tasks.metrics import protocols
+from seqio_tasks.metrics.ranking import evaluate_run
 
 Record = Mapping[str, Any]
-MAX_ROWS = 200_000  # questions of larger tasks are not taken apart
+MAX_ROWS = 200_000  # larger tasks get no values per question
 
 
 @dataclass(frozen=True)
 class Items:
     """Per-question values of one task.
 
-    values: metric -> question -> value; shown: question -> the record that a reader may want to see (of a
-    ranked query: its best document; of scored labels: the chosen one).
+    Attributes:
+      task: its name.
+      values: metric -> question -> value.
+      shown: question -> the record to show for it: the best document of a ranked query, the chosen one of
+        scored labels.
     """
 
     task: str
@@ -37,7 +42,7 @@ class Items:
     shown: Mapping[str, Record]
 
     def array(self, metric: str) -> np.ndarray:
-        """float64 [questions]"""
+        """The values of a metric: float64 [questions]."""
         return np.array(list(self.values[metric].values()), np.float64)
 
     def is_mean(self, metric: str, figure: float) -> bool:
@@ -47,7 +52,7 @@ class Items:
         return abs(float(self.array(metric).mean()) - figure) < 1e-6
 
     def worst(self, metric: str, count: int) -> list[str]:
-        """The questions with the smallest values, in their order where equal."""
+        """The `count` questions with the smallest values; ties stay in order."""
         return sorted(self.values[metric], key=self.values[metric].__getitem__)[:count]
 
 
@@ -61,11 +66,9 @@ def items(
       records: of `predictions.jsonl`.
       qrels: of ranking tasks.
     """
-    from seqio_tasks.metrics import protocols
-
     kept = list(records)
     if form_of(task.name) is None:
-        return _strange(task, kept)
+        return _third_party(task, kept)
     values = protocols.per_item(task.name, kept, qrels=qrels)
     return Items(task.name, values, _shown(kept))
 
@@ -79,7 +82,7 @@ def interval(values: np.ndarray, *, samples: int = 2000) -> tuple[float, float] 
 
 
 def first_stage(records: Iterable[Record]) -> dict[str, dict[str, float]]:
-    """The order in which the first stage gave the documents that the records rank.
+    """The first-stage order of the documents that the records rank, as scores.
 
     >>> first_stage([{"query_id": "q", "doc_id": "a", "first_stage_rank": 2},
     ...              {"query_id": "q", "doc_id": "b", "first_stage_rank": 1}])
@@ -94,9 +97,11 @@ def first_stage(records: Iterable[Record]) -> dict[str, dict[str, float]]:
 def per_query(
     run: Mapping[str, Mapping[str, float]], qrels: Mapping[str, Mapping[str, int]], measures: Iterable[str]
 ) -> dict[str, dict[str, float]]:
-    """measure -> query -> value of a run whose documents are in ranking order, whatever their scores."""
-    from seqio_tasks.metrics.ranking import evaluate_run
+    """Measure a run whose documents are in ranking order, whatever their scores.
 
+    Returns:
+      measure -> query -> value.
+    """
     ranks = {query: {d: -float(n) for n, d in enumerate(own)} for query, own in run.items()}
     return {name: dict(own) for name, own in evaluate_run(qrels, ranks, list(measures)).per_query.items()}
 
@@ -117,8 +122,8 @@ def _shown(records: list[Record]) -> dict[str, Record]:
     return shown
 
 
-def _strange(task: Any, records: list[Record]) -> Items:
-    """Generated answers one by one, by whatever metric the task has."""
+def _third_party(task: Any, records: list[Record]) -> Items:
+    """Generated answers one by one, by the task's own metrics."""
     values: dict[str, dict[str, float]] = {}
     shown = {str(record.get("example_id", number)): record for number, record in enumerate(records)}
     if not task.predict_metric_fns or len(shown) < len(records):

@@ -1,20 +1,20 @@
-"""Intervals of a difference between two ways of training: over other seeds and other questions.
+"""Confidence intervals of the difference between two training methods, over seeds and questions.
 
-A test over questions asks whether *these* trained models differ. Whether the ways of training do is another
-question: with other seeds the models would have been others. Both are resampled here (the Multi-Bootstrap of
-Sellam et al., ICLR 2022, arXiv 2106.16163):
+A test over questions asks whether these trained models differ. Whether the training methods differ is another
+question, because other seeds would have given other models. Both seeds and questions are resampled here (the
+Multi-Bootstrap of Sellam et al., ICLR 2022, arXiv 2106.16163):
 
-    values of one pair      [seeds, questions], for either experiment; the questions are the same
+    values of one pair      [seeds, questions], for each experiment; the questions are the same
     a resample              seeds and questions, each drawn with replacement
-    paired seeds            both experiments judge the same models: a seed is drawn for both together
+    paired seeds            both experiments judge the same models, so that a seed is drawn for both together
 
-Of n seeds n - 1 are drawn (Rao and Wu, JASA 83, 1988): drawing n of n would make the variance of a mean over
-three seeds a third too small. One seed alone has no spread that could be seen: the interval is then over
-questions only, and the caller should say so.
+Of n seeds, n - 1 are drawn (Rao and Wu, JASA 83, 1988): drawing n of n would make the variance of a mean over
+three seeds a third too small. With one seed there is no spread to see; the interval is then over questions
+only, and the caller should say so.
 
 Simulated with normal seeds and questions of equal spread, 60 questions and 3, 5 or 10 seeds (1,000 times
-each), intervals that claim 95 % cover the truth 90, 91 and 92 % of the time; over questions alone 18, 21 and
-19 %.
+each), nominal 95 % intervals cover the true difference 90, 91 and 92 % of the time; over questions alone 18,
+21 and 19 %.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CHUNK = 2_000_000  # numbers drawn at once
 
 @dataclass(frozen=True)
 class Interval:
-    """Of the mean over pairs of (other - one)."""
+    """The mean over pairs of (other - one), and its confidence interval."""
 
     difference: float
     low: float
@@ -50,12 +50,15 @@ def multi_bootstrap(
     """A percentile interval over seeds and questions.
 
     Args:
-      one, other: for every pair (dataset) float64 [seeds, questions]; the seeds of an experiment are in the
-        same order in all of them. A seed is drawn for all pairs together: it is one model.
-      paired_seeds: row n of both comes from the same model.
+      one, other: for every pair (dataset) float64 [seeds, questions], with the seeds of an experiment in the
+        same order in all of them. A seed is drawn for all pairs together, because it is one model.
+      paired_seeds: whether row n of both comes from the same model.
+      samples: number of resamples.
+      level: of confidence.
+      seed: of the resamples.
 
     Raises:
-      ValueError: shapes that do not fit.
+      ValueError: shapes that do not match.
 
     >>> one, other = np.zeros((3, 2)), np.ones((3, 2))
     >>> multi_bootstrap([one], [other])
@@ -87,6 +90,6 @@ def multi_bootstrap(
 
 
 def _seed_weights(random: np.random.Generator, samples: int, seeds: int) -> Floats:
-    """float64 [samples, seeds]: shares of the drawn seeds, each row sums to 1."""
+    """Shares of the drawn seeds: float64 [samples, seeds]; each row sums to 1."""
     drawn = max(seeds - 1, 1)
     return random.multinomial(drawn, np.full(seeds, 1 / seeds), samples) / drawn

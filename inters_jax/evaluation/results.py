@@ -29,6 +29,17 @@ def headline_first(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda n: (HEADLINES.index(n) if n in HEADLINES else len(HEADLINES), n))
 
 
+def figure(value: Any) -> str:
+    """A metric value as tables and logs show it.
+
+    >>> figure(0.123456), figure(12), figure(None)
+    ('0.1235', '12', '-')
+    """
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.4f}"
+
+
 def read_result(path: str | Path) -> dict[str, Any]:
     """Read a results.json, given as the file or its folder.
 

@@ -1,7 +1,7 @@
-"""Is a difference more than chance: paired permutation test, Holm's correction, bootstrap intervals.
+"""Whether a difference is more than chance: paired permutation test, Holm's correction, bootstrap intervals.
 
-Columns of an array are things measured on the same items (queries, questions), so that all columns are
-resampled together, and one set of random numbers serves all tests and intervals. numpy only, seeded.
+Columns of an array are measured on the same items (queries, questions). They are resampled together, so that
+one set of random numbers serves all tests and intervals. numpy only, seeded.
 """
 
 from __future__ import annotations
@@ -18,13 +18,19 @@ from seqio_tasks.base import UserError
 Floats = npt.NDArray[np.float64]
 
 _CHUNK = 4_000_000  # numbers held at once
-_EXACT_ITEMS = 20  # at most 2**20 assignments are enumerated, whatever number of samples is asked for
-_EQUAL = 1e-12  # relative; sums of the same numbers in another order
+_EXACT_ITEMS = 20  # at most 2**20 assignments are enumerated, whatever the number of samples
+_EQUAL = 1e-12  # relative tolerance between sums of the same numbers in another order
 
 
 @dataclass(frozen=True)
 class Permutation:
-    """p_values: float64 [columns]; samples: assignments of signs looked at; exact: these are all."""
+    """The outcome of a permutation test.
+
+    Attributes:
+      p_values: float64 [columns].
+      samples: sign assignments looked at.
+      exact: whether these are all there are.
+    """
 
     p_values: Floats
     samples: int
@@ -34,11 +40,15 @@ class Permutation:
 def permutation_test(differences: npt.ArrayLike, *, samples: int = 100_000, seed: int = 0) -> Permutation:
     """Two-sided paired permutation (randomisation) test of the mean difference, for each column.
 
-    differences: [items] or [items, columns], one system's value minus the other's.
-    If the two were alike, the sign of every difference would be a coin's. The p-value is the share of
-    assignments of signs whose mean is at least as far from 0 as the observed one. All assignments are
-    enumerated when there are no more than `samples`; otherwise so many are drawn, and the observed one is
-    counted among them, so that no p-value is 0.
+    Under the null hypothesis the sign of every difference is random. The p-value is the share of sign
+    assignments whose mean is at least as far from 0 as the observed one. If there are at most `samples`
+    assignments, all are enumerated; otherwise `samples` are drawn and the observed one is added to them, so
+    that no p-value is 0.
+
+    Args:
+      differences: [items] or [items, columns], one system's value minus the other's.
+      samples: number of random assignments.
+      seed: of the random assignments.
 
     >>> permutation_test([1.0, 2.0, 3.0]).p_values
     array([0.25])
@@ -60,7 +70,7 @@ def permutation_test(differences: npt.ArrayLike, *, samples: int = 100_000, seed
 
 
 def _all_signs(items: int) -> Iterator[npt.NDArray[np.uint8]]:
-    """[chunk, items] of 0 and 1 (turned round): every assignment once."""
+    """Every sign assignment once, in chunks: uint8 [chunk, items], 1 where the sign is flipped."""
     chunk = max(1, _CHUNK // max(items, 1))
     for start in range(0, 2**items, chunk):
         codes = np.arange(start, min(start + chunk, 2**items))
@@ -68,6 +78,7 @@ def _all_signs(items: int) -> Iterator[npt.NDArray[np.uint8]]:
 
 
 def _random_signs(items: int, samples: int, seed: int) -> Iterator[npt.NDArray[np.uint8]]:
+    """Random sign assignments, in chunks: uint8 [chunk, items]."""
     random = np.random.default_rng(seed)
     chunk = max(1, _CHUNK // max(items, 1))
     for start in range(0, samples, chunk):
@@ -77,7 +88,7 @@ def _random_signs(items: int, samples: int, seed: int) -> Iterator[npt.NDArray[n
 
 
 def holm(p_values: npt.ArrayLike) -> Floats:
-    """Holm's step-down correction: adjusted p-values [n] that hold for all n tests together.
+    """Holm's step-down correction for n tests: adjusted p-values [n].
 
     >>> holm([0.01, 0.04, 0.03]).tolist()
     [0.03, 0.06, 0.06]
@@ -100,8 +111,15 @@ def bootstrap_intervals(
 ) -> Floats:
     """Confidence intervals of the mean of each column: float64 [columns, 2].
 
-    values: [items] or [items, columns]. Items are drawn with replacement, all columns of an item together.
-    method: "percentile", or "bca", which corrects for bias and skewness.
+    Args:
+      values: [items] or [items, columns]. Items are drawn with replacement, all columns of an item together.
+      samples: number of resamples.
+      level: of confidence.
+      method: "percentile", or "bca", which corrects for bias and skewness.
+      seed: of the resamples.
+
+    Raises:
+      UserError: an unknown method, or a level outside (0, 1).
 
     >>> bootstrap_intervals([[1.0, 5.0], [1.0, 5.0]]).tolist()
     [[1.0, 1.0], [5.0, 5.0]]
@@ -121,7 +139,7 @@ def bootstrap_intervals(
 
 
 def _resampled_means(data: Floats, samples: int, seed: int) -> Floats:
-    """float64 [samples, columns]"""
+    """Bootstrap means: float64 [samples, columns]."""
     random = np.random.default_rng(seed)
     items = len(data)
     means = np.empty((samples, data.shape[1]))
@@ -134,11 +152,11 @@ def _resampled_means(data: Floats, samples: int, seed: int) -> Floats:
 
 
 def _bca_tails(values: Floats, means: Floats, tails: Floats) -> Floats:
-    """The quantiles that stand for `tails` after the correction (Efron's bias-corrected and accelerated)."""
+    """`tails` after Efron's bias-corrected and accelerated (BCa) adjustment."""
     normal = NormalDist()
     mean = values.mean()
     below = (np.sum(means < mean) + np.sum(means <= mean)) / (2 * len(means))
-    spread = values - mean  # how far each jackknife mean falls short, but for a factor that cancels out
+    spread = values - mean  # jackknife deviations, up to a factor that cancels out
     scale = np.sum(spread**2) ** 1.5
     if scale == 0 or not 0 < below < 1:
         return tails  # all values are equal
@@ -152,7 +170,7 @@ def _bca_tails(values: Floats, means: Floats, tails: Floats) -> Floats:
 
 
 def win_tie_loss(one: npt.ArrayLike, other: npt.ArrayLike) -> tuple[int, int, int]:
-    """On how many items `other` is better than, equal to and worse than `one` (values up to 1e-9 are equal).
+    """Items on which `other` is better than, equal to and worse than `one`; up to 1e-9 counts as equal.
 
     >>> win_tie_loss([0.5, 0.5, 0.5], [1.0, 0.5, 0.25])
     (1, 1, 1)
@@ -163,12 +181,12 @@ def win_tie_loss(one: npt.ArrayLike, other: npt.ArrayLike) -> tuple[int, int, in
 
 
 def _columns(values: npt.ArrayLike) -> Floats:
-    """float64 [items, columns]; nothing at all and what is no number are refused."""
+    """float64 [items, columns]; an empty array and values that are not finite are refused."""
     found = np.asarray(values, np.float64)
     found = found[:, None] if found.ndim == 1 else found
     if found.ndim != 2 or not found.size:
-        raise UserError(f"values of shape {np.shape(values)}: one row per item is needed, and at least one")
+        raise UserError(f"values of shape {np.shape(values)}: expected one row per item, at least one")
     if not np.isfinite(found).all():
         row, column = np.argwhere(~np.isfinite(found))[0]
-        raise UserError(f"item {row}, column {column}: {found[row, column]} is not a number to test")
+        raise UserError(f"item {row}, column {column}: {found[row, column]} is not a finite number")
     return found

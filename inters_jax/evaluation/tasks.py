@@ -16,8 +16,7 @@ from tqdm.auto import tqdm
 from inters_jax.evaluation import verify, written_runs
 from inters_jax.evaluation.judge import Judge, TaskResult
 from inters_jax.evaluation.records import PREDICTIONS
-from inters_jax.evaluation.results import headline_first, read_result
-from inters_jax.reports.tables import figure
+from inters_jax.evaluation.results import figure, headline_first, read_result
 from seqio_tasks import catalog, named_tasks
 from seqio_tasks.base import UserError, file_sha256, nearest
 from seqio_tasks.metrics.trec_files import write_run

@@ -1,1 +1,1 @@
-"""Looking at a token store: a sample of its examples, its numbers, and one HTML page that shows both."""
+"""What the page about a token store shows: its numbers and a sample of its examples, token by token."""

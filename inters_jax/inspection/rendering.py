@@ -1,7 +1,7 @@
-"""Template, shots and parts of stored examples: rendered once more and compared with the store.
+"""Template, shots and parts of stored examples, found by rendering them again.
 
-A store keeps token ids, not how they came about. Our tasks are functions of (seed, pass, example_id), so the
-prompt can be made again from its row; it is believed only if it gives the stored tokens, one by one.
+A store keeps token ids, not how they were made. Our tasks are functions of (seed, pass, example_id), so the
+prompt can be rendered again from its row. The result counts only if it gives exactly the stored tokens.
 
     sequence   <s> d d d d \\n\\n e e e cue \\n a a \\n\\n q q q cue \\n | a </s>
     parts          description  demonstration 1            item            completion
@@ -20,8 +20,11 @@ import numpy as np
 
 from inters_jax.data.token_store import TokenStore
 from inters_jax.inspection.sampling import Pick
-from seqio_tasks import named_tasks
+from seqio_tasks import named_tasks, settings, templates
 from seqio_tasks.base import DataError, UserError
+from seqio_tasks.prompts.encoding import Encoder, largest_list
+from seqio_tasks.prompts.filling import BLANK
+from seqio_tasks.prompts.render import render as render_prompt
 from seqio_tasks.tokenizer import HuggingFaceTokenizer
 
 DESCRIPTION, ITEM = "description", "item"
@@ -29,12 +32,14 @@ DESCRIPTION, ITEM = "description", "item"
 
 @dataclass(frozen=True)
 class Rendering:
-    """How an example came about.
+    """How an example was made.
 
-    template: its number; family: of ranking templates, else None
-    shots: demonstrations in the prompt
-    shortened: document tokens cut by the length rule
-    parts: (name, first token in the sequence), where the parts of the prompt begin; empty when unknown
+    Attributes:
+      template: its number.
+      family: of ranking templates, else None.
+      shots: demonstrations in the prompt.
+      shortened: document tokens cut by the length rule.
+      parts: (name, first token in the sequence) of the parts of the prompt; empty when unknown.
     """
 
     template: int
@@ -47,16 +52,17 @@ class Rendering:
 def render(
     store: TokenStore, picks: Sequence[Pick], *, raw_dir: Path, tokenizer: Path
 ) -> tuple[dict[Pick, Rendering], dict[str, str]]:
-    """Renderings of what can be rendered, and for each task with something that cannot, why.
+    """Render examples again.
 
     Args:
       store: the store the picks come from.
       picks: examples of it.
       raw_dir: the folder of official files it was made from.
       tokenizer: its tokenizer.json.
-    """
-    from seqio_tasks import settings as task_settings  # imports SeqIO, hence TensorFlow: seconds
 
+    Returns:
+      the renderings, and task -> reason for tasks with examples that have none.
+    """
     found: dict[Pick, Rendering] = {}
     reasons: dict[str, str] = {}
     asked = store.manifest["settings"]
@@ -67,7 +73,7 @@ def render(
     by_task: dict[str, list[Pick]] = defaultdict(list)
     for pick in picks:
         by_task[pick.task].append(pick)
-    with task_settings.override(raw_dir=str(raw_dir), tokenizer=str(tokenizer), **shaping):
+    with settings.override(raw_dir=str(raw_dir), tokenizer=str(tokenizer), **shaping):
         for task, own in by_task.items():
             try:
                 made = _Renderer(store, task)
@@ -86,23 +92,22 @@ def render(
 
 
 class _Unknown(Exception):
-    """Why something cannot be rendered again."""
+    """The reason why an example cannot be rendered again."""
 
 
 class _Renderer:
-    """Renders examples of one of our tasks, under the settings in force."""
+    """Renders examples of one of our tasks with the current settings."""
 
     def __init__(self, store: TokenStore, task: str) -> None:
-        from seqio_tasks.settings import current
 
         try:
             self._pair, self._form = named_tasks.find(task)
         except UserError as error:
             raise _Unknown("not a task of seqio_tasks") from error
         if self._form.choices:
-            raise _Unknown("an example for every answer: template and shots are not stored")
+            raise _Unknown("it has one example per answer, whose template and shots are not stored")
         self._store = store
-        self._config = current()
+        self._config = settings.current()
         self._split = store.manifest["settings"]["split"]
         try:
             rows = self._form.rows(self._pair, self._split, self._config.raw_dir).rows
@@ -113,10 +118,6 @@ class _Renderer:
         self._vocabulary = HuggingFaceTokenizer(self._config.tokenizer)
 
     def rendering(self, pick: Pick) -> Rendering:
-        from seqio_tasks import templates
-        from seqio_tasks.prompts.encoding import Encoder, largest_list
-        from seqio_tasks.prompts.render import render as render_prompt
-
         row = self._rows.get(self._store.example_id(pick.task, pick.pass_, pick.index))
         if row is None:
             raise _Unknown("the raw files have no such row (any more)")
@@ -141,7 +142,7 @@ class _Renderer:
         if encoded is None or not np.array_equal(
             stored[start:], np.concatenate([self._vocabulary.to_hf(ids) for ids in made])
         ):
-            raise _Unknown("rendered now, it gives other tokens: raw files, templates or code have changed")
+            raise _Unknown("rendered again, it gives other tokens: raw files, templates or code have changed")
         example = encoded.example
         _, offsets = self._vocabulary.encode_with_offsets(example.inputs)
         names, begins = zip(*_parts(prompt, example), strict=True)
@@ -154,10 +155,8 @@ class _Renderer:
 def _parts(prompt: Any, example: Any) -> list[tuple[str, int]]:
     """(name, first character) of the parts of a prompt.
 
-    Where documents were cut, only the end of the description is certain.
+    Where documents were cut, only the end of the description is known.
     """
-    from seqio_tasks.prompts.filling import BLANK
-
     pieces = [(DESCRIPTION, prompt.description)] if prompt.description else []
     if prompt.inputs(example.shots) != example.inputs:
         return [*((name, 0) for name, _ in pieces), ("prompt", len(prompt.description) + 2 * bool(pieces))]
@@ -168,7 +167,7 @@ def _parts(prompt: Any, example: Any) -> list[tuple[str, int]]:
 
 
 def first_tokens(offsets: Iterable[tuple[int, int]], begins: Sequence[int]) -> list[int]:
-    """The first token that reaches beyond each character position.
+    """The first token that ends after each character position.
 
         text      a b c _ d e       begins 0, 3
         tokens    [a b] [c _] [d e]    ->  0, 1

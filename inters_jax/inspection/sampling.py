@@ -1,4 +1,4 @@
-"""Which examples a page shows: some of every task, in turns, until there are enough or the page is full."""
+"""Choose the examples of a page: one of every task in turn, until there are enough or the page is full."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from inters_jax.data.shuffling import permutation
 from inters_jax.data.token_store import StoreError, TokenStore
 from inters_jax.inspection.token_text import Piece, TokenTexts
 
-_EXAMPLE_BYTES = 260  # of an example beside its tokens: ids, counts, parts
+_EXAMPLE_BYTES = 260  # of an example without its tokens: ids, counts, parts
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,13 @@ class Pick:
 
 @dataclass(frozen=True)
 class Sample:
-    """The chosen examples with their tokens as numbers into one table.
+    """The chosen examples, with their tokens as indices into one table.
 
-    picks:   in the order of the page: the first of every task, the second of every task, ...
-    tokens:  per pick, places in `table`
-    table:   (id, text, kind), the frequent ones first, so that their numbers are short
-    full:    whether the page had no room for more, though more were asked for
+    Attributes:
+      picks: in the order of the page: the first of every task, the second of every task, ...
+      tokens: per pick, indices into `table`.
+      table: (id, text, kind), frequent ones first so that their indices are short.
+      full: whether the byte budget left some of the requested examples out.
     """
 
     picks: tuple[Pick, ...]
@@ -40,7 +41,7 @@ class Sample:
 
 
 def candidates(store: TokenStore, task: str, seed: int) -> Iterator[Pick]:
-    """The examples of a task in a random order given by the seed, all passes mixed; no row twice in a row."""
+    """The examples of a task in a random order given by the seed, all passes mixed; each exactly once."""
     sizes = [store.examples(task, pass_) for pass_ in range(store.passes(task))]
     ends = np.cumsum(sizes)
     for place in permutation(int(ends[-1]), seed, "inspect", task).tolist():
@@ -51,15 +52,15 @@ def candidates(store: TokenStore, task: str, seed: int) -> Iterator[Pick]:
 def choose(
     store: TokenStore, tasks: Sequence[str], texts: TokenTexts, *, examples: int, budget: int, seed: int
 ) -> Sample:
-    """Up to `examples` examples of at most `budget` bytes, evenly over the tasks.
+    """Choose examples evenly over the tasks.
 
     Args:
       store: an open store.
       tasks: names in the store.
       texts: of the store's tokenizer.
-      examples: the most examples of the page.
-      budget: the most bytes they may take in it, roughly.
-      seed: another one shows other examples.
+      examples: maximum number of examples.
+      budget: approximate maximum of the bytes they take on the page.
+      seed: of the choice.
     """
     streams = [candidates(store, task, seed) for task in tasks]
     table: dict[Piece, int] = {}
@@ -104,7 +105,11 @@ def choose(
 
 
 def named_tasks(store: TokenStore, tasks: str | Sequence[str] | None) -> tuple[str, ...]:
-    """The tasks to show, in the order of the store: all, or those named (separated by commas)."""
+    """The tasks to show, in the order of the store: all, or those named (separated by commas).
+
+    Raises:
+      StoreError: the store does not hold a named task.
+    """
     if not tasks:
         return store.tasks
     names = [name.strip() for name in tasks.split(",")] if isinstance(tasks, str) else list(tasks)

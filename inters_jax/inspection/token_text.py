@@ -1,15 +1,15 @@
-r"""What each token of a sequence looks like: ids -> the text every single token stands for.
+r"""The text of every single token of a sequence.
 
 A tokenizer decodes sequences, not tokens: one character may be spread over several tokens, and a leading
-space may vanish. Here every token gets its own bytes, straight from the vocabulary, and a character belongs
-to the token that holds its first byte.
+space may vanish. Here every token gets its own bytes from the vocabulary, and a character belongs to the
+token that holds its first byte.
 
     ids        9     15    31    77     78
     token      Ġcaf  Ã     ©     <s>    Ġ!          (byte-level BPE)
     text       " caf" "é"   ""    "<s>"  " !"
     kind       TEXT  TEXT  REST  SPECIAL TEXT
 
-Control characters become visible signs: data must not be able to turn the page's text around.
+Control characters become visible symbols, so that data cannot change the direction of the page's text.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Tokenizer
+
 from inters_jax.data.token_store import StoreError
 from seqio_tasks import tokenizer_files
 from seqio_tasks.base import file_sha256
 
-TEXT, BOS, EOS, SPECIAL, REST = range(5)  # REST: only the later bytes of a character
+TEXT, BOS, EOS, SPECIAL, REST = range(5)  # REST: only later bytes of a character
 Piece = tuple[int, str, int]  # id, text, kind
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
@@ -37,14 +39,12 @@ class TokenTexts:
     """The texts of the tokens of one tokenizer.
 
     Args:
-      description: the content of a tokenizer.json.
+      description: content of a tokenizer.json.
       bos_id: the token that begins sequences, or None.
       eos_id: the token that ends them, or None.
     """
 
     def __init__(self, description: Mapping[str, Any], *, bos_id: int | None, eos_id: int | None) -> None:
-        from tokenizers import Tokenizer
-
         tokenizer = Tokenizer.from_str(json.dumps(description))
         self._token = tokenizer.id_to_token
         decoder = json.dumps([description.get("decoder"), description.get("pre_tokenizer")])
@@ -78,7 +78,7 @@ class TokenTexts:
             for byte in data:
                 owner = number if owner < 0 else owner
                 if text := decoder.decode(bytes([byte])):
-                    # Two characters at once: a broken one, replaced, and the one that showed it was broken.
+                    # Two characters at once: a replaced broken one, and the one that showed it was broken.
                     found[owner][1] += text[:1]
                     found[number][1] += text[1:]
                     owner = number if decoder.getstate()[0] else -1
@@ -115,7 +115,7 @@ class TokenTexts:
 
 
 def visible(text: str) -> str:
-    r"""Text with control and invisible formatting characters as signs; line breaks and tabs stay.
+    r"""Replace control and invisible formatting characters by symbols, except line breaks and tabs.
 
     >>> visible("a\x00b\n\x1b")
     'a\u2400b\n\u241b'
@@ -124,10 +124,10 @@ def visible(text: str) -> str:
     """
     if text.isprintable() and text.isascii():
         return text
-    return "".join(character if character in _KEPT_CONTROLS else _sign(character) for character in text)
+    return "".join(character if character in _KEPT_CONTROLS else _symbol(character) for character in text)
 
 
-def _sign(character: str) -> str:
+def _symbol(character: str) -> str:
     code = ord(character)
     if code < 32:
         return chr(0x2400 + code)
@@ -139,18 +139,21 @@ def _sign(character: str) -> str:
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """Character -> byte in byte-level vocabularies: printable Latin-1 as itself, the rest from 256 on."""
+    """Character -> byte of byte-level vocabularies: printable Latin-1 as itself, the others from 256 up."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}
 
 
 def open_texts(manifest: Mapping[str, Any], tokenizer: str | None) -> TokenTexts:
-    """The texts of a store's tokens; refuses a tokenizer that is not the store's.
+    """The texts of a store's tokens.
 
     Args:
       manifest: of the store.
       tokenizer: a tokenizer.json, a folder with one or a hub name; None: the name in the manifest.
+
+    Raises:
+      StoreError: the tokenizer is not the one that made the store, or is not on this machine.
     """
     known = manifest["tokenizer"]
     name = tokenizer or known["name"]

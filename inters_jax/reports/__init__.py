@@ -1,1 +1,1 @@
-"""Everything a person looks at: tables and their writings, charts, HTML pages."""
+"""Everything that people read: tables in several formats, charts and HTML pages."""

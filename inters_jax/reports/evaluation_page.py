@@ -6,15 +6,15 @@ worst questions, truncated and unparsed answers, counts, and the manifest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from inters_jax.evaluation import averages, items
 from inters_jax.evaluation.comparison import Comparison
 from inters_jax.evaluation.records import PREDICTIONS, read
-from inters_jax.evaluation.results import headline_first
+from inters_jax.evaluation.results import figure
 from inters_jax.reports import charts, comparison_page
+from inters_jax.reports.evaluation_tables import Result, average_table, group_table, task_table
 from inters_jax.reports.page import (
     Block,
     Case,
@@ -28,15 +28,13 @@ from inters_jax.reports.page import (
     folded_json,
     report,
 )
-from inters_jax.reports.tables import NONE, Cell, Table, figure, latex, markdown
+from inters_jax.reports.tables import Table, latex, markdown
 from seqio_tasks.base import write_text
 from seqio_tasks.metrics import protocols
 from seqio_tasks.metrics.trec_files import read_qrels, read_run
 
 WORST = 5  # questions shown for each task
 TRUNCATED = 5  # truncated answers shown for each task
-
-Result = Mapping[str, Any]
 
 
 def write(
@@ -52,7 +50,8 @@ def write(
     """
     questions = {name: own for name in result["metrics"] if (own := _questions(folder, name)) is not None}
     tasks = task_table(result, before, questions)
-    means = [table for table in (group_table(result, before), average_table(result, before)) if table]
+    found = group_table(result, before), average_table(result, before)
+    means = [table for table in found if table is not None]
     changes = [] if tested is None else comparison_page.tables(tested)[1::2]
     shown = [*means, tasks, *changes]
     manifest = result["manifest"]
@@ -65,79 +64,6 @@ def write(
     write_text(folder / "results.md", markdown(title, [head, *shown, *remarks]))
     write_text(folder / "results.csv", tasks.csv())
     write_text(folder / "results.tex", latex(shown))
-
-
-def task_table(
-    result: Result, before: Result | None, questions: Mapping[str, items.Items] | None = None
-) -> Table:
-    """One row per task and metric: value, 95 % interval where the metric is a mean, change."""
-    header = ["task", "metric", "value", "95 % interval", "items"]
-    header += ["before", "change"] if before is not None else []
-    rows: list[list[str | Cell]] = []
-    for task, metrics in result["metrics"].items():
-        own = (questions or {}).get(task)
-        for name in headline_first(metrics):
-            value = metrics[name]
-            interval = None
-            if own is not None and own.is_mean(name, value):
-                interval = items.interval(own.array(name))
-            shown = NONE if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
-            row: list[str | Cell] = [task, name, figure(value), shown]
-            row.append(figure(result["counts"].get(task, {}).get("items")))
-            old = None
-            if before is not None:
-                old = before["metrics"].get(task, {}).get(name)
-                row += [figure(old), NONE if old is None else f"{value - old:+.4f}"]
-            chart = charts.change(old, value, interval, largest=1.0 if "@" in name else 100.0)
-            rows.append([*row, Cell(picture=chart)])
-    notes = [
-        "Intervals: percentile bootstrap over questions; a metric without one is not a mean over questions."
-    ]
-    notes += _differences(before, result) if before is not None else []
-    return Table("Tasks", [*header, ""], rows, notes, align="l" + "r" * (len(header) - 1) + "p")
-
-
-def average_table(result: Result, before: Result | None) -> Table | None:
-    """Means of the headline metrics per task, group and domain, in per cent; None without any."""
-    rows = []
-    old = {(a.setting, a.level, a.name): a for a in averages.averages(before["metrics"])} if before else {}
-    for one in averages.averages(result["metrics"]):
-        row = [
-            one.name.replace("_", " "),
-            one.level,
-            one.setting,
-            f"{one.value:.2f}",
-            f"{one.judged} of {one.pairs}",
-        ]
-        if before is not None:
-            was = old.get((one.setting, one.level, one.name))
-            row += [NONE, NONE] if was is None else [f"{was.value:.2f}", f"{one.value - was.value:+.2f}"]
-        rows.append(row)
-    if not rows:
-        return None
-    header = ["average", "over", "prompts", "per cent", "datasets"]
-    header += ["before", "change"] if before is not None else []
-    note = (
-        "The mean of one metric per dataset: nDCG@10 of rankings, accuracy of labels, F1 of answers and "
-        "lists, ROUGE-L of other texts."
-    )
-    return Table("Averages", header, rows, [note])
-
-
-def group_table(result: Result, before: Result | None) -> Table | None:
-    """In-domain group averages by both protocols, beside those of the paper; None without any."""
-    rows = []
-    for protocol, key in (("standard", "metrics"), ("paper", "paper_metrics")):
-        ours = averages.in_domain_groups(result.get(key, {}), protocol)
-        old = averages.in_domain_groups(before.get(key, {}), protocol) if before is not None else {}
-        if ours:
-            rows.append([f"this model, protocol {protocol}", *_before_after(old, ours)])
-    if not rows:
-        return None
-    for model, figures in averages.PUBLISHED.items():
-        rows.append([f"{model} (paper)", *(f"{a:.2f} → {b:.2f}" for a, b in figures)])
-    header = ["in-domain average", *averages.GROUP_TITLES.values()]
-    return Table("Beside the paper", header, rows, [averages.COMPARABLE])
 
 
 def page(
@@ -208,12 +134,6 @@ def _lines(path: Path) -> int:
         return sum(1 for _ in file)
 
 
-def _before_after(old: Mapping[str, float], ours: Mapping[str, float]) -> Iterator[str]:
-    for name in averages.GROUP_TITLES:
-        new = f"{ours[name]:.2f}" if name in ours else NONE
-        yield f"{old[name]:.2f} → {new}" if name in old else new
-
-
 def _group_chart(ours: Mapping[str, float], old: Mapping[str, float]) -> list[Block]:
     rows = []
     for name, title in averages.GROUP_TITLES.items():
@@ -222,20 +142,6 @@ def _group_chart(ours: Mapping[str, float], old: Mapping[str, float]) -> list[Bl
         if series:
             rows.append((title, series))
     return [Picture(charts.groups(rows))] if rows else []
-
-
-def _differences(before: Result, after: Result) -> list[str]:
-    """Sentences about settings and items in which two results differ."""
-    notes = []
-    for key in ("split", "max_examples", "seed", "max_length", "raw_data", "max_new_tokens"):
-        one, other = before["manifest"].get(key), after["manifest"].get(key)
-        if one != other:
-            notes.append(f"Not the same {key}: before {one}, after {other}.")
-    for task in sorted(before.get("counts", {}).keys() & after.get("counts", {}).keys()):
-        one, other = before["counts"][task].get("items"), after["counts"][task].get("items")
-        if one != other:
-            notes.append(f"Not the same items in {task}: before {one}, after {other}.")
-    return notes
 
 
 def _paper_section(result: Result) -> list[Section]:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from inters_jax.evaluation.comparison import Comparison, compare_runs
+from inters_jax.evaluation.results import figure
 from inters_jax.evaluation.written_runs import FILES, QRELS
 from inters_jax.reports import comparison_page
 from inters_jax.reports.page import Section, Tile, folded_json, report
-from inters_jax.reports.tables import Table, figure, latex, markdown
+from inters_jax.reports.tables import Table, latex, markdown
 from seqio_tasks.base import write_text
 from seqio_tasks.metrics.trec_files import read_qrels, read_run
 

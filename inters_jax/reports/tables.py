@@ -11,7 +11,6 @@ import dataclasses
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
@@ -154,17 +153,6 @@ class Table:
         cells = [[row[number] for number in kept] for row in (self.header, *self.rows)]
         header, *rows = [[cell if isinstance(cell, str) else cell.text for cell in row] for row in cells]
         return header, rows, "".join(self.sides[number] for number in kept)
-
-
-def figure(value: Any) -> str:
-    """A metric value as tables show it.
-
-    >>> figure(0.123456), figure(12), figure(None)
-    ('0.1235', '12', '-')
-    """
-    if value is None:
-        return NONE
-    return str(value) if isinstance(value, int) else f"{value:.4f}"
 
 
 def p_text(value: float) -> str:

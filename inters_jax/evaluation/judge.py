@@ -5,13 +5,13 @@
                                   -> score_fn(dataset)   -> [(index, log p), ...]       ->
                                   metric_fns(targets, scores)
 
-Known traps of seqio.Evaluator and what is done about them here:
+Pitfalls of seqio.Evaluator, and how they are avoided here:
 
-* ragged predictions break it: all predictions of a task are padded with EOS to one length;
-* one failed metric poisons it: every task gets an evaluator of its own;
-* it pads every example to the longest of the task: a feature converter that converts nothing hands over the
-  plain examples, and the model side groups them by length itself;
-* a limit on examples would cut a question off from its answers: limits are counted in whole questions.
+* it cannot handle predictions of different lengths: all predictions of a task are padded with EOS;
+* after one failed metric it cannot be used again: every task gets an evaluator of its own;
+* it pads every example to the longest of the task: a feature converter that converts nothing passes the
+  examples on as they are, and the model side groups them by length;
+* a limit on examples could split a question from its answers: limits count whole questions.
 
 A sequence is [BOS, if the tokenizer has one] + inputs + targets, as in the token store.
 """
@@ -50,10 +50,10 @@ class Judge:
       loaded: a LoadedModel.
       vocabulary: the HuggingFaceVocabulary of its tokenizer; gives BOS, as in training.
       max_new_tokens: limit of a generated answer.
-      batch_tokens: tokens that the model sees at once, the memory knob.
-      chunk_rows: rows of our own tasks that are answered, written down and forgotten together.
-      decoding: further arguments of `Generator` (sampling, stop strings); greedy when there are none.
-      target_loss: also measure how probable the right answers are (`inters_jax.evaluation.target_loss`).
+      batch_tokens: tokens per forward pass; bounds the memory.
+      chunk_rows: rows of this project's tasks that are answered and written to disk together.
+      decoding: further arguments of `Generator` (sampling, stop strings); empty: greedy.
+      target_loss: also measure the probability of the right answers (`inters_jax.evaluation.target_loss`).
     """
 
     def __init__(
@@ -68,8 +68,8 @@ class Judge:
         target_loss: bool = False,
     ):
         if jax.process_count() > 1:
-            raise UserError("evaluation runs in one process; start it on one host (its devices are all used)")
-        # The model's own ends, and that of the assistant's turn where a chat template is in force.
+            raise UserError("evaluation runs in one process: start it on one host; it uses all devices there")
+        # The model's own ends, and the end of the assistant's turn if a chat template is used.
         known = plain_ids(vocabulary, vocabulary.end_ids).tolist()
         ends = [loaded.eos_id, *loaded.config.stop_ids, *known]
         self.ends = {int(end) for end in ends if end is not None}
@@ -84,15 +84,15 @@ class Judge:
         self.chunk_rows, self.max_new_tokens = chunk_rows, max_new_tokens
         self.max_position = loaded.config.max_position
         self.target_loss = target_loss
-        self.progress: Any = None  # a callable that gets a number of finished prompts
+        self.progress: Any = None  # called with the number of newly finished prompts
 
     def use(self, model: Any) -> None:
-        """Go on with other parameters of the same model; nothing is compiled again."""
+        """Use other parameters of the same model; nothing is recompiled."""
         self.generator.use(model)
         self.scorer.use(model)
 
     def is_cut(self, prompt: int, answer: Sequence[int]) -> bool:
-        """Whether an answer to a prompt of so many tokens ended at the length limit."""
+        """Whether an answer to a prompt of `prompt` tokens ended at the length limit."""
         limit = min(self.max_new_tokens, self.max_position - prompt)
         return len(answer) >= limit and answer[-1] not in self.ends
 
@@ -111,12 +111,14 @@ class Judge:
         Args:
           task_name: of the task.
           split: to judge on.
-          questions: limits the evaluation to the first so many prompts, or queries where documents are
-            ranked.
+          questions: limit on prompts (queries where documents are ranked); None: all.
           seed: of the task's dataset.
-          folder: where the answers are written while they are given, so that an interrupted evaluation goes
-            on where it stopped; None keeps them in memory.
-          settings: what the answers belong to, beside task, split, questions and seed.
+          folder: where answers are written as they come, so that an interrupted evaluation resumes; None
+            keeps them in memory.
+          settings: what else the answers depend on, beside task, split, questions and seed.
+
+        Raises:
+          UserError: the task cannot be judged on this split.
         """
         task = seqio.get_mixture_or_task(task_name)
         if not isinstance(task, seqio.Task):
@@ -124,7 +126,7 @@ class Judge:
         if split not in task.splits:
             raise UserError(f"{task_name} has no split {split!r}; it has {', '.join(task.splits)}")
         if not task.metric_fns and not task.metric_objs:
-            raise UserError(f"{task_name} has no metrics: nothing can be measured")
+            raise UserError(f"{task_name} has no metrics")
         rows = None if questions is None else _rows_of(task, split, questions, seed)
         identity = {"task": task_name, "split": split, "rows": rows, "seed": seed, **(settings or {})}
         bridge = Bridge(self, task, Records(folder, identity))
@@ -155,11 +157,11 @@ class Judge:
         return {name: as_number(value) for name, value in future.result()[name].items()}
 
     def _streamed(self, bridge: Bridge, split: str, rows: int | None, seed: int) -> TaskResult:
-        """What seqio.Evaluator does, without its copy of the dataset in memory.
+        """As seqio.Evaluator does, without its copy of the dataset in memory.
 
-        Rerank tasks have a row for every (query, candidate, label): hundreds of thousands, of which only
-        the few fields that the metric functions look at are kept. With a limit on questions the measures are
-        taken over the judgments of the queries that were ranked: those left out would count as not found.
+        Rerank tasks have a row for every (query, candidate, label), hundreds of thousands in all; only the
+        few fields that metric functions use are kept. With a limit on questions the measures use the
+        judgments of the ranked queries only: the others would count as not found.
         """
         task = bridge.task
         dataset = task.get_dataset(sequence_length=None, split=split, shuffle=False, seed=seed, num_epochs=1)
@@ -181,8 +183,7 @@ class PlainConverter(seqio.PassThroughFeatureConverter):
 
 
 def question_of(example: Mapping[str, Any], scored: bool, row: int) -> Any:
-    """What a row belongs to: the query that documents are ranked for, the prompt that answers are scored
-    for."""
+    """The question of a row: the query whose documents are ranked, or the prompt whose answers are scored."""
     if not scored:
         return row
     if "query_id" in example:
@@ -191,7 +192,7 @@ def question_of(example: Mapping[str, Any], scored: bool, row: int) -> Any:
 
 
 def _rows_of(task: Any, split: str, questions: int, seed: int) -> int:
-    """The number of rows of the first so many questions."""
+    """The number of rows of the first `questions` questions."""
     scored = bool(task.score_metric_fns) and not task.predict_metric_fns
     seen: set[Any] = set()
     rows = 0

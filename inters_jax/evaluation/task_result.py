@@ -12,7 +12,7 @@ from inters_jax.evaluation.records import Records
 from seqio_tasks.base import UserError
 from seqio_tasks.metrics import protocols
 
-# What metric functions return beside measures.
+# What metric functions return besides metrics.
 COUNTS = frozenset(
     {"examples", "tied", "unparsed", "low_agreement", "queries", "queries_missing", "documents"}
 )
@@ -20,13 +20,14 @@ COUNTS = frozenset(
 
 @dataclass
 class TaskResult:
-    """What judging one task gave.
+    """The result of judging one task.
 
     metrics, paper_metrics: by the protocols `standard` (the task's own metric functions) and `paper`.
-    counts: items (rows), questions (rows that share a prompt are one), truncated answers and so on.
-    examples: one record per row of the task: texts, evaluation fields, `target` (what the metric functions
-      get), `prediction` and/or `score`.
-    run: query id -> document id -> score in ranking order, and qrels, for tasks that rank documents.
+    counts: items (rows), questions (rows with the same prompt are one), truncated answers and so on.
+    examples: one record per row of the task: texts, evaluation fields, `target` (as the metric functions
+      get it), `prediction` and/or `score`.
+    run, qrels: query id -> document id -> score in ranking order, and judgments, of tasks that rank
+      documents.
     """
 
     task: str
@@ -38,7 +39,7 @@ class TaskResult:
     paper_metrics: dict[str, float] = field(default_factory=dict)
 
     def split_counts(self) -> None:
-        """Moves what metric functions count (unparsed answers, ties, ...) from the metrics to the counts."""
+        """Move the counts of metric functions (unparsed answers, ties, ...) from `metrics` to `counts`."""
         for name in COUNTS & self.metrics.keys():
             self.counts[name] = int(self.metrics.pop(name))
 
@@ -46,7 +47,7 @@ class TaskResult:
 def rerank_metrics(
     task: Any, records: Iterable[Mapping[str, Any]], qrels: Mapping[str, Mapping[str, int]]
 ) -> dict[str, float]:
-    """The task's own metrics of the scores in its records, against the given judgments."""
+    """The task's own metrics, from the scores in its records and the given judgments."""
     pairs = [(record["target"], record["score"]) for record in records]
     targets, scores = [target for target, _ in pairs], [score for _, score in pairs]
     found: dict[str, float] = {}
@@ -58,12 +59,12 @@ def rerank_metrics(
 def paper_metrics(
     task: str, records: Iterable[Mapping[str, Any]], qrels: Mapping[str, Mapping[str, int]] | None
 ) -> dict[str, float]:
-    """The same answers by the protocol `paper`; nothing for tasks that are not of the catalog."""
+    """Metrics of the same answers by the protocol `paper`; empty for tasks that are not in the catalog."""
     try:
         protocols.pair_of(task)
     except ValueError:
         return {}
-    # Large tasks are rerank tasks, whose texts no metric looks at.
+    # Large tasks are rerank tasks, whose texts no metric uses.
     kept = [
         record
         if "query_id" not in record
@@ -99,8 +100,7 @@ def ranking(examples: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]
 
 
 def as_number(metric: Any) -> float:
-    """A metric as a float: metric functions may return numbers, arrays of one number or seqio metric
-    values."""
+    """A metric as a float, from a number, an array of one number, or a seqio metric value."""
     value = np.asarray(getattr(metric, "value", metric), np.float64)
     if value.size != 1:
         raise UserError(f"a metric must be one number, got an array of shape {value.shape}")

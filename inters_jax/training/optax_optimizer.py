@@ -21,7 +21,7 @@ from inters_jax.training.optimizers import Optimizer, stored_as
 from inters_jax.training.schedule import Schedule
 from seqio_tasks.base import UserError, nearest
 
-# Optimisers of optax that would train, but not as meant.
+# Optimisers of optax that would train, but not as intended.
 _REFUSED = {
     "muon": "it would take stacked norms for matrices; use OPTIMIZER=@Muon(), which knows the layers",
     "schedule_free": "its parameters have to be averaged before they can be used, which no command does",

@@ -203,7 +203,7 @@ class Muon(DirectionOptimizer):
     square that AdamW's have in practice, so learning rate and decay carry over.
 
     optax's Muon for every matrix of every layer. `optax.contrib.muon` gives the same for the matrices when
-    told their axes; its AdamW follows `nesterov` too, and has one `eps` with Muon, so its parts are put
+    given their axes; its AdamW follows `nesterov` too, and has one `eps` with Muon, so its parts are put
     together here.
     """
 

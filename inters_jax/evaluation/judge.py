@@ -141,7 +141,7 @@ class Judge:
         if split not in task.splits:
             raise UserError(f"{task_name} has no split {split!r}; it has {', '.join(task.splits)}")
         if not task.metric_fns and not task.metric_objs:
-            raise UserError(f"{task_name} has no metrics: nothing can be measured")
+            raise UserError(f"{task_name} has no metrics")
         rows = None if questions is None else _rows_of(task, split, questions, seed)
         identity = {"task": task_name, "split": split, "rows": rows, "seed": seed, **(settings or {})}
         bridge = Bridge(self, task, Records(folder, identity))

@@ -1,7 +1,7 @@
-"""The train step compiled ahead of time, in the background, one program per number of loss positions.
+"""The train step compiled ahead of time in the background, one program per number of loss positions.
 
-Compiling takes as long as reading the weights of a small model, and neither needs the other: the first
-program is compiled while the weights are loaded.
+The first program is compiled while the weights are loaded: neither depends on the other, and for a small
+model both take about as long.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LOOK_AHEAD = 16
 
 
 def abstract_batch(mesh: Mesh, *, rows: int, length: int, slots: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes and places of a batch of [rows, length] with `slots` loss positions a row."""
+    """Shapes and shardings of a batch of [rows, length] with `slots` loss positions a row."""
     return {
         name: jax.ShapeDtypeStruct(
             (rows, slots if name == POSITIONS else length),
@@ -39,16 +39,17 @@ def abstract_batch(mesh: Mesh, *, rows: int, length: int, slots: int) -> dict[st
 
 
 class CompiledStep:
-    """Calls the jitted step through programs that were compiled before.
+    """The jitted step, called through programs compiled in advance.
 
     Args:
         jitted: from `make_train_step`.
         like: shapes, dtypes and shardings of the state.
-        mesh: where batches lie.
+        mesh: where batches are placed.
         rows: rows of the global batch.
         length: positions of a row.
-        announce: called with a line of text when a program is being compiled.
-        frozen: shapes of the parameters that are not trained, if there are any; `hold` gives the arrays.
+        announce: called with a line of text when a compilation begins.
+        frozen: shapes of the parameters that are not trained; their arrays are given to `hold`. None: all
+            are trained.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class CompiledStep:
         self._programs: dict[int, Future[Any]] = {}
 
     def start(self, slots: int) -> Future[Any]:
-        """Begin to compile for `slots` loss positions, unless that has been begun; returns at once."""
+        """Begin to compile for `slots` loss positions, unless that has begun; returns at once."""
         if slots not in self._programs:
             self._announce(f"compiling the step for {slots} loss positions a row")
             future: Future[Any] = Future()
@@ -91,11 +92,11 @@ class CompiledStep:
         return self._programs[slots]
 
     def hold(self, frozen: Any) -> None:
-        """The parameters that every step reads and none changes."""
+        """Set the parameters that every step reads and none changes."""
         self._frozen = (frozen,)
 
     def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
-        """One step; waits for its program when that is not ready."""
+        """Run one step; waits for its program if that is not ready."""
         program = self.start(batch[POSITIONS].shape[1]).result()
         return program(state, {name: batch[name] for name in BATCH_KEYS}, *self._frozen)
 

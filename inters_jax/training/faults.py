@@ -1,4 +1,4 @@
-"""What the machine does to a run: errors of the disk in words that say what to do."""
+"""Disk-full errors, from wherever they come, as one error that says what to do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
-# TensorStore writes in C++ and hands over only a text.
+# TensorStore writes in C++ and passes on only the text of the error.
 _NO_SPACE_TEXT = re.compile(
     r"no space left|ENOSPC|EDQUOT|EFBIG|disk quota exceeded|file too large|OS error (28|27|122)\b",
     re.IGNORECASE,
@@ -17,11 +17,11 @@ _NO_SPACE_TEXT = re.compile(
 
 
 class DiskFull(OSError):
-    """A file of the run could not be written for lack of room; says where and how to go on."""
+    """A file of the run could not be written because the disk is full; says where and how to resume."""
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether an error, or one that caused it, says that there is no room.
+    """Whether an error, or one that caused it, means that the disk is full.
 
     >>> is_disk_full(OSError(28, "No space left on device")), is_disk_full(ValueError("OS error 5"))
     (True, False)
@@ -37,8 +37,8 @@ def is_disk_full(error: BaseException) -> bool:
 def disk_full(what: str, folder: Path) -> DiskFull:
     """The error to raise when `what` could not be written below `folder`."""
     return DiskFull(
-        f"{what} could not be written: no disk space is left in {folder} ({_room(folder)}). Make room (or "
-        "lower KEEP_CHECKPOINTS), then start the same command again: it continues from the newest complete "
+        f"{what} could not be written: no disk space is left in {folder} ({_room(folder)}). Free some space "
+        "(or lower KEEP_CHECKPOINTS), then start the same command again: it resumes from the newest complete "
         "checkpoint"
     )
 

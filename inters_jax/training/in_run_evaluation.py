@@ -1,8 +1,8 @@
-"""Evaluation inside a run: `inters_jax.evaluation.judge` on the parameters of the moment.
+"""Evaluation inside a run: `inters_jax.evaluation.judge` on the current parameters.
 
-It reads parameters and writes figures: neither the order of the data nor any randomness of the run sees it,
-so a run has the same bits with and without. SeqIO and TensorFlow are imported when the first evaluation
-begins. Programs are compiled once: later evaluations hand other parameters to the same ones.
+It only reads parameters: neither the order of the data nor the randomness of the run depends on it, so a run
+has the same bits with and without. SeqIO and TensorFlow are imported when the first evaluation begins.
+Programs are compiled once; later evaluations call them with other parameters.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Schedule:
                 raise UserError(f"{name}={value} must be at least 1, or None")
         if jax.process_count() > 1:
             raise UserError(
-                "EVAL_EVERY works in a run of one process; evaluate checkpoints of larger runs with "
+                "EVAL_EVERY works in runs of one process only; evaluate the checkpoints of larger runs with "
                 "python -m inters_jax.evaluate"
             )
 
@@ -160,7 +160,7 @@ class Evaluation(Hook):
             end.stopped_by = EARLY_STOP
 
     def run(self, params: steps.Parameters) -> dict[str, float]:
-        """``eval/<task>/<metric>`` of every task, and ``eval/mean``, the mean headline metric in per cent."""
+        """``eval/<task>/<metric>`` of every task, and ``eval/mean``: the mean headline metric in per cent."""
         whole = params if self._frozen is None else trainable.join(params, self._frozen)
         model = self._structure.bind(whole)
         if self._judge is None:

@@ -1,9 +1,9 @@
 """Cross entropy at the target positions only.
 
 Targets are a few per cent of the tokens of a packed row. Their positions come with the batch, a static number
-K per row, so the hidden states of these positions are gathered first and the language-model head runs on
-[rows, K] instead of [rows, length]; no array of [rows, length, vocabulary] exists, neither forward nor
-backward.
+K per row, so the hidden states at these positions are gathered first and the language-model head runs on
+[rows, K] instead of [rows, length]. No array of [rows, length, vocabulary] exists, neither in the forward
+nor in the backward pass.
 
     row               <s>  Is   this good ?    Yes  </s>          length 7
     target token      Is   this good ?    Yes  </s>  -
@@ -40,7 +40,7 @@ def chunk_size(rows: int, positions: int, vocabulary: int, max_logits: int = MAX
 def gather_positions(values: jax.Array, loss_positions: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Values [rows, length, ...] at `loss_positions` [rows, K] -> ([rows, K, ...], valid bool[rows, K]).
 
-    A position outside the row (the loader writes `length`) marks a free slot: its value is arbitrary.
+    A position outside the row (the loader writes `length`) is a free slot: its value is arbitrary.
     """
     length = values.shape[1]
     valid = (loss_positions >= 0) & (loss_positions < length)
@@ -56,7 +56,7 @@ def token_losses(logits: jax.Array, targets: jax.Array) -> jax.Array:
     return jax.nn.logsumexp(logits, axis=-1) - chosen
 
 
-def loss_at_positions(
+def weighted_losses(
     hidden: jax.Array,
     logits_of: Callable[[jax.Array], jax.Array],
     targets: jax.Array,
@@ -67,7 +67,7 @@ def loss_at_positions(
     row_shards: int = 1,
     max_logits: int = MAX_LOGITS,
 ) -> tuple[jax.Array, jax.Array]:
-    """Weighted loss sums and weight sums of every row.
+    """Weighted losses at the loss positions, and the weight sums of every row.
 
     Args:
         hidden: [rows, length, embed], after the final norm.
@@ -80,33 +80,8 @@ def loss_at_positions(
         max_logits: largest number of logits that may exist at once on a device.
 
     Returns:
-        float32 [rows] sum of weight * loss, and float32 [rows] sum of weights.
+        float32 [rows, K] weight * loss, 0 in free slots, and float32 [rows] sums of the weights.
     """
-    weighted, weight = weighted_losses(
-        hidden,
-        logits_of,
-        targets,
-        weights,
-        loss_positions,
-        vocabulary=vocabulary,
-        row_shards=row_shards,
-        max_logits=max_logits,
-    )
-    return jnp.sum(weighted, axis=1), weight
-
-
-def weighted_losses(
-    hidden: jax.Array,
-    logits_of: Callable[[jax.Array], jax.Array],
-    targets: jax.Array,
-    weights: jax.Array,
-    loss_positions: jax.Array,
-    *,
-    vocabulary: int,
-    row_shards: int = 1,
-    max_logits: int = MAX_LOGITS,
-) -> tuple[jax.Array, jax.Array]:
-    """The same before it is summed: float32 [rows, K] of weight * loss, 0 in free slots, and [rows]."""
     rows, count = loss_positions.shape
     picked, valid = gather_positions(hidden, loss_positions)
     target, _ = gather_positions(targets, loss_positions)
@@ -129,7 +104,7 @@ def weighted_losses(
         array = jnp.pad(array, widths)
         return jnp.moveaxis(array.reshape(rows, -1, size, *array.shape[2:]), 1, 0)
 
-    # The logits of a chunk are computed again in the backward pass: only one chunk of them exists at a time.
+    # The logits of a chunk are recomputed in the backward pass: only one chunk of them exists at a time.
     weighted = jax.lax.map(
         lambda chunk: jax.checkpoint(weigh)(*chunk), (chunks(picked), chunks(target), chunks(weight))
     )

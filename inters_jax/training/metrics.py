@@ -1,8 +1,6 @@
-"""What a run reports: one JSON line per record, TensorBoard events, and the figures derived from a window
-of steps.
+"""The records of a run: sums over a window of steps, JSON lines, and TensorBoard events.
 
-A record covers the steps since the record before it. Rates count useful tokens only: a padded position is
-work for the machine and nothing else.
+A record covers the steps since the last one. Rates count real tokens only, not padding.
 """
 
 from __future__ import annotations
@@ -24,10 +22,10 @@ COUNTED = ("examples", "real_tokens", "target_tokens")  # of the statistics of a
 
 
 class Window:
-    """Sums over the steps since the last record; `close` turns them into the record.
+    """Sums over the steps since the last record; `close` turns them into a record.
 
     Args:
-        clock: seconds; a test may bring its own.
+        clock: returns seconds; tests pass their own.
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -44,7 +42,7 @@ class Window:
         self._waited = 0.0
 
     def add_wait(self, seconds: float) -> None:
-        """Count time that the loop waited for a batch."""
+        """Count time spent waiting for a batch."""
         self._waited += seconds
 
     def add_task_loss(self, task: str, loss: float, targets: int) -> None:
@@ -64,15 +62,15 @@ class Window:
             self._task_tokens[task] = self._task_tokens.get(task, 0.0) + share * statistics["real_tokens"]
 
     def restart_clock(self) -> None:
-        """Leave the steps so far out of the rates (they held a compilation), not out of the counts."""
+        """Leave the time and steps so far out of the rates, but not out of the counts."""
         self._started = self._clock()
         self._untimed = dict(self._counts)
         self._waited = 0.0
 
     def close(self) -> dict[str, Any]:
-        """The figures of the window; the next one starts now.
+        """The figures of the window; the next window starts now.
 
-        ``seconds_per_step`` and the rates are of wall-clock time, waiting for data and checkpoints included.
+        ``seconds_per_step`` and the rates are wall-clock, including waits for data and checkpoints.
         """
         now = self._clock()
         seconds = max(now - self._started, 1e-9)
@@ -100,10 +98,10 @@ class MetricWriter:
 
     Args:
         folder: run folder.
-        resume_step: records beyond this step belong to a run that was cut off and are removed, so that every
-            step appears once.
+        resume_step: later records, left by a run that was interrupted, are removed, so that every step
+            appears once.
         tensorboard: whether to write event files.
-        trackers: more places for the records: `write(step, record)` and `close()`.
+        trackers: also get the records, through `write(step, record)` and `close()`.
     """
 
     def __init__(
@@ -117,14 +115,14 @@ class MetricWriter:
         self._trackers = trackers
         self.file = Path(folder) / METRICS_FILE
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        self._forget_after(resume_step)
+        self._remove_after(resume_step)
         self._stream = self.file.open("a", encoding="utf-8")
         self._resume_step = resume_step
         self._tensorboard = tensorboard
         self._events: Any = None
-        self._failed = False  # then what could not be written has been told
+        self._failed = False  # whether a write error has been raised already
 
-    def _forget_after(self, step: int) -> None:
+    def _remove_after(self, step: int) -> None:
         if not self.file.exists():
             return
         lines = self.file.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -133,7 +131,7 @@ class MetricWriter:
             write_text(self.file, "".join(kept))
 
     def write(self, step: int, record: Mapping[str, Any]) -> None:
-        """One line, on disk when this returns; nested numbers get slash-joined names in TensorBoard."""
+        """Append a record, on disk when this returns; nested names are joined by slashes in TensorBoard."""
         line = {"step": step, **{name: jsonable(value) for name, value in record.items()}}
         try:
             self._stream.write(json.dumps(line, allow_nan=False) + "\n")
@@ -152,7 +150,7 @@ class MetricWriter:
             raise
 
     def _open_events(self) -> Any:
-        # Not before the first record: tensorboardX imports torch where it finds it, which takes a second.
+        # Imported for the first record: tensorboardX imports torch if installed, which takes a second.
         from tensorboardX import SummaryWriter
 
         purge = self._resume_step + 1 if self._resume_step else None
@@ -169,7 +167,7 @@ class MetricWriter:
 
 
 def _step_of(line: str) -> float:
-    """The step of a line; infinite for the torn last line of a killed process, which goes."""
+    """The step of a line; infinite for the incomplete last line of a killed process."""
     try:
         return float(json.loads(line)["step"]) if line.endswith("\n") else math.inf
     except (json.JSONDecodeError, KeyError, TypeError):
@@ -177,7 +175,7 @@ def _step_of(line: str) -> float:
 
 
 def jsonable(value: Any) -> Any:
-    """Numbers as JSON allows them; inf and nan become their names.
+    """A value that strict JSON can hold: inf and nan become strings.
 
     >>> jsonable({"loss": float("nan"), "lr": 1e-05})
     {'loss': 'nan', 'lr': 1e-05}
@@ -190,7 +188,7 @@ def jsonable(value: Any) -> Any:
 
 
 def flat_scalars(record: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, float]]:
-    """The numbers of a record under slash-joined names."""
+    """The numbers of a record; nested names are joined by slashes."""
     for name, value in record.items():
         if isinstance(value, Mapping):
             yield from flat_scalars(value, f"{prefix}{name}/")

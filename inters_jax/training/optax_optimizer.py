@@ -21,7 +21,7 @@ from inters_jax.training.optimizers import Optimizer, stored_as
 from inters_jax.training.schedule import Schedule
 from seqio_tasks.base import UserError, nearest
 
-# Optimisers of optax that would train, but not as meant.
+# Optimisers of optax that would train, but not as intended.
 _REFUSED = {
     "muon": "it would take stacked norms for matrices; use OPTIMIZER=@Muon(), which knows the layers",
     "schedule_free": "its parameters have to be averaged before they can be used, which no command does",
@@ -97,10 +97,6 @@ class Optax(Optimizer):
         floats = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
         return round(sum(leaf.size for leaf in floats) / 256**2, 2)
 
-    def direction(self, logical_axes: Any, moment_dtype: str) -> optax.GradientTransformation:
-        """Optimisers of optax have the rate inside: they have no direction of their own."""
-        raise NotImplementedError
-
     def transformation(
         self, schedule: Schedule, *, weight_decay: float, mask: Any, moment_dtype: str, logical_axes: Any
     ) -> optax.GradientTransformation:
@@ -129,17 +125,18 @@ class Optax(Optimizer):
     def _make(self, schedule: Schedule, weight_decay: float, mask: Any) -> optax.GradientTransformation:
         """The optax optimiser, checked on small shapes."""
         given = {"learning_rate": schedule, **self.arguments}
-        masked = [name for name in _MASKS if name in self._parameters]
-        if "weight_decay" in self._parameters:
+        own_decay = "weight_decay" in self._parameters
+        if own_decay:
             given["weight_decay"] = weight_decay
-            if mask is not None and not masked and weight_decay:
+        # A mask is a tree like the parameters of the run, so the check does without.
+        self._check(lambda: available()[self.name](**given))
+        if own_decay and weight_decay and mask is not None:
+            masks = [name for name in _MASKS if name in self._parameters]
+            if not masks:
                 raise UserError(
                     f"{self.kind} decays all parameters alike: it cannot spare norms (decay_norms=False)"
                 )
-        # Masks are trees like the parameters of the run, so the check is made without.
-        self._check(lambda: available()[self.name](**given))
-        if mask is not None and masked and "weight_decay" in self._parameters:
-            given[masked[0]] = mask
+            given[masks[0]] = mask
         optimizer: optax.GradientTransformation = available()[self.name](**given)
         return optimizer
 
@@ -163,8 +160,8 @@ class Optax(Optimizer):
         def shapes(tree: Any) -> Any:
             return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
 
-        plain = all(jnp.issubdtype(leaf.dtype, jnp.number | jnp.bool_) for leaf in jax.tree.leaves(state))
-        if shapes(updates) != shapes(probe) or shapes(after) != shapes(state) or not plain:
+        keys = any(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in jax.tree.leaves(state))
+        if shapes(updates) != shapes(probe) or shapes(after) != shapes(state) or keys:
             raise UserError(
                 f"{self.kind} cannot be used: its updates or its state are not arrays of fixed shape"
             )

@@ -24,10 +24,7 @@ from seqio_tasks.base import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer(abc.ABC):
-    """Turns gradients into updates of the parameters.
-
-    The update of a step is ``-rate * (direction + weight_decay * parameter)``; subclasses say the direction.
-    """
+    """Turns gradients into updates of the parameters."""
 
     @property
     def kind(self) -> str:
@@ -40,14 +37,6 @@ class Optimizer(abc.ABC):
         return 2.0
 
     @abc.abstractmethod
-    def direction(self, logical_axes: Any, moment_dtype: str) -> optax.GradientTransformation:
-        """Gradients in, directions of unit size out.
-
-        Args:
-            logical_axes: tree like the parameters, tuples of axis names; None where they are unknown.
-            moment_dtype: of the moments.
-        """
-
     def transformation(
         self, schedule: Schedule, *, weight_decay: float, mask: Any, moment_dtype: str, logical_axes: Any
     ) -> optax.GradientTransformation:
@@ -60,15 +49,6 @@ class Optimizer(abc.ABC):
             moment_dtype: of the moments.
             logical_axes: tree like the parameters, tuples of axis names; None where they are unknown.
         """
-        return optax.chain(
-            self.direction(logical_axes, moment_dtype),
-            optax.add_decayed_weights(weight_decay, mask),
-            optax.scale_by_learning_rate(schedule),
-        )
-
-    def _need_axes(self, logical_axes: Any) -> None:
-        if logical_axes is None:
-            raise UserError(f"{self.kind} needs the logical axes of the parameters, to tell matrices apart")
 
     def _check_rounding(self, moment_dtype: str, **decays: float) -> None:
         """Refuse a moment that decays by less a step than its rounding: it would never decay."""
@@ -82,6 +62,33 @@ class Optimizer(abc.ABC):
                     f" {1 - decay:.3g} a step is lost in its rounding ({smallest:.3g});"
                     " use moment_dtype='float32'"
                 )
+
+
+class DirectionOptimizer(Optimizer):
+    """The update of a step is ``-rate * (direction + weight_decay * parameter)``."""
+
+    @abc.abstractmethod
+    def direction(self, logical_axes: Any, moment_dtype: str) -> optax.GradientTransformation:
+        """Gradients in, directions of unit size out.
+
+        Args:
+            logical_axes: tree like the parameters, tuples of axis names; None where they are unknown.
+            moment_dtype: of the moments.
+        """
+
+    def transformation(
+        self, schedule: Schedule, *, weight_decay: float, mask: Any, moment_dtype: str, logical_axes: Any
+    ) -> optax.GradientTransformation:
+        """Gradients in, updates out; see `Optimizer`."""
+        return optax.chain(
+            self.direction(logical_axes, moment_dtype),
+            optax.add_decayed_weights(weight_decay, mask),
+            optax.scale_by_learning_rate(schedule),
+        )
+
+    def _need_axes(self, logical_axes: Any) -> None:
+        if logical_axes is None:
+            raise UserError(f"{self.kind} needs the logical axes of the parameters, to tell matrices apart")
 
 
 def stored_as(optimizer: optax.GradientTransformation, dtype: str) -> optax.GradientTransformation:
@@ -107,7 +114,7 @@ def stored_as(optimizer: optax.GradientTransformation, dtype: str) -> optax.Grad
 
 @gin.configurable(module="inters_jax")
 @dataclasses.dataclass(frozen=True)
-class AdamW(Optimizer):
+class AdamW(DirectionOptimizer):
     """The optimiser of the recipe: betas (0.9, 0.95)."""
 
     b1: float = 0.9
@@ -122,7 +129,7 @@ class AdamW(Optimizer):
 
 @gin.configurable(module="inters_jax")
 @dataclasses.dataclass(frozen=True)
-class Lion(Optimizer):
+class Lion(DirectionOptimizer):
     """The sign of an interpolated momentum (arXiv 2302.06675): one moment, half the state of AdamW.
 
     Every value moves by the whole rate: a learning rate of a third to a tenth of AdamW's is usual, with a
@@ -145,7 +152,7 @@ class Lion(Optimizer):
 
 @gin.configurable(module="inters_jax")
 @dataclasses.dataclass(frozen=True)
-class Adafactor(Optimizer):
+class Adafactor(DirectionOptimizer):
     """Factored second moments (arXiv 1804.04235): almost no state beside the parameters.
 
     optax's Adafactor for every matrix of every layer. `optax.adafactor` itself would factor the two longest
@@ -189,14 +196,14 @@ class Adafactor(Optimizer):
 
 @gin.configurable(module="inters_jax")
 @dataclasses.dataclass(frozen=True)
-class Muon(Optimizer):
+class Muon(DirectionOptimizer):
     """Orthogonalised momentum (arXiv 2502.16982) for the matrices of the blocks, AdamW for all else.
 
     Embeddings, head, norms and biases are AdamW's. The directions of matrices are scaled to the root mean
     square that AdamW's have in practice, so learning rate and decay carry over.
 
     optax's Muon for every matrix of every layer. `optax.contrib.muon` gives the same for the matrices when
-    told their axes; its AdamW follows `nesterov` too, and has one `eps` with Muon, so its parts are put
+    given their axes; its AdamW follows `nesterov` too, and has one `eps` with Muon, so its parts are put
     together here.
     """
 

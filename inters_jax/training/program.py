@@ -1,8 +1,8 @@
-"""The program of a run: all that lies between its settings and the jitted step.
+"""The program of a run: everything between its settings and the jitted step.
 
-`train` runs it, `plan` compiles it for devices that need not be there: nothing here allocates an array. A new
-way of training (other trainable parameters, another optimiser, another attention) enters through
-`build_program`, and both commands have it.
+`train` runs it; `plan` compiles it for devices that need not exist. Nothing here allocates an array. A new
+way of training (other trainable parameters, another optimiser, another attention) is added in
+`build_program`, for both commands.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Program:
     transformation: Any  # the optax transformation
     schedule: Schedule
     shardings: steps.TrainState
-    like: steps.TrainState  # shapes, dtypes and shardings of the state: what a checkpoint is restored into
+    like: steps.TrainState  # shapes, dtypes and shardings of the state; checkpoints are restored into it
     step: Any  # the jitted step of `inters_jax.training.step.make_train_step`
     rows: int  # of the global batch
     length: int  # positions of a row
@@ -54,9 +54,9 @@ class Program:
         """The step for abstract inputs, ready to be compiled.
 
         Args:
-            rows: of the global batch; None: those of the run.
-            length: positions of a row; None: those of the run.
-            loss_positions: slots for loss positions of a row; None: `length`, the most there can be.
+            rows: of the global batch; None: as in the run.
+            length: positions of a row; None: as in the run.
+            loss_positions: slots for loss positions of a row; None: `length`, the maximum.
         """
         length = self.length if length is None else length
         batch = abstract_batch(
@@ -68,7 +68,7 @@ class Program:
         return self.step.lower(self.like, batch, *(() if self.frozen is None else (self.frozen,)))
 
     def compiled_step(self, announce: Callable[[str], None] = lambda line: None) -> CompiledStep:
-        """The step as the loop calls it: compiled in the background, once per number of loss positions."""
+        """The step for the training loop: compiled in the background, once per number of loss positions."""
         return CompiledStep(
             self.step,
             self.like,
@@ -103,17 +103,17 @@ def build_program(
 
     Args:
         config: shape of the decoder.
-        device_mesh: real devices, or those of a topology that is only described.
+        device_mesh: of real devices, or of a topology description.
         optimizer: the optimiser and its settings.
         total_steps: optimiser steps of the whole run, for the schedule.
         batch_size: rows of the global batch.
         max_length: positions of a row.
-        dtype: what activations and matrix products are computed in; parameters are float32.
-        remat: what the backward pass computes again: "none", "dots", "attention", "full", "offload" or
+        dtype: of activations and matrix products; parameters are float32.
+        remat: what the backward pass recomputes: "none", "dots", "attention", "full", "offload" or
             "offload_dots" (`inters_jax.models.remat`).
-        microbatches: parts into which a batch is cut; the result is the same.
-        max_logits: logits that may exist at once on a device.
-        attention: a name of `attention_backends.BACKENDS`, or what `attention_backends.choose` made.
+        microbatches: parts into which a batch is split; the result is the same.
+        max_logits: largest number of logits that may exist at once on a device.
+        attention: a name of `attention_backends.BACKENDS`, or the result of `attention_backends.choose`.
         lora: train low-rank updates of a frozen base; None: train every parameter.
         noise_seed: of the dropout of `lora`.
         rules: how logical axes map to the mesh.

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a bar with the figures that matter, and one line per record."""
+"""Progress on the terminal: a bar with the main figures, and one line per record."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _IMPORTED = time.time()
 
 
 def seconds_since_process_start() -> float:
-    """Wall-clock seconds since the operating system started this process (the interpreter's start included).
+    """Wall-clock seconds since the operating system started this process, including interpreter start-up.
 
-    Where /proc does not tell, the seconds since this module was imported.
+    Without /proc: since this module was imported.
     """
     try:
         # Field 22 of stat, in clock ticks since boot; the command in field 2 may hold spaces and brackets.
@@ -52,14 +52,14 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """A bar over the steps of a run and the lines printed above it.
+    """A bar over the steps of a run, and lines printed above it.
 
-    The bar is drawn on a terminal only; in a log file the lines are all there is.
+    The bar is drawn on terminals only; a log file gets just the lines.
 
     Args:
         total: steps of the run.
         start: steps already done.
-        stream: where to write.
+        stream: where to write; None: stderr.
         visible: False on all hosts but the first.
     """
 
@@ -81,11 +81,11 @@ class Progress:
         )
 
     def step(self) -> None:
-        """One more step is done."""
+        """Advance the bar by one step."""
         self._bar.update(1)
 
     def record(self, step: int, record: Mapping[str, Any]) -> None:
-        """Show the figures of a record in the bar and as a line with the remaining time."""
+        """Show the figures of a record in the bar, and as a line with the remaining time."""
         remaining = (self._total - step) * record["seconds_per_step"]
         figures = {
             "loss": f"{record['loss']:.4f}",
@@ -101,12 +101,12 @@ class Progress:
         if record.get("skipped_steps"):
             figures["skipped"] = str(record["skipped_steps"])
         self._bar.set_postfix(figures, refresh=False)
-        told = "  ".join(f"{name} {value}" for name, value in figures.items())
+        shown = "  ".join(f"{name} {value}" for name, value in figures.items())
         pace = f"{record['seconds_per_step']:.3g} s/step"
-        self.line(f"step {step}/{self._total}  {told}  {pace}  ETA {duration(remaining)}")
+        self.line(f"step {step}/{self._total}  {shown}  {pace}  ETA {duration(remaining)}")
 
     def line(self, text: str) -> None:
-        """A line above the bar."""
+        """Print a line above the bar."""
         if self._visible:
             tqdm.write(text, file=self._stream)
             self._stream.flush()

@@ -110,7 +110,7 @@ class Reader:
                 self._add_task_losses(number, np.asarray(jax.device_get(metrics.token_losses)))
 
     def _add_task_losses(self, number: int, losses: np.ndarray) -> None:
-        """Split the losses [rows, K] by task: they lie in the order of the segments of each row."""
+        """Split the losses [rows, K] by task: they are in the order of the segments of each row."""
         for row, segments in zip(losses, self._batches.row_tasks(number), strict=True):
             start = 0
             for task, targets in segments:

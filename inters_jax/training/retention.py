@@ -1,4 +1,4 @@
-"""Which checkpoints of a run stay: the newest, the best, every N-th, and the start of a random run."""
+"""Which checkpoints of a run are kept: the newest, the best, every N-th, and step 0 of a random start."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from seqio_tasks.base import UserError
 
 @dataclasses.dataclass
 class Keep:
-    """What stays; the interface of Orbax's preservation policies.
+    """The rules; a preservation policy of Orbax.
 
     Args:
-        newest: how many of the newest.
-        every: multiples of this many steps stay for good; None: no such rule.
-        best: the best by this metric stays (of equals the newest); None: no such rule.
-        first: whether step 0 stays.
-        metrics_of: the metrics saved with the checkpoint of a step.
+        newest: number of newest checkpoints to keep.
+        every: keep multiples of this many steps for good; None: no such rule.
+        best: keep the best by this metric (the newest of equals); None: no such rule.
+        first: whether to keep step 0.
+        metrics_of: returns the metrics saved with the checkpoint of a step.
     """
 
     newest: int = 2
@@ -32,7 +32,7 @@ class Keep:
 
     def __post_init__(self) -> None:
         if self.newest < 1:
-            raise UserError(f"KEEP_CHECKPOINTS={self.newest}: at least the newest checkpoint must stay")
+            raise UserError(f"KEEP_CHECKPOINTS={self.newest}: at least the newest checkpoint must be kept")
         if self.every is not None and self.every < 1:
             raise UserError(f"KEEP_EVERY={self.every} must be a number of steps, or None")
 
@@ -41,7 +41,7 @@ class Keep:
         return None if self.best is None else self.best.choose(steps, self.metrics_of)
 
     def stay(self, steps: Sequence[int]) -> set[int]:
-        """The steps that stay of those there are.
+        """The steps to keep, of the existing ones.
 
         >>> sorted(Keep(newest=2, every=10, first=True).stay([0, 5, 10, 15, 20, 25, 30, 35]))
         [0, 10, 20, 30, 35]
@@ -53,6 +53,6 @@ class Keep:
         return kept | ({0} & set(steps) if self.first else set())
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
-        """Asked by Orbax: one answer for each checkpoint, which has a `step`."""
+        """Called by Orbax: one answer per checkpoint, each with a `step`."""
         kept = self.stay([checkpoint.step for checkpoint in checkpoints])
         return [checkpoint.step in kept for checkpoint in checkpoints]

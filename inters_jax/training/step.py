@@ -1,8 +1,8 @@
 """One optimiser step as a pure jitted function over (state, batch).
 
-The decoder is a Flax NNX module; it is cut once into its structure and a nested dict of parameters, and only
+The decoder is a Flax NNX module. It is split once into its structure and a nested dict of parameters, so only
 arrays cross the jit boundary (`nnx.jit` costs 2 ms a step, this costs nothing). The state is donated: the new
-parameters take the memory of the old ones.
+parameters reuse the memory of the old ones.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ BATCH_KEYS = (
 
 
 class TrainState(NamedTuple):
-    """All that a run carries from step to step; together with the loader's seed it is the whole run.
+    """Everything a run carries from step to step; with the seed of the loader it determines the run.
 
-    A tree of this shape also says where its arrays live (shardings) or what they are (shapes): hence Any.
+    Trees of this structure also hold shardings or shapes: hence Any.
     """
 
     step: Any  # int32 [], steps done
@@ -46,25 +46,25 @@ class TrainState(NamedTuple):
 
 
 class StepMetrics(NamedTuple):
-    """What a step reports: arrays still on the devices (or their shardings)."""
+    """The results of a step: arrays still on the devices (or their shardings)."""
 
     loss: Any  # float32 [], mean over the target tokens of the global batch
     grad_norm: Any  # float32 [], before clipping
     target_tokens: Any  # float32 [], sum of the loss weights
-    row_losses: Any  # float32 [rows], summed loss of every row; tells which row is not finite
+    row_losses: Any  # float32 [rows], summed loss of every row; shows which row is not finite
     token_losses: Any = None  # float32 [rows, K], weighted loss at every loss position
 
 
 @dataclasses.dataclass(frozen=True)
 class Structure:
-    """A decoder without its parameters; `bind` puts parameters back."""
+    """A decoder without its parameters; `bind` puts them back."""
 
     graphdef: Any
     template: Any  # nnx.State of Param: paths, shapes and metadata of the parameters
 
     @classmethod
     def split(cls, model: nnx.Module) -> tuple[Structure, Parameters]:
-        """Cut a decoder, all of whose state is parameters, into its structure and a nested dict of these."""
+        """Split a decoder, whose state is parameters only, into its structure and a nested dict of them."""
         graphdef, params = nnx.split(model, nnx.Param)
         template = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), params)
         return cls(graphdef, template), pure(params)
@@ -117,7 +117,7 @@ def state_shardings(
     shape_of = {path_name(path): leaf.shape for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]}
 
     def place(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
-        # The optimiser keeps trees like the parameters somewhere below its own names: 1/0/mu/layers/query.
+        # The optimiser keeps trees like the parameters below names of its own: 1/0/mu/layers/query.
         parts = path_name(path).split("/")
         for start in range(len(parts)):
             name = "/".join(parts[start:])
@@ -131,7 +131,7 @@ def state_shardings(
 
 
 def abstract_state(params: Parameters, optimizer: Any, shardings: TrainState) -> TrainState:
-    """Shapes, dtypes and shardings of a state, which is what a checkpoint is restored into."""
+    """Shapes, dtypes and shardings of a state; checkpoints are restored into it."""
     shapes = TrainState(jax.ShapeDtypeStruct((), jnp.int32), params, jax.eval_shape(optimizer.init, params))
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
@@ -141,7 +141,7 @@ def abstract_state(params: Parameters, optimizer: Any, shardings: TrainState) ->
 
 
 def init_state(params: Parameters, optimizer: Any, shardings: TrainState) -> TrainState:
-    """Step 0: parameters (float32, moved to their devices) and fresh moments, created where they belong."""
+    """Step 0: parameters (float32, moved to their devices) and fresh moments, created on their devices."""
 
     def moved(leaf: Any, sharding: NamedSharding) -> jax.Array:
         return jax.device_put(leaf, sharding).astype(jnp.float32)
@@ -155,7 +155,7 @@ def init_state(params: Parameters, optimizer: Any, shardings: TrainState) -> Tra
 def split_microbatches(batch: Batch, count: int) -> dict[str, jax.Array]:
     """[rows, ...] -> [count, rows / count, ...]; row r goes to microbatch r % count.
 
-    Taking every count-th row lets each device keep its own rows: nothing moves between devices.
+    With every count-th row in one microbatch, each device keeps its own rows: nothing moves.
     """
     return {
         name: jnp.swapaxes(array.reshape(array.shape[0] // count, count, *array.shape[1:]), 0, 1)
@@ -206,9 +206,9 @@ def loss_and_gradients(
 ) -> tuple[jax.Array, Parameters, jax.Array]:
     """Mean loss over the global number of target tokens, its gradients, and the losses [rows, K].
 
-    With microbatches the gradients of each are added; all are divided by the target tokens of the whole
-    batch, so the result is that of one large batch whatever the number. `frozen` holds the parameters that
-    have no gradients, `key` is the randomness of dropout.
+    Gradients of microbatches are summed, and divided by the target tokens of the whole batch, so the result
+    does not depend on their number. `frozen` holds the parameters without gradients; `key` is the PRNG key
+    of dropout.
     """
     total = target_count(batch)
 
@@ -255,15 +255,15 @@ def make_train_step(
     frozen: Any = None,
     noise_seed: int | None = None,
 ) -> Callable[..., tuple[TrainState, StepMetrics]]:
-    """The jitted `step(state, batch)`; the state it is given is consumed.
+    """The jitted `step(state, batch)`; the given state is consumed.
 
-    When the loss or a gradient is not finite, parameters and moments stay as they were and the step is
-    counted: the data goes on. `reader.Reader` decides how often that may happen.
+    When the loss or a gradient is not finite, parameters and moments stay unchanged, but the step counts: the
+    run proceeds to the next batch. `reader.Reader` decides how often that may happen.
 
-    A batch with another number of loss positions is another program; the loader offers few such numbers.
+    Every number of loss positions is a program of its own; the loader offers few such numbers.
 
     With `frozen`, the shardings of parameters that are not trained, it is `step(state, batch, parameters)`.
-    `noise_seed` is that of dropout, which depends on it and on the number of the step alone.
+    Dropout depends on `noise_seed` and the number of the step alone.
     """
 
     def train_step(
@@ -283,7 +283,7 @@ def make_train_step(
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         norm = optax.global_norm(gradients)
-        # A step that is not finite teaches nothing and breaks nothing: only its number counts.
+        # A non-finite step changes nothing but the step number.
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         params, opt_state = jax.tree.map(
             lambda new, old: jnp.where(finite, new, old), (params, opt_state), (state.params, state.opt_state)

@@ -1,4 +1,4 @@
-"""Records to Weights & Biases: WANDB names the project. WANDB_MODE=offline keeps everything in the run."""
+"""Records to Weights & Biases: WANDB is the project. WANDB_MODE=offline keeps them in the run folder."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ RUN_ID = "wandb_run_id"
 
 
 class WandB:
-    """One run there for one run folder here, also when it is continued.
+    """One W&B run per run folder, also after the run is resumed.
 
     Args:
         project: name of the project.
-        folder: run folder; a small file in it keeps the id of the run.
-        settings: what is recorded with the run.
+        folder: run folder; a small file in it keeps the id of the W&B run.
+        settings: recorded as the config of the W&B run.
     """
 
     def __init__(self, project: str, folder: Path, settings: Mapping[str, Any]) -> None:
@@ -43,9 +43,9 @@ class WandB:
         )
 
     def write(self, step: int, record: Mapping[str, Any]) -> None:
-        """One record; nested names are joined by slashes."""
+        """Log a record; nested names are joined by slashes."""
         self._run.log(dict(flat_scalars(record)), step=step)
 
     def close(self) -> None:
-        """Send what is left."""
+        """Finish the W&B run."""
         self._run.finish()

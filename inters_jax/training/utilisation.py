@@ -1,7 +1,6 @@
-"""How much of the devices a run uses: operations that the model needs, over what the devices could do.
+"""Model-FLOPs utilisation (MFU): operations that the model needs, over the peak of the devices.
 
-Model FLOPs are those of the useful tokens alone: a padded position, and whatever the backward pass computes
-again, is work for the machine and nothing else.
+Only real tokens count: neither padding nor what the backward pass recomputes.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ class Utilisation:
     Args:
         config: shape of the decoder.
         used: the devices of the mesh.
-        trained_values: values that are trained beside a frozen base (LoRA); None: the whole model is trained.
+        trained_values: number of values trained beside a frozen base (LoRA); None: all are trained.
     """
 
     def __init__(
@@ -35,14 +34,14 @@ class Utilisation:
         self._peak: float | None = None
         width = config.vocab_size * config.hidden_size
         blocks = config.parameter_count - width * (1 if config.tie_embeddings else 2)
-        # Forward 2 operations a value and token, backward 4; through a frozen base only 2 go back.
+        # Operations per value and token: 2 forward, 4 backward; only 2 backward through a frozen base.
         frozen = trained_values is not None
         self._token = (4.0 if frozen else 6.0) * blocks + 6.0 * (trained_values or 0)
         self._target = (4.0 if frozen else 6.0) * width
         self._pair = 3 * 4.0 * config.num_layers * config.num_heads * config.head_dim
 
     def flops(self, statistics: Mapping[str, Any]) -> float:
-        """Of a step, by the statistics of its batch; attention counts every pair of the causal triangles."""
+        """Model FLOPs of a step by the statistics of its batch; attention counts all causal pairs."""
         return float(
             self._token * statistics["real_tokens"]
             + self._target * statistics["target_tokens"]
@@ -51,9 +50,9 @@ class Utilisation:
 
     @property
     def peak(self) -> float | None:
-        """Operations a second of all devices; None where nobody published them.
+        """Peak FLOP/s of all devices; None where it is not published.
 
-        Of CPUs it is measured once, when it is first asked for: simulated devices share the same cores.
+        On CPUs it is measured on first access, once for all devices: simulated devices share the cores.
         """
         if self._peak is None:
             first = self._devices[0]
@@ -66,7 +65,7 @@ class Utilisation:
 
 
 def measured_peak(size: int = MEASURED_SIZE, repeats: int = 4) -> float:
-    """Operations a second of the best of a few float32 matrix products; a tenth of a second on a laptop."""
+    """FLOP/s of the best of a few float32 matrix products; takes a tenth of a second on a laptop."""
     product = jax.jit(jnp.matmul)
     matrix = jax.device_put(jnp.ones((size, size), jnp.float32), jax.local_devices()[0])
     product(matrix, matrix).block_until_ready()

@@ -81,7 +81,7 @@ def main():
     with hosts.one_fate():
         try:
             run_train(Path(run), Path(store), **settings)
-        except Exception as error:  # as run_command tells it
+        except Exception as error:  # as run_command reports it
             raise SystemExit(f"train: {error}") from error
 
 

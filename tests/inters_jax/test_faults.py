@@ -103,10 +103,10 @@ def test_killed_while_a_step_runs(store, undisturbed, tmp_path, capsys):
     assert_equal_to_the_bit(tmp_path, undisturbed)
 
 
-def test_sigterm_saves_the_very_step_and_goes_on_from_there(store, undisturbed, tmp_path, capsys):
+def test_sigterm_saves_the_very_step_and_resumes_from_there(store, undisturbed, tmp_path, capsys):
     process = disturb("sigterm", 9, tmp_path, store)
-    _, told = process.communicate()
-    assert process.returncode == 0 and f"stopped by SIGTERM after step 10 of {STEPS}" in told
+    _, output = process.communicate()
+    assert process.returncode == 0 and f"stopped by SIGTERM after step 10 of {STEPS}" in output
     assert checkpoint_steps(tmp_path)[-1] == 10
     assert "continuing from the checkpoint of step 10" in continue_run(tmp_path, store, capsys)
     assert_equal_to_the_bit(tmp_path, undisturbed)
@@ -114,7 +114,7 @@ def test_sigterm_saves_the_very_step_and_goes_on_from_there(store, undisturbed, 
 
 @pytest.mark.parametrize("base_dtype", ["int8", "nf4"])
 def test_a_qlora_run_killed_twice_ends_in_the_same_bits(store, tmp_path, capsys, base_dtype):
-    """The base is quantised anew at every start, and the dropout drawn anew."""
+    """The base is quantised again at every start, and the dropout drawn again."""
     base = str(make_base(tmp_path / "base"))
     lora = {"rank": 4, "base_dtype": base_dtype, "dropout": 0.1}
     given = {"model": base, "init": "pretrained", "tokenizer": base}
@@ -122,8 +122,8 @@ def test_a_qlora_run_killed_twice_ends_in_the_same_bits(store, tmp_path, capsys,
     run_train(whole, store, lora=LoRA(**lora), **given, **SETTINGS)
     for step in (7, 11):
         process = disturb("kill_in_step", step, broken, store, lora=lora, **given)
-        _, told = process.communicate()
-        assert process.returncode == -signal.SIGKILL, told
+        _, output = process.communicate()
+        assert process.returncode == -signal.SIGKILL, output
     newest = checkpoint_steps(broken)[-1]
     assert newest in (4, 8)  # that of step 8 may have been on its way
     capsys.readouterr()
@@ -148,12 +148,12 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_is_named_and_with_room_the_run_goes_on(store, undisturbed, small_disk, capsys):
+def test_a_full_disk_is_named_and_with_room_the_run_resumes(store, undisturbed, small_disk, capsys):
     run = small_disk / "run"
     process = disturb("fill", 9, run, store)
-    _, told = process.communicate(timeout=120)
+    _, output = process.communicate(timeout=120)
     assert process.returncode == 1
-    last = told.strip().splitlines()[-1]  # Orbax logs more before it
+    last = output.strip().splitlines()[-1]  # Orbax logs more before it
     assert "could not be written: no disk space is left in" in last and "0.00 of 0.00 GiB free" in last
     newest = checkpoint_steps(run)[-1]
     assert newest in (4, 8)
@@ -164,8 +164,8 @@ def test_a_full_disk_is_named_and_with_room_the_run_goes_on(store, undisturbed, 
 
 def test_files_that_may_not_grow_are_a_full_disk_too(store, undisturbed, tmp_path, capsys):
     process = disturb("limit", 9, tmp_path, store)
-    _, told = process.communicate(timeout=120)
-    assert process.returncode == 1 and "no disk space is left in" in told
+    _, output = process.communicate(timeout=120)
+    assert process.returncode == 1 and "no disk space is left in" in output
     continue_run(tmp_path, store, capsys)
     assert_equal_to_the_bit(tmp_path, undisturbed)
 

@@ -100,7 +100,7 @@ def test_hosts_that_do_not_appear_are_named(joined, monkeypatch):
         hosts.join_hosts(coordinator_address="a:1", num_processes=2, process_id=1)
 
 
-def test_a_lost_partner_is_told_from_a_fault_of_our_own():
+def test_a_lost_partner_is_distinguished_from_a_fault_of_our_own():
     gloo = jax.errors.JaxRuntimeError("Gloo all-reduce failed: Connection reset by peer")
     wrapped = ValueError("a checkpoint could not be written")
     wrapped.__cause__ = gloo

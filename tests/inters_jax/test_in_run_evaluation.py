@@ -112,9 +112,10 @@ def test_a_run_that_gets_no_better_ends_and_stays_ended(tmp_path, store, capfd):
     settings |= {"learning_rate": 0.0}
     assert run_train(tmp_path / "run", store.folder, **settings)["step"] == 4
     assert run_train(tmp_path / "run", store.folder, **settings)["step"] == 4
-    told = capfd.readouterr().err
+    output = capfd.readouterr().err
     assert (
-        "ended by EARLY_STOP after step 4 of 6" in told and "EARLY_STOP=1 after step 4; nothing to do" in told
+        "ended by EARLY_STOP after step 4 of 6" in output
+        and "EARLY_STOP=1 after step 4; nothing to do" in output
     )
     assert checkpoint_steps(tmp_path / "run")[-1] == 4
 

@@ -134,7 +134,7 @@ def test_nothing_is_saved_of_a_bad_step_that_is_a_checkpoint_step(machinery, tmp
 
 
 class Recorded(Hook):
-    """Writes down what it is told; stops the run at `stop`."""
+    """Records its calls; stops the run at `stop`."""
 
     def __init__(self, every=None, stop=None, record=False):
         self.every, self.stop, self.record, self.events = every, stop, record, []
@@ -197,7 +197,7 @@ def nan_rows_at(*numbers):
     return disturb
 
 
-def test_steps_that_are_not_finite_are_skipped_counted_and_told(machinery, tmp_path):
+def test_non_finite_steps_are_skipped_logged_and_counted(machinery, tmp_path):
     outcome, text, _, _ = machinery(tmp_path, nan_rows_at(2, 3, 7), skip_non_finite=3)
     assert outcome.step == 10 and int(outcome.state.step) == 10
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(outcome.state.params))
@@ -210,7 +210,7 @@ def test_steps_that_are_not_finite_are_skipped_counted_and_told(machinery, tmp_p
     assert checkpoint_steps(tmp_path) == [4, 8, 10]  # step 4 was skipped: its state is that of step 2
 
 
-def test_so_many_in_a_row_end_the_run(machinery, tmp_path):
+def test_too_many_consecutive_ones_end_the_run(machinery, tmp_path):
     with pytest.raises(UserError, match="3 consecutive steps were not finite; the last: step 7: loss nan"):
         machinery(tmp_path, nan_rows_at(1, 4, 5, 6), skip_non_finite=3)
     assert json.loads((tmp_path / "non_finite_step_7.json").read_text())["rows"] == [1]

@@ -31,7 +31,8 @@ def case():
 
 
 def row_losses(case, hidden=None, head=None, **options):
-    return losses.loss_at_positions(
+    """Loss sums and weight sums of every row, [rows] and [rows]."""
+    weighted, weight = losses.weighted_losses(
         jnp.asarray(case["hidden"] if hidden is None else hidden),
         lambda x: x @ jnp.asarray(case["head"] if head is None else head),
         jnp.asarray(case["targets"]),
@@ -40,6 +41,7 @@ def row_losses(case, hidden=None, head=None, **options):
         vocabulary=VOCABULARY,
         **options,
     )
+    return jnp.sum(weighted, axis=1), weight
 
 
 def by_hand(case):
@@ -88,7 +90,7 @@ def test_no_array_of_all_logits_exists(case):
 
     def total(hidden, head):
         return jnp.sum(
-            losses.loss_at_positions(
+            losses.weighted_losses(
                 hidden,
                 lambda x: x @ head,
                 jnp.zeros((rows, length), jnp.int32),

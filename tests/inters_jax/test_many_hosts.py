@@ -70,15 +70,15 @@ class Run:
             for process in self.processes:
                 process.kill()
 
-    def told(self, index=0):
+    def output(self, index=0):
         return self.outputs[index].read_text()
 
     def finish(self):
-        assert self.wait() == [0] * len(self.processes), self.told() + self.told(-1)
+        assert self.wait() == [0] * len(self.processes), self.output() + self.output(-1)
 
     def wait_for_step(self, model_dir, step):
         while not any(found >= step for found in checkpoint_steps(model_dir)):
-            assert all(process.poll() is None for process in self.processes), self.told() + self.told(-1)
+            assert all(process.poll() is None for process in self.processes), self.output() + self.output(-1)
             time.sleep(0.02)
 
 
@@ -139,8 +139,8 @@ def test_the_command_on_two_hosts_is_the_command_on_one(tmp_path, record_propert
     command = [sys.executable, "-m", "inters_jax.train", *settings]
     two = Run(tmp_path / "two", [*command, f"--gin.MODEL_DIR={tmp_path / 'two' / 'run'}"], 2, by_flags=True)
     two.finish()
-    assert "an epoch has" in two.told(0) and "an epoch has" not in two.told(1)  # the store was made once
-    assert "step 6/6" in two.told(0) and "step 6/6" not in two.told(1)
+    assert "an epoch has" in two.output(0) and "an epoch has" not in two.output(1)  # the store was made once
+    assert "step 6/6" in two.output(0) and "step 6/6" not in two.output(1)
     store = tmp_path / "two" / "run" / "store"
     options = [f"--gin.MODEL_DIR={tmp_path / 'one' / 'run'}", f"--gin.STORE_DIR={store}"]
     one = Run(tmp_path / "one", [*command, *options], 1)
@@ -148,7 +148,7 @@ def test_the_command_on_two_hosts_is_the_command_on_one(tmp_path, record_propert
     assert_same_result(tmp_path / "two" / "run", tmp_path / "one" / "run", record_property, "2 processes")
 
 
-def test_a_killed_host_ends_the_other_and_one_host_goes_on(start, alone, tmp_path, record_property):
+def test_a_killed_host_ends_the_other_and_one_host_resumes(start, alone, tmp_path, record_property):
     run = start(tmp_path, 2)
     run.wait_for_step(tmp_path / "run", 10)
     killed = time.monotonic()
@@ -156,12 +156,12 @@ def test_a_killed_host_ends_the_other_and_one_host_goes_on(start, alone, tmp_pat
     codes = run.wait(timeout=60)
     record_property("seconds until the other host ended", time.monotonic() - killed)
     assert codes[1] == -signal.SIGKILL and codes[0] not in (0, None)
-    assert re.search("another host of this run ended|another task died", run.told())
+    assert re.search("another host of this run ended|another task died", run.output())
     if codes[0] == hosts.LOST_A_HOST:
-        assert "Start the same command again, on as many hosts as there are" in run.told()
+        assert "Start the same command again, on any number of hosts" in run.output()
     rest = start(tmp_path, 1, SETTINGS | {"mesh": "data=2,tensor=2"})  # and on another mesh
     rest.finish()
-    assert "continuing from the checkpoint of step" in rest.told()
+    assert "continuing from the checkpoint of step" in rest.output()
     assert_same_result(
         tmp_path / "run", alone, record_property, "2 processes with fsdp=4, then 1 with data=2,tensor=2"
     )
@@ -176,9 +176,9 @@ def test_one_host_is_joined_by_another_and_sigterm_stops_both(start, alone, tmp_
     second = start(tmp_path, 2)
     second.wait_for_step(tmp_path / "run", checkpoint_steps(tmp_path / "run")[-1] + 5)
     second.processes[1].send_signal(signal.SIGTERM)
-    assert second.wait() == [0, 0], second.told()
+    assert second.wait() == [0, 0], second.output()
     last = checkpoint_steps(tmp_path / "run")[-1]
     if last < SETTINGS["train_steps"]:  # a fast machine may be through before the signal is agreed on
-        assert f"stopped by SIGTERM after step {last} of" in second.told()
+        assert f"stopped by SIGTERM after step {last} of" in second.output()
         start(tmp_path, 1).finish()
     assert_same_result(tmp_path / "run", alone, record_property, "1 process, then 2, then 1")

@@ -115,7 +115,7 @@ def test_moments_are_counted_and_stored_in_their_type(name, moments):
         ("schedule_free_adamw", {}, "have to be averaged"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_at_once(name, arguments, message):
+def test_invalid_names_and_arguments_are_refused_at_once(name, arguments, message):
     with pytest.raises(UserError, match=message):
         Optax(name, arguments)
 

@@ -131,7 +131,7 @@ def test_muon_gives_every_layer_its_orthogonal_matrix():
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
-def test_muon_is_that_of_optax_told_the_axes(nesterov):
+def test_muon_is_that_of_optax_given_the_axes(nesterov):
     """Of optax.contrib.muon the AdamW differs with Nesterov's momentum, which it takes over from Muon."""
     params, gradients = trees()
     done, _ = run(built(Muon(nesterov=nesterov)), params, gradients)
@@ -206,7 +206,7 @@ def test_what_has_no_meaning_is_refused():
     [(Adafactor(), 0.01), (Lion(), 0.003), (Muon(), 0.01)],
     ids=lambda one: str(one)[:9],
 )
-def test_state_lies_beside_its_parameters_learns_and_resumes(tmp_path, optimizer: Optimizer, rate: float):
+def test_state_is_placed_like_its_parameters_learns_and_resumes(tmp_path, optimizer: Optimizer, rate: float):
     from flax import nnx
 
     mesh = meshes.make_mesh("fsdp=-1")

@@ -133,7 +133,7 @@ def test_a_hugging_face_folder_starts_like_the_run_it_was_made_of(finished, stor
         ({"batch_size": 3, "microbatches": 2}, "BATCH_SIZE=3"),
     ],
 )  # fmt: skip
-def test_settings_that_cannot_be_meant_are_refused(store, tmp_path, changes, message):
+def test_invalid_settings_are_refused(store, tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
         run_train(tmp_path, store, **changes)
 
@@ -186,7 +186,7 @@ def test_prepare_reads_the_values_that_it_is_given():
         prepare_store.prepare_command({"SEED": object()})
 
 
-def test_prepare_gets_no_gin_file_of_the_run_and_its_failure_is_told(tmp_path, monkeypatch):
+def test_prepare_gets_no_gin_file_of_the_run_and_its_failure_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     preparation = prepare_store.start_preparing({"STORE_DIR": str(tmp_path / "store"), "REBUILD": True})
     assert preparation._process.args == [

@@ -1,4 +1,4 @@
-"""What a run tells beside its loss: utilisation, losses by task, traces, Weights & Biases."""
+"""What a run reports besides its loss: utilisation, losses by task, traces, Weights & Biases."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class StandIn(types.ModuleType):
         self.finished += 1
 
 
-def test_a_run_tells_utilisation_losses_by_task_and_leaves_a_trace(tmp_path, store, monkeypatch):
+def test_a_run_reports_utilisation_losses_by_task_and_leaves_a_trace(tmp_path, store, monkeypatch):
     wandb = StandIn()
     monkeypatch.setitem(sys.modules, "wandb", wandb)
     run_train(
@@ -101,7 +101,7 @@ def test_waiting_and_excluded_time_of_a_window():
     assert record["task_loss"] == {"a": 3.0}
 
 
-def test_missing_wandb_and_wrong_steps_are_told(tmp_path, monkeypatch):
+def test_missing_wandb_and_wrong_steps_are_reported(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(UserError, match="pip install wandb, or set WANDB=None"):
         WandB("project", tmp_path, {})

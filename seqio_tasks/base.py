@@ -23,7 +23,8 @@ except ImportError:  # Windows has no such locks
 class UserError(ValueError):
     """A problem that the user can fix: a setting, a file, a machine.
 
-    The message says what is wrong, where, and what to do. Commands print it as one line. Subclasses exist only where code catches them by name.
+    The message says what is wrong, where, and what to do. Commands print it as one line. Subclasses exist
+    only where code catches them by name.
     """
 
 

@@ -185,10 +185,16 @@ def without(**left_out):
 
 
 def more_rows(mixture, has_more):
-    """The sample has no task of 5,000 rows; with 20,000 of each, this many would count."""
+    """The sample has no task of 5,000 rows; with 20,000 of each, this many would count.
+
+    The check is also called without a store: mixtures of this kind differ in their rates alone.
+    """
 
     def check(store, raw, stores):
-        holds(store, raw)
+        if store is not None:
+            holds(store, raw)
+        members = seqio.get_subtasks(seqio.get_mixture_or_task(mixture))
+        assert {task.name for task in members} == {pair.name for pair in catalog.PAIRS}
         with pytest.MonkeyPatch.context() as patch, seqio_tasks.settings.override(raw_dir=str(raw)):
             patch.setattr(tasks.InstructionTask, "num_input_examples", lambda self, split: 20_000)
             rates = seqio.MixtureRegistry.get(mixture).rate_per_task_name
@@ -197,6 +203,10 @@ def more_rows(mixture, has_more):
                 assert rates[pair.name](seqio.TaskRegistry.get(pair.name)) == expected, pair.name
 
     return check
+
+
+def more_of(task):
+    return more_rows(f"inters_more_{task}", lambda pair: pair.task == task)
 
 
 def another_collection(store, raw, stores):
@@ -216,12 +226,7 @@ PROMISES = {
     "few_shot/zero_shot_only": no_shots,
     "flan_control/flan_control": another_collection,
     **{f"leave_one_task_out/without {task}": without(task=(task,)) for task in catalog.TASKS},
-    **{
-        f"more_of_one_task/more {task}": more_rows(
-            f"inters_more_{task}", lambda pair, task=task: pair.task == task
-        )
-        for task in catalog.TASKS
-    },
+    **{f"more_of_one_task/more {task}": more_of(task) for task in catalog.TASKS},
     **{f"template_families/only {family}": one_family(family) for family in templates.FAMILIES},
     **{f"template_variety/templates_{number}": some_templates(number) for number in (1, 3, 6)},
     **{f"volume/volume_{percent}": some_rows(percent) for percent in (25, 50, 75)},

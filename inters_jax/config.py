@@ -194,11 +194,7 @@ class _Configuration:
         ]
 
     def _import_objects(self, used: Iterable[Statement]) -> None:
-        modules = {
-            name: module
-            for setting in self.settings.values()
-            for name, module in setting.meaning.objects.items()
-        }
+        modules = self._modules()
         for statement in used:
             for name in statement.references:
                 if name in modules:
@@ -213,11 +209,19 @@ class _Configuration:
                         "registers a class of your own"
                     ) from None
 
+    def _modules(self) -> dict[str, str]:
+        """Object class -> its module."""
+        return {
+            name: module
+            for setting in self.settings.values()
+            for name, module in setting.meaning.objects.items()
+        }
+
     def _object_lines(self, used: Iterable[Statement]) -> list[str]:
         """The bindings of the objects that are used; their arguments are checked."""
         lines = []
         for binding in dict.fromkeys(b for statement in used for b in self._bindings_of(statement)):
-            known = _parameters(binding.selector)
+            known = _parameters(binding.selector, self._modules())
             if known and binding.argument not in known:
                 near = nearest(binding.argument, known)
                 raise ConfigError(
@@ -285,9 +289,11 @@ class _Configuration:
         yield from self.bindings.values()
 
 
-def _parameters(selector: str) -> list[str]:
+def _parameters(selector: str, modules: Mapping[str, str]) -> list[str]:
     """The parameters of a registered class or function; none where any name is accepted."""
-    found = inspect.signature(inspect.unwrap(gin.get_configurable(selector))).parameters.values()
+    name = selector.rpartition(".")[2]
+    made = getattr(importlib.import_module(modules[name]), name) if name in modules else None
+    found = inspect.signature(made or inspect.unwrap(gin.get_configurable(selector))).parameters.values()
     if any(parameter.kind == parameter.VAR_KEYWORD for parameter in found):
         return []
     return [parameter.name for parameter in found]

@@ -12,7 +12,7 @@ from typing import Any
 
 import gin
 
-from seqio_tasks.base import UserError, nearest
+from seqio_tasks.base import UserError
 
 ACTIVATIONS = ("silu", "gelu_tanh", "gelu")
 NORMS = ("rms", "rms_late", "rms_plus_one", "layer")
@@ -66,6 +66,7 @@ class RopeScaling:
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
 
+@gin.register(module="inters_jax")
 @dataclasses.dataclass(frozen=True)
 class DecoderConfig:
     """The shape and arithmetic of a decoder.
@@ -206,18 +207,3 @@ class DecoderConfig:
         norm = d * (2 if self.norm == "layer" else 1)
         embeddings = self.vocab_size * (d * (1 if self.tie_embeddings else 2) + self.head_bias)
         return embeddings + self.num_layers * (attention + mlp + len(self.block_norms) * norm) + norm
-
-
-@gin.configurable("DecoderConfig", module="inters_jax")
-def decoder_config(**fields: Any) -> DecoderConfig:
-    """Build a `DecoderConfig` in gin files: `MODEL = @DecoderConfig()` and `DecoderConfig.num_layers = 4`.
-
-    Raises:
-      ModelError: a field does not exist, or the values do not fit together.
-    """
-    known = [field.name for field in dataclasses.fields(DecoderConfig)]
-    for name in fields:
-        if name not in known:
-            hint = nearest(name, known) or f"; fields: {', '.join(known)}"
-            raise ModelError(f"DecoderConfig has no field {name!r}{hint}")
-    return DecoderConfig(**fields)

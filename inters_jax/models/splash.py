@@ -30,7 +30,7 @@ LANES = 128  # every block is a multiple of it
 RESIDUALS = "attended"
 
 
-@gin.configurable(module="inters_jax")
+@gin.register(module="inters_jax")
 @dataclasses.dataclass(frozen=True)
 class SplashBlocks:
     """Block sizes of the kernel, in positions. They affect speed and on-chip memory, never the result.

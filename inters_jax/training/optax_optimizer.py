@@ -44,7 +44,7 @@ def available() -> dict[str, Callable[..., Any]]:
     }
 
 
-@gin.configurable(module="inters_jax")
+@gin.register(module="inters_jax")
 @dataclasses.dataclass(frozen=True)
 class Optax(Optimizer):
     """An optimiser of optax or optax.contrib with the learning rate and decay of the run.

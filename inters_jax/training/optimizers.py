@@ -112,7 +112,7 @@ def stored_as(optimizer: optax.GradientTransformation, dtype: str) -> optax.Grad
     return optax.GradientTransformation(lambda params: cast(optimizer.init(params), jnp.dtype(dtype)), update)
 
 
-@gin.configurable(module="inters_jax")
+@gin.register(module="inters_jax")
 @dataclasses.dataclass(frozen=True)
 class AdamW(DirectionOptimizer):
     """The optimiser of the recipe: betas (0.9, 0.95)."""
@@ -127,7 +127,7 @@ class AdamW(DirectionOptimizer):
         return stored_as(optax.scale_by_adam(b1=self.b1, b2=self.b2, eps=self.eps), moment_dtype)
 
 
-@gin.configurable(module="inters_jax")
+@gin.register(module="inters_jax")
 @dataclasses.dataclass(frozen=True)
 class Lion(DirectionOptimizer):
     """The sign of an interpolated momentum (arXiv 2302.06675): one moment, half the state of AdamW.
@@ -150,7 +150,7 @@ class Lion(DirectionOptimizer):
         return stored_as(optax.scale_by_lion(b1=self.b1, b2=self.b2), moment_dtype)
 
 
-@gin.configurable(module="inters_jax")
+@gin.register(module="inters_jax")
 @dataclasses.dataclass(frozen=True)
 class Adafactor(DirectionOptimizer):
     """Factored second moments (arXiv 1804.04235): almost no state beside the parameters.
@@ -194,7 +194,7 @@ class Adafactor(DirectionOptimizer):
         return optax.chain(direction, stored_as(optax.ema(self.momentum, debias=False), moment_dtype))
 
 
-@gin.configurable(module="inters_jax")
+@gin.register(module="inters_jax")
 @dataclasses.dataclass(frozen=True)
 class Muon(DirectionOptimizer):
     """Orthogonalised momentum (arXiv 2502.16982) for the matrices of the blocks, AdamW for all else.

@@ -186,6 +186,10 @@ def test_macros_and_objects_are_resolved(here):
     [
         ("LORA = @LoRa()\n", r"mine.gin:1: @LoRa is not known; did you mean LoRA"),
         ("LORA = @LoRA()\nLoRA.rnk = 3\n", r"mine.gin:2: LoRA has no field 'rnk'; did you mean rank"),
+        (
+            "DecoderConfig.num_layer = 2\n",
+            r"mine.gin:1: DecoderConfig has no field .*did you mean num_layers",
+        ),
         ("LORA = @LoRA()\nLoRA.rank = 0\n", r"mine.gin:2: LoRA.rank must be"),
         ("\nMODEL_DIR = runs/x\n", r"mine.gin:2: .*text values need quotes"),
         ("include 'mistrall.gin'\n", r"mine.gin:1: .*did you mean mistral.gin"),

@@ -16,7 +16,7 @@ from flax import nnx
 from safetensors.numpy import load_file, save_file
 
 import inters_jax
-from inters_jax.models.config import DecoderConfig, ModelError, decoder_config
+from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.decoder import Decoder, abstract_model, logical_axes
 from inters_jax.models.hf.config_json import config_from_hf, config_to_hf
 from inters_jax.models.hf.families import FAMILIES
@@ -240,11 +240,6 @@ def test_shapes_that_no_family_has_are_not_written() -> None:
     config = DecoderConfig(**{**vars(CONFIG), "family": "mistral", "mlp_bias": True})
     with pytest.raises(ModelError, match="cannot describe this shape"):
         config_to_hf(config)
-
-
-def test_the_nearest_name_is_suggested_for_a_misspelt_field() -> None:
-    with pytest.raises(ModelError, match="num_layers"):
-        decoder_config(num_layer=2)
 
 
 def test_abstract_model_allocates_nothing_and_knows_its_axes() -> None:

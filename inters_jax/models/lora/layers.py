@@ -52,7 +52,7 @@ NAMES: Mapping[str, str] = {
 }
 
 
-@gin.configurable(module="inters_jax")
+@gin.register(module="inters_jax")
 @dataclasses.dataclass(frozen=True)
 class LoRA:
     """The settings of LoRA.

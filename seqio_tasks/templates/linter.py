@@ -34,7 +34,7 @@ from pathlib import Path
 from seqio_tasks import catalog
 from seqio_tasks.base import nearest
 from seqio_tasks.catalog import Pair
-from seqio_tasks.templates import (
+from seqio_tasks.templates.files import (
     FAMILIES,
     FOLDER,
     OPTION_FIELDS,

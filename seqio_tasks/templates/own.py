@@ -42,7 +42,7 @@ import yaml
 from seqio_tasks import catalog
 from seqio_tasks.base import nearest
 from seqio_tasks.catalog import Pair
-from seqio_tasks.templates import (
+from seqio_tasks.templates.files import (
     FAMILIES,
     OPTION_FIELDS,
     SLOTS,

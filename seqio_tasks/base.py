@@ -1,6 +1,6 @@
-"""What every module leans on: errors for people, files that appear when they are whole, locks, hashes.
+"""Basics for every module: user-facing errors, atomic writes, locks, hashes.
 
-Imports nothing but the standard library.
+Imports only the standard library.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ except ImportError:  # Windows has no such locks
 
 
 class UserError(ValueError):
-    """What the user can put right: a setting, a file, a machine. The message says what, where and what to do.
+    """A problem that the user can fix: a setting, a file, a machine.
 
-    Commands print it as one line. Subclasses exist only where code catches them by name.
+    The message says what is wrong, where, and what to do. Commands print it as one line. Subclasses exist
+    only where code catches them by name.
     """
 
 
 class DataError(UserError):
-    """A data file that cannot be used as it is.
+    """A data file that cannot be used.
 
-    The message always reads ``file:line: what; what to do`` (parts that are unknown are left out):
+    The message has the form ``file:line: what; what to do`` (unknown parts are left out):
 
     >>> print(DataError("3 columns, expected 5", path="orcas.tsv", line=7, todo="download the file again"))
     orcas.tsv:7: 3 columns, expected 5; download the file again
@@ -53,11 +54,11 @@ class DataError(UserError):
 
 
 class MissingData(DataError):
-    """An official file is not there (as opposed to being there and broken)."""
+    """An official file is missing (as opposed to broken)."""
 
 
 def nearest(name: str, candidates: Iterable[str], *, most: int = 3) -> str:
-    """``; did you mean X?`` for the candidates closest to `name`, ignoring case; "" when nothing is close.
+    """``; did you mean X?`` for the candidates closest to `name`, ignoring case; "" if none is close.
 
     >>> nearest("max_lenth", ["max_length", "seed"])
     '; did you mean max_length?'
@@ -71,10 +72,10 @@ def nearest(name: str, candidates: Iterable[str], *, most: int = 3) -> str:
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path`: it takes that name when the block succeeds and is removed otherwise.
+    """A temporary path next to `path`, renamed to it when the block succeeds and removed otherwise.
 
-    The temporary file is hidden (`.NAME.xxxxxxxx.partial`), has the permissions of a new file, and belongs to
-    this process alone. Missing folders are made.
+    The temporary file is hidden (`.NAME.xxxxxxxx.partial`), has the permissions of a new file, and is unique
+    to this process. Missing folders are created.
 
     >>> target = Path(tempfile.mkdtemp()) / "new" / "a.txt"
     >>> with replacing(target) as partial:
@@ -99,13 +100,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file (UTF-8), whole or not at all."""
+    """Write a text file (UTF-8) atomically."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write a file, whole or not at all."""
+    """Write a file atomically."""
     with replacing(path) as partial:
         partial.write_bytes(content)
 
@@ -122,13 +123,13 @@ class AlreadyLocked(UserError):
 
 @contextlib.contextmanager
 def locked(path: str | Path, *, busy: str | None = None) -> Iterator[None]:
-    """Hold an exclusive lock on the file `path`; it is released when the holder ends, killed or not.
+    """Hold an exclusive lock on the file `path`; it is released when its process ends, even if killed.
 
-    Where the system has no locks (Windows, some network file systems) nothing is locked.
+    On systems without locks (Windows, some network file systems) nothing is locked.
 
     Args:
-      path: the lock file; it is made, and stays behind.
-      busy: what to tell when another process holds the lock; None waits for it.
+      path: the lock file; it is created, and not removed.
+      busy: the error message if another process holds the lock; None waits for the lock.
 
     Raises:
       AlreadyLocked: another process holds the lock and `busy` is given.

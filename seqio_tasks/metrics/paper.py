@@ -20,15 +20,16 @@ class PaperProtocol:
 
     Generated text
       split_at_blanks: BLEU compares the words between spaces ("mat." is not "mat"), not 13a tokens.
-      nltk_smoothing: BLEU like NLTK's corpus_bleu with smoothing method 4, not sacrebleu's exponential
-      smoothing. first_reference: BLEU and ROUGE use one reference, the target. character_f1: F1 of answers
-      counts characters, not words. no_answer_is_text: "unanswerable" is an ordinary word, not the empty
-      answer. squad_words: answers of TriviaQA are compared by SQuAD's words, not those of its own script.
-      single_digit_markers: items of a list begin at 1., [1] or (1) with one digit, anywhere. literal_items:
-      items are compared as they are, with case, spaces and full stops. characters_as_items: a list without
-      any marker is the set of its characters. empty_lists_disagree: an empty list where an empty list is
-      expected counts 0, not 1. literal_turns: conversations have one accuracy instead of F1: turns by their
-      marker ("1." is not "[1]"),
+      nltk_smoothing: BLEU like NLTK's corpus_bleu with smoothing method 4, not sacrebleu's exponential one.
+      first_reference: BLEU and ROUGE use one reference, the target.
+      character_f1: F1 of answers counts characters, not words.
+      no_answer_is_text: "unanswerable" is an ordinary word, not the empty answer.
+      squad_words: answers of TriviaQA are compared by SQuAD's words, not those of its own script.
+      single_digit_markers: items of a list begin at 1., [1] or (1) with one digit, anywhere.
+      literal_items: items are compared as they are, with case, spaces and full stops.
+      characters_as_items: a list without any marker is the set of its characters.
+      empty_lists_disagree: an empty list where an empty list is expected counts 0, not 1.
+      literal_turns: conversations have one accuracy instead of F1: turns by their marker ("1." is not "[1]"),
         compared literally, mean over conversations.
     Rankings
       saturated_scores: documents are ordered by the float32 probability of Yes, which is 1.0 for a difference

@@ -3,9 +3,8 @@
 * Order: score (as float32) descending, then document id descending. Scores equal in float32 are tied.
 * Every judged query counts; one without results scores 0 (trec_eval ``-c``). Queries of the run without
   judgments are left out. Both are counted in the result.
-* A document is relevant from grade ``rel`` (1) upwards; negative grades gain nothing; nDCG's gain is the
-grade
-  (linear), that of ``nDCG(dcg='exp-log2')`` is ``2 ** grade - 1``.
+* A document is relevant from grade ``rel`` (1) upwards; negative grades gain nothing; the gain of nDCG is the
+  grade (linear), that of ``nDCG(dcg='exp-log2')`` is ``2 ** grade - 1``.
 * ``Bpref`` ignores documents without a judgment and negative grades.
 * ``Judged@k`` divides by the number of documents actually retrieved within k, as ir_measures does.
 

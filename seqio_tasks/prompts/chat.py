@@ -8,11 +8,11 @@ with marks in place of the two texts; only the text around the marks is kept:
     -----------        ------------------------           -------
     head        user   tail                    lead answer end      (lead: what the template puts between)
 
-* `inputs` becomes head + user text + tail, the ids of `apply_chat_template(add_generation_prompt=True)`; *
-`targets` becomes lead + answer + end, up to the last control token of the end, which ends a generation; * the
-template's own control strings are control tokens, the same strings in the data are plain text; * BOS is
-dropped where the template writes it: the store, the generator and the scorer put it in front of every
-  sequence. Where it writes none, sequences have none (`HuggingFaceTokenizer.bos_id` is None then).
+* `inputs` becomes head + user text + tail, the ids of `apply_chat_template(add_generation_prompt=True)`;
+* `targets` becomes lead + answer + end, up to the last control token of the end, which ends a generation;
+* the template's own control strings are control tokens, the same strings in the data are plain text;
+* BOS is dropped where the template writes it: the store, the generator and the scorer put it in front of
+  every sequence. Where it writes none, sequences have none (`HuggingFaceTokenizer.bos_id` is None then).
 
 A lead that is not only whitespace (an empty "<think></think>") belongs to the prompt: the model need not
 write it. Where a template trims a turn, the text is trimmed here.

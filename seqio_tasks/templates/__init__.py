@@ -165,8 +165,8 @@ def load(task: str, files: Sequence[str] | None = None) -> TaskTemplates:
     """The templates of a task: the packaged ones, overridden by own template files.
 
     Args:
-      task: name of the task. files: own files, read by `seqio_tasks.templates.own`, the later ones winning;
-      None: those of the settings.
+      task: name of the task.
+      files: own files, read by `templates.own`, the later ones winning; None: those of the settings.
     """
     return _load(task, settings.current().templates if files is None else tuple(files))
 

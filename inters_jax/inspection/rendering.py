@@ -67,7 +67,7 @@ def render(
     reasons: dict[str, str] = {}
     asked = store.manifest["settings"]
     if "chat_template" in asked:
-        why = "prompts inside a chat template are not taken apart"
+        why = "prompts in a chat template are not split into parts"
         return {}, dict.fromkeys((pick.task for pick in picks), why)
     shaping = {name: asked[name] for name in ("max_length", "max_shots", "seed") if name in asked}
     by_task: dict[str, list[Pick]] = defaultdict(list)

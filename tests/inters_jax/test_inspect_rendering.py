@@ -28,8 +28,8 @@ def collection(tmp_path_factory):
         prepare(
             task,
             str(folder / task),
-            str(folder / "raw/tokenizer"),
-            str(folder / "raw"),
+            tokenizer=str(folder / "raw/tokenizer"),
+            raw_dir=str(folder / "raw"),
             max_length=512,
             passes=2,
             seed=5,
@@ -102,7 +102,12 @@ def test_shortened_documents_are_counted_and_their_seams_left_unnamed(collection
     corpus.write_text("\n".join(longer) + "\n", encoding="utf-8")
     tokenizer = collection / "raw/tokenizer"
     store = prepare(
-        task, str(collection / "long_store"), str(tokenizer), str(collection / "long"), max_length=512, seed=5
+        task,
+        str(collection / "long_store"),
+        tokenizer=str(tokenizer),
+        raw_dir=str(collection / "long"),
+        max_length=512,
+        seed=5,
     )
     picks = [Pick(task, 0, i) for i in range(store.examples(task, 0))]
     found, reasons = rendering.render(

@@ -16,13 +16,13 @@ case "$kind" in
     raw="$PWD/seqio_tasks/sample"
     datasets=(gov2 msrp orcas_i mimics boolq climate_fever scifact beir_scifact)
     list=small
-    more=() ;;
+    more=("${@:3}") ;;  # further arguments go to the sweep
   raw)
     raw="$(realpath "$3")"
     datasets=(msrp orcas_i mimics clariq_fkw climate_fever scifact beir_scifact gov2 trec_robust04)
     list=small_raw
-    more=("--gin.TOKENIZER=$folder/tokenizer") ;;
-  *) echo "usage: bash scripts/results.sh sample|raw FOLDER [RAW_DIR]" >&2; exit 2 ;;
+    more=("--gin.TOKENIZER=$folder/tokenizer" "${@:4}") ;;
+  *) echo "usage: bash scripts/results.sh sample FOLDER | raw FOLDER RAW_DIR  [ARGUMENTS OF inters_jax.sweep]" >&2; exit 2 ;;
 esac
 for dataset in "${datasets[@]}"; do
   if [ -d "$raw/$dataset" ]; then ln -sfn "$raw/$dataset" "$folder/data/$dataset"

@@ -1,11 +1,12 @@
-"""The five complaints that users of other stacks repeat, each with the test that shows it does not hold here.
+"""The six guarantees of the README, each with its test.
 
-1 the loss mask           test_loss_mask_covers_exactly_the_target_tokens_and_eos (real prompts, here)
+1 loss mask               test_loss_mask_covers_exactly_the_target_tokens_and_eos (real prompts, here)
 2 packing                 test_packed_equals_unpacked_per_example_loss_and_gradient (here)
-3 weights back to HF      test_exported_weights_give_transformers_the_same_logits (here; every family in
+3 weights to HF and back  test_exported_weights_give_transformers_the_same_logits (here; every family in
                           inters_jax/test_decoder_against_transformers.py)
 4 a clean install         test_wheel_installs_and_trains_in_an_empty_environment (here)
 5 a killed run            inters_jax/test_train.py::test_a_run_killed_with_sigkill_twice_ends_in_the_same_bits
+6 documented commands     test_documented_commands.py::test_commands_run_in_processes_of_their_own
 """
 
 from __future__ import annotations

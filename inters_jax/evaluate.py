@@ -8,7 +8,7 @@ Writes, in OUTPUT_DIR:
     <task>/predictions.jsonl    one line per row: texts, evaluation fields, prediction or score
     <task>/run.trec             for ranking tasks: the order of the documents, and qrels.txt
 
-Answers are written down while they are given: the same command after an interruption goes on where it
+Answers are saved as they are given: after an interruption the same command resumes where it
 stopped, and finished tasks are not asked again. A result is checked against its own files by
 
     python -m inters_jax.evaluate --verify OUTPUT_DIR/results.json
@@ -129,7 +129,7 @@ def evaluate(
 
 
 def tested(before: str | None, folder: Path) -> Comparison | None:
-    """The evaluation that is compared with held against this one; None where no question is common."""
+    """Compare another evaluation with this one; None if they share no question."""
     if before is None:
         return None
     try:

@@ -83,7 +83,7 @@ def prepare(data: DataSettings, length: LengthSettings, existing: StoreSettings)
 
 
 def _current(store: Path, asked: Mapping[str, Any], rebuild: bool, check_sources: bool) -> TokenStore | None:
-    """The existing store when it is what is asked for; None when it shall be made anew."""
+    """The existing store if it is the one asked for; None if it is to be replaced."""
     try:
         found = TokenStore.open(store)
         differences = provenance.differences(found.manifest, **asked, check_sources=check_sources)

@@ -317,7 +317,7 @@ _FORUMS = (
 
 
 def cqadupstack() -> Files:
-    """Twelve forums, each about one machine; ids begin anew in each."""
+    """Twelve forums, each about one machine; ids start again in each."""
     files: Files = {}
     for forum, machine in zip(_FORUMS, MACHINES, strict=True):
         documents, asked = [], []

@@ -221,19 +221,15 @@ class _BatchEncoder:
             rows,
             self._pair,
             self._vocabulary,
+            self._config,
             variant=self._form.variant,
             demonstrations=demonstrations,
             split=split,
-            seed=self._config.seed,
             epoch=epoch,
             max_length=limit,
-            max_shots=self._config.max_shots,
-            separator=self._config.separator,
             report=report,
             choices=self._form.choices,
-            templates=self._config.templates,
             render=self._form.render,
-            chat_template=self._config.chat_template,
         )
         by_id = {row["example_id"]: row for row in rows}
         found = []

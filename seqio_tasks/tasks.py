@@ -22,6 +22,7 @@ sharding and the `seed` of `get_dataset` only change the order of examples, and 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from collections import Counter
@@ -106,19 +107,15 @@ class InstructionTask(seqio.Task):
             rows.rows,
             self.pair,
             HuggingFaceVocabulary(config.tokenizer) if vocabulary is None else vocabulary,
+            config if seed is None else dataclasses.replace(config, seed=seed),
             variant=self.form.variant,
             demonstrations=self.form.demonstrations(self.pair, split, config.raw_dir),
             split=split,
-            seed=config.seed if seed is None else seed,
             epoch=epoch,
-            max_length=config.max_length if max_length is None else max_length,
-            max_shots=config.max_shots,
-            separator=config.separator,
+            max_length=max_length,
             report=report,
             choices=self.form.choices,
-            templates=config.templates,
             render=self.form.render,
-            chat_template=config.chat_template,
         )
 
     def get_dataset(

@@ -29,6 +29,7 @@ import numpy as np
 from seqio_tasks.prompts import chat, render
 from seqio_tasks.prompts.filling import Example, Rendered
 from seqio_tasks.prompts.render import Demonstrations, Row, Variant
+from seqio_tasks.settings import Settings
 
 if TYPE_CHECKING:
     from seqio_tasks.catalog import Pair
@@ -265,21 +266,17 @@ def encode_rows(
     rows: Iterable[Row],
     pair: Pair,
     vocabulary: BatchVocabulary,
+    config: Settings,
     *,
     variant: Variant | None = None,
     demonstrations: Demonstrations = (),
     split: str = "train",
-    seed: int = 0,
     epoch: int = 0,
-    max_length: int = 2048,
-    max_shots: int = 5,
-    separator: str = "\n",
+    max_length: int | None = None,
     report: Counter[str] | None = None,
     choices: bool = False,
     chunk: int = CHUNK,
-    templates: Sequence[str] | None = None,
     render: Callable[..., Rendered] = render.render,
-    chat_template: str | None = None,
 ) -> Iterator[Encoded]:
     """Render and encode rows, in order.
 
@@ -287,22 +284,22 @@ def encode_rows(
       rows: rows of the pair.
       pair: the pair.
       vocabulary: the tokenizer.
+      config: seed, templates, separator, chat template, length and shots.
       variant: the form of the prompts.
-      demonstrations: see `render.render`; likewise split, seed, epoch, max_shots and separator.
-      max_length: tokens of BOS, prompt and answer.
+      demonstrations: see `render.render`; likewise split and epoch.
+      max_length: tokens of BOS, prompt and answer; None: that of `config`.
       report: counts rows, examples, cuts and drops under the names at the top of this module.
       choices: for scoring, yield one example per possible answer of a row (labels, or Yes and No) in label
         order, with extras["choice"] (its index) and extras["gold"] (the right answer).
       chunk: rows per call of the tokenizer.
-      templates: own template files; None: those of the current settings.
       render: renders a row; called like `render.render`.
-      chat_template: as in the settings; None: that of the vocabulary.
 
     Yields:
       The examples that fit; the others are counted.
     """
     variant = variant or Variant()
-    encoder = Encoder(vocabulary, max_length, report=report, chat_template=chat_template)
+    limit = config.max_length if max_length is None else max_length
+    encoder = Encoder(vocabulary, limit, report=report, chat_template=config.chat_template)
     counts = encoder.report
     iterator = iter(rows)
     while batch := list(itertools.islice(iterator, chunk)):
@@ -313,13 +310,13 @@ def encode_rows(
                 pair,
                 variant=variant,
                 demonstrations=demonstrations,
-                seed=seed,
+                seed=config.seed,
                 epoch=epoch,
                 split=split,
-                separator=separator,
-                max_shots=max_shots,
-                largest_list=largest_list(max_length),
-                templates=templates,
+                separator=config.separator,
+                max_shots=config.max_shots,
+                largest_list=largest_list(limit),
+                templates=config.templates,
             )
             for row in batch
         ]

@@ -1,4 +1,4 @@
-"""prepare: a stranger's SeqIO task or mixture -> a store; resumed, checked, refused when it is wrong."""
+"""prepare: a third-party SeqIO task or mixture -> a store; resumed, checked, refused when it is wrong."""
 
 import json
 import shutil
@@ -81,27 +81,29 @@ def tokenizer(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def strangers(tokenizer):
+def third_party(tokenizer):
     """Tasks and mixtures as another project would register them."""
     vocabulary = HuggingFaceVocabulary(tokenizer)
-    add_task("stranger_plain", vocabulary, 30)
-    add_task("stranger_worded", vocabulary, 12, draw=True)
-    add_task("stranger_foreign", seqio.ByteVocabulary(), 5)
+    add_task("third_party_plain", vocabulary, 30)
+    add_task("third_party_worded", vocabulary, 12, draw=True)
+    add_task("third_party_foreign", seqio.ByteVocabulary(), 5)
     seqio.MixtureRegistry.add(
-        "stranger_by_size",
-        ["stranger_plain", "stranger_worded"],
+        "third_party_by_size",
+        ["third_party_plain", "third_party_worded"],
         default_rate=lambda task: min(20, task.num_input_examples("train")),
     )
-    seqio.MixtureRegistry.add("stranger_by_share", [("stranger_plain", 1.0), ("stranger_worded", 3.0)])
+    seqio.MixtureRegistry.add(
+        "third_party_by_share", [("third_party_plain", 1.0), ("third_party_worded", 3.0)]
+    )
     return tokenizer
 
 
 @pytest.fixture
-def ready(strangers, tmp_path):
-    """The arguments of `prepare` for the strangers, into a new folder."""
+def ready(third_party, tmp_path):
+    """The arguments of `prepare` for the third_party, into a new folder."""
     return {
         "store_dir": str(tmp_path / "store"),
-        "tokenizer": strangers,
+        "tokenizer": third_party,
         "raw_dir": str(tmp_path),
         "max_length": 128,
         "modules": (),
@@ -113,13 +115,13 @@ def encode(tokenizer, text):
 
 
 def test_a_stock_task_becomes_sequences(ready):
-    store = prepare("stranger_plain", **ready)
+    store = prepare("third_party_plain", **ready)
     inputs = encode(ready["tokenizer"], "What is the colour of the old house number 7?\n")
     targets = encode(ready["tokenizer"], "blue")
-    assert store.tokens("stranger_plain", 0, 7).tolist() == [1, *inputs, *targets, 2]
-    assert store.target_start("stranger_plain", 0, 7) == 1 + len(inputs)
-    assert store.example_id("stranger_plain", 0, 7) == "house-7"
-    assert store.examples("stranger_plain", 0) == store.epoch_examples == 30
+    assert store.tokens("third_party_plain", 0, 7).tolist() == [1, *inputs, *targets, 2]
+    assert store.target_start("third_party_plain", 0, 7) == 1 + len(inputs)
+    assert store.example_id("third_party_plain", 0, 7) == "house-7"
+    assert store.examples("third_party_plain", 0) == store.epoch_examples == 30
     facts = store.manifest["tokenizer"]
     assert (facts["bos_id"], facts["eos_id"], facts["vocab_size"]) == (1, 2, 295)
     assert store.manifest["dtype"] == "<u2"
@@ -127,33 +129,33 @@ def test_a_stock_task_becomes_sequences(ready):
 
 def test_without_bos_the_sequence_starts_with_the_inputs(tmp_path):
     tokenizer = make_tokenizer(tmp_path / "no_bos", bos=None)
-    add_task("stranger_no_bos", HuggingFaceVocabulary(tokenizer), 3)
+    add_task("third_party_no_bos", HuggingFaceVocabulary(tokenizer), 3)
     store = prepare(
-        "stranger_no_bos", str(tmp_path / "store"), tokenizer, str(tmp_path), max_length=64, modules=()
+        "third_party_no_bos", str(tmp_path / "store"), tokenizer, str(tmp_path), max_length=64, modules=()
     )
     inputs = encode(tokenizer, "What is the colour of the old house number 0?\n")
-    assert store.tokens("stranger_no_bos", 0, 0).tolist() == [*inputs, *encode(tokenizer, "red"), 2]
+    assert store.tokens("third_party_no_bos", 0, 0).tolist() == [*inputs, *encode(tokenizer, "red"), 2]
     assert store.manifest["tokenizer"]["bos_id"] is None
 
 
 def test_further_passes_are_worded_anew_or_left_out(ready):
-    store = prepare("stranger_by_size", passes=3, **ready)
+    store = prepare("third_party_by_size", passes=3, **ready)
     # This task draws no wording: one pass holds all it has.
-    assert store.passes("stranger_plain") == 1
-    assert store.passes("stranger_worded") == 3
-    passes = [[store.tokens("stranger_worded", p, i).tolist() for i in range(12)] for p in range(3)]
+    assert store.passes("third_party_plain") == 1
+    assert store.passes("third_party_worded") == 3
+    passes = [[store.tokens("third_party_worded", p, i).tolist() for i in range(12)] for p in range(3)]
     assert passes[0] != passes[1] != passes[2]
 
 
 def test_rates_that_count_examples_make_the_epoch(ready):
-    store = prepare("stranger_by_size", **ready)
-    assert [store.rate(task) for task in ("stranger_plain", "stranger_worded")] == [20.0, 12.0]
+    store = prepare("third_party_by_size", **ready)
+    assert [store.rate(task) for task in ("third_party_plain", "third_party_worded")] == [20.0, 12.0]
     assert store.epoch_examples == 32
 
 
 def test_rates_that_are_shares_leave_the_epoch_at_all_examples(ready):
-    store = prepare("stranger_by_share", **ready)
-    assert [store.rate(task) for task in ("stranger_plain", "stranger_worded")] == [1.0, 3.0]
+    store = prepare("third_party_by_share", **ready)
+    assert [store.rate(task) for task in ("third_party_plain", "third_party_worded")] == [1.0, 3.0]
     assert store.epoch_examples == 42
 
 
@@ -168,20 +170,20 @@ def test_too_long_examples_are_dropped_and_counted(ready, capsys):
     kept = sum(length <= limit for length in lengths)
     assert 0 < kept < 30
     ready["max_length"] = limit
-    store = prepare("stranger_plain", **ready)
-    counts = store.manifest["tasks"]["stranger_plain"]["passes"][0]
+    store = prepare("third_party_plain", **ready)
+    counts = store.manifest["tasks"]["third_party_plain"]["passes"][0]
     assert (counts["rows"], counts["kept"]) == (30, kept)
     assert counts["dropped"] == {"longer than max_length": 30 - kept}
     assert store.longest == limit
     printed = capsys.readouterr().out
-    assert f"dropped, longer than max_length: stranger_plain: {30 - kept}" in printed
+    assert f"dropped, longer than max_length: third_party_plain: {30 - kept}" in printed
 
 
 def test_a_current_store_is_returned_at_once_and_without_frameworks(ready, tokenizer):
-    prepare("stranger_plain", **ready)
+    prepare("third_party_plain", **ready)
     program = (
         "import sys\nfrom inters_jax.config import call\nfrom inters_jax.prepare import prepare\n"
-        f"call(prepare, mixture_or_task_name='stranger_plain', **{ready!r})\n"
+        f"call(prepare, mixture_or_task_name='third_party_plain', **{ready!r})\n"
         "print([m for m in ('tensorflow', 'seqio', 'jax') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -190,26 +192,28 @@ def test_a_current_store_is_returned_at_once_and_without_frameworks(ready, token
 
 
 def test_a_stale_store_is_refused_with_what_differs_and_rebuilt_on_demand(ready):
-    before = prepare("stranger_plain", **ready).fingerprint
+    before = prepare("third_party_plain", **ready).fingerprint
     changed = ready | {"max_length": 64}
     with pytest.raises(StoreError, match=r"max_length is 128 in the store, 64 now"):
-        prepare("stranger_plain", seed=0, **changed)
-    with pytest.raises(StoreError, match=r"name is 'stranger_plain' in the store, 'stranger_worded' now"):
-        prepare("stranger_worded", **ready)
+        prepare("third_party_plain", seed=0, **changed)
+    with pytest.raises(
+        StoreError, match=r"name is 'third_party_plain' in the store, 'third_party_worded' now"
+    ):
+        prepare("third_party_worded", **ready)
     assert TokenStore.open(ready["store_dir"]).fingerprint == before
-    assert prepare("stranger_plain", rebuild=True, **changed).fingerprint != before
+    assert prepare("third_party_plain", rebuild=True, **changed).fingerprint != before
 
 
 def test_another_tokenizer_makes_the_store_stale(ready, tmp_path):
-    prepare("stranger_plain", **ready)
+    prepare("third_party_plain", **ready)
     other = make_tokenizer(tmp_path / "other", size=280)
     with pytest.raises(StoreError, match="has another tokenizer"):
-        prepare("stranger_plain", **(ready | {"tokenizer": other}))
+        prepare("third_party_plain", **(ready | {"tokenizer": other}))
 
 
 def test_the_same_arguments_give_the_same_store(ready, tmp_path):
-    first = prepare("stranger_by_size", passes=2, **ready)
-    again = prepare("stranger_by_size", passes=2, **(ready | {"store_dir": str(tmp_path / "again")}))
+    first = prepare("third_party_by_size", passes=2, **ready)
+    again = prepare("third_party_by_size", passes=2, **(ready | {"store_dir": str(tmp_path / "again")}))
     assert first.fingerprint == again.fingerprint
 
 
@@ -225,49 +229,49 @@ def test_an_interrupted_run_goes_on_with_the_next_task(ready, monkeypatch):
 
     monkeypatch.setattr(building.PassWriter, "finish", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        prepare("stranger_by_size", **ready)
+        prepare("third_party_by_size", **ready)
     with pytest.raises(StoreError, match="no finished store"):
         TokenStore.open(ready["store_dir"])
-    store = prepare("stranger_by_size", **ready)
+    store = prepare("third_party_by_size", **ready)
     # The finished task is not written a second time, the interrupted one is.
     assert len(written) == 3
     assert written[1] == written[2] != written[0]
-    assert store.examples("stranger_plain", 0) == 30
-    assert store.examples("stranger_worded", 0) == 12
+    assert store.examples("third_party_plain", 0) == 30
+    assert store.examples("third_party_worded", 0) == 12
 
 
 def test_what_another_run_left_behind_is_not_taken_over(ready):
-    prepare("stranger_by_size", **ready).folder.rename(ready["store_dir"] + ".partial")
-    store = prepare("stranger_plain", **(ready | {"max_length": 100}))
-    assert store.tasks == ("stranger_plain",)
-    assert sorted(path.name for path in store.folder.iterdir()) == ["manifest.json", "stranger_plain"]
+    prepare("third_party_by_size", **ready).folder.rename(ready["store_dir"] + ".partial")
+    store = prepare("third_party_plain", **(ready | {"max_length": 100}))
+    assert store.tasks == ("third_party_plain",)
+    assert sorted(path.name for path in store.folder.iterdir()) == ["manifest.json", "third_party_plain"]
 
 
 def test_a_task_of_another_vocabulary_is_refused(ready):
     with pytest.raises(StoreError, match="is not the model's tokenizer"):
-        prepare("stranger_foreign", **ready)
+        prepare("third_party_foreign", **ready)
 
 
 def test_an_unknown_name_is_answered_with_the_nearest(ready):
-    with pytest.raises(StoreError, match="did you mean stranger_plain"):
-        prepare("stranger_plan", **ready)
+    with pytest.raises(StoreError, match="did you mean third_party_plain"):
+        prepare("third_party_plan", **ready)
 
 
 def test_a_folder_that_is_no_store_is_left_alone(ready, tmp_path):
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "thesis.tex").write_text("precious")
     with pytest.raises(StoreError, match="is no token store"):
-        prepare("stranger_plain", rebuild=True, **ready)
+        prepare("third_party_plain", rebuild=True, **ready)
     assert (tmp_path / "store" / "thesis.tex").read_text() == "precious"
 
 
 def test_a_split_that_is_not_there_is_named(ready):
-    with pytest.raises(StoreError, match=r"stranger_plain: no split 'test' \(it has train\)"):
-        prepare("stranger_plain", split="test", **ready)
+    with pytest.raises(StoreError, match=r"third_party_plain: no split 'test' \(it has train\)"):
+        prepare("third_party_plain", split="test", **ready)
 
 
 def test_prepared_tasks_train(ready):
-    store = prepare("stranger_by_size", passes=2, **ready)
+    store = prepare("third_party_by_size", passes=2, **ready)
     batches = PackedBatches(store, batch_rows=2, max_length=128, seed=0, epochs=2)
     seen = sum(batches.statistics(step)["examples"] for step in range(batches.total_steps))
     assert seen == 2 * 32
@@ -275,7 +279,7 @@ def test_prepared_tasks_train(ready):
 
 
 def test_segments_equal_those_of_seqios_own_converter(ready):
-    store = prepare("stranger_plain", **ready)
+    store = prepare("third_party_plain", **ready)
     batches = PackedBatches(store, batch_rows=8, max_length=128, seed=0, epochs=1)
     ours = set()
     for batch in batches.iterate():
@@ -290,7 +294,7 @@ def test_segments_equal_those_of_seqios_own_converter(ready):
                 )
     converter = seqio.DecoderFeatureConverter(pack=False, loss_on_targets_only=True, bos_id=1)
     lengths = {"inputs": 100, "targets": 28}
-    dataset = seqio.get_mixture_or_task("stranger_plain").get_dataset(lengths, "train", shuffle=False)
+    dataset = seqio.get_mixture_or_task("third_party_plain").get_dataset(lengths, "train", shuffle=False)
     theirs = set()
     for example in converter(dataset, lengths).as_numpy_iterator():
         real = np.flatnonzero(example["decoder_target_tokens"]).max() + 1  # no id is 0 in these texts

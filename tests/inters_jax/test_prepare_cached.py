@@ -68,7 +68,7 @@ def test_a_cached_task_gives_the_sequences_of_the_task_itself(tmp_path):
     assert len(counts) == 1  # a second pass would be the same
     assert counts[0]["notes"] == {"rows from SeqIO's cache": counts[0]["rows"]}
     assert seqio.TaskRegistry.get(TASK).cache_dir is None  # only prepare was told
-    # Cached anew, the store is stale.
+    # Cached again, the store is stale.
     (tmp_path / "cache" / TASK / "stats.train.json").write_text("{}")
     with pytest.raises(StoreError, match="cache_dirs is"):
         prepare(TASK, str(tmp_path / "cached"), cache_dirs=str(tmp_path / "cache"), passes=2)

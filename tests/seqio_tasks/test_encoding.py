@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections import Counter
 from typing import Any
@@ -17,6 +18,7 @@ from seqio_tasks.catalog import Pair, pair
 from seqio_tasks.prompts import encoding
 from seqio_tasks.prompts.encoding import common_level, encode_rows
 from seqio_tasks.prompts.render import Variant
+from seqio_tasks.settings import Settings
 
 SQUAD = pair("inters_reading_comprehension_squad")
 MSRP = pair("inters_query_matching_msrp")
@@ -104,7 +106,10 @@ def ranked(i: int, words: int = 40) -> dict[str, Any]:
 def run(rows: Any, of: Pair, **options: Any) -> tuple[list[encoding.Encoded], Counter[str]]:
     report: Counter[str] = Counter()
     variant = Variant(**options.pop("variant", {}))
-    return list(encode_rows(rows, of, VOCABULARY, variant=variant, report=report, **options)), report
+    names = {field.name for field in dataclasses.fields(Settings)} - {"max_length"}
+    config = Settings(**{name: options.pop(name) for name in names & options.keys()})
+    found = encode_rows(rows, of, VOCABULARY, config, variant=variant, report=report, **options)
+    return list(found), report
 
 
 def test_ids_are_the_two_texts_encoded_apart() -> None:

@@ -1,4 +1,4 @@
-"""The registered tasks: what they read, in which order, how often they draw anew, and what is missing."""
+"""The registered tasks: what they read, in which order, when they draw again, and what is missing."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from seqio_tasks.base import DataError, MissingData
 from seqio_tasks.catalog import PAIRS, pair
 from seqio_tasks.prompts.encoding import encode_rows
 from seqio_tasks.prompts.render import Variant, render
+from seqio_tasks.settings import Settings
 from seqio_tasks.sources import clarifications, dialogues, rewrites, sessions
 from seqio_tasks.sources.common import Row, SourceReport
 from seqio_tasks.sources.splits import IN_OFFICIAL_TEST, SPLITS, group_key
@@ -386,7 +387,9 @@ def test_several_labels_are_one_answer_in_training_and_single_ones_when_scored()
     rendered = render(several, entry, variant=Variant(shots=2), demonstrations=rows, seed=0)
     assert rendered.targets == several["query_type"] and rendered.choices == entry.labels
     encoded = list(
-        encode_rows([several], entry, _Characters(), variant=Variant(shots=0), choices=True, split="test")
+        encode_rows(
+            [several], entry, _Characters(), Settings(), variant=Variant(shots=0), choices=True, split="test"
+        )
     )
     assert [item.example.targets for item in encoded] == list(entry.labels)
     assert {item.example.extras["gold"] for item in encoded} == {several["query_type"]}

@@ -87,7 +87,8 @@ def document(record: dict[str, Any], path: Path, line: int | None = None) -> tup
     doc_id = _text(record, "_id", path, line)
     if not doc_id:
         raise DataError("empty _id", path=path, line=line, todo="every document needs its own _id")
-    title, text = _text(record, "title", path, line, ""), _text(record, "text", path, line)
+    title = "" if record.get("title") is None else _text(record, "title", path, line)
+    text = _text(record, "text", path, line)
     return doc_id, Document(one_line(title), one_line(text))
 
 
@@ -181,6 +182,19 @@ def judgment_file(folder: Path | str, name: str) -> Path:
     folder = Path(folder)
     names = (f"qrels/{name}.tsv", f"qrels.{name}.small.tsv", f"qrels.{name}.tsv")
     return next((folder / file for file in names if (folder / file).is_file()), folder / names[0])
+
+
+def judged_splits(folder: Path | str) -> list[str]:
+    """The names of the judgment files of a folder, in either format, as `judgment_file` takes them."""
+    folder = Path(folder)
+    names = {_stem(path): None for path in sorted((folder / "qrels").glob("[!.]*.tsv*"))}
+    for path in sorted(folder.glob("qrels.*.tsv*")):
+        names[_stem(path).removeprefix("qrels.").removesuffix(".small")] = None
+    return list(names)
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".gz").removesuffix(".tsv")
 
 
 def read_judgments(folder: Path | str, name: str) -> Qrels:

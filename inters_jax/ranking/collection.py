@@ -141,9 +141,10 @@ def dataset_of(folder: Path) -> Any:
 def _from_folder(folder: Path, split: str | None, *, own_qrels: bool, own_run: bool, form: str) -> Collection:
     """A BEIR folder, or one with MS MARCO's files."""
     tables = sorted(folder.glob("top1000*")) if folder.is_dir() else []
+    tables = [path for path in tables if not path.name.endswith((".tar.gz", ".tar"))]
     whole = any((folder / name).is_file() for name in beir.CORPUS_FILES)
     if not whole and not tables:
-        inner = [path.parent for path in folder.glob("*/corpus.jsonl")] if folder.is_dir() else []
+        inner = sorted({path.parent for path in folder.glob("*/corpus.jsonl*")}) if folder.is_dir() else []
         if len(inner) != 1:
             raise RerankError(
                 f"{folder}: no corpus.jsonl here; COLLECTION must be an unpacked BEIR folder, a folder "
@@ -158,7 +159,8 @@ def _from_folder(folder: Path, split: str | None, *, own_qrels: bool, own_run: b
         if len(tables) > 1:
             raise RerankError(f"{folder}: {len(tables)} top1000 files; keep one of them")
         found = formats.top1000(tables[0])
-        queries = beir.read_queries(folder) if list(folder.glob("queries.*")) else {}
+        own = beir.query_tables(folder) or list(folder.glob("queries.jsonl*"))
+        queries = beir.read_queries(folder) if own else {}
         return Collection(
             folder.name, str(folder), {**found.queries, **queries}, found.documents, qrels, (),
             run=found.run, run_source=f"candidates of {tables[0].name}", searchable=False,

@@ -8,6 +8,8 @@ The official zip, unpacked, is such a folder. Grades are 0 (judged, not relevant
 format of MS MARCO is read as well (`read_queries`, `read_judgments` and `corpus_index` look for both):
 
     collection.tsv  pid<TAB>text          queries.*.tsv  qid<TAB>text          qrels.*.tsv  qid 0 pid 1
+
+Each of these files may be gzipped, with .gz behind its name.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seqio_tasks.base import DataError, MissingData
-from seqio_tasks.sources.common import Row, SourceReport, json_lines, lines, one_line, tsv_rows
+from seqio_tasks.sources.common import Row, SourceReport, json_lines, lines, one_line, plain_or_gz, tsv_rows
 from seqio_tasks.sources.splits import (
     IN_OFFICIAL_DEV,
     IN_OFFICIAL_TEST,
@@ -36,7 +38,7 @@ __all__ = [
 
 Qrels = dict[str, dict[str, int]]
 QUERY_WITHOUT_TEXT = "judged query without text"
-CORPUS_FILES = ("corpus.jsonl", "collection.tsv")
+CORPUS_FILES = ("corpus.jsonl", "collection.tsv", "corpus.jsonl.gz", "collection.tsv.gz")
 
 
 class Document(NamedTuple):
@@ -117,7 +119,7 @@ def read_queries(folder: Path | str) -> dict[str, str]:
     """query id -> query text on one line, in file order (all splits together, as in BEIR)."""
     queries: dict[str, str] = {}
     for query_id, text, _, path, number in _queries(folder):
-        if queries.get(query_id, text) != text or (query_id in queries and path.suffix == ".jsonl"):
+        if queries.get(query_id, text) != text or (query_id in queries and ".jsonl" in path.suffixes):
             raise DataError(
                 f"query {query_id!r} appears twice", path=path, line=number, todo="keep one of the two"
             )
@@ -125,10 +127,16 @@ def read_queries(folder: Path | str) -> dict[str, str]:
     return queries
 
 
+def query_tables(folder: Path | str) -> list[Path]:
+    """queries.*.tsv, MS MARCO's form; of a file and its gzipped copy the plain one."""
+    tables = [*Path(folder).glob("queries.*.tsv"), *Path(folder).glob("queries.*.tsv.gz")]
+    return sorted({plain_or_gz(path.with_name(path.name.removesuffix(".gz"))) for path in tables})
+
+
 def _queries(folder: Path | str) -> Iterator[tuple[str, str, dict[str, Any], Path, int]]:
     """(query id, text, metadata, file, line) of queries.jsonl, or of queries.*.tsv where that is missing."""
-    tables = sorted(Path(folder).glob("queries.*.tsv"))
-    if tables and not (Path(folder) / "queries.jsonl").is_file():
+    tables = query_tables(folder)
+    if tables and not plain_or_gz(Path(folder) / "queries.jsonl").is_file():
         for path in tables:
             for number, text in lines(path):
                 query_id, tab, query = text.partition("\t")
@@ -181,7 +189,8 @@ def judgment_file(folder: Path | str, name: str) -> Path:
     """The qrels file with this name: qrels/<name>.tsv, or that of MS MARCO, the small one first."""
     folder = Path(folder)
     names = (f"qrels/{name}.tsv", f"qrels.{name}.small.tsv", f"qrels.{name}.tsv")
-    return next((folder / file for file in names if (folder / file).is_file()), folder / names[0])
+    found = (plain_or_gz(folder / file) for file in names)
+    return next((path for path in found if path.is_file()), folder / names[0])
 
 
 def judged_splits(folder: Path | str) -> list[str]:
@@ -275,7 +284,7 @@ def _merged(parts: Sequence[Part], file: str) -> Qrels:
 
 
 def _existing(folder: Path | str, name: str) -> Path:
-    path = Path(folder) / name
+    path = plain_or_gz(Path(folder) / name)
     if not path.is_file():
         raise MissingData("no such file", path=path, todo="unpack the official BEIR zip here")
     return path

@@ -371,3 +371,86 @@ def test_a_title_may_be_null(tmp_path):
     corpus = folder / "corpus.jsonl"
     corpus.write_text(corpus.read_text().replace('"title": ""', '"title": null'))
     assert open_collection(folder).documents["d1"] == ("", "a red mill")
+
+
+def gzipped(path):
+    path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+
+
+def test_every_file_of_a_folder_may_be_gzipped(tmp_path):
+    run = trec(tmp_path)["run"]
+    folder, marco = beir(tmp_path / "tiny"), tmp_path / "marco"
+    write(marco / "collection.tsv", [f"{d}\t{t}" for d, t in TEXTS.items()])
+    write(marco / "queries.test.tsv", [f"{q}\t{t}" for q, t in QUERIES.items()])
+    write(marco / "qrels.test.tsv", [f"{q} 0 {d} {g}" for q, row in QRELS.items() for d, g in row.items()])
+    for path in [*folder.rglob("*.*"), *marco.iterdir()]:
+        if path.is_file():
+            gzipped(path)
+    with settings.override(cache_dir=str(tmp_path / "cache")):
+        for base in (folder, marco):
+            for _ in range(2):  # the second time from the cache
+                data = open_collection(base, run=run)
+                assert candidates_of(data, run, 10).documents == ORDER and data.qrels == QRELS
+                assert {d: found.text for d, found in data.documents.items()} == TEXTS
+        with pytest.raises(RerankError, match=r"SPLIT='dev'; choose one of test"):
+            open_collection(folder, split="dev")
+        corpus = folder / "corpus.jsonl.gz"
+        corpus.write_bytes(corpus.read_bytes()[:-12])
+        with pytest.raises(DataError, match=r"corpus\.jsonl\.gz: broken gzip file"):
+            open_collection(folder)
+
+
+def test_an_archive_beside_top1000_is_not_read(tmp_path):
+    top = tmp_path / "top"
+    write(
+        top / "top1000.dev.tsv",
+        [f"{q}\t{d}\t{QUERIES[q]}\t{TEXTS[d]}" for q, row in RUN.items() for d in row],
+    )
+    for name in ("queries.tar.gz", "top1000.dev.tar.gz", "collection.tar.gz"):
+        (top / name).write_bytes(b"an archive")
+    assert open_collection(top, split=None).queries == QUERIES
+
+
+def test_two_lists_in_one_file_are_both_read(tmp_path):
+    hits = [
+        [{"query": QUERIES[q], "hits": [{"qid": q, "docid": d, "score": s, "content": TEXTS[d]}
+                                        for d, s in row.items()]}]
+        for q, row in RUN.items()
+    ]  # fmt: skip
+    path = tmp_path / "both.json"
+    path.write_text("\n".join(json.dumps(one) for one in hits))
+    assert candidates_of(open_collection(path, split=None), None, 10).documents == ORDER
+    path.write_text(json.dumps(hits[0]) + json.dumps(hits[0]))
+    with pytest.raises(RerankError, match=r"document 'd3' is twice in the list of query '1'"):
+        open_collection(path)
+    path.write_text(json.dumps(hits[0]) + ' {"query": "lost"}')
+    with pytest.raises(DataError, match=r"both\.json:1: more text behind the end of the JSON value"):
+        open_collection(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("as_lines", [False, True])
+def test_a_query_may_have_no_candidates(tmp_path, encoding, packed, as_lines):
+    requests = [
+        {"query": {"qid": "1", "text": QUERIES["1"]}, "candidates": []},
+        {"query": {"qid": "2", "text": QUERIES["2"]},
+         "candidates": [{"docid": "d2", "score": 1.0, "doc": {"contents": TEXTS["d2"]}}]},
+    ]  # fmt: skip
+    text = "\n".join(map(json.dumps, requests)) if as_lines else json.dumps(requests)
+    path = tmp_path / ("requests.json" + ".gz" * packed)
+    path.write_bytes(gzip.compress(text.encode(encoding)) if packed else text.encode(encoding))
+    data = open_collection(path, qrels=trec(tmp_path)["qrels"])
+    found = candidates_of(data, None, 10)
+    assert data.queries == QUERIES and found.documents == {"2": ("d2",)}
+    assert found.counts["queries without candidates"] == 1
+
+
+def test_topics_in_xml_may_be_gzipped(tmp_path):
+    xml = "<topics>" + "".join(
+        f'<topic number="{q}"><query>{t}</query><question>x</question><narrative>y</narrative></topic>'
+        for q, t in QUERIES.items()
+    ) + "</topics>"  # fmt: skip
+    path = write(tmp_path / "topics.xml.gz", [xml])
+    assert formats.topics(path) == QUERIES

@@ -32,7 +32,7 @@ from inters_jax.settings.tools import CompareSettings
 from seqio_tasks.base import file_sha256
 from seqio_tasks.metrics.measures import split_measures
 
-_PLAIN = ("qrels", "measures", "tasks", "output_dir", "missing")
+_PLAIN = ("qrels", "measures", "tasks", "output_dir", "missing", "run_format")
 _WITH_VALUE = ("--gin_file", "--gin_search_paths")
 
 
@@ -47,7 +47,12 @@ def compare(settings: CompareSettings) -> Comparison:
         found = compare_evaluations(paths, list(settings.tasks) or None, options)
     elif not any(evaluations.values()):
         found = compare_run_files(
-            paths, settings.qrels, split_measures(settings.measures), options, missing=settings.missing
+            paths,
+            settings.qrels,
+            split_measures(settings.measures),
+            options,
+            missing=settings.missing,
+            run_format=settings.run_format,
         )
     else:
         one = next(name for name, evaluation in evaluations.items() if evaluation)

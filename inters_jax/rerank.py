@@ -67,10 +67,15 @@ def rerank(
         qrels=collection.qrels,
         run=collection.run,
         topic_field=collection.topic_field,
+        run_format=collection.run_format,
         max_queries=collection.max_queries,
     )
     candidates = candidates_of(
-        data, collection.run, collection.depth, drop_identical_ids=collection.drop_identical_ids
+        data,
+        collection.run,
+        collection.depth,
+        drop_identical_ids=collection.drop_identical_ids,
+        run_format=collection.run_format,
     )
     wording = choose_pair(ranking.pair, data.source)
     folder = output_folder(output.output_dir, model.model_dir, "rerank", data.name, ranking.method)

@@ -20,7 +20,7 @@ from typing import Any
 
 from seqio_tasks.base import DataError
 from seqio_tasks.first_stage import bm25_run
-from seqio_tasks.metrics.trec_files import read_run
+from seqio_tasks.metrics.trec_files import read_runs
 from seqio_tasks.seeded import Draws
 from seqio_tasks.sources import beir
 from seqio_tasks.sources.beir import Document, Part, Qrels
@@ -227,9 +227,10 @@ def _first_stage(folder: Path, corpus: Corpus, queries: Mapping[str, str], depth
 
     Over millions of documents, BM25 takes gigabytes and minutes, which a published run saves.
     """
-    run: dict[str, Mapping[str, float]] = {}
-    for path in sorted((folder / "runs").glob("[!.]*")):
-        run |= {query_id: found for query_id, found in read_run(path).items() if query_id in queries}
+    stored = read_runs(sorted((folder / "runs").glob("[!.]*")))
+    run: dict[str, Mapping[str, float]] = {
+        query_id: found for query_id, found in stored.items() if query_id in queries
+    }
     missing = {query_id: text for query_id, text in queries.items() if query_id not in run}
     return run | dict(_bm25(corpus, missing, depth)) if missing else run
 

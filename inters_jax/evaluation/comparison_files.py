@@ -67,6 +67,7 @@ def compare_run_files(
     options: Options | None = None,
     *,
     missing: str = "refuse",
+    run_format: str = "auto",
 ) -> Comparison:
     """Compare run files on the same judgments.
 
@@ -76,6 +77,7 @@ def compare_run_files(
       measures: ranking measures, in the spelling of ir_measures or trec_eval.
       options: of the tests and intervals.
       missing: see `compare_runs`.
+      run_format: "ranks", "scores" or "auto": the third column of runs with three.
     """
     if qrels is None:
         raise CompareError("run files need their judgments: --qrels FILE")
@@ -85,7 +87,7 @@ def compare_run_files(
         wanted = [str(parse_measure(measure)) for measure in measures]
     except ValueError as error:
         raise CompareError(str(error)) from error
-    runs = {name: read_run(path) for name, path in paths.items()}
+    runs = {name: read_run(path, run_format) for name, path in paths.items()}
     return compare_runs(runs, read_qrels(qrels), wanted, options, missing=missing, title=Path(qrels).name)
 
 

@@ -7,12 +7,18 @@
     Likelihood    Scorer.loglikelihood
     Permutation   Generator.permutations   constrained decoding
 
+A query that leaves no room for a document is cut (`ModelBackend.prepare`); more documents than fit into one
+prompt are refused with TooLong, and the methods show fewer.
+
 `FunctionBackend` answers like a model that knows the relevance of every document. With an oracle, a constant
 and a random function it shows what the methods themselves do.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import logging
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -26,13 +32,14 @@ from inters_jax.inference.generate import Generator
 from inters_jax.inference.placement import default_batch_tokens
 from inters_jax.inference.score import Scorer
 from inters_jax.ranking.engine import Usage
-from inters_jax.ranking.errors import RerankError
+from inters_jax.ranking.errors import TooLong
 from inters_jax.ranking.identifiers import Identifiers, OrderCode
 from inters_jax.ranking.questions import (
     CHECK,
     GENERATION,
     JUDGMENT,
     Answer,
+    Document,
     Labels,
     Likelihood,
     Permutation,
@@ -42,6 +49,8 @@ from inters_jax.ranking.questions import (
 from seqio_tasks.prompts.encoding import Encoder
 from seqio_tasks.prompts.filling import without_blank_lines
 from seqio_tasks.prompts.ranking import question as render_question
+
+log = logging.getLogger(__name__)
 
 Relevance = Callable[[str, Any], float]
 
@@ -136,6 +145,8 @@ class ModelBackend:
         self._generator: Generator | None = None
         self.counts: Counter[str] = Counter()
         self._encoder = Encoder(vocabulary, self.max_length, report=self.counts)
+        self._measuring = Encoder(vocabulary, self.max_length)  # counts apart from the prompts that are asked
+        self._queries: dict[Any, str] = {}  # how much of a query is shown
         self._lock = threading.Lock()
 
     @property
@@ -168,32 +179,94 @@ class ModelBackend:
     def prepare(self, requests: Sequence[Request]) -> Prepared:
         """Prompts and answers in tokens.
 
+        A query that leaves no room for one or two documents is cut, see `_fitting`.
+
         Raises:
-          RerankError: a question exceeds `max_length` even with its documents shortened.
+          TooLong: questions that exceed `max_length` even so, or show more documents than fit when cut to the
+            minimum.
         """
         with self._lock:
             return self._prepare(requests)
 
-    def _prepare(self, requests: Sequence[Request]) -> Prepared:
-        rendered, targets, asked = [], [], []
-        for request in requests:
-            first = isinstance(request, Labels) and not request.whole
-            prompt = self.prompt(request.question, by_first_token=first)
-            longest, tokens = self._answers(request, prompt, first)
-            rendered.append(prompt)
-            targets.append([longest])
-            asked.append(tokens)
-        prompts: list[list[int]] = []
-        for request, found in zip(requests, self._encoder.encode(rendered, targets), strict=True):
-            if not found:
-                raise self._too_long(request.question)
-            prompts.append(self._start + plain_ids(self.vocabulary, found[0].input_ids).tolist())
-        usages = []
-        for request, prompt_ids, tokens in zip(requests, prompts, asked, strict=True):
+    def _prepare(self, given: Sequence[Request]) -> Prepared:
+        requests = [
+            self._fitting(request)
+            if len(request.question.query.encode()) > self.max_length // 8  # a token has at least one byte
+            else request
+            for request in given
+        ]
+        parts = [self._rendered(request) for request in requests]
+        encoded = self._encoder.encode([part[0] for part in parts], [[part[1]] for part in parts])
+        for number, found in enumerate(encoded):
+            shorter = requests[number] if found else self._fitting(requests[number])
+            if shorter is not requests[number]:
+                requests[number], parts[number] = shorter, self._rendered(shorter)
+                [encoded[number]] = self._encoder.encode([parts[number][0]], [[parts[number][1]]])
+        if too_long := [number for number, found in enumerate(encoded) if not found]:
+            raise self._too_long(given[too_long[0]].question, too_long)
+        prompts, usages = [], []
+        for before, request, (_, _, tokens), fitted in zip(given, requests, parts, encoded, strict=True):
+            prompt_ids = self._start + plain_ids(self.vocabulary, fitted[0].input_ids).tolist()
             if isinstance(request, Permutation) or (isinstance(request, Labels) and not request.whole):
                 prompt_ids += tokens.common
-            usages.append(Usage(len(prompt_ids), _generated(tokens) if isinstance(tokens, OrderCode) else 0))
-        return Prepared(requests, prompts, asked, usages)
+            prompts.append(prompt_ids)
+            generated = _generated(tokens) if isinstance(tokens, OrderCode) else 0
+            usages.append(Usage(len(prompt_ids), generated, request.question.query != before.question.query))
+        return Prepared(requests, prompts, [tokens for _, _, tokens in parts], usages)
+
+    def _rendered(self, request: Request) -> tuple[Any, str, Any]:
+        """The prompt, the longest answer as text, and the answers in tokens."""
+        first = isinstance(request, Labels) and not request.whole
+        prompt = self.prompt(request.question, by_first_token=first)
+        return (prompt, *self._answers(request, prompt, first))
+
+    def _fitting(self, request: Request) -> Request:
+        """The request with a query that leaves room for its documents at their minimal length.
+
+        A longer query loses its end: it is cut behind its last word that fits (inside the first word if that
+        alone is too long). The cut depends on the query and not on the documents, so that all documents are
+        compared with the same words. Questions about more than two documents are not changed: methods ask
+        them about fewer documents instead.
+        """
+        question = request.question
+        if len(question.documents) > 2:
+            return request
+        kind = getattr(request, "whole", None)
+        key = (type(request), kind, question.family, len(question.documents), question.query)
+        if key not in self._queries:
+            if len(self._queries) >= 10_000:
+                self._queries.pop(next(iter(self._queries)))
+            self._queries[key] = self._longest_fitting(request)
+            if self._queries[key] != question.query:
+                log.warning(
+                    "query %r is cut from %d to %d characters to fit into MAX_LENGTH=%d",
+                    question.query[:80], len(question.query), len(self._queries[key]), self.max_length,
+                )  # fmt: skip
+        query = self._queries[key]
+        return request if query == question.query else _about(request, query, question.documents)
+
+    def _longest_fitting(self, request: Request) -> str:
+        """The beginning of a request's query that fits; the whole query if it fits, or if nothing does."""
+        query = request.question.query
+        # Longer than the minimum in any tokenizer, so that the length rule cuts it to the minimum.
+        documents = (Document("", "word " * 200),) * len(request.question.documents)
+
+        def fits(length: int) -> bool:
+            prompt, longest, _ = self._rendered(_about(request, query[:length], documents))
+            return bool(self._measuring.encode([prompt], [[longest]])[0])
+
+        ends = [word.end() for word in re.finditer(r"\S+", query)]
+        if not ends or fits(len(query)):
+            return query
+        if not fits(ends[0]):
+            ends = list(range(query.index(query.split()[0]) + 1, ends[0] + 1))
+            if not fits(ends[0]):
+                return query
+        low, high = 0, len(ends) - 1  # the first fits, the last does not
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if fits(ends[middle]) else (low, middle)
+        return query[: ends[low]]
 
     def usage(self, prepared: Prepared) -> list[Usage]:
         return prepared.usages
@@ -210,7 +283,12 @@ class ModelBackend:
                 key = ("whole",)
             groups.setdefault(key, []).append(number)
         answers: list[Answer] = [None] * len(prepared.requests)
-        for key, numbers in groups.items():
+        for key, members in groups.items():
+            # Documents may become equal when they are cut: identical prompts are asked once.
+            same: dict[Any, list[int]] = {}
+            for number in members:
+                same.setdefault(_identity(prepared, number), []).append(number)
+            numbers = [copies[0] for copies in same.values()]
             prompts = [prepared.prompts[number] for number in numbers]
             own = [prepared.asked[number] for number in numbers]
             if key[0] == "order":
@@ -219,8 +297,9 @@ class ModelBackend:
                 found = self.scorer.label_logits(prompts, key[1])
             else:
                 found = self.scorer.loglikelihood(list(zip(prompts, own, strict=True)))
-            for number, answer in zip(numbers, found, strict=True):
-                answers[number] = _finished(prepared.requests[number], answer, prepared.asked[number])
+            for copies, answer in zip(same.values(), found, strict=True):
+                for number in copies:
+                    answers[number] = _finished(prepared.requests[number], answer, prepared.asked[number])
         return answers
 
     def example(self, question: Question) -> tuple[str, dict[str, list[int]]]:
@@ -246,14 +325,33 @@ class ModelBackend:
         choices = self.identifiers.choices(names)
         return max(zip(map(len, choices.whole), names, strict=True))[1], choices
 
-    def _too_long(self, question: Question) -> RerankError:
+    def _too_long(self, question: Question, places: Sequence[int]) -> TooLong:
         documents = len(question.documents)
-        return RerankError(
+        return TooLong(
             f"a question ({question.family}) with query {question.query[:80]!r} and {documents} documents "
             f"exceeds MAX_LENGTH={self.max_length} tokens even with its documents cut to the minimum; "
             "raise MAX_LENGTH"
-            + (" or show fewer documents at once (WINDOW, NUM_CHILD)" if documents > 2 else "")
+            + (" or show fewer documents at once (WINDOW, NUM_CHILD)" if documents > 2 else ""),
+            places,
         )
+
+
+def _about(request: Request, query: str, documents: tuple[Any, ...]) -> Request:
+    """The same request about another query and other documents."""
+    question = dataclasses.replace(request.question, query=query, documents=documents)
+    if isinstance(request, Likelihood) and request.continuation == request.question.query:
+        return dataclasses.replace(request, question=question, continuation=query)
+    return dataclasses.replace(request, question=question)
+
+
+def _identity(prepared: Prepared, number: int) -> Any:
+    """What the answer to a request of one kind depends on: its prompt and possible answers."""
+    asked = prepared.asked[number]
+    if isinstance(asked, OrderCode):
+        answers: Any = asked.items
+    else:
+        answers = asked.whole if hasattr(asked, "whole") else asked
+    return tuple(prepared.prompts[number]), tuple(map(tuple, answers))
 
 
 def _finished(request: Request, answer: Any, tokens: Any) -> Answer:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,9 @@ from inters_jax.ranking.errors import RerankError
 from seqio_tasks import first_stage
 from seqio_tasks.metrics.ranking import ranking_order
 from seqio_tasks.metrics.trec_files import read_run
-from seqio_tasks.ranking_rows import EXCLUDED
+from seqio_tasks.ranking_rows import ABSENT_POSITIVE, EXCLUDED
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ def candidates_of(
     depth: int,
     *,
     drop_identical_ids: bool | None = None,
+    run_format: str = "auto",
 ) -> Candidates:
     """The first stage: a run file, the collection's own results, or BM25.
 
@@ -60,15 +64,17 @@ def candidates_of(
       depth: candidates per query.
       drop_identical_ids: leave out the candidate that has the id of its query, before the cut. None: in
         collections whose queries are documents (ArguAna, Quora, CQADupStack, SCIDOCS).
+      run_format: "ranks", "scores" or "auto": the third column of a run with three.
 
     Raises:
-      RerankError: there is no candidate at all, or the run names what the collection does not have.
+      RerankError: there is no candidate at all, the run names what the collection does not have, or an id
+        cannot be written to a TREC run.
     """
     if depth < 1:
         raise RerankError(f"DEPTH must be at least 1, got {depth}")
     drop = collection.own_document if drop_identical_ids is None else drop_identical_ids
     if run is not None:
-        return _from_run_file(collection, Path(run), depth, drop)
+        return _from_run_file(collection, Path(run), depth, drop, run_format)
     if collection.run is not None:
         return _cut(collection, collection.run, depth, collection.run_source, drop)
     if not collection.searchable:
@@ -79,9 +85,9 @@ def candidates_of(
     return _cut(collection, found, depth, "BM25 (bm25s, k1=0.9, b=0.4)", drop)
 
 
-def _from_run_file(collection: Collection, path: Path, depth: int, drop: bool) -> Candidates:
+def _from_run_file(collection: Collection, path: Path, depth: int, drop: bool, form: str) -> Candidates:
     """Candidates from a run file. Judged queries that it does not have are counted and score 0."""
-    run = read_run(path)
+    run = read_run(path, form)
     for query, found in run.items():
         if query not in collection.queries:
             raise _unknown(collection, path, query)
@@ -128,7 +134,46 @@ def _cut(collection: Collection, run: Run, depth: int, source: str, drop: bool) 
             f"{source} has no candidate for any of the {len(collection.wanted)} queries of "
             f"{collection.source}"
         )
+    _refuse_blanks(collection, documents)
+    if absent := _absent_relevant(collection):
+        counts[ABSENT_POSITIVE] += len(absent)
+        query, document = absent[0]
+        log.warning(
+            "%s: %d relevant documents are missing from the corpus and cannot be ranked, the first is %r of "
+            "query %r", collection.source, len(absent), document, query,
+        )  # fmt: skip
     return Candidates(documents, scores, depth, source, digest.hexdigest(), counts)
+
+
+def _refuse_blanks(collection: Collection, documents: Mapping[str, Sequence[str]]) -> None:
+    """Refuse ids that a TREC run or judgment file cannot hold, before the first model call."""
+    names = [("query", query) for query in documents]
+    names += [("document", document) for found in documents.values() for document in found]
+    names += [("judged query", query) for query in collection.qrels or {}]
+    names += [("judged document", doc) for judged in (collection.qrels or {}).values() for doc in judged]
+    bad: dict[str, str] = {}
+    for kind, name in names:
+        if name.split() != [name]:
+            bad.setdefault(name, kind)
+    if bad:
+        name, kind = next(iter(bad.items()))
+        raise RerankError(
+            f"{collection.source}: {len(bad)} ids are empty or have blanks, which TREC runs cannot hold; the "
+            f"first is that of {kind} {name!r}; replace the blanks, for example by _, in corpus, queries, "
+            "qrels and runs"
+        )
+
+
+def _absent_relevant(collection: Collection) -> list[tuple[str, str]]:
+    """(query, document) of relevant documents that a whole corpus lacks."""
+    if not collection.searchable:
+        return []
+    return [
+        (query, document)
+        for query, judged in (collection.qrels or {}).items()
+        for document, grade in judged.items()
+        if grade > 0 and document not in collection.documents
+    ]
 
 
 def _excluded(collection: Collection, query: str) -> set[str]:

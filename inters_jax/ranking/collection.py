@@ -23,7 +23,7 @@ from inters_jax.ranking.errors import RerankError
 from seqio_tasks import settings
 from seqio_tasks.download import ir_datasets_source
 from seqio_tasks.download.report import FAILED
-from seqio_tasks.metrics.trec_files import read_qrels, read_run
+from seqio_tasks.metrics.trec_files import read_qrels, read_run, read_runs
 from seqio_tasks.sources import beir, retrieval_sets
 from seqio_tasks.sources.corpus_index import Corpus
 
@@ -68,17 +68,21 @@ def open_collection(
     qrels: str | Path | None = None,
     run: str | Path | None = None,
     topic_field: str = "title",
+    run_format: str = "auto",
     max_queries: int | None = None,
 ) -> Collection:
     """Open a collection of any form.
 
     Args:
       collection: see the top of this module; None with topics and documents.
-      split: its judged queries are wanted, if the collection has splits. None: every query, unmeasured.
+      split: its judged queries are wanted, if the collection has splits: those of qrels/<split>.tsv, all of
+        them. "validation" without such a file: the queries that training holds out. None: every query,
+        unmeasured.
       topics, documents: files that replace those of a folder, or stand alone without one.
       qrels: a judgment file (TREC or BEIR form) that replaces the collection's own.
       run: the run to rerank: of a document file only its documents are kept.
       topic_field: field of TREC topics: title, description, narrative, or several joined by +.
+      run_format: "ranks", "scores" or "auto": the third column of runs with three.
       max_queries: only the first N of the wanted queries, for a trial.
 
     Raises:
@@ -87,19 +91,20 @@ def open_collection(
     if collection is None:
         if topics is None or documents is None:
             raise RerankError("set COLLECTION, or TOPICS and DOCUMENTS (and RUN)")
-        base = _from_files(Path(topics), Path(documents), run, topic_field)
+        base = _from_files(Path(topics), Path(documents), run, topic_field, run_format)
     elif str(collection).startswith(IRDS):
-        base = _from_folder(_downloaded(str(collection)), split, own_qrels=qrels is None)
+        folder = _downloaded(str(collection))
+        base = _from_folder(folder, split, own_qrels=qrels is None, own_run=run is None, form=run_format)
     else:
         path = Path(collection)
         if path.is_file():
             base = _from_lists(path, formats.lists(path))
         else:
-            base = _from_folder(path, split, own_qrels=qrels is None)
+            base = _from_folder(path, split, own_qrels=qrels is None, own_run=run is None, form=run_format)
         if topics is not None:
             base = dataclasses.replace(base, queries=formats.topics(Path(topics), topic_field))
         if documents is not None:
-            found = formats.documents(Path(documents), _documents_of(run))
+            found = formats.documents(Path(documents), _documents_of(run, run_format))
             base = dataclasses.replace(base, documents=found, searchable=run is None)
     judged = base.qrels if qrels is None else read_qrels(Path(qrels))
     if split is None and qrels is None:
@@ -133,19 +138,20 @@ def dataset_of(folder: Path) -> Any:
     return None
 
 
-def _from_folder(folder: Path, split: str | None, *, own_qrels: bool) -> Collection:
+def _from_folder(folder: Path, split: str | None, *, own_qrels: bool, own_run: bool, form: str) -> Collection:
     """A BEIR folder, or one with MS MARCO's files."""
     tables = sorted(folder.glob("top1000*")) if folder.is_dir() else []
+    tables = [path for path in tables if not path.name.endswith((".tar.gz", ".tar"))]
     whole = any((folder / name).is_file() for name in beir.CORPUS_FILES)
     if not whole and not tables:
-        inner = [path.parent for path in folder.glob("*/corpus.jsonl")] if folder.is_dir() else []
+        inner = sorted({path.parent for path in folder.glob("*/corpus.jsonl*")}) if folder.is_dir() else []
         if len(inner) != 1:
             raise RerankError(
                 f"{folder}: no corpus.jsonl here; COLLECTION must be an unpacked BEIR folder, a folder "
                 "with MS MARCO's collection.tsv or top1000 file, a JSON file with candidates, or irds:ID"
             )
         folder = inner[0]
-    qrels = beir.read_qrels(folder, split) if split is not None and own_qrels else None
+    qrels = _judgments(folder, split) if split is not None and own_qrels else None
     known = dataset_of(folder.resolve())
     if qrels is not None and known is not None:
         qrels = known.graded(qrels)
@@ -153,21 +159,38 @@ def _from_folder(folder: Path, split: str | None, *, own_qrels: bool) -> Collect
         if len(tables) > 1:
             raise RerankError(f"{folder}: {len(tables)} top1000 files; keep one of them")
         found = formats.top1000(tables[0])
-        queries = beir.read_queries(folder) if list(folder.glob("queries.*")) else {}
+        own = beir.query_tables(folder) or list(folder.glob("queries.jsonl*"))
+        queries = beir.read_queries(folder) if own else {}
         return Collection(
             folder.name, str(folder), {**found.queries, **queries}, found.documents, qrels, (),
             run=found.run, run_source=f"candidates of {tables[0].name}", searchable=False,
         )  # fmt: skip
-    stored: dict[str, dict[str, float]] = {}
-    names = []
-    for path in sorted((folder / "runs").glob("[!.]*")):
-        stored |= read_run(path)
-        names.append(path.name)
+    # With RUN they are not used, so they need not agree.
+    paths = sorted((folder / "runs").glob("[!.]*")) if own_run else []
+    stored = read_runs(paths, form)
+    names = [path.name for path in paths]
     return Collection(
         folder.name, str(folder), beir.read_queries(folder), Corpus(folder), qrels, (),
         run=stored or None, run_source=f"stored run {', '.join(names)}",
         own_document=known is not None and known.own_document,
     )  # fmt: skip
+
+
+def _judgments(folder: Path, split: str) -> Qrels:
+    """The judgments of a split: its file, whole. Without one, validation is what training holds out.
+
+    Queries of a file whose text is also in another split are kept: nothing is trained here.
+    """
+    if beir.judgment_file(folder, split).is_file():
+        return beir.read_judgments(folder, split)
+    found = beir.judged_splits(folder)
+    if split == "validation" and {"train", "dev"} & set(found):
+        return beir.read_qrels(folder, split)
+    raise RerankError(
+        f"{folder}: no judgments of SPLIT={split!r}; "
+        + (f"choose one of {', '.join(found)}" if found else "no qrels are here: set QRELS")
+        + ", or SPLIT=None to rerank every query without measuring"
+    )
 
 
 def _from_lists(path: Path, found: formats.Lists) -> Collection:
@@ -178,18 +201,20 @@ def _from_lists(path: Path, found: formats.Lists) -> Collection:
     )  # fmt: skip
 
 
-def _from_files(topics: Path, documents: Path, run: str | Path | None, topic_field: str) -> Collection:
+def _from_files(
+    topics: Path, documents: Path, run: str | Path | None, topic_field: str, form: str
+) -> Collection:
     return Collection(
         topics.name.split(".")[0], f"{topics} and {documents}", formats.topics(topics, topic_field),
-        formats.documents(documents, _documents_of(run)), None, (), searchable=run is None,
+        formats.documents(documents, _documents_of(run, form)), None, (), searchable=run is None,
     )  # fmt: skip
 
 
-def _documents_of(run: str | Path | None) -> set[str] | None:
+def _documents_of(run: str | Path | None, form: str) -> set[str] | None:
     """The documents that a run names; None without a run."""
     if run is None:
         return None
-    return {document for scores in read_run(Path(run)).values() for document in scores}
+    return {document for scores in read_run(Path(run), form).values() for document in scores}
 
 
 def _downloaded(name: str) -> Path:

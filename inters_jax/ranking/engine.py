@@ -23,15 +23,16 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from inters_jax.ranking.errors import RerankError
+from inters_jax.ranking.errors import RerankError, TooLong
 from inters_jax.ranking.questions import Answer, Labels, Ranked, Ranking, Request
 
 
 class Usage(NamedTuple):
-    """Tokens of one request: in its prompt, and generated for its answer."""
+    """Tokens of one request, in its prompt and generated for its answer; whether its query was cut to fit."""
 
     prompt: int
     generated: int
+    query_cut: bool = False
 
 
 @dataclass
@@ -41,6 +42,9 @@ class Cost:
     calls: requests answered, each with one prompt; prompt_tokens and generated_tokens: their sums.
     seconds: its share of the model's time, by tokens.
     latency: from the start of the query to its end, while others shared the batches.
+    query_cut: requests that show the query cut, because it is too long.
+    narrowed: how often prompts were too long and the method went on with fewer documents at once.
+    unranked: 1 if the query is too long to be ranked and keeps its first-stage order.
     """
 
     calls: int = 0
@@ -48,10 +52,17 @@ class Cost:
     generated_tokens: int = 0
     seconds: float = 0.0
     latency: float = 0.0
+    query_cut: int = 0
+    narrowed: int = 0
+    unranked: int = 0
 
 
 class Backend(Protocol):
-    """Answers requests. `prepare` runs in a thread, during the `answer` of the batch before."""
+    """Answers requests. `prepare` runs in a thread, during the `answer` of the batch before.
+
+    `prepare` raises TooLong for requests whose prompts exceed the length limit; the engine throws it into the
+    generators that made them.
+    """
 
     def prepare(self, requests: Sequence[Request]) -> Any: ...
 
@@ -114,6 +125,7 @@ class Engine:
 
         Raises:
           RerankError: an answer is not finite.
+          TooLong: a prompt exceeds the length limit and its method does not handle that.
         """
         source = iter(rankings.items() if isinstance(rankings, Mapping) else rankings)
         active: dict[str, _Query] = {}
@@ -122,12 +134,12 @@ class Engine:
             following = self._next(source, active, pool, finished)
             yield from _drain(finished)
             while following is not None:
-                batch = following
-                prepared = batch.prepared.result()
+                batch = self._that_fits(following, active, pool, finished)
                 following = self._next(source, active, pool, finished)
-                self._answer(batch, prepared, active, finished)
-                if progress:
-                    progress(len(batch.requests))
+                if batch is not None:
+                    self._answer(batch, batch.prepared.result(), active, finished)
+                    if progress:
+                        progress(len(batch.requests))
                 if following is None:
                     following = self._next(source, active, pool, finished)
                 yield from _drain(finished)
@@ -167,6 +179,31 @@ class Engine:
         requests = [request for query, first, end in parts for request in query.requests[first:end]]
         return _Batch(parts, requests, pool.submit(self.backend.prepare, requests))
 
+    def _that_fits(
+        self,
+        batch: _Batch,
+        active: dict[str, _Query],
+        pool: ThreadPoolExecutor,
+        finished: list[_Finished],
+    ) -> _Batch | None:
+        """The batch, prepared, without queries that made a prompt too long; these continue as they decide."""
+        try:
+            batch.prepared.result()
+            return batch
+        except TooLong as error:
+            owners = [query for query, first, end in batch.parts for _ in range(first, end)]
+            failed = {id(owners[place]): owners[place] for place in error.places}
+            kept = [part for part in batch.parts if id(part[0]) not in failed]
+            # No other batch is under way here, so the requests of these queries can be replaced.
+            for query in failed.values():
+                query.cost.narrowed += 1
+                _advance(query, None, active, finished, error)
+        if not kept:
+            return None
+        requests = [request for query, first, end in kept for request in query.requests[first:end]]
+        again = _Batch(kept, requests, pool.submit(self.backend.prepare, requests))
+        return self._that_fits(again, active, pool, finished)
+
     def _answer(
         self, batch: _Batch, prepared: Any, active: dict[str, _Query], finished: list[_Finished]
     ) -> None:
@@ -190,6 +227,7 @@ class Engine:
                 query.answers[place] = answer
                 query.cost.prompt_tokens += usage.prompt
                 query.cost.generated_tokens += usage.generated
+                query.cost.query_cut += usage.query_cut
                 tokens += usage.prompt + usage.generated
             count = end - first
             share = tokens / all_tokens if all_tokens else count / len(batch.requests)
@@ -204,18 +242,30 @@ _Finished = tuple[str, Ranked, Cost]
 
 
 def _advance(
-    query: _Query, answers: list[Answer] | None, active: dict[str, _Query], finished: list[_Finished]
+    query: _Query,
+    answers: list[Answer] | None,
+    active: dict[str, _Query],
+    finished: list[_Finished],
+    error: TooLong | None = None,
 ) -> None:
-    """Send a generator its answers and take its next requests; empty lists of requests are skipped."""
+    """Send a generator its answers, or throw an error into it, and take its next requests.
+
+    Empty lists of requests are skipped.
+    """
     try:
         while True:
-            requests = next(query.ranking) if answers is None else query.ranking.send(answers)
-            answers = []
+            if error is not None:
+                requests = query.ranking.throw(error)
+            else:
+                requests = next(query.ranking) if answers is None else query.ranking.send(answers)
+            answers, error = [], None
             if requests:
                 break
     except StopIteration as end:
         del active[query.key]
         query.cost.latency = time.perf_counter() - query.started
+        if not end.value.reranked:
+            query.cost.narrowed, query.cost.unranked = 0, 1
         finished.append((query.key, end.value, query.cost))
         return
     query.requests, query.answers = requests, [None] * len(requests)

@@ -10,13 +10,15 @@
                 {"query": {"qid", "text"}, "candidates": [{"docid", "score", "doc": {"title", "text"}}]}
     qdu         the INTERS authors' test files, JSON lines {"query", "key", "key_index", "pos_index"}
 
-All files may be gzipped. Document files are read line by line, and only the wanted documents are kept.
+All files may be gzipped and in UTF-16. Document files are read line by line, and only the wanted documents
+are kept.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections import Counter
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
@@ -26,7 +28,7 @@ from typing import Any
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.questions import Document
 from seqio_tasks.sources import trec_topics
-from seqio_tasks.sources.json_stream import array_items
+from seqio_tasks.sources.json_stream import array_items, open_text
 from seqio_tasks.sources.released import Candidates
 
 _IDS = ("_id", "id", "docid", "doc_id", "pid", "docno")
@@ -44,12 +46,16 @@ class Lists:
     run: dict[str, dict[str, float]] = field(default_factory=dict)
     qrels: dict[str, dict[str, int]] | None = None
 
-    def add(self, where: str, query_id: str, query: str, document: Document, score: float) -> None:
-        """Add a candidate. A second text of a query or document, or a second place in a list, is refused."""
+    def add_query(self, where: str, query_id: str, query: str) -> None:
+        """Add a query, which may have no candidates. A second text is refused."""
         if self.queries.setdefault(query_id, query) != query:
             raise RerankError(
                 f"{where}: query {query_id!r} has a different text than before; keep one of the two"
             )
+
+    def add(self, where: str, query_id: str, query: str, document: Document, score: float) -> None:
+        """Add a candidate. A second text of a query or document, or a second place in a list, is refused."""
+        self.add_query(where, query_id, query)
         known = self.documents.setdefault(document.doc_id, document)
         if known != document:
             raise RerankError(
@@ -67,17 +73,19 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
     """(line number, text without the line end) of the lines that are not blank."""
     if not path.is_file():
         raise RerankError(f"{path}: no such file")
-    opener = gzip.open if path.suffix == ".gz" else open
     number = 0
     try:
-        with opener(path, "rb") as file:
-            for number, raw in enumerate(file, start=1):
-                text = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+        with open_text(path) as file:
+            file.reconfigure(newline="\n")  # type: ignore[attr-defined]  # only LF and CRLF end a line
+            for number, line in enumerate(file, start=1):
+                text = line.rstrip("\r\n")
                 if text.strip():
                     yield number, text
-    except UnicodeDecodeError as error:
-        raise RerankError(f"{path}:{number}: not UTF-8 ({error.reason}); convert it to UTF-8") from None
-    except (gzip.BadGzipFile, EOFError) as error:
+    except UnicodeError as error:
+        where = f"{path}:{number + 1}" if number else str(path)
+        reason = getattr(error, "reason", error)
+        raise RerankError(f"{where}: not UTF-8 ({reason}); convert it to UTF-8") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise RerankError(f"{path}:{number + 1}: broken gzip file ({error}); download it again") from None
 
 
@@ -201,6 +209,10 @@ def _hits(found: Lists, record: dict[str, Any], where: str) -> None:
     query, hits = record.get("query"), record["hits"]
     if not isinstance(query, str) or not isinstance(hits, list):
         raise RerankError(f"{where}: expected a text under query and a list under hits")
+    if not hits:
+        # Only hits carry the id of their query in this form; some files repeat it beside the text.
+        query_id = _first(record, ("qid",), f"{where}: hits is empty", "qid")
+        found.add_query(where, query_id, " ".join(query.split()))
     for place, hit in enumerate(hits):
         at = f"{where}, hit {place + 1}"
         if not isinstance(hit, dict):
@@ -218,6 +230,7 @@ def _candidates(found: Lists, record: dict[str, Any], where: str) -> None:
     if not isinstance(query, dict) or not isinstance(candidates, list):
         raise RerankError(f"{where}: expected an object under query and a list under candidates")
     query_id, text = _first(query, ("qid",), where, "qid"), _first(query, ("text",), where, "a text")
+    found.add_query(where, query_id, " ".join(text.split()))
     for place, candidate in enumerate(candidates):
         at = f"{where}, candidate {place + 1}"
         content = candidate.get("doc") if isinstance(candidate, dict) else None

@@ -25,6 +25,7 @@ from inters_jax.ranking.questions import Ranked
 
 _FIELDS = {"query", "order", "scores", "cost"}
 _COSTS = [entry.name for entry in dataclasses.fields(Cost)]
+_LATER = {"query_cut": 0, "narrowed": 0, "unranked": 0}  # files of earlier versions lack these
 
 
 class FinishedQueries:
@@ -69,7 +70,8 @@ class FinishedQueries:
             raise self._error(f"{where}expected {' and '.join(sorted(_FIELDS))}")
         try:
             ranked = Ranked([int(place) for place in entry["order"]], np.asarray(entry["scores"], np.float32))
-            cost = Cost(**{name: entry["cost"][name] for name in _COSTS})
+            costs = {**_LATER, **entry["cost"]}
+            cost = Cost(**{name: costs[name] for name in _COSTS})
         except (TypeError, ValueError, KeyError):
             raise self._error(f"{where}order, scores or cost are not numbers") from None
         self._check(entry["query"], ranked, where)

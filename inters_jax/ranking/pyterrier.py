@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 try:
+    import pandas
     import pyterrier
 except ImportError as error:
     raise ImportError("PyTerrier is not installed: pip install inters-jax[pyterrier]") from error
@@ -37,7 +38,7 @@ class InstructionReranker(pyterrier.Transformer):
         """Rerank a pandas.DataFrame as described above; an empty one is returned with its columns.
 
         Raises:
-          RerankError: a column is missing.
+          RerankError: a column is missing, or has missing values (a missing title is an empty one).
         """
         needed = ["qid", "query", "docno", self.text_attr]
         if missing := [name for name in needed if name not in inp.columns]:
@@ -46,6 +47,13 @@ class InstructionReranker(pyterrier.Transformer):
                 f"{self.text_attr!r}) before this transformer"
             )
         frame = inp.reset_index(drop=True)
+        for name in needed:
+            if (bad := frame[name].isna()).any():
+                first = frame.loc[bad].iloc[0]
+                raise RerankError(
+                    f"the column {name} is empty (NaN or None) in {int(bad.sum())} rows, the first has qid "
+                    f"{first['qid']!r} and docno {first['docno']!r}; fill it or drop these rows"
+                )
         if "score" in frame.columns:  # the order of the first stage breaks ties
             frame = frame.sort_values(["qid", "score"], ascending=[True, False], kind="stable")
         groups = [(qid, rows.index.to_list()) for qid, rows in frame.groupby("qid", sort=False)]
@@ -54,7 +62,7 @@ class InstructionReranker(pyterrier.Transformer):
             [
                 {
                     "text": str(frame.at[row, self.text_attr]),
-                    "title": str(frame.at[row, self.title_attr] or "") if titled else "",
+                    "title": _title(frame.at[row, self.title_attr]) if titled else "",
                 }
                 for row in rows
             ]
@@ -72,3 +80,8 @@ class InstructionReranker(pyterrier.Transformer):
         frame["score"] = [scores[row] for row in frame.index]
         frame["rank"] = [ranks[row] for row in frame.index]
         return frame.sort_values(["qid", "rank"], kind="stable").reset_index(drop=True)
+
+
+def _title(value: Any) -> str:
+    """A title as text; a missing one (None, NaN, pandas.NA) is empty."""
+    return "" if pandas.isna(value) else str(value)

@@ -83,10 +83,12 @@ class Ranked:
     order: candidate numbers, best first; a permutation of range(n).
     scores: float32 [n], one per candidate in the order given; never increasing along `order`. Candidates
       with equal scores keep their first-stage order.
+    reranked: False for a query that keeps its first-stage order because its prompts are too long.
     """
 
     order: list[int]
     scores: np.ndarray
+    reranked: bool = True
 
 
 Ranking = Generator[list[Request], list[Answer], Ranked]

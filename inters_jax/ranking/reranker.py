@@ -13,8 +13,8 @@ Names and types follow the `rerankers` library: `rank` returns `RankedResults`, 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from inters_jax.ranking.backend import ModelBackend
 from inters_jax.ranking.engine import Backend, Cost, Engine
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.methods import make_method
+from inters_jax.ranking.one_query import ranking_of
 from inters_jax.ranking.questions import Document as Candidate
 from inters_jax.ranking.questions import Method, Ranked
 from inters_jax.settings.judging import InferenceSettings, MethodOptions, RankingSettings
@@ -211,7 +212,8 @@ class Reranker:
           metadata: one per document, returned unchanged.
 
         Raises:
-          RerankError: a blank query, a document without a text, or two documents with one id.
+          RerankError: a blank query, a document without a text (NaN is none), a title that is not a text, or
+            two documents with one id. A missing title (None or NaN) is an empty one.
         """
         [found] = self.rank_batch([query], [docs], [doc_ids], [metadata])
         return found
@@ -230,7 +232,7 @@ class Reranker:
             raise RerankError(f"{len(queries)} queries, but {len(docs)} lists of documents")
         given = [_documents(*each) for each in zip(docs, ids, more, strict=True)]
         rankings = (
-            (str(number), self.method.rank(_query(query), [_candidate(one) for one in own]))
+            (str(number), ranking_of(self.method, _query(query), [_candidate(one) for one in own]))
             for number, (query, own) in enumerate(zip(queries, given, strict=True))
             if own
         )
@@ -266,8 +268,9 @@ def _documents(
     docs: Sequence[Any], doc_ids: Sequence[str | int] | None, metadata: Sequence[Mapping[str, Any]] | None
 ) -> list[Document]:
     """The documents of one query, from any of the accepted forms."""
-    if isinstance(docs, str):
-        raise RerankError("docs must be a list of documents, got one text")
+    if isinstance(docs, str | bytes | Mapping | Set) or hasattr(docs, "columns"):
+        raise RerankError(f"docs must be a list of documents, got a {type(docs).__name__}")
+    docs = list(docs)
     for name, values in (("doc_ids", doc_ids), ("metadata", metadata)):
         if values is not None and len(values) != len(docs):
             raise RerankError(f"{len(docs)} docs, but {len(values)} {name}")
@@ -276,13 +279,14 @@ def _documents(
         own = {} if metadata is None else metadata[number]
         doc_id = number if doc_ids is None else doc_ids[number]
         if isinstance(doc, Document):
-            made = doc
+            made = replace(doc, title=_title(doc.title, number))
         elif isinstance(doc, str):
             made = Document(doc, doc_id, metadata=own)
-        elif isinstance(doc, Mapping) and isinstance(doc.get("text"), str):
-            title = doc.get("title") or ""
-            made = Document(doc["text"], doc.get("doc_id", doc_id), str(title), own)
+        elif isinstance(doc, Mapping) and "text" in doc:
+            made = Document(doc["text"], doc.get("doc_id", doc_id), _title(doc.get("title"), number), own)
         else:
+            raise RerankError(f"document {number} must be a text or have a 'text', got {doc!r:.80}")
+        if not isinstance(made.text, str):
             raise RerankError(f"document {number} must be a text or have a 'text', got {doc!r:.80}")
         found.append(made)
     ids = [one.doc_id for one in found]
@@ -290,6 +294,15 @@ def _documents(
         twice = next(one for one in ids if ids.count(one) > 1)
         raise RerankError(f"two documents have the id {twice!r}")
     return found
+
+
+def _title(title: Any, number: int) -> str:
+    """A title; None and NaN, the missing value of pandas, are an empty one."""
+    if title is None or title != title or str(title) == "<NA>":
+        return ""
+    if not isinstance(title, str):
+        raise RerankError(f"the title of document {number} must be a text, got {title!r:.80}")
+    return title
 
 
 def _candidate(document: Document) -> Candidate:

@@ -6,6 +6,7 @@ Works with any backend that answers requests; needs no model.
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,10 +22,13 @@ from inters_jax.ranking.candidates import Candidates
 from inters_jax.ranking.collection import Collection
 from inters_jax.ranking.engine import Backend, Cost, Engine
 from inters_jax.ranking.journal import FinishedQueries
+from inters_jax.ranking.one_query import ranking_of
 from inters_jax.ranking.questions import Document, Method, Ranking
 from inters_jax.reports import reranking_page
 from seqio_tasks.base import file_sha256
 from seqio_tasks.metrics.trec_files import write_run
+
+log = logging.getLogger(__name__)
 
 MEASURES = ("nDCG@10", "RR@10", "R@100", "Judged@10")
 
@@ -87,16 +91,35 @@ def rerank_candidates(
         metrics = written_runs.measure(folder, measures)
         method_name = str(manifest.get("method", ""))
         paper = written_runs.measure_as_paper(folder, method=method_name, depth=candidates.depth)
+    too_long = _too_long(done.costs)
+    for what, queries in too_long.items():
+        counts[what] = len(queries)
+        named = ", ".join(queries[:5]) + (", ..." if len(queries) > 5 else "")
+        log.warning("%d %s: %s (all are named in results.json)", len(queries), what, named)
     return {
         "manifest": dict(manifest),
         "metrics": metrics,
         "paper_metrics": paper,
         "files": {"": {name: file_sha256(folder / name) for name in names}},
         "counts": {**candidates.counts, **counts},
+        "too_long": too_long,
         "cost": cost_summary(done.costs.values()),
         "seconds": round(seconds, 3),
         "documents per second": round(counts["documents scored now"] / seconds, 2) if seconds else None,
     }
+
+
+def _too_long(costs: Mapping[str, Cost]) -> dict[str, list[str]]:
+    """The queries that did not fit into MAX_LENGTH as they are, by what was done about it."""
+    kinds = {
+        "queries cut to fit MAX_LENGTH": "query_cut",
+        "queries ranked with fewer documents per prompt to fit MAX_LENGTH": "narrowed",
+        "queries in first-stage order because they exceed MAX_LENGTH": "unranked",
+    }
+    found = {
+        what: [query for query, cost in costs.items() if getattr(cost, name)] for what, name in kinds.items()
+    }
+    return {what: queries for what, queries in found.items() if queries}
 
 
 def cost_summary(costs: Iterable[Cost]) -> dict[str, Any]:
@@ -170,7 +193,7 @@ def _rankings(
         for doc_id in candidates.documents[query]:
             found = data.documents[doc_id]
             documents.append(Document(found.title, found.text, doc_id))
-        yield query, method.rank(data.queries[query], documents)
+        yield query, ranking_of(method, data.queries[query], documents)
 
 
 def _texts_hash(data: Collection, candidates: Candidates) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from inters_jax.settings.fields import SettingError, group, setting
 from inters_jax.settings.training import DTYPES
+from seqio_tasks.metrics.trec_files import RUN_FORMATS
 
 
 @group
@@ -94,6 +95,11 @@ class CollectionSettings:
     qrels: str | None = setting("judgment file, in place of the collection's", default=None, path=True)
     run: str | None = setting(
         "run of a first stage; None: the collection's own, or BM25", default=None, path=True
+    )
+    run_format: str = setting(
+        "third column of a run with three: 'ranks', 'scores' or 'auto', which tells them apart and says so",
+        default="auto",
+        choices=RUN_FORMATS,
     )
     split: str | None = setting(
         "whose judged queries are reranked; None: every query, and nothing is measured", default="test"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inters_jax.settings.fields import group, setting
+from seqio_tasks.metrics.trec_files import RUN_FORMATS
 
 
 @group
@@ -15,6 +16,11 @@ class CompareSettings:
     qrels: str | None = setting("judgments of run files; also --qrels FILE", default=None, path=True)
     measures: str | tuple[str, ...] = setting(
         "of run files; also --measures", default="nDCG@10, RR@10, R@100, AP"
+    )
+    run_format: str = setting(
+        "third column of runs with three: 'ranks', 'scores' or 'auto'; also --run_format",
+        default="auto",
+        choices=RUN_FORMATS,
     )
     tasks: tuple[str, ...] = setting(
         "of evaluations; (): all that every one of them has; also --tasks", default=()

@@ -5,7 +5,7 @@
   judgments are left out. Both are counted in the result.
 * A document is relevant from grade ``rel`` (1) upwards; negative grades gain nothing; the gain of nDCG is the
   grade (linear), that of ``nDCG(dcg='exp-log2')`` is ``2 ** grade - 1``.
-* ``Bpref`` ignores documents without a judgment and negative grades.
+* ``Bpref`` and ``judged_only=True`` ignore documents without a judgment and negative grades.
 * ``Judged@k`` divides by the number of documents actually retrieved within k, as ir_measures does.
 
 A measure only needs the ranks of the judged documents. They come from one sort of all scores, as integers
@@ -187,11 +187,15 @@ def _keys(query: _Ints, score: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64
 
 
 def _drop_unjudged(ranked: _Ranked) -> _Ranked:
-    """The same run without its unjudged documents, with positions renumbered."""
-    lengths = np.bincount(ranked.query, minlength=len(ranked.retrieved)).astype(np.int64)
+    """The same run without its unjudged documents, with positions renumbered.
+
+    A negative grade counts as no judgment, as in ``trec_eval -J``.
+    """
+    judged = ranked.grade >= 0
+    query, grade = ranked.query[judged], ranked.grade[judged]
+    lengths = np.bincount(query, minlength=len(ranked.retrieved)).astype(np.int64)
     starts = np.cumsum(lengths) - lengths
-    position = np.arange(len(ranked.query)) - starts[ranked.query]
-    return _Ranked(ranked.query, position, ranked.grade, lengths)
+    return _Ranked(query, np.arange(len(query)) - starts[query], grade, lengths)
 
 
 class _Truth:

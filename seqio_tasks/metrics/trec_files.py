@@ -2,8 +2,13 @@
 
     run    TREC      ``qid Q0 docid rank score tag``   (the rank column is ignored, as trec_eval does)
            MS MARCO  ``qid docid rank``                (score = -rank)
+           scores    ``qid docid score``               (Tevatron and others)
     qrels  TREC      ``qid 0 docid grade``
            BEIR      ``query-id<TAB>corpus-id<TAB>score`` below such a header
+
+The last two forms of a run have the same three columns. Ranks of a query are consecutive whole numbers, such
+as 1, 2, 3; anything else is a score. The reading is logged; what could be either is refused, and `form`
+decides.
 
 Files may be gzipped (``.gz``) and may have CRLF line ends. Every error names file and line.
 """
@@ -11,26 +16,40 @@ Files may be gzipped (``.gz``) and may have CRLF line ends. Every error names fi
 from __future__ import annotations
 
 import gzip
+import itertools
+import logging
 import math
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from seqio_tasks.base import DataError, replacing
+from seqio_tasks.base import DataError, MissingData, UserError, replacing
 from seqio_tasks.metrics.ranking import float32_scores, ranking_order
 
-_RUN_FORMS = "expected `qid Q0 docid rank score tag` (TREC) or `qid docid rank` (MS MARCO)"
+log = logging.getLogger(__name__)
+
+RUN_FORMATS = ("auto", "ranks", "scores")
+
+_RUN_FORMS = "expected `qid Q0 docid rank score tag` (TREC), `qid docid rank` (MS MARCO) or `qid docid score`"
 _QRELS_FORMS = "expected `qid 0 docid grade` (TREC) or `query-id<TAB>corpus-id<TAB>score` (BEIR)"
 
 
-def read_run(path: str | Path) -> dict[str, dict[str, float]]:
+def read_run(path: str | Path, form: str = "auto") -> dict[str, dict[str, float]]:
     """Read a run: query id -> document id -> score, in file order.
 
+    Args:
+      path: the file.
+      form: what the third column of three is: "ranks", "scores", or "auto" to tell them apart. TREC runs of
+        six columns ignore it.
+
     Raises:
-      DataError: the file is empty or not a run.
+      DataError: the file is empty or not a run, or its three columns could be ranks as well as scores.
     """
+    if form not in RUN_FORMATS:
+        raise UserError(f"run format {form!r} is unknown; choose one of {', '.join(RUN_FORMATS)}")
     run: dict[str, dict[str, float]] = {}
     width = 0
     for number, line in _lines(path):
@@ -40,20 +59,86 @@ def read_run(path: str | Path) -> dict[str, dict[str, float]]:
             raise DataError(f"{len(fields)} fields; {_RUN_FORMS}", path=path, line=number)
         if width == 6:
             query, _, document, _, text, _ = fields
-            score = _number(text, path, number)
         else:
             query, document, text = fields
-            score = -_number(text, path, number)
         scores = run.setdefault(query, {})
         if document in scores:
             raise DataError(
                 f"document {document!r} appears twice for query {query!r}", path=path, line=number,
                 todo="keep one line per query and document",
             )  # fmt: skip
-        scores[document] = score
+        scores[document] = _number(text, path, number)
     if not run:
         raise DataError("the run file is empty", path=path)
+    if width == 3 and (form == "ranks" or (form == "auto" and _holds_ranks(run, path))):
+        return {query: {document: -rank for document, rank in ranks.items()} for query, ranks in run.items()}
     return run
+
+
+def read_runs(paths: Sequence[Path], form: str = "auto") -> dict[str, dict[str, float]]:
+    """Read run files that together are one run, such as one file per split.
+
+    Raises:
+      DataError: two files have results for the same query: they are different runs.
+    """
+    run: dict[str, dict[str, float]] = {}
+    owner: dict[str, Path] = {}
+    for path in paths:
+        for query, scores in read_run(path, form).items():
+            if query in owner:
+                raise DataError(
+                    f"query {query!r} has results here and in {owner[query].name}: different runs are not "
+                    "merged", path=path, todo="keep one of the files, or set RUN to the one to rerank",
+                )  # fmt: skip
+            owner[query], run[query] = path, scores
+    return run
+
+
+def _holds_ranks(run: Mapping[str, Mapping[str, float]], path: str | Path) -> bool:
+    """Whether the third column holds ranks (else scores); says which, and refuses what could be either."""
+    lists = [list(values.values()) for values in run.values()]
+    several = [values for values in lists if len(values) > 1]
+    whole = all(value >= 0 and value.is_integer() for values in lists for value in values)
+    odd = next((query for query, values in run.items() if not _consecutive(values.values())), None)
+    ranks = whole and odd is None
+    # Files are written best first: consecutive numbers that fall may be scores, gaps in rising ones may be
+    # removed documents.
+    falling = bool(several) and all(_rising(values[::-1]) for values in several)
+    rising = bool(several) and all(_rising(values) for values in several)
+    if (ranks and falling) or (not ranks and whole and rising):
+        raise DataError(
+            "the third column could be ranks or scores: its whole numbers "
+            + ("fall from line to line" if ranks else f"rise from line to line, with gaps (query {odd!r})"),
+            path=path,
+            todo="set RUN_FORMAT to 'ranks' (1 is best) or 'scores' (the highest is best), or write a TREC "
+            "run of six columns",
+        )
+    why = (
+        "the numbers of each query are consecutive"
+        if ranks
+        else (
+            f"those of query {odd!r} are not consecutive whole numbers"
+            if odd is not None
+            else "some are negative"
+        )
+    )
+    log.warning(
+        "%s: the third column is read as %s, because %s; RUN_FORMAT='%s' would read it otherwise",
+        path, "ranks (the lowest is best)" if ranks else "scores (the highest is best)", why,
+        "scores" if ranks else "ranks",
+    )  # fmt: skip
+    return ranks
+
+
+def _consecutive(values: Iterable[float]) -> bool:
+    ordered = sorted(values)
+    return all(value.is_integer() for value in ordered) and all(
+        after - before == 1 for before, after in itertools.pairwise(ordered)
+    )
+
+
+def _rising(values: Sequence[float]) -> bool:
+    return all(before < after for before, after in itertools.pairwise(values))
 
 
 def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
@@ -145,6 +230,8 @@ def write_run(
 def _lines(path: str | Path) -> Iterator[tuple[int, str]]:
     """(line number, line without its end) of every non-blank line."""
     path = Path(path)
+    if not path.is_file():
+        raise MissingData("no such file", path=path, todo="check the path")
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", encoding="utf-8-sig") as file:
         number = 0
@@ -152,7 +239,7 @@ def _lines(path: str | Path) -> Iterator[tuple[int, str]]:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     yield number, line.rstrip("\r\n")
-        except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
+        except (UnicodeDecodeError, gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise DataError(f"cannot be read as text: {error}", path=path, line=number + 1) from None
 
 

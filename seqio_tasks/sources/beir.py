@@ -8,6 +8,8 @@ The official zip, unpacked, is such a folder. Grades are 0 (judged, not relevant
 format of MS MARCO is read as well (`read_queries`, `read_judgments` and `corpus_index` look for both):
 
     collection.tsv  pid<TAB>text          queries.*.tsv  qid<TAB>text          qrels.*.tsv  qid 0 pid 1
+
+Each of these files may be gzipped, with .gz behind its name.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seqio_tasks.base import DataError, MissingData
-from seqio_tasks.sources.common import Row, SourceReport, json_lines, lines, one_line, tsv_rows
+from seqio_tasks.sources.common import Row, SourceReport, json_lines, lines, one_line, plain_or_gz, tsv_rows
 from seqio_tasks.sources.splits import (
     IN_OFFICIAL_DEV,
     IN_OFFICIAL_TEST,
@@ -36,7 +38,7 @@ __all__ = [
 
 Qrels = dict[str, dict[str, int]]
 QUERY_WITHOUT_TEXT = "judged query without text"
-CORPUS_FILES = ("corpus.jsonl", "collection.tsv")
+CORPUS_FILES = ("corpus.jsonl", "collection.tsv", "corpus.jsonl.gz", "collection.tsv.gz")
 
 
 class Document(NamedTuple):
@@ -87,7 +89,8 @@ def document(record: dict[str, Any], path: Path, line: int | None = None) -> tup
     doc_id = _text(record, "_id", path, line)
     if not doc_id:
         raise DataError("empty _id", path=path, line=line, todo="every document needs its own _id")
-    title, text = _text(record, "title", path, line, ""), _text(record, "text", path, line)
+    title = "" if record.get("title") is None else _text(record, "title", path, line)
+    text = _text(record, "text", path, line)
     return doc_id, Document(one_line(title), one_line(text))
 
 
@@ -116,7 +119,7 @@ def read_queries(folder: Path | str) -> dict[str, str]:
     """query id -> query text on one line, in file order (all splits together, as in BEIR)."""
     queries: dict[str, str] = {}
     for query_id, text, _, path, number in _queries(folder):
-        if queries.get(query_id, text) != text or (query_id in queries and path.suffix == ".jsonl"):
+        if queries.get(query_id, text) != text or (query_id in queries and ".jsonl" in path.suffixes):
             raise DataError(
                 f"query {query_id!r} appears twice", path=path, line=number, todo="keep one of the two"
             )
@@ -124,10 +127,16 @@ def read_queries(folder: Path | str) -> dict[str, str]:
     return queries
 
 
+def query_tables(folder: Path | str) -> list[Path]:
+    """queries.*.tsv, MS MARCO's form; of a file and its gzipped copy the plain one."""
+    tables = [*Path(folder).glob("queries.*.tsv"), *Path(folder).glob("queries.*.tsv.gz")]
+    return sorted({plain_or_gz(path.with_name(path.name.removesuffix(".gz"))) for path in tables})
+
+
 def _queries(folder: Path | str) -> Iterator[tuple[str, str, dict[str, Any], Path, int]]:
     """(query id, text, metadata, file, line) of queries.jsonl, or of queries.*.tsv where that is missing."""
-    tables = sorted(Path(folder).glob("queries.*.tsv"))
-    if tables and not (Path(folder) / "queries.jsonl").is_file():
+    tables = query_tables(folder)
+    if tables and not plain_or_gz(Path(folder) / "queries.jsonl").is_file():
         for path in tables:
             for number, text in lines(path):
                 query_id, tab, query = text.partition("\t")
@@ -180,7 +189,21 @@ def judgment_file(folder: Path | str, name: str) -> Path:
     """The qrels file with this name: qrels/<name>.tsv, or that of MS MARCO, the small one first."""
     folder = Path(folder)
     names = (f"qrels/{name}.tsv", f"qrels.{name}.small.tsv", f"qrels.{name}.tsv")
-    return next((folder / file for file in names if (folder / file).is_file()), folder / names[0])
+    found = (plain_or_gz(folder / file) for file in names)
+    return next((path for path in found if path.is_file()), folder / names[0])
+
+
+def judged_splits(folder: Path | str) -> list[str]:
+    """The names of the judgment files of a folder, in either format, as `judgment_file` takes them."""
+    folder = Path(folder)
+    names = {_stem(path): None for path in sorted((folder / "qrels").glob("[!.]*.tsv*"))}
+    for path in sorted(folder.glob("qrels.*.tsv*")):
+        names[_stem(path).removeprefix("qrels.").removesuffix(".small")] = None
+    return list(names)
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".gz").removesuffix(".tsv")
 
 
 def read_judgments(folder: Path | str, name: str) -> Qrels:
@@ -261,7 +284,7 @@ def _merged(parts: Sequence[Part], file: str) -> Qrels:
 
 
 def _existing(folder: Path | str, name: str) -> Path:
-    path = Path(folder) / name
+    path = plain_or_gz(Path(folder) / name)
     if not path.is_file():
         raise MissingData("no such file", path=path, todo="unpack the official BEIR zip here")
     return path

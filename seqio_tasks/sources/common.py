@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from xml.etree import ElementTree
 
 from seqio_tasks.base import DataError, MissingData
@@ -51,13 +53,37 @@ def find_file(raw_dir: Path | str, folder: str, patterns: tuple[str, ...], what:
     return found[0]
 
 
+def open_bytes(path: Path) -> IO[bytes]:
+    """A file to read, unzipped if its first bytes are those of gzip, whatever its name."""
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path, "rb") if zipped else path.open("rb")  # type: ignore[return-value]  # a reader too
+
+
+def plain_or_gz(path: Path) -> Path:
+    """The file `path`, or `path`.gz where that alone exists; `path` if neither does."""
+    zipped = path.with_name(f"{path.name}.gz")
+    return zipped if zipped.is_file() and not path.is_file() else path
+
+
 def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(line number from 1, text without line end) of a UTF-8 file; BOM and CR are removed.
+    """(line number from 1, text without line end) of a UTF-8 file, gzipped or not; BOM and CR are removed.
 
     Only LF and CRLF end a line: characters such as U+2028 or a vertical tab inside a cell are kept.
     """
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, start=1):
+    with open_bytes(path) as file:
+        number = 0
+        rows = iter(file)
+        while True:
+            try:
+                raw = next(rows, None)
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                raise DataError(
+                    f"broken gzip file ({error})", path=path, line=number + 1, todo="download it again"
+                ) from None
+            if raw is None:
+                return
+            number += 1
             try:
                 text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
@@ -98,10 +124,18 @@ def json_object(text: str, path: Path, number: int | None = None) -> dict[str, A
     return value
 
 
+def _whole(path: Path) -> bytes:
+    with open_bytes(path) as file:
+        try:
+            return file.read()
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise DataError(f"broken gzip file ({error})", path=path, todo="download it again") from None
+
+
 def xml_root(path: Path) -> ElementTree.Element:
     """The root element of an XML file."""
     try:
-        return ElementTree.fromstring(path.read_bytes())
+        return ElementTree.fromstring(_whole(path))
     except ElementTree.ParseError as error:
         raise DataError(
             f"not XML ({error.msg})", path=path, line=error.position[0], todo="download it again"

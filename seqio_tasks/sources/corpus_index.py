@@ -10,10 +10,13 @@ time.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import itertools
 import logging
 import mmap
+import shutil
+import zlib
 from array import array
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from pathlib import Path
@@ -25,7 +28,7 @@ from seqio_tasks import settings
 from seqio_tasks.base import DataError, MissingData, replacing
 from seqio_tasks.sources import beir
 from seqio_tasks.sources.beir import Document
-from seqio_tasks.sources.common import json_object, one_line
+from seqio_tasks.sources.common import json_object, one_line, open_bytes
 from seqio_tasks.sources.splits import stable_hash
 
 log = logging.getLogger(__name__)
@@ -44,6 +47,27 @@ class _Index(NamedTuple):
     places: np.ndarray
 
 
+def _cached(path: Path, suffix: str) -> Path:
+    """Where something made from a file is cached: by its path, size and modification time."""
+    status = path.stat()
+    what = f"{_VERSION}\n{path.resolve()}\n{status.st_size}\n{status.st_mtime_ns}"
+    digest = hashlib.sha256(what.encode()).hexdigest()[:32]
+    return Path(settings.current().cache_dir) / "corpora" / f"{digest}{suffix}"
+
+
+def _unpacked(path: Path) -> Path:
+    """The plain copy of a gzipped corpus in the cache: documents are read at offsets, which gzip lacks."""
+    copy = _cached(path, path.with_suffix("").suffix)
+    if not copy.is_file():
+        log.info("%s is unpacked to %s", path, copy)
+        with replacing(copy) as temporary, open_bytes(path) as packed, temporary.open("wb") as file:
+            try:
+                shutil.copyfileobj(packed, file, 1 << 20)
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                raise DataError(f"broken gzip file ({error})", path=path, todo="download it again") from None
+    return copy
+
+
 class Corpus(Mapping[str, Document]):
     """doc_id -> Document of a folder's corpus.jsonl (or MS MARCO's collection.tsv), in file order.
 
@@ -59,8 +83,9 @@ class Corpus(Mapping[str, Document]):
                 todo="unpack the official BEIR zip here",
             )
         self.path = found[0]
-        with self.path.open("rb") as file:
-            empty = not self.path.stat().st_size
+        plain = self.path if self.path.suffix != ".gz" else _unpacked(self.path)
+        with plain.open("rb") as file:
+            empty = not plain.stat().st_size
             self._bytes = b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._index = self._kept_index()
 
@@ -103,7 +128,7 @@ class Corpus(Mapping[str, Document]):
                 line=line,
                 todo="convert it to UTF-8",
             ) from None
-        if self.path.suffix == ".jsonl":
+        if ".jsonl" in self.path.suffixes:
             return beir.document(json_object(text, self.path, line), self.path, line)
         doc_id, tab, passage = text.partition("\t")
         if not tab or not doc_id:
@@ -111,12 +136,9 @@ class Corpus(Mapping[str, Document]):
         return doc_id, Document("", one_line(passage))
 
     def _kept_index(self) -> _Index:
-        status = self.path.stat()
-        if status.st_size < KEEP_FROM:
+        if len(self._bytes) < KEEP_FROM:
             return self._build()
-        what = f"{_VERSION}\n{self.path.resolve()}\n{status.st_size}\n{status.st_mtime_ns}"
-        digest = hashlib.sha256(what.encode()).hexdigest()[:32]
-        kept = Path(settings.current().cache_dir) / "corpora" / f"{digest}.npz"
+        kept = _cached(self.path, ".npz")
         if kept.is_file():
             with np.load(kept) as stored:
                 return _Index(*(stored[name] for name in _Index._fields))

@@ -10,38 +10,55 @@ Whether a file is gzipped is detected from its first bytes: some files named .gz
 
 from __future__ import annotations
 
+import codecs
 import gzip
+import io
 import json
+import zlib
 from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from seqio_tasks.base import DataError
+from seqio_tasks.sources.common import open_bytes
 
 _CHUNK = 1 << 20
 _LARGEST = 1 << 28  # characters of one value
 
 
 def open_text(path: Path) -> IO[str]:
-    """A UTF-8 text file, gzipped or not."""
-    with path.open("rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rt", encoding="utf-8-sig") if zipped else path.open(encoding="utf-8-sig")
+    """A text file in UTF-8, or in UTF-16 with its byte order mark, gzipped or not."""
+    with open_bytes(path) as file:
+        try:
+            utf16 = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise DataError(f"broken gzip file ({error})", path=path, todo="download it again") from None
+    return io.TextIOWrapper(open_bytes(path), encoding="utf-16" if utf16 else "utf-8-sig")
 
 
 def array_items(path: Path, key: str = "") -> Iterator[Any]:
-    """The elements of the top-level array or, with a key, of the array under this key of an object."""
+    """The elements of the top-level array or, with a key, of the array under this key of an object.
+
+    Several top-level arrays one after the other (``cat a.json b.json``) are read as one.
+    """
     with open_text(path) as file:
         stream = _Stream(file, path)
         if not key:
             yield from stream.items()
-            return
-        for name in stream.names():
-            if name == key:
+            while stream.peek() == "[":
                 yield from stream.items()
-                return
-            stream.value()
-        raise stream.error(f"no key {key!r}")
+            stream.end()
+            return
+        found = False
+        for name in stream.names():
+            if name == key and not found:
+                found = True
+                yield from stream.items()
+            else:
+                stream.value()
+        if not found:
+            raise stream.error(f"no key {key!r}")
+        stream.end()
 
 
 def members(path: Path) -> Iterator[tuple[str, Any]]:
@@ -50,6 +67,7 @@ def members(path: Path) -> Iterator[tuple[str, Any]]:
         stream = _Stream(file, path)
         for name in stream.names():
             yield name, stream.value()
+        stream.end()
 
 
 def is_columns(path: Path) -> bool:
@@ -68,6 +86,7 @@ def columns(path: Path, wanted: Container[str]) -> Iterator[tuple[str, str, Any]
                 value = stream.value()
                 if column in wanted:
                     yield column, key, value
+        stream.end()
 
 
 class _Stream:
@@ -88,7 +107,7 @@ class _Stream:
         """Reads more and drops what has been consumed. The size doubles with the current value."""
         try:
             chunk = self.file.read(max(_CHUNK, len(self.text) - self.at))
-        except (UnicodeDecodeError, EOFError, OSError) as error:
+        except (UnicodeError, EOFError, OSError, zlib.error) as error:
             raise self.error(f"not readable as UTF-8 text ({error})") from None
         if not chunk:
             return False
@@ -113,6 +132,11 @@ class _Stream:
             raise self.error(f"not JSON: {found!r} where {' or '.join(map(repr, wanted))} was expected")
         self.at += 1
         return found
+
+    def end(self) -> None:
+        """Refuse anything behind the value of the file, which would be lost."""
+        if self.peek():
+            raise self.error("more text behind the end of the JSON value")
 
     def value(self) -> Any:
         self.peek()

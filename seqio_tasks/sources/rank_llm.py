@@ -3,6 +3,8 @@
     [{"query": "how long is life cycle of flea",
       "hits": [{"content": "A flea can live ...", "qid": 264014, "docid": "5611210", "rank": 1,
                 "score": 15.78}, ...]}, ...]
+    [{"query": {"qid": 264014, "text": "how long is life cycle of flea"},
+      "candidates": [{"docid": "5611210", "score": 15.78, "doc": {"contents": "A flea ..."}}, ...]}, ...]
 
 ``python -m seqio_tasks.sources.rank_llm RESULTS.json QRELS FOLDER`` writes corpus.jsonl (the passages among
 the hits), queries.jsonl, qrels/test.tsv (all judgments, with or without their passage) and
@@ -14,12 +16,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from seqio_tasks.base import DataError, replacing
 from seqio_tasks.metrics.trec_files import read_qrels, write_run
 from seqio_tasks.sources.common import one_line
+from seqio_tasks.sources.json_stream import array_items
+
+_TEXTS = ("contents", "text", "content", "body", "passage", "segment")
 
 
 class Stored(NamedTuple):
@@ -31,16 +38,24 @@ class Stored(NamedTuple):
 
 
 def read_results(path: Path | str) -> Stored:
-    """The content of one results file. A passage with two different texts is an error."""
+    """The content of one results file, in either form, gzipped or not.
+
+    A passage with two different texts is an error. A query without candidates has a text and no run.
+    """
     path = Path(path)
     stored = Stored({}, {}, {})
+    number = 0
     try:
-        records = json.loads(path.read_text(encoding="utf-8-sig"))
-        for number, record in enumerate(records, start=1):
-            for hit in record["hits"]:
-                query_id, doc_id = str(hit["qid"]), str(hit["docid"])
-                stored.queries.setdefault(query_id, one_line(record["query"]))
-                text = one_line(hit["content"])
+        for number, record in enumerate(array_items(path), start=1):
+            for query_id, query, doc_id, text, score in _candidates(record):
+                if stored.queries.setdefault(query_id, query) != query:
+                    raise DataError(
+                        f"record {number}: query {query_id} has another text than before",
+                        path=path,
+                        todo="keep one of the two",
+                    )
+                if doc_id is None:
+                    continue
                 if stored.passages.setdefault(doc_id, text) != text:
                     raise DataError(
                         f"record {number}: document {doc_id} has another text than before",
@@ -52,14 +67,42 @@ def read_results(path: Path | str) -> Stored:
                     raise DataError(
                         f"record {number}: document {doc_id} is listed twice", path=path, todo="keep one"
                     )
-                scores[doc_id] = float(hit["score"])
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+                scores[doc_id] = score
+    except DataError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DataError(
-            f"not a results file of rank_llm ({type(error).__name__}: {error})",
+            f"record {number}: not a results file of rank_llm ({type(error).__name__}: {error})",
             path=path,
-            todo='it must be a list of {"query", "hits": [{"content", "qid", "docid", "score"}]}',
+            todo='it must be a list of {"query", "hits": [{"content", "qid", "docid", "score"}]} or of '
+            '{"query": {"qid", "text"}, "candidates": [{"docid", "score", "doc": {"contents"}}]}',
         ) from None
     return stored
+
+
+def _candidates(record: Any) -> Iterator[tuple[str, str, str | None, str, float]]:
+    """(query id, query, doc id, text, score) of a record; one without a document if it has no candidates."""
+    if "candidates" in record:
+        query_id, query = str(record["query"]["qid"]), one_line(record["query"]["text"])
+        if not record["candidates"]:
+            yield query_id, query, None, "", 0.0
+        for found in record["candidates"]:
+            doc = found["doc"]
+            text = doc[next((name for name in _TEXTS if name in doc), _TEXTS[0])]
+            title = doc.get("title") or ""
+            yield query_id, query, str(found["docid"]), one_line(f"{title} {text}"), _finite(found["score"])
+        return
+    query = one_line(record["query"])
+    if not record["hits"]:
+        yield str(record["qid"]), query, None, "", 0.0
+    for hit in record["hits"]:
+        yield str(hit["qid"]), query, str(hit["docid"]), one_line(hit["content"]), _finite(hit["score"])
+
+
+def _finite(score: Any) -> float:
+    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+        raise ValueError(f"the score is {score!r}, expected a number")
+    return float(score)
 
 
 def write_folder(results: Path | str, judgments: Path | str, folder: Path | str) -> dict[str, int]:
@@ -88,12 +131,14 @@ def write_folder(results: Path | str, judgments: Path | str, folder: Path | str)
     judged = [f"{query}\t{doc}\t{grade}" for query, grades in qrels.items() for doc, grade in grades.items()]
     _write_lines(folder / "qrels" / "test.tsv", ["query-id\tcorpus-id\tscore", *judged])
     hits = write_run(folder / "runs" / "stored.txt", stored.run, "stored")
+    without = len(stored.queries) - len(stored.run)
     return {
         "queries": len(stored.queries),
         "passages": len(stored.passages),
         "hits": hits,
         "judged queries": len(qrels),
         "judgments": len(judged),
+        **({"queries without hits": without} if without else {}),
     }
 
 

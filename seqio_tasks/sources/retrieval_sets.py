@@ -68,7 +68,7 @@ class RetrievalSet:
         outer = Path(raw_dir) / f"beir_{self.dataset}"
         base = next((f for f in (outer, outer / self.unzipped) if (f / self.forums[0]).is_dir()), outer)
         for forum in self.forums:
-            if not (base / forum / "corpus.jsonl").is_file():
+            if not any((base / forum / name).is_file() for name in beir.CORPUS_FILES):
                 raise MissingData(
                     "no corpus.jsonl here",
                     path=base / forum,

@@ -16,7 +16,7 @@ import pytest
 from inters_jax import compare as command
 from inters_jax.compare import main, plain_arguments
 from inters_jax.evaluation.comparison import CompareError, Options, Values, compare_runs, compare_values
-from inters_jax.evaluation.comparison_files import named_paths
+from inters_jax.evaluation.comparison_files import compare_run_files, named_paths
 from inters_jax.reports import comparison_page
 from seqio_tasks.metrics import evaluate_run, write_run
 from seqio_tasks.metrics.measures import split_measures
@@ -145,6 +145,16 @@ def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFix
 def test_what_cannot_be_meant_ends_with_one_line(tmp_path: Path, change: list[str], message: str) -> None:
     with pytest.raises(SystemExit, match=message):
         main([*run_files(tmp_path), *change])
+
+
+def test_a_run_of_scores_in_three_columns_compares_as_its_trec_form(tmp_path: Path) -> None:
+    arguments = run_files(tmp_path)
+    rows = [f"{q}\t{d}\t{s + 0.25}" for q, scores in ONE.items() for d, s in scores.items()]
+    (tmp_path / "three.tsv").write_text("\n".join(rows))
+    paths = {"one": tmp_path / "one.trec", "three": tmp_path / "three.tsv"}
+    (table,) = compare_run_files(paths, tmp_path / "qrels.txt", ["RR@10"]).tables
+    assert table.means["RR@10"].tolist() == [0.5, 0.5]
+    assert plain_arguments([*arguments, "--run_format", "scores"])[-2] == "--gin.RUN_FORMAT='scores'"
 
 
 def test_run_files_need_judgments(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from inters_jax.ranking import methods
 from inters_jax.ranking.backend import FunctionBackend
 from inters_jax.ranking.candidates import candidates_of
 from inters_jax.ranking.collection import open_collection
-from inters_jax.ranking.errors import RerankError
+from inters_jax.ranking.errors import RerankError, TooLong
 from inters_jax.ranking.questions import CHECK, CHOICE, GENERATION, JUDGMENT, ORDER
 from inters_jax.ranking.reranking import rerank_candidates, write_results
 from inters_jax.settings.judging import MethodOptions
@@ -158,6 +158,48 @@ def test_a_damaged_line_is_named(folder, run_file, tmp_path, old, new, message):
     path.write_text(text.replace(old, new))
     with pytest.raises(RerankError, match=rf"scores\.jsonl:2: .*{message}"):
         reranked(folder, run_file, tmp_path / "out", oracle)
+
+
+class Short(FunctionBackend):
+    """Fits two documents of q1, and nothing of q2."""
+
+    def prepare(self, requests):
+        def fits(question):
+            return question.query != QUERIES["q2"] and len(question.documents) <= 2
+
+        if places := [n for n, request in enumerate(requests) if not fits(request.question)]:
+            raise TooLong("too long", places)
+        return requests
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_queries_that_are_too_long_are_counted_and_named(folder, run_file, tmp_path, method, caplog):
+    data = open_collection(folder, split="test", run=run_file)
+    candidates = candidates_of(data, run_file, 100)
+    made = methods.make_method(method)
+    for _ in range(2):  # the second time everything is read from disk
+        result = rerank_candidates(
+            data, candidates, made, Short(oracle), tmp_path / "out", {"method": method}, batch=3
+        )
+        first_stage = "queries in first-stage order because they exceed MAX_LENGTH"
+        assert result["too_long"].pop(first_stage) == ["q2"] and result["counts"][first_stage] == 1
+        narrowed = "queries ranked with fewer documents per prompt to fit MAX_LENGTH"
+        several = method in ("setwise", "listwise", "first_token", "self_consistency")
+        assert result["too_long"] == ({narrowed: ["q1"]} if several else {})
+        assert f"1 {first_stage}: q2" in caplog.text
+    ranked = read_run(tmp_path / "out" / "reranked.trec")
+    assert list(ranked["q2"]) == list(candidates.documents["q2"])
+    best = max(RUN["q1"], key=lambda document: QRELS["q1"].get(document, 0))
+    assert next(iter(ranked["q1"])) == best
+
+
+def test_finished_queries_of_earlier_versions_are_continued(folder, run_file, tmp_path):
+    whole = reranked(folder, run_file, tmp_path / "out", oracle)
+    path = tmp_path / "out" / "scores.jsonl"
+    path.write_text(path.read_text().replace(', "query_cut": 0, "narrowed": 0, "unranked": 0', ""))
+    assert "narrowed" not in path.read_text()
+    again = reranked(folder, run_file, tmp_path / "out", oracle)
+    assert again["metrics"] == whole["metrics"] and again["counts"]["queries resumed"] == 2
 
 
 def test_an_answer_that_is_no_number_stops_with_query_and_document(folder, run_file, tmp_path):

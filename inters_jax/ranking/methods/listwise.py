@@ -14,6 +14,7 @@ the top, in order; `passes=None` runs enough passes to place top_k documents.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from inters_jax.ranking.errors import RerankError
+from inters_jax.ranking.errors import RerankError, TooLong
 from inters_jax.ranking.methods.aggregation import AGGREGATIONS, balanced_shuffles
 from inters_jax.ranking.methods.common import Steps, at_least, by_order, one_of
 from inters_jax.ranking.questions import ORDER, Labels, Permutation, Question, Ranking, Request
@@ -78,6 +79,19 @@ class Listwise:
         return max(1, self.window // 2) if self.stride is None else self.stride
 
     def rank(self, query: str, documents: Sequence[Any]) -> Ranking:
+        """Rank by windows; where one is too long for a prompt, start over with windows of half the size."""
+        try:
+            return (yield from self._rank(query, documents))
+        except TooLong:
+            shown = min(self.window, len(documents))
+            if shown <= 2:
+                raise
+            window = max(2, shown // 2)
+            stride = None if self.stride is None else max(1, self.stride * window // self.window)
+            narrower = dataclasses.replace(self, window=window, stride=stride)
+        return (yield from narrower.rank(query, documents))
+
+    def _rank(self, query: str, documents: Sequence[Any]) -> Ranking:
         order = list(range(len(documents)))
         known: dict[tuple[int, ...], list[int]] = {}  # a later pass may find a window unchanged
         for top in self._tops(len(documents)):

@@ -7,12 +7,14 @@ comparisons of two calls each.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from inters_jax.ranking.errors import TooLong
 from inters_jax.ranking.methods.common import Steps, at_least, by_order, one_of
 from inters_jax.ranking.methods.sorting import ALGORITHMS, remembering
 from inters_jax.ranking.questions import ORDER, Labels, Question, Ranking
@@ -39,6 +41,17 @@ class Setwise:
         at_least(self.top_k, 1, "TOP_K")
 
     def rank(self, query: str, documents: Sequence[Any]) -> Ranking:
+        """Rank by sets; where one is too long for a prompt, start over with half as many children."""
+        try:
+            return (yield from self._rank(query, documents))
+        except TooLong:
+            children = min(self.num_child, len(documents) - 1)
+            if children <= 1:
+                raise
+            narrower = dataclasses.replace(self, num_child=children // 2)
+        return (yield from narrower.rank(query, documents))
+
+    def _rank(self, query: str, documents: Sequence[Any]) -> Ranking:
         def choose(members: tuple[int, ...]) -> Steps:
             shown = tuple(documents[number] for number in members)
             [logits] = yield [Labels(Question(ORDER, query, shown), self.whole)]

@@ -12,7 +12,8 @@ from inters_jax.ranking import methods
 from inters_jax.ranking.backend import ModelBackend, _finished
 from inters_jax.ranking.engine import Engine
 from inters_jax.ranking.errors import RerankError
-from inters_jax.ranking.questions import Document, Labels, Permutation
+from inters_jax.ranking.one_query import ranking_of
+from inters_jax.ranking.questions import Document, Labels, Permutation, Question
 from inters_jax.settings.judging import MethodOptions
 from seqio_tasks import catalog
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
@@ -148,7 +149,7 @@ def test_pointwise_prompts_share_the_beginning_that_candidates_of_a_query_have(l
 def test_a_permutation_costs_what_is_written(loaded, queries):
     one = backend(loaded)
     query, documents = queries["q0"]
-    method = made("listwise", window=4, window_passes=1)
+    method = made("listwise", window=4, window_window_passes=1)
     _, cost = run_one(one, method.rank(query, documents))
     vocabulary = HuggingFaceVocabulary(TOKENIZER)
     written = len(vocabulary.encode("[1] > [2] > [3] > [4]")) - len(
@@ -164,6 +165,94 @@ def test_documents_that_do_not_fit_are_shortened_and_counted(loaded):
     assert cost.prompt_tokens <= 3 * 512 and sum(small.counts.values()) > 0
     with pytest.raises(RerankError, match=r"10 documents exceeds MAX_LENGTH=512.*show fewer documents"):
         run_one(small, made("listwise", window=10).rank("mill", long * 4))
+
+
+def one_run(backend, method, query, documents):
+    [(_, ranked, cost)] = Engine(backend, batch=4).run({"q": ranking_of(method, query, documents)})
+    assert sorted(ranked.order) == list(range(len(documents)))
+    return ranked, cost
+
+
+@pytest.mark.parametrize("method", [METHODS[n] for n in (0, 2, 6, 7, 9)], ids=str)
+def test_a_query_that_does_not_fit_is_cut_for_all_documents_alike(loaded, queries, method, caplog):
+    small = backend(loaded, max_length=512)
+    short = queries["q0"][1]
+    long = [Document("", "stone bridge " * 400, "long"), *short[:4]]
+    ranked, cost = one_run(small, method, "mill river " * 2000, long)
+    assert ranked.reranked and cost.query_cut and not cost.unranked
+    assert "is cut from 22000 to" in caplog.text
+    cut = {query for query in small._queries.values() if len(query) < 22_000}
+    kinds = {(key[0], key[2], key[3]) for key in small._queries}
+    assert 1 <= len(cut) <= len(kinds)  # one length for each kind of question, whatever documents it shows
+
+
+def test_a_cut_query_is_the_longest_that_fits_at_a_word(loaded):
+    small = backend(loaded, max_length=512)
+    request = Labels(Question("pointwise_judgment", "mill river " * 2000, (Document("", "x"),)))
+    [kept] = {small._fitting(request).question.query for _ in range(2)}
+    assert kept == ("mill river " * 2000)[: len(kept)] and kept.split()[-1] in ("mill", "river")
+    documents = (Document("", "stone " * 500),)
+    fitting = Labels(Question("pointwise_judgment", kept, documents))
+    assert len(small.prepare([fitting]).prompts[0]) <= 512
+    more = kept + (" river" if kept.endswith("mill") else " mill")
+    longer = Labels(Question("pointwise_judgment", more, documents))
+    assert small.usage(small.prepare([longer]))[0].query_cut
+    one_word = Labels(Question("pointwise_judgment", "m" * 20_000, documents))
+    assert 0 < len(small.prepare([one_word]).requests[0].question.query) < 20_000
+
+
+@pytest.mark.parametrize("method", [made("listwise", window_passes=1), made("first_token", window_passes=1),
+                                    made("setwise", num_child=15)], ids=str)  # fmt: skip
+def test_windows_become_narrower_where_they_do_not_fit(loaded, method):
+    small = backend(loaded, max_length=1024)
+    long = [Document("", f"stone bridge {n} " * 200, f"d{n}") for n in range(20)]
+    ranked, cost = one_run(small, method, "mill " * 20, long)
+    assert ranked.reranked and cost.narrowed and not cost.query_cut and not cost.unranked
+    # The others keep what they would have alone.
+    plain = [Document("", f"stone {n}", f"d{n}") for n in range(6)]
+    alone = one_run(small, method, "mill", plain)
+    both = {key: (ranked, cost) for key, ranked, cost in Engine(small).run(
+        {"long": ranking_of(method, "mill " * 20, long), "short": ranking_of(method, "mill", plain)}
+    )}  # fmt: skip
+    assert both["short"][0].order == alone[0].order and not both["short"][1].narrowed
+    assert both["long"][0].order == ranked.order
+
+
+def test_a_prompt_that_never_fits_keeps_the_first_stage(loaded, caplog):
+    tiny = backend(loaded, max_length=64)
+    long = [Document("", "stone bridge " * 200, f"d{n}") for n in range(5)]
+    for name in ("pointwise", "pairwise", "listwise", "setwise", "query_likelihood"):
+        ranked, cost = one_run(tiny, made(name), "mill", long[:1] + [d._replace(text=d.text + d.doc_id)
+                                                                       for d in long[1:]])  # fmt: skip
+        assert ranked.order == [0, 1, 2, 3, 4] and cost.unranked and not ranked.reranked
+    assert "keeps its first-stage order: a question (pointwise_judgment)" in caplog.text
+
+
+def test_identical_documents_keep_the_first_stage_and_are_asked_once(loaded, queries):
+    query, documents = queries["q0"]
+    mixed = [documents[0], documents[1], documents[0], documents[1], documents[0]]
+    shared = backend(loaded)
+    for method in METHODS:
+        ranked, cost = one_run(shared, method, query, [documents[0]] * 7)
+        assert ranked.order == list(range(7)) and len(set(ranked.scores.tolist())) == 1
+        assert cost.calls <= 1
+        ranked, _ = one_run(shared, method, query, mixed)
+        assert ranked.order in ([0, 2, 4, 1, 3], [1, 3, 0, 2, 4])
+
+
+def test_documents_that_are_equal_when_cut_are_asked_once(loaded, monkeypatch):
+    small = backend(loaded, max_length=512)
+    asked = []
+    logits = small.scorer.label_logits
+    monkeypatch.setattr(small.scorer, "label_logits", lambda p, labels: asked.extend(p) or logits(p, labels))
+    long = [Document("", "stone bridge " * 400 + str(n)) for n in range(5)]
+    ranked, _ = run_one_batch(small, made("pointwise"), "mill", [*long, Document("", "river")])
+    assert len(asked) == 2 and len(set(ranked.scores[:5].tolist())) == 1
+
+
+def run_one_batch(backend, method, query, documents):
+    [(_, ranked, cost)] = Engine(backend).run({"q": ranking_of(method, query, documents)})
+    return ranked, cost
 
 
 def test_the_scorer_is_asked_for_one_group_of_labels_at_a_time(loaded, queries, monkeypatch):

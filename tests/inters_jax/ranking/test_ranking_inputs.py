@@ -280,3 +280,177 @@ def test_trec_deep_learning_2019_from_its_stored_list():
     run = base / "BM25" / "trec_results_dl19.txt"
     again = candidates_of(stored, run, 100)
     assert again.fingerprint == found.fingerprint
+
+
+def test_a_run_of_scores_in_three_columns_keeps_the_best(tmp_path):
+    folder = beir(tmp_path / "tiny")
+    rows = [f"{q}\t{d}\t{s + 0.25}" for q, row in RUN.items() for d, s in row.items()]
+    run = write(tmp_path / "scores.tsv", rows)
+    data = open_collection(folder, run=run)
+    assert candidates_of(data, run, 2).documents == {q: found[:2] for q, found in ORDER.items()}
+    ranks = candidates_of(data, run, 1, run_format="ranks").documents
+    assert ranks == {q: found[-1:] for q, found in ORDER.items()}
+
+
+def test_two_different_runs_in_a_folder_are_refused_unless_run_chooses(tmp_path):
+    folder = beir(tmp_path / "tiny")
+    files = trec(tmp_path)
+    lines = files["run"].read_text().splitlines()
+    write(folder / "runs" / "bm25.txt", lines)
+    write(folder / "runs" / "dense.txt", lines[:1])
+    with pytest.raises(DataError, match=r"dense\.txt: query '1' has results here and in bm25\.txt.*RUN"):
+        open_collection(folder)
+    data = open_collection(folder, run=files["run"])
+    assert candidates_of(data, files["run"], 10).documents == ORDER
+    write(folder / "runs" / "bm25.txt", lines[2:])
+    write(folder / "runs" / "dense.txt", lines[:2])
+    assert candidates_of(open_collection(folder), None, 10).documents == ORDER
+
+
+def test_a_split_is_its_file_of_judgments(tmp_path):
+    folder = beir(tmp_path / "tiny")
+    write(folder / "queries.jsonl", [{"_id": q, "text": "red mill"} for q in "12345"])
+    header = "query-id\tcorpus-id\tscore"
+    write(folder / "qrels" / "dev.tsv", [header, "3\td1\t1", "4\td1\t1"])  # the text of both is in test too
+    assert open_collection(folder, split="dev").wanted == ("3", "4")
+    with pytest.raises(RerankError, match=r"no judgments of SPLIT='train'; choose one of dev, test"):
+        open_collection(folder, split="train")
+    write(folder / "qrels" / "train.tsv", [header, "5\td1\t1", "3\td1\t1"])
+    assert open_collection(folder, split="train").wanted == ("5", "3")
+    (folder / "qrels" / "dev.tsv").unlink()
+    with pytest.raises(RerankError, match=r"no judgments of SPLIT='dev'; choose one of test, train"):
+        open_collection(folder, split="dev")
+
+
+def test_an_ms_marco_folder_has_its_splits(tmp_path):
+    marco = tmp_path / "marco"
+    write(marco / "collection.tsv", [f"{d}\t{t}" for d, t in TEXTS.items()])
+    for split, query in (("dev.small", "1"), ("train", "2")):
+        write(marco / f"queries.{split}.tsv", [f"{query}\t{QUERIES[query]}"])
+        write(marco / f"qrels.{split}.tsv", [f"{query} 0 {d} {g}" for d, g in QRELS[query].items()])
+    assert open_collection(marco, split="dev").qrels == {"1": QRELS["1"]}
+    assert open_collection(marco, split="train").qrels == {"2": QRELS["2"]}
+    with pytest.raises(RerankError, match=r"no judgments of SPLIT='test'; choose one of dev, train"):
+        open_collection(marco)
+
+
+def test_relevant_documents_missing_from_the_corpus_are_said(tmp_path, caplog):
+    folder = beir(tmp_path / "tiny")
+    with (folder / "qrels" / "test.tsv").open("a") as file:
+        file.write("2\tlost\t1\n2\tgone\t0\n")
+    run = trec(tmp_path)["run"]
+    counts = candidates_of(open_collection(folder), run, 10).counts
+    assert counts["relevant document missing from the corpus"] == 1
+    assert "1 relevant documents are missing from the corpus" in caplog.text and "'lost'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "file, old, new, named",
+    [
+        ("corpus.jsonl", '"d3"', '"doc 3"', "document 'doc 3'"),
+        ("queries.jsonl", '"1"', '"q 1"', "query 'q 1'"),
+        ("qrels/test.tsv", "\td3\t", "\tdoc 3\t", "judged document 'doc 3'"),
+    ],
+)
+def test_ids_with_blanks_are_refused_before_a_model_is_loaded(tmp_path, file, old, new, named):
+    folder = beir(tmp_path / "tiny")
+    path = folder / file
+    path.write_text(path.read_text().replace(old, new))
+    if file == "queries.jsonl":
+        qrels = folder / "qrels" / "test.tsv"
+        qrels.write_text(qrels.read_text().replace("\n1\t", "\nq 1\t"))
+    with (
+        settings.override(cache_dir=str(tmp_path / "cache")),
+        pytest.raises(RerankError, match=rf"1 ids are empty or have blanks.*the first is that of {named}"),
+    ):
+        candidates_of(open_collection(folder), None, 10)
+
+
+def test_a_title_may_be_null(tmp_path):
+    folder = beir(tmp_path / "tiny")
+    corpus = folder / "corpus.jsonl"
+    corpus.write_text(corpus.read_text().replace('"title": ""', '"title": null'))
+    assert open_collection(folder).documents["d1"] == ("", "a red mill")
+
+
+def gzipped(path):
+    path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+
+
+def test_every_file_of_a_folder_may_be_gzipped(tmp_path):
+    run = trec(tmp_path)["run"]
+    folder, marco = beir(tmp_path / "tiny"), tmp_path / "marco"
+    write(marco / "collection.tsv", [f"{d}\t{t}" for d, t in TEXTS.items()])
+    write(marco / "queries.test.tsv", [f"{q}\t{t}" for q, t in QUERIES.items()])
+    write(marco / "qrels.test.tsv", [f"{q} 0 {d} {g}" for q, row in QRELS.items() for d, g in row.items()])
+    for path in [*folder.rglob("*.*"), *marco.iterdir()]:
+        if path.is_file():
+            gzipped(path)
+    with settings.override(cache_dir=str(tmp_path / "cache")):
+        for base in (folder, marco):
+            for _ in range(2):  # the second time from the cache
+                data = open_collection(base, run=run)
+                assert candidates_of(data, run, 10).documents == ORDER and data.qrels == QRELS
+                assert {d: found.text for d, found in data.documents.items()} == TEXTS
+        with pytest.raises(RerankError, match=r"SPLIT='dev'; choose one of test"):
+            open_collection(folder, split="dev")
+        corpus = folder / "corpus.jsonl.gz"
+        corpus.write_bytes(corpus.read_bytes()[:-12])
+        with pytest.raises(DataError, match=r"corpus\.jsonl\.gz: broken gzip file"):
+            open_collection(folder)
+
+
+def test_an_archive_beside_top1000_is_not_read(tmp_path):
+    top = tmp_path / "top"
+    write(
+        top / "top1000.dev.tsv",
+        [f"{q}\t{d}\t{QUERIES[q]}\t{TEXTS[d]}" for q, row in RUN.items() for d in row],
+    )
+    for name in ("queries.tar.gz", "top1000.dev.tar.gz", "collection.tar.gz"):
+        (top / name).write_bytes(b"an archive")
+    assert open_collection(top, split=None).queries == QUERIES
+
+
+def test_two_lists_in_one_file_are_both_read(tmp_path):
+    hits = [
+        [{"query": QUERIES[q], "hits": [{"qid": q, "docid": d, "score": s, "content": TEXTS[d]}
+                                        for d, s in row.items()]}]
+        for q, row in RUN.items()
+    ]  # fmt: skip
+    path = tmp_path / "both.json"
+    path.write_text("\n".join(json.dumps(one) for one in hits))
+    assert candidates_of(open_collection(path, split=None), None, 10).documents == ORDER
+    path.write_text(json.dumps(hits[0]) + json.dumps(hits[0]))
+    with pytest.raises(RerankError, match=r"document 'd3' is twice in the list of query '1'"):
+        open_collection(path)
+    path.write_text(json.dumps(hits[0]) + ' {"query": "lost"}')
+    with pytest.raises(DataError, match=r"both\.json:1: more text behind the end of the JSON value"):
+        open_collection(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("as_lines", [False, True])
+def test_a_query_may_have_no_candidates(tmp_path, encoding, packed, as_lines):
+    requests = [
+        {"query": {"qid": "1", "text": QUERIES["1"]}, "candidates": []},
+        {"query": {"qid": "2", "text": QUERIES["2"]},
+         "candidates": [{"docid": "d2", "score": 1.0, "doc": {"contents": TEXTS["d2"]}}]},
+    ]  # fmt: skip
+    text = "\n".join(map(json.dumps, requests)) if as_lines else json.dumps(requests)
+    path = tmp_path / ("requests.json" + ".gz" * packed)
+    path.write_bytes(gzip.compress(text.encode(encoding)) if packed else text.encode(encoding))
+    data = open_collection(path, qrels=trec(tmp_path)["qrels"])
+    found = candidates_of(data, None, 10)
+    assert data.queries == QUERIES and found.documents == {"2": ("d2",)}
+    assert found.counts["queries without candidates"] == 1
+
+
+def test_topics_in_xml_may_be_gzipped(tmp_path):
+    xml = "<topics>" + "".join(
+        f'<topic number="{q}"><query>{t}</query><question>x</question><narrative>y</narrative></topic>'
+        for q, t in QUERIES.items()
+    ) + "</topics>"  # fmt: skip
+    path = write(tmp_path / "topics.xml.gz", [xml])
+    assert formats.topics(path) == QUERIES

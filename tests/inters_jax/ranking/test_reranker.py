@@ -1,5 +1,7 @@
 """Reranking from Python: inputs of every form, ties, batches, errors; and a PyTerrier pipeline."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -64,8 +66,46 @@ def test_wrong_inputs_say_what_is_wrong(ranker):
         ranker.rank(" ", ["a"])
     with pytest.raises(RerankError, match="no ranking task; choose one of"):
         ranking_pair("inters_query_matching_msrp")
-    with pytest.raises(RerankError, match="has no option 'window'"):
+    with pytest.raises(RerankError, match="has no option WINDOW"):
         Reranker.from_pretrained("nowhere", options=MethodOptions(window=3))
+
+
+def test_missing_titles_are_empty_and_missing_texts_are_refused(ranker):
+    docs = [
+        {"text": "four", "title": math.nan},
+        {"text": "sixsix", "title": None},
+        Document("a", 7, math.nan),
+    ]
+    results = ranker.rank("q", docs)
+    assert [r.document.title for r in results] == ["", "", ""] and [r.score for r in results] == [6, 4, 1]
+    for bad in ({"text": math.nan}, {"text": None}, Document(math.nan, 1), math.nan, None):
+        with pytest.raises(RerankError, match="document 1 must be a text or have a 'text'"):
+            ranker.rank("q", ["a", bad])
+    with pytest.raises(RerankError, match="the title of document 0 must be a text, got 3"):
+        ranker.rank("q", [{"text": "a", "title": 3}])
+    with pytest.raises(RerankError, match="a query must be a text"):
+        ranker.rank(math.nan, ["a"])
+
+
+def test_documents_must_come_in_an_order(ranker):
+    for docs in ({"text": "a"}, {"d1": "a", "d2": "b"}, {"a", "b"}, b"a"):
+        with pytest.raises(
+            RerankError, match=f"docs must be a list of documents, got a {type(docs).__name__}"
+        ):
+            ranker.rank("q", docs)
+    pandas = pytest.importorskip("pandas", reason="pandas comes with pip install inters-jax[pyterrier]")
+    frame = pandas.DataFrame({"text": ["a", "bbb"]})
+    with pytest.raises(RerankError, match="got a DataFrame"):
+        ranker.rank("q", frame)
+    assert [r.doc_id for r in ranker.rank("q", frame["text"])] == [1, 0]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_identical_documents_keep_the_given_order(method):
+    """Even where a model prefers a position."""
+    ranker = Reranker(FunctionBackend(by_length), make_method(method))
+    docs = ["same"] * 3 + ["longer"] + ["same"] * 3
+    assert [r.doc_id for r in ranker.rank("q", docs)] == [3, 0, 1, 2, 4, 5, 6]
 
 
 def test_a_pyterrier_pipeline_reorders_its_frame(ranker):
@@ -92,3 +132,10 @@ def test_a_pyterrier_pipeline_reorders_its_frame(ranker):
     assert len(pipeline(frame.iloc[:0])) == 0
     with pytest.raises(RerankError, match="no column text"):
         pipeline(frame.drop(columns="text"))
+    titled = pipeline(frame.assign(title=[None, math.nan, "t", pandas.NA]))
+    assert titled["score"].tolist() == [4.0, 2.0, 2.0, 11.0]  # "nan" would count thirty
+    for column in ("text", "query", "docno", "qid"):
+        with pytest.raises(
+            RerankError, match=rf"the column {column} is empty .* in 1 rows, the first has qid"
+        ):
+            pipeline(frame.assign(**{column: [math.nan, *frame[column][1:]]}))

@@ -239,3 +239,20 @@ def test_ten_thousand_queries_are_evaluated_quickly() -> None:
     start = time.process_time()
     evaluate_run(qrels, run, ["nDCG@10", "RR@10", "R@100", "AP"])
     assert time.process_time() - start < 1.0  # 0.03 s on an idle core
+
+
+def test_judged_only_drops_negative_grades_as_trec_eval_does() -> None:
+    names = ["nDCG(judged_only=True)", "AP(judged_only=True)", "RR(judged_only=True)",
+             "P(judged_only=True)@1", "Success(judged_only=True)@1"]  # fmt: skip
+    run = {"q": {"spam": 3.0, "unjudged": 2.0, "good": 1.0}}
+    ours = evaluate_run({"q": {"spam": -2, "good": 1}}, run, names).means
+    assert set(ours.values()) == {1.0}
+    qrels = {"q": {"spam": -2, "good": 1, "bad": 0}}
+    run["q"] |= {"bad": 1.5}
+    assert evaluate_run(qrels, run, ["RR(judged_only=True)"]).means == {"RR(judged_only=True)": 0.5}
+    # pytrec_eval cannot take negative grades; without a judgment, the document is dropped all the same.
+    judged = {"q": {"good": 1, "bad": 0}}
+    reference = pytrec_eval.RelevanceEvaluator(judged, {"map", "recip_rank"}, judged_docs_only_flag=True)
+    theirs = reference.evaluate(run)["q"]
+    ours = evaluate_run(qrels, run, [f"{name}(judged_only=True)" for name in ("AP", "RR")]).means
+    assert list(ours.values()) == pytest.approx([theirs["map"], theirs["recip_rank"]])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from seqio_tasks.base import DataError
 from seqio_tasks.metrics.ranking import evaluate_run, ranking_order
-from seqio_tasks.metrics.trec_files import read_qrels, read_run, write_run
+from seqio_tasks.metrics.trec_files import read_qrels, read_run, read_runs, write_run
 
 
 def write(path: Path, text: str) -> Path:
@@ -121,3 +121,50 @@ def test_ids_with_spaces_are_refused_and_leave_no_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="one word"):
         write_run(tmp_path / "run", {"q": {"d1": 1.0}}, "my tag")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "numbers, reading, scores",
+    [
+        ("0.93 0.51 0.10", "scores", [0.93, 0.51, 0.10]),
+        ("12 9 4", "scores", [12, 9, 4]),
+        ("3 3 1", "scores", [3, 3, 1]),
+        ("-1 -2 -3", "scores", [-1, -2, -3]),
+        ("1 2 3", "ranks", [-1, -2, -3]),
+        ("0 1 2", "ranks", [0, -1, -2]),
+        ("2 3 1", "ranks", [-2, -3, -1]),
+    ],
+)
+def test_three_columns_are_ranks_or_scores_and_it_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, numbers: str, reading: str, scores: list[float]
+) -> None:
+    lines = [f"q1\td{place}\t{number}\n" for place, number in enumerate(numbers.split())]
+    path = write(tmp_path / "run.tsv", "".join(lines))
+    assert list(read_run(path)["q1"].values()) == scores
+    assert f"run.tsv: the third column is read as {reading}" in caplog.text and "RUN_FORMAT" in caplog.text
+    sign = 1 if reading == "scores" else -1
+    assert list(read_run(path, "scores")["q1"].values()) == [sign * score for score in scores]
+    assert list(read_run(path, "ranks")["q1"].values()) == [-sign * score for score in scores]
+
+
+@pytest.mark.parametrize("numbers, why", [("3 2 1", "fall from line to line"), ("1 3 4", "with gaps")])
+def test_numbers_that_may_be_ranks_or_scores_are_refused(tmp_path: Path, numbers: str, why: str) -> None:
+    lines = [f"q1\td{place}\t{number}\n" for place, number in enumerate(numbers.split())]
+    path = write(tmp_path / "run.tsv", "".join(lines))
+    with pytest.raises(DataError, match=rf"run\.tsv: .*ranks or scores.*{why}.*set RUN_FORMAT"):
+        read_run(path)
+    assert read_run(path, "ranks") and read_run(path, "scores")
+
+
+def test_runs_are_joined_only_if_no_query_is_in_two(tmp_path: Path) -> None:
+    one = write(tmp_path / "a.txt", "q1 Q0 d1 1 2 t\n")
+    two = write(tmp_path / "b.txt", "q2 Q0 d1 1 2 t\n")
+    assert read_runs([one, two]) == {"q1": {"d1": 2.0}, "q2": {"d1": 2.0}}
+    write(two, "q1 Q0 d2 1 2 t\n")
+    with pytest.raises(DataError, match=r"b\.txt: query 'q1' has results here and in a\.txt.*set RUN"):
+        read_runs([one, two])
+
+
+def test_a_missing_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.txt: no such file"):
+        read_run(tmp_path / "none.txt")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -281,7 +282,31 @@ def test_results_of_rank_llm_become_a_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="1 judged queries have no hits, the first is 8"):
         rank_llm.write_folder(tmp_path / "r.json", tmp_path / "qrels", tmp_path / "beir_x")
     (tmp_path / "r.json").write_text('[{"query": "a"}]')
-    with pytest.raises(DataError, match=r"r\.json: not a results file of rank_llm \(KeyError: 'hits'\)"):
+    with pytest.raises(
+        DataError, match=r"r\.json: record 1: not a results file of rank_llm \(KeyError: 'hits'\)"
+    ):
+        rank_llm.read_results(tmp_path / "r.json")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_requests_of_rank_llm_may_be_gzipped_and_without_candidates(
+    tmp_path: Path, encoding: str, packed: bool
+) -> None:
+    found = {"docid": "5", "score": 2.5, "doc": {"title": "Mill", "contents": "red"}}
+    records = [
+        {"query": {"qid": 7, "text": "a"}, "candidates": [found]},
+        {"query": {"qid": 8, "text": "b"}, "candidates": []},
+    ]
+    text = json.dumps(records).encode(encoding)
+    (tmp_path / "r.json.gz").write_bytes(gzip.compress(text) if packed else text)
+    (tmp_path / "qrels").write_text("7 Q0 5 3\n8 Q0 5 1\n")
+    counts = rank_llm.write_folder(tmp_path / "r.json.gz", tmp_path / "qrels", tmp_path / "beir_x")
+    assert list(counts.values()) == [2, 1, 1, 2, 2, 1] and counts["queries without hits"] == 1
+    stored = rank_llm.read_results(tmp_path / "r.json.gz")
+    assert stored == ({"7": "a", "8": "b"}, {"5": "Mill red"}, {"7": {"5": 2.5}})
+    (tmp_path / "r.json").write_text(json.dumps([{**records[0], "candidates": [{**found, "score": "high"}]}]))
+    with pytest.raises(DataError, match=r"r\.json: record 1: .*the score is 'high', expected a number"):
         rank_llm.read_results(tmp_path / "r.json")
 
 

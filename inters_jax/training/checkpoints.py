@@ -42,6 +42,9 @@ MUST_AGREE: Mapping[str, str] = {
     "lora": "its adapter has other settings (LORA)",
 }
 
+# What Orbax and `save` put into the folder of a checkpoint; one of them identifies even a damaged one.
+_PARTS = ("_CHECKPOINT_METADATA", "params", "opt_state", "run")
+
 log = logging.getLogger(__name__)
 
 
@@ -93,6 +96,12 @@ class Checkpoints:
         if not self.folder.is_dir():
             return
         for path in sorted(self.folder.iterdir()):
+            # Orbax takes any folder named by a number for a checkpoint, and removes the old ones.
+            if path.name.isdigit() and not any((path / part).exists() for part in _PARTS):
+                raise CheckpointError(
+                    f"{path}: not a checkpoint, and a run would remove it as an old one; choose another "
+                    "MODEL_DIR, or move it"
+                )
             if not path.name.isdigit() and path.is_dir():
                 log.warning("skipping the incomplete checkpoint %s: its run was stopped while saving", path)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ from inters_jax.training import prepare_store
 from inters_jax.training import step as steps
 from inters_jax.training.checkpoints import config_hash
 from inters_jax.training.initialise import (
+    check_model_folder,
     read_base,
     read_parameters,
     read_prompts,
@@ -45,7 +48,9 @@ from inters_jax.training.initialise import (
 from inters_jax.training.optimizer import identity_of as optimizer_identity
 from inters_jax.training.program import Program, build_program
 from inters_jax.training.utilisation import Utilisation
-from seqio_tasks.base import UserError
+from seqio_tasks.base import UserError, locked
+
+LOCK = ".train.lock"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,18 +182,56 @@ def utilisation_of(setup: Setup, model: ModelSettings) -> Utilisation:
     return Utilisation(setup.config, list(setup.mesh.devices.flat), trained)
 
 
+def run_folder_of(run: RunSettings) -> Path:
+    """The folder of a run, or the mirror of its URL.
+
+    Raises:
+        UserError: MODEL_DIR is empty, which would mean the working directory.
+    """
+    if not str(run.model_dir).strip():
+        raise UserError("MODEL_DIR is empty; name a folder for the run")
+    return paths.local(run.model_dir)
+
+
+@contextlib.contextmanager
+def only_run_in(folder: Path) -> Iterator[None]:
+    """Inside the block no other `train` uses this run folder; held by the first host.
+
+    Raises:
+        AlreadyLocked: another process trains in this folder.
+        UserError: the folder cannot be written.
+    """
+    if jax.process_index() > 0:
+        yield
+        return
+    with contextlib.ExitStack() as lock:
+        try:
+            lock.enter_context(
+                locked(
+                    folder / LOCK,
+                    busy=f"{folder}: another train is running in this MODEL_DIR; wait for it, stop it, or "
+                    "choose another MODEL_DIR",
+                )
+            )
+        except OSError as error:
+            raise UserError(f"{folder}: MODEL_DIR cannot be written ({error.strerror or error})") from error
+        yield
+
+
 def open_start(run: RunSettings, model: ModelSettings, data: DataSettings) -> Start:
     """The folder of a run and what it starts from."""
-    folder = paths.local(run.model_dir)
+    folder = run_folder_of(run)
     source: str | Path | DecoderConfig = model.model
     if not isinstance(source, DecoderConfig):
         name = str(paths.localized(source))
         source = name if run_folder.is_run(name) else huggingface.folder_of(name)
+    steps = list(checkpoint_steps(folder))
+    check_model_folder(folder, fresh=not steps)
     return Start(
         run=folder,
         source=source,
         tokenizer=str(_tokenizer_of(source)) if data.tokenizer is None else data.tokenizer,
-        steps=list(checkpoint_steps(folder)),
+        steps=steps,
         first=jax.process_index() == 0,
         random=run.init == "random",
     )

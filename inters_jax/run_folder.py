@@ -52,8 +52,8 @@ _NO_DAMAGE = re.compile(
 def is_damage(error: BaseException) -> bool:
     """Whether an error while a checkpoint is read, or one that caused it, means that its files are damaged.
 
-    >>> is_damage(ValueError("DATA_LOSS: Error decoding")), is_damage(MemoryError()), is_damage(KeyError("mu"))
-    (True, False, False)
+    >>> [is_damage(error) for error in (ValueError("DATA_LOSS: Error decoding"), MemoryError(), KeyError())]
+    [True, False, False]
     """
     damaged = False
     seen: BaseException | None = error

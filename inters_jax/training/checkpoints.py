@@ -3,7 +3,8 @@
 Checkpoints are written in the background, appear when they are complete, and record the model and data they
 belong to (`inters_jax.run_folder` describes their layout). An incomplete checkpoint of a killed process is
 logged and skipped. A checkpoint whose files are damaged is moved to ``<run>/damaged_checkpoints`` once an
-older one was read in its place; any other error while reading moves nothing and ends the run. `inters_jax.training.retention` decides which checkpoints are kept.
+older one was read in its place; any other error while reading moves nothing and ends the run.
+`inters_jax.training.retention` decides which checkpoints are kept.
 """
 
 from __future__ import annotations
@@ -227,8 +228,9 @@ class Checkpoints:
             except Exception as error:  # the readers raise anything
                 if not is_damage(error):
                     raise CheckpointError(
-                        f"{self.folder / str(step)}: cannot be read: {reason_of(error)}. Nothing says that it "
-                        "is damaged, so it was left as it is; remove the cause, then run the same command again"
+                        f"{self.folder / str(step)}: cannot be read: {reason_of(error)}. Nothing says that "
+                        "it is damaged, so it was left as it is; remove the cause, then run the same command "
+                        "again"
                     ) from error
                 damaged.append((step, error))
                 continue

@@ -201,9 +201,7 @@ def test_if_all_are_damaged_the_run_stops_and_nothing_is_moved(run, tmp_path):
     damage(tmp_path / "checkpoints" / "0", "truncated files")
     damage(tmp_path / "checkpoints" / "1", "no parameters")
     for _ in range(2):  # a second start does not begin at step 0 either
-        with pytest.raises(
-            CheckpointError, match="no checkpoint can be read .*step 1.*step 0.*another MODEL"
-        ):
+        with pytest.raises(CheckpointError, match=r"no checkpoint can be read .*step 1.*step 0.*MODEL_DIR"):
             cp.Checkpoints(tmp_path, IDENTITY).restore(like)
     assert checkpoint_steps(tmp_path) == [0, 1] and not (tmp_path / "damaged_checkpoints").exists()
 
@@ -227,7 +225,7 @@ def test_an_error_that_is_no_damage_ends_the_run_and_moves_nothing(run, tmp_path
         raise error
 
     monkeypatch.setattr(saver._manager, "restore", fail)
-    with pytest.raises(CheckpointError, match="1: cannot be read.*left as it is"):
+    with pytest.raises(CheckpointError, match=r"1: cannot be read.*left as it is"):
         saver.restore(like)
     assert checkpoint_steps(tmp_path) == [0, 1] and not (tmp_path / "damaged_checkpoints").exists()
 
@@ -242,8 +240,8 @@ def test_a_setting_that_shapes_the_optimiser_state_is_refused_by_name(run, tmp_p
     changed = IDENTITY | {"optimizer": settings | {"optimizer": {"momentum": 0.9}}}
     with pytest.raises(CheckpointError, match=r"another form; optimizer\.momentum was None and is 0\.9 now"):
         cp.Checkpoints(tmp_path, changed).restore(more)
-    with pytest.raises(CheckpointError, match="its optimiser state has another form; 000.* here"):
-        cp.Checkpoints(tmp_path, IDENTITY).restore(more)
+    with pytest.raises(CheckpointError, match=r"its optimiser state has another form; 000.* here"):
+        cp.Checkpoints(tmp_path, IDENTITY | {"optimizer": settings}).restore(more)
     assert checkpoint_steps(tmp_path) == [0]
 
 

@@ -27,7 +27,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from inters_jax import paths
 from inters_jax.trees import TreePath, by_path
-from seqio_tasks.base import UserError
+from seqio_tasks.base import UserError, nearest
 
 MODEL = "model"
 CHECKPOINTS = "checkpoints"
@@ -144,6 +144,21 @@ class Best:
     def of_evaluation(self) -> bool:
         """Whether the metric comes from evaluations during the run."""
         return self.metric.startswith(EVALUATION_PREFIX)
+
+    def check(self, metrics: Mapping[str, Any], setting: str = "KEEP_BEST") -> None:
+        """Refuse metrics that do not have this one: it would never appear.
+
+        Raises:
+          UserError: lists the metrics that there are.
+        """
+        value = metrics.get(self.metric)
+        if isinstance(value, int | float | str):  # jsonable() writes numbers that are not finite as strings
+            return
+        names = [name for name, other in metrics.items() if isinstance(other, int | float)]
+        raise UserError(
+            f"{setting}: there is no metric {self.metric!r}{nearest(self.metric, names)}; the metrics of "
+            f"this run are {', '.join(sorted(names))}"
+        )
 
     def value(self, metrics: Mapping[str, Any]) -> float | None:
         """The metric, negated where smaller is better; None when it is missing or not finite."""

@@ -49,6 +49,8 @@ from inters_jax.training.optimizer import identity_of as optimizer_identity
 from inters_jax.training.program import Program, build_program
 from inters_jax.training.utilisation import Utilisation
 from seqio_tasks.base import UserError, locked
+from seqio_tasks.tokenizer_files import load as load_tokenizer
+from seqio_tasks.tokenizer_files import local_tokenizer
 
 LOCK = ".train.lock"
 
@@ -243,13 +245,14 @@ def prepared(start: Start, data: DataSettings, length: LengthSettings) -> tuple[
     # A store inside a run that has no checkpoint yet belongs to nothing else: it may be replaced.
     existing = StoreSettings(rebuild=data.store_dir is None and not start.steps)
     resolved = dataclasses.replace(data, store_dir=str(folder), tokenizer=start.tokenizer)
+    config = loading.config_of(start.source)
+    check_sizes(config, start, length)  # before hours of preparing
     preparation = prepare_store.start_preparing(values_of(resolved, length, existing))
     try:
-        config = loading.config_of(start.source)
         store = preparation.wait()
     finally:
         preparation.stop()
-    _check_vocabulary(config, store, start.tokenizer)
+    _check_vocabulary(config, store.manifest["tokenizer"]["vocab_size"], start.tokenizer)
     if isinstance(start.source, DecoderConfig):  # a bare shape has no tokenizer of its own
         ends = store.manifest["tokenizer"]
         config = dataclasses.replace(config, bos_id=ends["bos_id"], eos_id=ends["eos_id"], stop_ids=())
@@ -275,8 +278,28 @@ def _tokenizer_of(source: str | Path | DecoderConfig) -> str | Path:
     return Path(source) / run_folder.MODEL if run_folder.is_run(source) else source
 
 
-def _check_vocabulary(config: DecoderConfig, store: TokenStore, tokenizer: str) -> None:
-    size = store.manifest["tokenizer"]["vocab_size"]
+def check_sizes(config: DecoderConfig, start: Start, length: LengthSettings) -> None:
+    """Refuse sequences that are too long for the model, and a tokenizer with more tokens than it has.
+
+    Raises:
+        UserError: MAX_LENGTH or TOKENIZER do not belong to MODEL.
+    """
+    if length.max_length > config.max_position:
+        raise UserError(
+            f"MAX_LENGTH={length.max_length}: MODEL has {config.max_position} positions only, and generation "
+            f"and reranking stop there; set MAX_LENGTH={config.max_position} or less (of a bare shape, raise "
+            "DecoderConfig.max_position)"
+        )
+    if start.first and (file := local_tokenizer(start.tokenizer)) is not None:
+        stat = file.stat()
+        try:
+            size = load_tokenizer(str(file), stat.st_mtime_ns, stat.st_size).size
+        except (UserError, KeyError):  # prepare, which has to use it, says what is wrong
+            return
+        _check_vocabulary(config, size, start.tokenizer)
+
+
+def _check_vocabulary(config: DecoderConfig, size: int, tokenizer: str) -> None:
     if size > config.vocab_size:
         raise UserError(
             f"the tokenizer {tokenizer} has {size} tokens, the model has embeddings for {config.vocab_size}"

@@ -10,6 +10,7 @@ and left as it is; an interrupted run goes on with the next task.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping
@@ -63,12 +64,19 @@ def prepare(data: DataSettings, length: LengthSettings, existing: StoreSettings)
         "raw_dir": raw,
         "modules": data.modules,
     }
-    store.parent.mkdir(parents=True, exist_ok=True)
-    with locked(store.with_name(f".{store.name}.lock")):
-        if (store / MANIFEST).exists() and (
-            found := _current(store, asked, existing.rebuild, data.check_sources)
-        ):
-            return found
+    # First without the lock: a store appears whole, and a finished one may be on a read-only file system.
+    if found := _current(store, asked, existing.rebuild, data.check_sources):
+        return found
+    with contextlib.ExitStack() as lock:
+        try:
+            lock.enter_context(locked(store.with_name(f".{store.name}.lock")))
+        except OSError as error:
+            raise StoreError(
+                f"{store} has to be written, but {store.parent} cannot be ({error.strerror or error}); name "
+                "another STORE_DIR"
+            ) from error
+        if found := _current(store, asked, existing.rebuild, data.check_sources):
+            return found  # another process has made it
         if store.exists() and not (store / MANIFEST).exists() and any(store.iterdir()):
             raise StoreError(f"{store} exists and is no token store; name another store_dir or remove it")
         from inters_jax.data.building import build  # needs SeqIO, hence TensorFlow: seconds to import
@@ -83,7 +91,9 @@ def prepare(data: DataSettings, length: LengthSettings, existing: StoreSettings)
 
 
 def _current(store: Path, asked: Mapping[str, Any], rebuild: bool, check_sources: bool) -> TokenStore | None:
-    """The existing store if it is the one asked for; None if it is to be replaced."""
+    """The existing store when it is what is asked for; None when it is missing or has to be replaced."""
+    if not (store / MANIFEST).exists():
+        return None
     try:
         found = TokenStore.open(store)
         differences = provenance.differences(found.manifest, **asked, check_sources=check_sources)

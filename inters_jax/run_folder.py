@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from inters_jax import paths
 from inters_jax.trees import TreePath, by_path
-from seqio_tasks.base import UserError
+from seqio_tasks.base import UserError, nearest
 
 MODEL = "model"
 CHECKPOINTS = "checkpoints"
@@ -38,6 +39,37 @@ EVALUATION_PREFIX = "eval/"  # of the metrics of evaluations during a run
 
 class CheckpointError(UserError):
     """A checkpoint is missing, damaged, or of another run; the message says which one and what to do."""
+
+
+# What TensorStore says of missing, cut or overwritten files. Anything else (no memory, no permission, a
+# server that does not answer) says nothing about the files.
+_DAMAGE = re.compile(r"DATA_LOSS|NOT_FOUND|OUT_OF_RANGE|FAILED_PRECONDITION")
+_NO_DAMAGE = re.compile(
+    r"RESOURCE_EXHAUSTED|PERMISSION_DENIED|UNAVAILABLE|DEADLINE_EXCEEDED|out of memory", re.I
+)
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether an error while a checkpoint is read, or one that caused it, means that its files are damaged.
+
+    >>> [is_damage(error) for error in (ValueError("DATA_LOSS: Error decoding"), MemoryError(), KeyError())]
+    [True, False, False]
+    """
+    damaged = False
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, MemoryError | PermissionError) or _NO_DAMAGE.search(str(seen)):
+            return False
+        damaged |= isinstance(
+            seen, FileNotFoundError | NotADirectoryError | json.JSONDecodeError | UnicodeDecodeError
+        ) or bool(_DAMAGE.search(str(seen)))
+        seen = seen.__cause__ or seen.__context__
+    return damaged
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line of an error."""
+    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
 
 
 def is_run(folder: str | Path) -> bool:
@@ -75,9 +107,18 @@ def run_record(run: str | Path, step: int) -> dict[str, Any]:
     file = checkpoint_folder(run, step) / "run" / "metadata"
     try:
         record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{file}: unreadable ({error}); the checkpoint is incomplete") from error
+        if not isinstance(record, dict):
+            raise json.JSONDecodeError("not a JSON object", "", 0)
+    except (OSError, ValueError) as error:
+        so = "; the checkpoint is incomplete" if is_damage(error) else ""
+        raise CheckpointError(f"{file}: unreadable ({error}){so}") from error
     return record
+
+
+def stored_shapes(folder: Any) -> dict[TreePath, tuple[int, ...]]:
+    """{path: shape} of the arrays in a part of a checkpoint, such as ``checkpoints/<step>/params``."""
+    metadata = ocp.StandardCheckpointHandler().metadata(epath.Path(folder)).tree
+    return {path: tuple(leaf.shape) for path, leaf in flatten_dict(metadata).items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +144,21 @@ class Best:
     def of_evaluation(self) -> bool:
         """Whether the metric comes from evaluations during the run."""
         return self.metric.startswith(EVALUATION_PREFIX)
+
+    def check(self, metrics: Mapping[str, Any], setting: str = "KEEP_BEST") -> None:
+        """Refuse metrics that do not have this one: it would never appear.
+
+        Raises:
+          UserError: lists the metrics that there are.
+        """
+        value = metrics.get(self.metric)
+        if isinstance(value, int | float | str):  # jsonable() writes numbers that are not finite as strings
+            return
+        names = [name for name, other in metrics.items() if isinstance(other, int | float)]
+        raise UserError(
+            f"{setting}: there is no metric {self.metric!r}{nearest(self.metric, names)}; the metrics of "
+            f"this run are {', '.join(sorted(names))}"
+        )
 
     def value(self, metrics: Mapping[str, Any]) -> float | None:
         """The metric, negated where smaller is better; None when it is missing or not finite."""
@@ -189,29 +245,32 @@ def restore_params(run: str | Path, step: int | None, abstract_params: Any) -> A
         for path, leaf in by_path(abstract_params).items()
     }
     try:
-        metadata = ocp.StandardCheckpointHandler().metadata(epath.Path(folder)).tree
-        _compare(folder, flatten_dict(metadata), wanted)
+        _compare(folder, stored_shapes(folder), wanted)
         with ocp.StandardCheckpointer() as checkpointer:
             restored = flatten_dict(checkpointer.restore(folder, unflatten_dict(wanted)))
     except CheckpointError:
         raise
     except Exception as error:  # a damaged file makes the readers raise anything
-        raise CheckpointError(f"{folder}: damaged, it cannot be read ({error})") from error
+        what = "damaged, it cannot be read" if is_damage(error) else "cannot be read"
+        raise CheckpointError(f"{folder}: {what} ({error})") from error
     return jax.tree.unflatten(jax.tree.structure(abstract_params), [restored[path] for path in wanted])
 
 
-def _compare(folder: Any, stored: Mapping[TreePath, Any], wanted: Mapping[TreePath, Any]) -> None:
+def _compare(folder: Any, stored: Mapping[TreePath, tuple[int, ...]], wanted: Mapping[TreePath, Any]) -> None:
     """Refuse parameters of other names or shapes."""
-    there, here = (
-        {"/".join(path): tuple(leaf.shape) for path, leaf in tree.items()} for tree in (stored, wanted)
-    )
-    differences = [
+    differences = shape_differences(stored, {path: tuple(leaf.shape) for path, leaf in wanted.items()})
+    if differences:
+        raise CheckpointError(f"{folder}: holds the parameters of another model: {differences}")
+
+
+def shape_differences(
+    stored: Mapping[TreePath, tuple[int, ...]], wanted: Mapping[TreePath, tuple[int, ...]]
+) -> str:
+    """How two trees of shapes differ, in a few words; "" if they agree."""
+    there, here = ({"/".join(path): shape for path, shape in tree.items()} for tree in (stored, wanted))
+    found = [
         f"{name} is {there.get(name, 'missing')} there, {here.get(name, 'unknown')} here"
         for name in sorted({*there, *here})
         if there.get(name) != here.get(name)
     ]
-    if differences:
-        raise CheckpointError(
-            f"{folder}: holds the parameters of another model: {'; '.join(differences[:5])}"
-            + (f"; and {len(differences) - 5} more" if len(differences) > 5 else "")
-        )
+    return "; ".join(found[:5]) + (f"; and {len(found) - 5} more" if len(found) > 5 else "")

@@ -55,7 +55,16 @@ from inters_jax.training.profiling import Profiler, parse_steps
 from inters_jax.training.progress import Progress
 from inters_jax.training.reader import Reader
 from inters_jax.training.saving import Save
-from inters_jax.training.setup import Setup, first_state, identity_of, lora_base, set_up, utilisation_of
+from inters_jax.training.setup import (
+    Setup,
+    first_state,
+    identity_of,
+    lora_base,
+    only_run_in,
+    run_folder_of,
+    set_up,
+    utilisation_of,
+)
 from inters_jax.training.trackers import WandB
 from seqio_tasks.base import UserError
 
@@ -82,6 +91,25 @@ def train(
     schedule = evaluation_schedule(evaluation, data, retention)
     if run.profile_steps is not None:
         parse_steps(run.profile_steps)  # refuse a wrong value before anything is loaded
+    groups = (run, model, data, length, step, optimizer, retention, evaluation, hosts)
+    with only_run_in(run_folder_of(run)):
+        return _train(*groups, schedule=schedule)
+
+
+def _train(
+    run: RunSettings,
+    model: ModelSettings,
+    data: DataSettings,
+    length: LengthSettings,
+    step: StepSettings,
+    optimizer: OptimizerSettings,
+    retention: RetentionSettings,
+    evaluation: InRunEvaluationSettings,
+    hosts: HostSettings,
+    *,
+    schedule: Schedule | None,
+) -> dict[str, Any]:
+    """`train`, with the run folder to itself."""
     setup = set_up(run, model, data, length, step, optimizer)
     start, total = setup.start, setup.total
 

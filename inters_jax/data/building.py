@@ -21,12 +21,15 @@ from tqdm import tqdm
 
 from inters_jax.data import conversion, provenance
 from inters_jax.data.token_store import (
+    COUNTS,
     FORMAT,
     MANIFEST,
     PassWriter,
     StoreError,
+    check_removable,
     fingerprint,
     pass_folder,
+    remove_store,
     token_dtype,
     write_json,
 )
@@ -95,6 +98,9 @@ def _build(
     }
     description = {"name": tokenizer, "vocab_size": registry.vocab_size} | special | identity
     partial = store.with_name(store.name + ".partial")
+    replaced = store.with_name(store.name + ".replaced")
+    for folder, finished in ((store, True), (partial, False), (replaced, False)):
+        check_removable(folder, finished=finished)  # before the work, and again before anything is removed
     partial.mkdir(exist_ok=True)
     tasks: dict[str, Any] = {}
     without_data: dict[str, str] = {}
@@ -151,11 +157,11 @@ def _build(
     manifest["fingerprint"] = fingerprint(manifest)
     write_json(partial / MANIFEST, manifest)
     if store.exists():
-        replaced = store.with_name(store.name + ".replaced")
-        shutil.rmtree(replaced, ignore_errors=True)
+        check_removable(store, finished=True)
+        remove_store(replaced, finished=False)
         store.rename(replaced)
         partial.rename(store)
-        shutil.rmtree(replaced)
+        remove_store(replaced, finished=False)
     else:
         partial.rename(store)
 
@@ -168,7 +174,7 @@ def _write_task(
     A task that an interrupted build has written is reused if `key` and the raw folders are the same.
     """
     folder = partial / reader.name
-    finished = folder / "counts.json"
+    finished = folder / COUNTS
     if finished.is_file():
         done = json.loads(finished.read_text(encoding="utf-8"))
         folders = [name.removeprefix("raw:") for name in done["raw"]]

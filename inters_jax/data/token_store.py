@@ -33,6 +33,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -46,6 +47,13 @@ from seqio_tasks.base import UserError, write_text
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+COUNTS = "counts.json"  # in the folder of a finished task, while a store is built
+
+# Every file of a store, finished or not, as task/pass0/file. Names starting with a dot are of atomic writes.
+_OWN_FILES = re.compile(
+    r"manifest\.json|[^/]+/counts\.json|(?:[^/]+/)?\.(?:manifest|counts)\.json\.[^/]+\.partial"
+    r"|[^/]+/pass\d+/(?:tokens\.bin|offsets\.npy|target_starts\.npy|ids\.bin|id_offsets\.npy)"
+)
 
 
 class StoreError(UserError):
@@ -135,6 +143,56 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
+def check_removable(folder: Path, *, finished: bool) -> None:
+    """Refuse to remove or replace a folder that holds anything but a token store of ours.
+
+    Args:
+      folder: need not exist.
+      finished: whether it must have the manifest of a store; an unfinished one has none yet.
+
+    Raises:
+      StoreError: names what is in the way.
+    """
+    if not folder.exists() and not folder.is_symlink():
+        return
+    foreign: Path | None = None
+    if folder.is_symlink() or not folder.is_dir():
+        foreign = folder
+    else:
+        for path in sorted(folder.rglob("*")):
+            inside = path.relative_to(folder).as_posix()
+            if path.is_symlink() or (not path.is_dir() and not _OWN_FILES.fullmatch(inside)):
+                foreign = path
+                break
+        if foreign is None and finished and any(folder.iterdir()) and not _has_manifest(folder):
+            foreign = folder / MANIFEST
+    if foreign is not None:
+        raise StoreError(
+            f"{folder} is no token store of inters_jax, or holds other files too ({foreign}); nothing was "
+            "removed. Name another STORE_DIR, or move these files"
+        )
+
+
+def _has_manifest(folder: Path) -> bool:
+    """Whether the manifest is one that we have written, of whatever version."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return isinstance(manifest["format"], int) and len(bytes.fromhex(manifest["fingerprint"])) == 32
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def remove_store(folder: Path, *, finished: bool) -> None:
+    """Remove a token store, finished or not; no-op if there is none.
+
+    Raises:
+      StoreError: it is no store, or holds other files too.
+    """
+    check_removable(folder, finished=finished)
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
 class TokenStore:
     """Random access to prepared sequences. Tasks are given by name or by number (their index in `tasks`)."""
 
@@ -207,7 +265,7 @@ class TokenStore:
         """
         path = Path(folder)
         partial = path.with_name(path.name + ".partial")
-        shutil.rmtree(partial, ignore_errors=True)
+        remove_store(partial, finished=False)
         entries: dict[str, Any] = {}
         for task, passes in tasks.items():
             counts = []

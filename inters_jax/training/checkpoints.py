@@ -2,8 +2,9 @@
 
 Checkpoints are written in the background, appear when they are complete, and record the model and data they
 belong to (`inters_jax.run_folder` describes their layout). An incomplete checkpoint of a killed process is
-logged and skipped. A checkpoint that cannot be read is moved to ``<run>/damaged_checkpoints`` and the one
-before it is used. `inters_jax.training.retention` decides which checkpoints are kept.
+logged and skipped. A checkpoint whose files are damaged is moved to ``<run>/damaged_checkpoints`` once an
+older one was read in its place; any other error while reading moves nothing and ends the run.
+`inters_jax.training.retention` decides which checkpoints are kept.
 """
 
 from __future__ import annotations
@@ -19,14 +20,26 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from flax.traverse_util import flatten_dict
 from jax.experimental import multihost_utils  # a barrier across hosts has no other public name
 
 from inters_jax import paths
-from inters_jax.run_folder import Best, CheckpointError, checkpoint_folder, checkpoint_steps, run_record
+from inters_jax.run_folder import (
+    Best,
+    CheckpointError,
+    checkpoint_folder,
+    checkpoint_steps,
+    is_damage,
+    reason_of,
+    run_record,
+    shape_differences,
+    stored_shapes,
+)
 from inters_jax.training import faults
 from inters_jax.training.metrics import jsonable
 from inters_jax.training.retention import Keep
 from inters_jax.training.step import TrainState, path_name
+from inters_jax.trees import by_path
 
 DAMAGED_FOLDER = "damaged_checkpoints"
 
@@ -41,6 +54,9 @@ MUST_AGREE: Mapping[str, str] = {
     "base": "its adapter was trained on another base (MODEL, or its weights have changed)",
     "lora": "its adapter has other settings (LORA)",
 }
+
+# What Orbax and `save` put into the folder of a checkpoint; one of them identifies even a damaged one.
+_PARTS = ("_CHECKPOINT_METADATA", "params", "opt_state", "run")
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +109,12 @@ class Checkpoints:
         if not self.folder.is_dir():
             return
         for path in sorted(self.folder.iterdir()):
+            # Orbax takes any folder named by a number for a checkpoint, and removes the old ones.
+            if path.name.isdigit() and not any((path / part).exists() for part in _PARTS):
+                raise CheckpointError(
+                    f"{path}: not a checkpoint, and a run would remove it as an old one; choose another "
+                    "MODEL_DIR, or move it"
+                )
             if not path.name.isdigit() and path.is_dir():
                 log.warning("skipping the incomplete checkpoint %s: its run was stopped while saving", path)
 
@@ -191,22 +213,39 @@ class Checkpoints:
             like: a state of `jax.ShapeDtypeStruct` with shardings, which the restored arrays get.
 
         Raises:
-            CheckpointError: the newest checkpoint is of another model, store, seed or batch shape.
+            CheckpointError: the newest checkpoint is of another model, store, seed, batch shape or optimiser
+                state; it cannot be read although its files may be sound; or all are damaged.
         """
+        damaged: list[tuple[int, Exception]] = []
         for step in reversed(checkpoint_steps(self.model_dir)):
             try:
                 record = run_record(self.model_dir, step)
                 self._check(step, record)
+                self._check_shapes(step, record, like)
                 state = self._read(step, like)
             except _OtherRun:
                 raise
-            except Exception as error:  # a damaged file makes the readers raise anything
-                self._set_aside(step, error)
+            except Exception as error:  # the readers raise anything
+                if not is_damage(error):
+                    raise CheckpointError(
+                        f"{self.folder / str(step)}: cannot be read: {reason_of(error)}. Nothing says that "
+                        "it is damaged, so it was left as it is; remove the cause, then run the same command "
+                        "again"
+                    ) from error
+                damaged.append((step, error))
                 continue
+            for broken, reason in damaged:
+                self._set_aside(broken, reason)
             for name, value in self.identity.items():
                 if name in record and record[name] != value:
                     log.warning("%s was %s in the checkpoint and is %s now", name, record[name], value)
             return state
+        if damaged:
+            every = "; ".join(f"step {step}: {reason_of(error)}" for step, error in damaged)
+            raise CheckpointError(
+                f"{self.folder}: no checkpoint can be read ({every}). They were left as they are: bring one "
+                "back from a copy, or start over with another MODEL_DIR"
+            )
         return None
 
     def _check(self, step: int, record: Mapping[str, Any]) -> None:
@@ -217,6 +256,34 @@ class Checkpoints:
                     f"{record.get(name)!r} there and {self.identity.get(name)!r} here. "
                     "Restore the setting, or start a new run with another MODEL_DIR"
                 )
+
+    def _check_shapes(self, step: int, record: Mapping[str, Any], like: TrainState) -> None:
+        """Refuse parameters or an optimiser state of another form, and name the settings that differ."""
+        folder = self.folder / str(step)
+        parts = (("params", like.params), ("opt_state", _as_dict(like.opt_state)))
+        for part, tree in parts:
+            if not (folder / part).is_dir():
+                raise FileNotFoundError(f"{folder / part} is missing")
+            try:
+                stored = stored_shapes(folder / part)
+            except FileNotFoundError:  # the arrays can be read without their description
+                continue
+            wanted = {path: tuple(leaf.shape) for path, leaf in by_path(tree).items()}
+            differences = shape_differences(stored, wanted)
+            if not differences:
+                continue
+            there, here = (_settings_of(found.get("optimizer")) for found in (record, self.identity))
+            changed = [
+                f"{name} was {there.get(name)!r} and is {here.get(name)!r} now"
+                for name in sorted({*there, *here})
+                if there.get(name) != here.get(name)
+            ]
+            what = "parameters have" if part == "params" else "optimiser state has"
+            raise _OtherRun(
+                f"cannot resume from checkpoint {step} in {self.folder}: its {what} another form; "
+                f"{'; '.join(changed) or differences}. Restore the setting, or start a new run with another "
+                "MODEL_DIR"
+            )
 
     def _read(self, step: int, like: TrainState) -> TrainState:
         opt_like = _as_dict(like.opt_state)
@@ -235,8 +302,7 @@ class Checkpoints:
     def _set_aside(self, step: int, error: Exception) -> None:
         source = self.folder / str(step)
         target = paths.origin(self.model_dir / DAMAGED_FOLDER / str(step))
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        log.warning("skipping the damaged checkpoint %s (%s); moved to %s", source, reason[:300], target)
+        log.warning("skipping the damaged checkpoint %s (%s); moved to %s", source, reason_of(error), target)
         if jax.process_index() == 0:
             target.parent.mkdir(exist_ok=True)
             while target.exists():
@@ -249,6 +315,13 @@ class Checkpoints:
 
 class _OtherRun(CheckpointError):
     """The checkpoint is intact but belongs to another run, and so do the older ones."""
+
+
+def _settings_of(optimizer: Any) -> dict[str, Any]:
+    """The optimiser's settings in the record of a checkpoint, nested ones as ``optimizer.momentum``."""
+    if not isinstance(optimizer, Mapping):
+        return {}
+    return {".".join(path): value for path, value in flatten_dict(optimizer).items()}
 
 
 def _owned(tree: Any) -> Any:

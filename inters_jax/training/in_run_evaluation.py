@@ -149,6 +149,7 @@ class Evaluation(Hook):
         assert end.record is not None
         started = time.perf_counter()
         figures = self.run(end.state.params)
+        self.schedule.best.check(figures)
         means = "  ".join(
             f"{name.removeprefix(EVALUATION_PREFIX)} {value:.4g}" for name, value in figures.items()
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -19,7 +20,7 @@ from inters_jax.models.hf import folder as huggingface
 from inters_jax.models.hf.config_json import config_to_hf
 from inters_jax.models.lora import base as bases
 from inters_jax.models.lora import layers, trainable
-from inters_jax.models.prompt_record import RECORD, Prompts
+from inters_jax.models.prompt_record import RECORD, TEMPLATE, Prompts
 from inters_jax.training import step as steps
 from seqio_tasks.base import write_text
 
@@ -105,6 +106,46 @@ def read_prompts(chat_template: str | None, tokenizer: str, store: TokenStore) -
     return Prompts.asked(asked, tokenizer)
 
 
+def check_model_folder(run: Path, *, fresh: bool) -> None:
+    """Refuse a run folder whose ``model/`` was not written by a run.
+
+    Args:
+        run: run folder.
+        fresh: whether the run has no checkpoint yet, so that ``model/`` will be replaced: then it may hold
+            only files that `write_model_folder` writes, its record of the prompts among them.
+
+    Raises:
+        ModelError: names what is in the way.
+    """
+    folder = run / run_folder.MODEL
+    if not folder.exists() and not folder.is_symlink():
+        return
+    if any(folder.glob("*.safetensors")):
+        raise ModelError(f"{folder}: a model of its own, not part of a run; choose another MODEL_DIR")
+    if not fresh:
+        return
+    own = {"config.json", bases.RECORD, RECORD, TEMPLATE, *huggingface.TOKENIZER_FILES}
+    foreign: list[Path] = []
+    if folder.is_symlink() or not folder.is_dir():
+        foreign = [folder]
+    elif found := sorted(folder.iterdir()):
+        foreign = [path for path in found if path.name not in own or path.is_dir() or path.is_symlink()]
+        if not foreign and not _is_record(folder / RECORD):
+            foreign = [folder]
+    if foreign:
+        raise ModelError(
+            f"{foreign[0]}: not written by a training run, and {folder} would be replaced by this one; "
+            "nothing was removed. Choose another MODEL_DIR, or move the folder"
+        )
+
+
+def _is_record(file: Path) -> bool:
+    try:
+        return "chat_template" in json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
 def write_model_folder(
     run: Path,
     config: DecoderConfig,
@@ -128,16 +169,16 @@ def write_model_folder(
         fresh: whether the run has no checkpoint yet.
 
     Raises:
-        ModelError: the folder holds a model of its own.
+        ModelError: the folder holds a model of its own, or other files that are not of a run.
     """
     folder = run / run_folder.MODEL
-    if any(folder.glob("*.safetensors")):
-        raise ModelError(f"{folder}: a model of its own, not part of a run; choose another MODEL_DIR")
+    check_model_folder(run, fresh=fresh)
     if folder.exists() and not fresh:
         if not (folder / RECORD).is_file():  # started by an older version
             prompts.write(folder)
         return
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        shutil.rmtree(folder)
     run.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=run, prefix=".model.") as work:
         made = Path(work) / run_folder.MODEL
@@ -157,5 +198,10 @@ def write_operative_config(run: Path, step: int, text: str) -> None:
     if file.exists():
         if file.read_text(encoding="utf-8") == text:
             return
-        file.replace(run / f"operative_config.before_step_{step}.gin")
+        kept = run / f"operative_config.before_step_{step}.gin"
+        number = 1
+        while kept.exists():
+            number += 1
+            kept = run / f"operative_config.before_step_{step}_{number}.gin"
+        file.rename(kept)
     write_text(file, text)

@@ -15,7 +15,7 @@ from typing import Any
 
 from inters_jax import paths
 from inters_jax.training import faults
-from seqio_tasks.base import write_text
+from seqio_tasks.base import UserError, write_text
 
 METRICS_FILE = "metrics.jsonl"
 COUNTED = ("examples", "real_tokens", "target_tokens")  # of the statistics of a batch
@@ -125,7 +125,13 @@ class MetricWriter:
     def _remove_after(self, step: int) -> None:
         if not self.file.exists():
             return
-        lines = self.file.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = self.file.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+        for number, line in enumerate(lines, 1):
+            if line.endswith("\n") and not math.isfinite(_step_of(line)):
+                raise UserError(
+                    f"{self.file}:{number}: not a record of a run, and later records would be removed; "
+                    "choose another MODEL_DIR, or move the file"
+                )
         kept = [line for line in lines if _step_of(line) <= step]
         if len(kept) != len(lines):
             write_text(self.file, "".join(kept))

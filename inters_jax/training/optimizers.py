@@ -112,6 +112,26 @@ def stored_as(optimizer: optax.GradientTransformation, dtype: str) -> optax.Grad
     return optax.GradientTransformation(lambda params: cast(optimizer.init(params), jnp.dtype(dtype)), update)
 
 
+# States whose counter is the step of the learning rate; those of optax that compute the rate themselves count
+# in a state of their own.
+_RATE_STATES = frozenset({"ScaleByScheduleState", "DAdaptAdamWState", "MadgradState", "ProdigyState"})
+
+
+def count_steps(opt_state: Any, steps: Any) -> Any:
+    """The same state with the learning rate at step `steps`, int32 [].
+
+    Counters of moments (bias correction) stay: they count updates, and a skipped step is none.
+    """
+
+    def counts(node: Any) -> bool:
+        return type(node).__name__ in _RATE_STATES
+
+    def count(node: Any) -> Any:
+        return node._replace(count=jnp.asarray(steps, node.count.dtype)) if counts(node) else node
+
+    return jax.tree.map(count, opt_state, is_leaf=counts)
+
+
 @gin.register(module="inters_jax")
 @dataclasses.dataclass(frozen=True)
 class AdamW(DirectionOptimizer):

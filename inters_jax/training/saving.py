@@ -35,8 +35,11 @@ class Save(Hook):
 
     def after_step(self, end: StepEnd) -> None:
         """Raise what went wrong while writing in the background, and save."""
+        best = self._checkpoints.keep.best
         if end.record is not None:
             self._checkpoints.check()
+            if best is not None and (end.evaluated or not best.of_evaluation):
+                best.check(end.record)  # at the first record, not after a run without a best checkpoint
         if self._saves(end):
             self._checkpoints.save(end.state, metrics=end.record)
 

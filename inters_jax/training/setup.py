@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ from inters_jax.training import prepare_store
 from inters_jax.training import step as steps
 from inters_jax.training.checkpoints import config_hash
 from inters_jax.training.initialise import (
+    check_model_folder,
     read_base,
     read_parameters,
     read_prompts,
@@ -45,7 +48,11 @@ from inters_jax.training.initialise import (
 from inters_jax.training.optimizer import identity_of as optimizer_identity
 from inters_jax.training.program import Program, build_program
 from inters_jax.training.utilisation import Utilisation
-from seqio_tasks.base import UserError
+from seqio_tasks.base import UserError, locked
+from seqio_tasks.tokenizer_files import load as load_tokenizer
+from seqio_tasks.tokenizer_files import local_tokenizer
+
+LOCK = ".train.lock"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,18 +184,56 @@ def utilisation_of(setup: Setup, model: ModelSettings) -> Utilisation:
     return Utilisation(setup.config, list(setup.mesh.devices.flat), trained)
 
 
+def run_folder_of(run: RunSettings) -> Path:
+    """The folder of a run, or the mirror of its URL.
+
+    Raises:
+        UserError: MODEL_DIR is empty, which would mean the working directory.
+    """
+    if not str(run.model_dir).strip():
+        raise UserError("MODEL_DIR is empty; name a folder for the run")
+    return paths.local(run.model_dir)
+
+
+@contextlib.contextmanager
+def only_run_in(folder: Path) -> Iterator[None]:
+    """Inside the block no other `train` uses this run folder; held by the first host.
+
+    Raises:
+        AlreadyLocked: another process trains in this folder.
+        UserError: the folder cannot be written.
+    """
+    if jax.process_index() > 0:
+        yield
+        return
+    with contextlib.ExitStack() as lock:
+        try:
+            lock.enter_context(
+                locked(
+                    folder / LOCK,
+                    busy=f"{folder}: another train is running in this MODEL_DIR; wait for it, stop it, or "
+                    "choose another MODEL_DIR",
+                )
+            )
+        except OSError as error:
+            raise UserError(f"{folder}: MODEL_DIR cannot be written ({error.strerror or error})") from error
+        yield
+
+
 def open_start(run: RunSettings, model: ModelSettings, data: DataSettings) -> Start:
     """The folder of a run and what it starts from."""
-    folder = paths.local(run.model_dir)
+    folder = run_folder_of(run)
     source: str | Path | DecoderConfig = model.model
     if not isinstance(source, DecoderConfig):
         name = str(paths.localized(source))
         source = name if run_folder.is_run(name) else huggingface.folder_of(name)
+    steps = list(checkpoint_steps(folder))
+    check_model_folder(folder, fresh=not steps)
     return Start(
         run=folder,
         source=source,
         tokenizer=str(_tokenizer_of(source)) if data.tokenizer is None else data.tokenizer,
-        steps=list(checkpoint_steps(folder)),
+        steps=steps,
         first=jax.process_index() == 0,
         random=run.init == "random",
     )
@@ -200,13 +245,14 @@ def prepared(start: Start, data: DataSettings, length: LengthSettings) -> tuple[
     # A store inside a run that has no checkpoint yet belongs to nothing else: it may be replaced.
     existing = StoreSettings(rebuild=data.store_dir is None and not start.steps)
     resolved = dataclasses.replace(data, store_dir=str(folder), tokenizer=start.tokenizer)
+    config = loading.config_of(start.source)
+    check_sizes(config, start, length)  # before hours of preparing
     preparation = prepare_store.start_preparing(values_of(resolved, length, existing))
     try:
-        config = loading.config_of(start.source)
         store = preparation.wait()
     finally:
         preparation.stop()
-    _check_vocabulary(config, store, start.tokenizer)
+    _check_vocabulary(config, store.manifest["tokenizer"]["vocab_size"], start.tokenizer)
     if isinstance(start.source, DecoderConfig):  # a bare shape has no tokenizer of its own
         ends = store.manifest["tokenizer"]
         config = dataclasses.replace(config, bos_id=ends["bos_id"], eos_id=ends["eos_id"], stop_ids=())
@@ -232,8 +278,28 @@ def _tokenizer_of(source: str | Path | DecoderConfig) -> str | Path:
     return Path(source) / run_folder.MODEL if run_folder.is_run(source) else source
 
 
-def _check_vocabulary(config: DecoderConfig, store: TokenStore, tokenizer: str) -> None:
-    size = store.manifest["tokenizer"]["vocab_size"]
+def check_sizes(config: DecoderConfig, start: Start, length: LengthSettings) -> None:
+    """Refuse sequences that are too long for the model, and a tokenizer with more tokens than it has.
+
+    Raises:
+        UserError: MAX_LENGTH or TOKENIZER do not belong to MODEL.
+    """
+    if length.max_length > config.max_position:
+        raise UserError(
+            f"MAX_LENGTH={length.max_length}: MODEL has {config.max_position} positions only, and generation "
+            f"and reranking stop there; set MAX_LENGTH={config.max_position} or less (of a bare shape, raise "
+            "DecoderConfig.max_position)"
+        )
+    if start.first and (file := local_tokenizer(start.tokenizer)) is not None:
+        stat = file.stat()
+        try:
+            size = load_tokenizer(str(file), stat.st_mtime_ns, stat.st_size).size
+        except (UserError, KeyError):  # prepare, which has to use it, says what is wrong
+            return
+        _check_vocabulary(config, size, start.tokenizer)
+
+
+def _check_vocabulary(config: DecoderConfig, size: int, tokenizer: str) -> None:
     if size > config.vocab_size:
         raise UserError(
             f"the tokenizer {tokenizer} has {size} tokens, the model has embeddings for {config.vocab_size}"

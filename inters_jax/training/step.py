@@ -20,6 +20,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from inters_jax import mesh as meshes
 from inters_jax.models.lora import trainable
 from inters_jax.training import loss as losses
+from inters_jax.training.optimizers import count_steps
 
 Parameters = dict[str, Any]
 Batch = Mapping[str, jax.Array]
@@ -258,7 +259,8 @@ def make_train_step(
     """The jitted `step(state, batch)`; the given state is consumed.
 
     When the loss or a gradient is not finite, parameters and moments stay unchanged, but the step counts: the
-    run proceeds to the next batch. `reader.Reader` decides how often that may happen.
+    run proceeds to the next batch, and the learning rate to that of the next step, so that the schedule ends
+    at its floor. `reader.Reader` decides how often that may happen.
 
     Every number of loss positions is a program of its own; the loader offers few such numbers.
 
@@ -283,11 +285,12 @@ def make_train_step(
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         norm = optax.global_norm(gradients)
-        # A non-finite step changes nothing but the step number.
+        # A non-finite step changes nothing but the step number and with it the learning rate.
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         params, opt_state = jax.tree.map(
             lambda new, old: jnp.where(finite, new, old), (params, opt_state), (state.params, state.opt_state)
         )
+        opt_state = count_steps(opt_state, state.step + 1)
         metrics = StepMetrics(loss, norm, target_count(batch), jnp.sum(token_losses, axis=1), token_losses)
         return TrainState(state.step + 1, params, opt_state), metrics
 

@@ -192,6 +192,59 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(run, tmp_p
     assert checkpoint_steps(tmp_path) == [0, 1] and (tmp_path / "damaged_checkpoints" / "1").exists()
 
 
+def test_if_all_are_damaged_the_run_stops_and_nothing_is_moved(run, tmp_path):
+    fresh, advance, like = run
+    saver = cp.Checkpoints(tmp_path, IDENTITY)
+    saver.save(fresh(), wait=True)
+    saver.save(advance(fresh(), 1), wait=True)
+    saver.close()
+    damage(tmp_path / "checkpoints" / "0", "truncated files")
+    damage(tmp_path / "checkpoints" / "1", "no parameters")
+    for _ in range(2):  # a second start does not begin at step 0 either
+        with pytest.raises(CheckpointError, match=r"no checkpoint can be read .*step 1.*step 0.*MODEL_DIR"):
+            cp.Checkpoints(tmp_path, IDENTITY).restore(like)
+    assert checkpoint_steps(tmp_path) == [0, 1] and not (tmp_path / "damaged_checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        PermissionError(13, "Permission denied"),
+        ValueError("RESOURCE_EXHAUSTED: Out of memory allocating 12 bytes"),
+        KeyError("mu"),
+    ],
+)
+def test_an_error_that_is_no_damage_ends_the_run_and_moves_nothing(run, tmp_path, monkeypatch, error):
+    fresh, advance, like = run
+    saver = cp.Checkpoints(tmp_path, IDENTITY)
+    saver.save(fresh(), wait=True)
+    saver.save(advance(fresh(), 1), wait=True)
+
+    def fail(step, **_):
+        raise error
+
+    monkeypatch.setattr(saver._manager, "restore", fail)
+    with pytest.raises(CheckpointError, match=r"1: cannot be read.*left as it is"):
+        saver.restore(like)
+    assert checkpoint_steps(tmp_path) == [0, 1] and not (tmp_path / "damaged_checkpoints").exists()
+
+
+def test_a_setting_that_shapes_the_optimiser_state_is_refused_by_name(run, tmp_path):
+    fresh, _, like = run
+    settings = {"clip": 1.0, "optimizer": {"momentum": None}}
+    saver = cp.Checkpoints(tmp_path, IDENTITY | {"optimizer": settings})
+    saver.save(fresh(), wait=True)
+    saver.close()
+    more = like._replace(opt_state=(like.opt_state, jax.tree.leaves(like.params)[0]))
+    changed = IDENTITY | {"optimizer": settings | {"optimizer": {"momentum": 0.9}}}
+    with pytest.raises(CheckpointError, match=r"another form; optimizer\.momentum was None and is 0\.9 now"):
+        cp.Checkpoints(tmp_path, changed).restore(more)
+    with pytest.raises(CheckpointError, match=r"its optimiser state has another form; 000.* here"):
+        cp.Checkpoints(tmp_path, IDENTITY | {"optimizer": settings}).restore(more)
+    assert checkpoint_steps(tmp_path) == [0]
+
+
 def test_an_incomplete_checkpoint_is_reported_and_skipped(run, tmp_path, caplog):
     fresh, _, like = run
     saver = cp.Checkpoints(tmp_path, IDENTITY)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import optax
 import pytest
 from training_stand_ins import TINY, make_store
 
@@ -53,12 +54,12 @@ def machinery(tmp_path_factory):
     shardings = steps.state_shardings(mesh, axes, structure.abstract(), optimizer)
     step = steps.make_train_step(structure, optimizer, mesh, shardings, vocabulary=TINY.vocab_size)
 
-    def run(folder: Path, disturb=None, log_every=3, total=10, hooks=(), **options):
+    def run(folder: Path, disturb=None, log_every=3, total=10, hooks=(), best=None, **options):
         batches = Disturbed(store, batch_rows=4, max_length=24, seed=0, steps=total)
         if disturb:
             batches.disturb = disturb
         state = steps.init_state(random_parameters(TINY, 0, shardings.params), optimizer, shardings)
-        checkpoints = Checkpoints(folder, {}, keep=9)
+        checkpoints = Checkpoints(folder, {}, keep=9, keep_best=best)
         writer = MetricWriter(folder, tensorboard=True)
         stream = io.StringIO()
         try:
@@ -189,6 +190,13 @@ def test_finish_is_not_called_after_an_error(machinery, tmp_path):
     assert ("finish",) not in hook.events
 
 
+def test_a_metric_that_never_appears_ends_the_run_at_the_first_record(machinery, tmp_path):
+    with pytest.raises(UserError, match=r"no metric 'lost'; did you mean loss\?.*grad_norm, .*loss, "):
+        machinery(tmp_path, best="min:lost")
+    assert [record["step"] for record in read_metrics(tmp_path)] == [3]
+    machinery(tmp_path / "nan", nan_rows_at(0, 1, 2), skip_non_finite=9, best="min:loss")  # nan is a value
+
+
 def nan_rows_at(*numbers):
     def disturb(step, batch):
         if step in numbers:
@@ -208,6 +216,19 @@ def test_non_finite_steps_are_skipped_logged_and_counted(machinery, tmp_path):
     assert sorted(path.name for path in tmp_path.glob("non_finite_*")) == [
         "non_finite_step_3.json", "non_finite_step_4.json", "non_finite_step_8.json"]  # fmt: skip
     assert checkpoint_steps(tmp_path) == [4, 8, 10]  # step 4 was skipped: its state is that of step 2
+
+
+def test_after_skipped_steps_the_rate_is_the_recorded_one_and_reaches_its_floor(machinery, tmp_path):
+    outcome, _, _, schedule = machinery(tmp_path, nan_rows_at(2, 3, 7), skip_non_finite=3)
+
+    def scheduled(node):
+        return isinstance(node, optax.ScaleByScheduleState)
+
+    states = jax.tree.leaves(outcome.state.opt_state, is_leaf=scheduled)
+    assert [int(state.count) for state in states if scheduled(state)] == [10]  # as without skipped steps
+    adam = outcome.state.opt_state[1][0]
+    assert int(adam.count) == 7  # moments were updated by the other steps alone
+    assert read_metrics(tmp_path)[-1]["learning_rate"] == pytest.approx(float(schedule(9)))
 
 
 def test_too_many_consecutive_ones_end_the_run(machinery, tmp_path):

@@ -13,6 +13,7 @@ import tensorflow as tf
 import tokenizers
 from command_stand_ins import prepare
 
+from inters_jax import prepare as prepare_module
 from inters_jax.data import building, provenance
 from inters_jax.data.loader import PackedBatches
 from inters_jax.data.token_store import StoreError, TokenStore
@@ -263,6 +264,18 @@ def test_a_folder_that_is_no_store_is_left_alone(ready, tmp_path):
     with pytest.raises(StoreError, match="is no token store"):
         prepare("third_party_plain", rebuild=True, **ready)
     assert (tmp_path / "store" / "thesis.tex").read_text() == "precious"
+
+
+def test_a_finished_store_needs_no_right_to_write(ready, monkeypatch):
+    before = prepare("stranger_plain", **ready).fingerprint
+
+    def refuse(path, **_):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(prepare_module, "locked", refuse)
+    assert prepare("stranger_plain", **ready).fingerprint == before
+    with pytest.raises(StoreError, match=r"has to be written, but .* cannot be \(Read-only file system\)"):
+        prepare("stranger_plain", rebuild=True, **(ready | {"max_length": 64}))
 
 
 def test_a_split_that_is_not_there_is_named(ready):

@@ -52,10 +52,10 @@ tags:
 
 {prompts}
 
-The scores of this model are the logits of its answers after such a prompt, so a program that ranks with it must
-write these prompts itself. In vLLM, the pooling runner with `classifier_from_token=["No","Yes"]` scores them. A
-`CrossEncoder` of sentence-transformers loads this folder, but with a wording and a head that were not trained:
-do not rank with it.
+The scores of this model are the logits of its answers after such a prompt, so a program that ranks with it
+must write these prompts itself. In vLLM, the pooling runner with `classifier_from_token=["No","Yes"]` scores
+them. A `CrossEncoder` of sentence-transformers loads this folder, but with a wording and a head that were not
+trained: do not rank with it.
 
 ## Settings of the run
 
@@ -197,8 +197,10 @@ def _has_tokenizer(run: Path) -> bool:
 
 
 def _tokenizer_files(run: Path) -> dict[str, str]:
-    """The tokenizer files of an exported folder that differ from those of the run, so that a text begins as in
-    training. A chat template writes the beginning itself, so they stay as they are with one."""
+    """The tokenizer files to change in an exported folder, so that a text begins as in training.
+
+    None with a chat template, which writes the beginning itself.
+    """
     prompts = prompt_record.read(run / run_folder.MODEL)
     if not _has_tokenizer(run) or (prompts is not None and prompts.text is not None):
         return {}
@@ -228,8 +230,8 @@ def _prompt_text(run: Path) -> str:
         start = "A prompt begins with its text: there is no BOS token in front. "
         if vocabulary.bos is not None:
             start = (
-                f"A prompt begins with the BOS token {_named(vocabulary, vocabulary.bos)}, as in training. The "
-                "tokenizer of this folder adds it; do not write it into the text as well. "
+                f"A prompt begins with the BOS token {_named(vocabulary, vocabulary.bos)}, as in training. "
+                "The tokenizer of this folder adds it; do not write it into the text as well. "
             )
         if vocabulary.eos is not None:
             end = f" The answer ends with {_named(vocabulary, vocabulary.eos)}."

@@ -1,4 +1,4 @@
-"""What other programs do with exported folders: where a text begins, who may read the files, what cards say."""
+"""What other programs do with exported folders: where a text begins, who may read the files, and cards."""
 
 from __future__ import annotations
 

@@ -182,8 +182,8 @@ def read(folder: str | Path, config: DecoderConfig) -> Factors:
     for name, array in arrays.items():
         if array.dtype.kind not in "fV":  # V: bfloat16
             raise ModelError(
-                f"{folder / WEIGHTS}: {name} holds {array.dtype}, not floating-point numbers; quantised adapters"
-                " are not supported"
+                f"{folder / WEIGHTS}: {name} holds {array.dtype}, not floating-point numbers; quantised"
+                " adapters are not supported"
             )
     return Factors(_factors(arrays, settings, config, folder))
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections import Counter
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from typing import Any
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.questions import Document
 from seqio_tasks.sources import trec_topics
+from seqio_tasks.sources.common import unusable
 from seqio_tasks.sources.json_stream import array_items
 from seqio_tasks.sources.released import Candidates
 
@@ -77,7 +79,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
                     yield number, text
     except UnicodeDecodeError as error:
         raise RerankError(f"{path}:{number}: not UTF-8 ({error.reason}); convert it to UTF-8") from None
-    except (gzip.BadGzipFile, EOFError) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise RerankError(f"{path}:{number + 1}: broken gzip file ({error}); download it again") from None
 
 
@@ -262,6 +264,8 @@ def _object(text: str, where: str) -> dict[str, Any]:
         raise RerankError(f"{where}: not JSON ({error.msg}, column {error.colno})") from None
     if not isinstance(value, dict):
         raise RerankError(f"{where}: a JSON {type(value).__name__}, expected an object")
+    if found := unusable(text, value):
+        raise RerankError(f"{where}: {found}; repair or remove it")
     return value
 
 

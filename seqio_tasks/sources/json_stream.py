@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from seqio_tasks.base import DataError
+from seqio_tasks.sources.common import BROKEN_GZIP, unusable
 
 _CHUNK = 1 << 20
 _LARGEST = 1 << 28  # characters of one value
@@ -88,7 +89,7 @@ class _Stream:
         """Reads more and drops what has been consumed. The size doubles with the current value."""
         try:
             chunk = self.file.read(max(_CHUNK, len(self.text) - self.at))
-        except (UnicodeDecodeError, EOFError, OSError) as error:
+        except (UnicodeDecodeError, OSError, *BROKEN_GZIP) as error:
             raise self.error(f"not readable as UTF-8 text ({error})") from None
         if not chunk:
             return False
@@ -125,6 +126,8 @@ class _Stream:
                 continue
             if end == len(self.text) and self.more():
                 continue  # a number may continue beyond the buffer
+            if found := unusable(self.text, value, self.at, end):
+                raise self.error(found)
             self.at = end
             return value
 

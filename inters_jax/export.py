@@ -20,12 +20,15 @@ from inters_jax.command_line import run_command
 from inters_jax.mesh import make_mesh
 from inters_jax.models import prompt_record
 from inters_jax.models.config import DecoderConfig, ModelError
+from inters_jax.models.hf import exported_tokenizer
 from inters_jax.models.hf import folder as huggingface
 from inters_jax.models.loading import LoadedModel, config_of, load_model
 from inters_jax.models.lora import base as bases
 from inters_jax.models.lora import peft
 from inters_jax.settings.tools import ExportSettings
 from seqio_tasks.tokenizer import HuggingFaceTokenizer
+from seqio_tasks.tokenizer_files import LoadedTokenizer
+from seqio_tasks.tokenizer_files import load as load_tokenizer
 
 CARD = """---
 library_name: transformers
@@ -48,6 +51,11 @@ tags:
 | fingerprint of the weights | `{fingerprint}` |
 
 {prompts}
+
+The scores of this model are the logits of its answers after such a prompt, so a program that ranks with it
+must write these prompts itself. In vLLM, the pooling runner with `classifier_from_token=["No","Yes"]` scores
+them. A `CrossEncoder` of sentence-transformers loads this folder, but with a wording and a head that were not
+trained: do not rank with it.
 
 ## Settings of the run
 
@@ -78,6 +86,8 @@ A LoRA adapter of rank {rank}, tuned on instructions for search with inters-jax 
 
 An adapter trained on a quantised base gives slightly different logits on the base in full precision; the
 merged export does not.
+
+{serving}
 """
 
 
@@ -95,13 +105,15 @@ def export(settings: ExportSettings) -> Path:
     ends = ends_of_answers(Path(model_dir), loaded.config)
     if len(ends) > 1:  # the exported model must stop where an answer ends
         loaded.model.config = dataclasses.replace(loaded.config, stop_ids=ends)
+    run = Path(model_dir)
     target = huggingface.save(
         loaded.model,
         output_dir,
         tokenizer=loaded.tokenizer_path,
         dtype=dtype,
-        extra={"README.md": card(loaded, Path(model_dir), Path(output_dir).name, dtype)}
-        | _prompt_files(Path(model_dir)),
+        extra={"README.md": card(loaded, run, Path(output_dir).name, dtype)}
+        | _prompt_files(run)
+        | _tokenizer_files(run),
     )
     print(f"{loaded.description} -> {target}")
     return target
@@ -129,9 +141,11 @@ def export_adapter(run: Path, target: Path, step: int) -> Path:
         fingerprint=record.fingerprint,
         step=step,
         prompts=_prompt_text(run),
+        serving=_serving_text(record.settings.rank, peft.highest_rank(factors, config)),
     )
-    extra = {"README.md": text} | _prompt_files(run)
-    peft.write(target, factors, config, record.settings, base_name=base, extra=extra)
+    extra = {"README.md": text} | _prompt_files(run) | _tokenizer_files(run)
+    tokenizer = run / run_folder.MODEL if _has_tokenizer(run) else None
+    peft.write(target, factors, config, record.settings, base_name=base, tokenizer=tokenizer, extra=extra)
     print(f"{run.resolve().name}, step {step} -> {target}, an adapter of {base or record.base.name}")
     return target
 
@@ -178,14 +192,65 @@ def _prompt_files(run: Path) -> dict[str, str]:
     return {} if prompts is None else prompts.files()
 
 
+def _has_tokenizer(run: Path) -> bool:
+    return (run / run_folder.MODEL / exported_tokenizer.TOKENIZER).is_file()
+
+
+def _tokenizer_files(run: Path) -> dict[str, str]:
+    """The tokenizer files to change in an exported folder, so that a text begins as in training.
+
+    None with a chat template, which writes the beginning itself.
+    """
+    prompts = prompt_record.read(run / run_folder.MODEL)
+    if not _has_tokenizer(run) or (prompts is not None and prompts.text is not None):
+        return {}
+    folder = run / run_folder.MODEL
+    return exported_tokenizer.files_beginning_with(folder, _plain_vocabulary(folder).bos)
+
+
+def _plain_vocabulary(folder: Path) -> LoadedTokenizer:
+    file = folder / exported_tokenizer.TOKENIZER
+    found = file.stat()
+    return load_tokenizer(str(file), found.st_mtime_ns, found.st_size)
+
+
 def _prompt_text(run: Path) -> str:
     """How prompts were written in training, for the model card."""
-    prompts = prompt_record.read(run / run_folder.MODEL)
-    if prompts is None or prompts.text is None:
-        return "A prompt ends with one line break, which separates it from the answer, as in training."
+    folder = run / run_folder.MODEL
+    prompts = prompt_record.read(folder)
+    if prompts is not None and prompts.text is not None:
+        return (
+            f"A prompt is the user's turn of a conversation in `{prompt_record.TEMPLATE}`, and the answer is "
+            "the assistant's turn, as in training. The template writes every control token, BOS included: "
+            "encode its text with `add_special_tokens=False`."
+        )
+    start, end = "", ""
+    if _has_tokenizer(run):
+        vocabulary = _plain_vocabulary(folder)
+        start = "A prompt begins with its text: there is no BOS token in front. "
+        if vocabulary.bos is not None:
+            start = (
+                f"A prompt begins with the BOS token {_named(vocabulary, vocabulary.bos)}, as in training. "
+                "The tokenizer of this folder adds it; do not write it into the text as well. "
+            )
+        if vocabulary.eos is not None:
+            end = f" The answer ends with {_named(vocabulary, vocabulary.eos)}."
     return (
-        f"A prompt is the user's turn of a conversation in `{prompt_record.TEMPLATE}`, and the answer is the "
-        "assistant's turn, as in training."
+        f"{start}A prompt ends with one line break, which separates it from the answer, as in training.{end}"
+    )
+
+
+def _named(vocabulary: LoadedTokenizer, token: int) -> str:
+    return f"`{vocabulary.tokenizer.id_to_token(token)}` ({token})"
+
+
+def _serving_text(rank: int, highest: int) -> str:
+    """What servers of adapters need to know, for the model card."""
+    needed = f"vLLM needs `max_lora_rank` of at least {highest} to serve this adapter"
+    if highest == rank:
+        return f"{needed}."
+    return (
+        f"{needed}: the base fuses several linear maps into one module, and so their updates of rank {rank}."
     )
 
 

@@ -28,6 +28,7 @@ from typing import Any
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.questions import Document
 from seqio_tasks.sources import trec_topics
+from seqio_tasks.sources.common import unusable
 from seqio_tasks.sources.json_stream import array_items, open_text
 from seqio_tasks.sources.released import Candidates
 
@@ -275,6 +276,8 @@ def _object(text: str, where: str) -> dict[str, Any]:
         raise RerankError(f"{where}: not JSON ({error.msg}, column {error.colno})") from None
     if not isinstance(value, dict):
         raise RerankError(f"{where}: a JSON {type(value).__name__}, expected an object")
+    if found := unusable(text, value):
+        raise RerankError(f"{where}: {found}; repair or remove it")
     return value
 
 

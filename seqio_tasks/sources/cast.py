@@ -24,14 +24,13 @@ left out: a conversation and its title are entirely on one side, and adding anot
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from seqio_tasks.base import DataError, MissingData
-from seqio_tasks.sources.common import Row, SourceReport, find_file, lines, one_line
+from seqio_tasks.sources.common import Row, SourceReport, find_file, json_file, lines, one_line
 from seqio_tasks.sources.splits import assign, check_split, group_key
 
 FIRST_TURN = "first turn, which has no history to resolve"
@@ -228,11 +227,7 @@ def _chosen(conversations: list[Conversation], split: str) -> list[Conversation]
 
 
 def _topics(path: Path) -> list[Mapping[str, Any]]:
-    try:
-        topics = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # neither UTF-8 nor JSON
-        line = getattr(error, "lineno", None)
-        raise DataError(f"not JSON ({error})", path=path, line=line, todo="download it again") from None
+    topics = json_file(path)
     if not isinstance(topics, list) or not topics or not all(isinstance(topic, dict) for topic in topics):
         raise DataError("no list of topics", path=path, todo="use the official topic file")
     return topics

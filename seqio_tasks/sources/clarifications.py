@@ -32,7 +32,8 @@ def read_mimics_duo(path: Path, report: SourceReport | None = None) -> list[Row]
     good option are left out and counted: 120 of 1,034 in the official file.
     """
     rows: list[Row] = []
-    for number, cells in tsv_rows(path, ("query", "option_1", "Quality_Option1")):
+    required = ("query", "option_1", "Quality_Option1")
+    for number, cells in tsv_rows(path, required, complete=True):
         options = []
         for index in range(1, 6):
             option, quality = cells.get(f"option_{index}", ""), cells.get(f"Quality_Option{index}", "")
@@ -45,8 +46,8 @@ def read_mimics_duo(path: Path, report: SourceReport | None = None) -> list[Row]
                 )
             if quality in ("4", "5"):
                 options.append(option)
-        if not cells["query"]:
-            raise DataError("empty query", path=path, line=number, todo="download the file again")
+        if not cells["query"] or not cells["option_1"]:
+            raise DataError("empty query or option 1", path=path, line=number, todo="download the file again")
         if options:
             rows.append(
                 {"example_id": f"mimics_duo/{number - 1}", "query": cells["query"], "clarification": options}

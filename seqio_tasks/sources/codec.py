@@ -9,12 +9,11 @@ repeated question is not a reformulation.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from seqio_tasks.base import DataError
-from seqio_tasks.sources.common import Row, SourceReport, find_file, lines, one_line
+from seqio_tasks.sources.common import Row, SourceReport, find_file, json_file, lines, one_line
 from seqio_tasks.sources.splits import group_key, select
 
 SAME_AS_QUERY = "reformulation is the question itself"
@@ -24,11 +23,9 @@ NO_REFORMULATION = "topic without reformulations"
 
 def read_codec(topics: Path, reformulations: Path, report: SourceReport | None = None) -> list[Row]:
     """Rows {example_id, title, domain, guidelines, reformulations: list} in the order of the topics."""
-    try:
-        content = json.loads(topics.read_text(encoding="utf-8"))
-    except ValueError as error:  # neither UTF-8 nor JSON
-        line = getattr(error, "lineno", None)
-        raise DataError(f"not JSON ({error})", path=topics, line=line, todo="download it again") from None
+    content = json_file(topics)
+    if not isinstance(content, dict) or not all(isinstance(topic, dict) for topic in content.values()):
+        raise DataError("not a JSON object of topics", path=topics, todo="use the official topics.json")
     rows: dict[str, Row] = {}
     for topic_id, topic in content.items():
         texts = [topic.get(name) for name in ("Query", "Domain", "Guidelines")]

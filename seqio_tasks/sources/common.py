@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import math
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +17,10 @@ from xml.etree import ElementTree
 from seqio_tasks.base import DataError, MissingData
 
 Row = dict[str, Any]
+
+BROKEN_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
+# JSON text that may hold a lone surrogate or a number that is not finite; most text has none of these.
+_SUSPECT = re.compile(r"\\u[dD][89a-fA-F]|NaN|Infinity|[eE]\+?\d{3}|\d{309}")
 
 
 class SourceReport(Counter[str]):
@@ -96,6 +103,63 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
             yield number, text.removesuffix("\n").removesuffix("\r")
 
 
+@contextlib.contextmanager
+def reading_gzip(path: Path) -> Iterator[None]:
+    """Turns the errors of a cut or damaged gzip file into one that names it."""
+    try:
+        yield
+    except BROKEN_GZIP as error:
+        raise DataError(f"broken gzip file ({error})", path=path, todo="download it again") from None
+
+
+def unusable(text: str, value: Any, start: int = 0, end: int | None = None) -> str:
+    """What in a JSON value cannot be used as data; "" if nothing.
+
+    Python reads lone surrogates, which are no text, and numbers that are not finite, unlike JSON.
+
+    Args:
+      text: the JSON text.
+      value: its value.
+      start, end: the part of the text that belongs to the value.
+
+    >>> unusable('{"a": "\\\\ud83d"}', {"a": "\\ud83d"})
+    "half of a surrogate pair (\\\\ud83d) under 'a', which is no text"
+    >>> unusable('[1e999]', [float("inf")])
+    'the number inf, which is not finite'
+    """
+    if _SUSPECT.search(text, start, len(text) if end is None else end) is None:
+        return ""
+    waiting: list[tuple[str, Any]] = [("", value)]
+    while waiting:
+        name, one = waiting.pop()
+        where = f" under {name!r}" if name else ""
+        if isinstance(one, float) and not math.isfinite(one):
+            return f"the number {one}{where}, which is not finite"
+        if isinstance(one, dict):
+            for key, inner in one.items():
+                waiting += [("", key), (key.encode("utf-8", "backslashreplace").decode(), inner)]
+        elif isinstance(one, list):
+            waiting += [(name, inner) for inner in one]
+        elif isinstance(one, str):
+            half = next((letter for letter in one if "\ud800" <= letter <= "\udfff"), None)
+            if half is not None:
+                return f"half of a surrogate pair (\\u{ord(half):04x}){where}, which is no text"
+    return ""
+
+
+def json_file(path: Path) -> Any:
+    """The value of a JSON file that is small enough to be read at once."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        value = json.loads(text)
+    except ValueError as error:  # neither UTF-8 nor JSON
+        line = getattr(error, "lineno", None)
+        raise DataError(f"not JSON ({error})", path=path, line=line, todo="download the file again") from None
+    if found := unusable(text, value):
+        raise DataError(found, path=path, todo="repair or remove the record")
+    return value
+
+
 def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line number, object) of every non-blank line of a JSON-lines file."""
     for number, text in lines(path):
@@ -121,6 +185,8 @@ def json_object(text: str, path: Path, number: int | None = None) -> dict[str, A
             line=number,
             todo="check the file",
         )
+    if found := unusable(text, value):
+        raise DataError(found, path=path, line=number, todo="repair or remove the line")
     return value
 
 
@@ -142,16 +208,21 @@ def xml_root(path: Path) -> ElementTree.Element:
         ) from None
 
 
-def tsv_rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+def tsv_rows(
+    path: Path, required: tuple[str, ...], *, complete: bool = False
+) -> Iterator[tuple[int, dict[str, str]]]:
     """(line number, {column: cell}) of a tab-separated file with a header; quotes are plain characters.
 
     ``csv`` with its default quoting merges rows of files with unbalanced quotes (MSRP loses 114 of 4,076), so
-    lines are split at tabs only. Trailing empty cells may be missing; extra non-empty cells are an error.
+    lines are split at tabs only. Extra non-empty cells are an error. Trailing empty cells may be missing,
+    unless the lines must be `complete`: then every line has a cell, if an empty one, for each named column.
     """
     header: list[str] | None = None
+    named = 0
     for number, text in lines(path):
         if header is None:
             header = [cell.strip() for cell in text.split("\t")]
+            named = max((place for place, name in enumerate(header, 1) if name), default=0)
             missing = [name for name in required if name not in header]
             if missing:
                 raise DataError(
@@ -170,6 +241,13 @@ def tsv_rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dict[
                 path=path,
                 line=number,
                 todo="download the file again",
+            )
+        if complete and len(cells) < named:
+            raise DataError(
+                f"{len(cells)} columns, header has {named}",
+                path=path,
+                line=number,
+                todo="the line is cut or not part of the file; download the file again",
             )
         padded = cells + [""] * (len(header) - len(cells))
         yield number, {name: cell.strip() for name, cell in zip(header, padded, strict=False) if name}

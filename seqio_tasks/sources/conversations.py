@@ -24,14 +24,13 @@ annotator at a time.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from seqio_tasks.base import DataError
 from seqio_tasks.prompts.filling import numbered
-from seqio_tasks.sources.common import Row, SourceReport, find_file, one_line
+from seqio_tasks.sources.common import Row, SourceReport, find_file, json_file, one_line
 from seqio_tasks.sources.splits import check_split, group_key, select_official, stable_hash
 
 UNANSWERABLE = "unanswerable"
@@ -52,8 +51,8 @@ def history_text(questions: Sequence[str], answers: Sequence[str]) -> str:
 
 def _load(path: Path) -> list[dict[str, Any]]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))["data"]
-    except (ValueError, KeyError, TypeError) as error:
+        data = json_file(path)["data"]
+    except (KeyError, TypeError) as error:
         raise DataError(
             f'not JSON with a list "data" ({error})', path=path, todo="download it again"
         ) from None

@@ -25,7 +25,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from seqio_tasks.base import DataError, MissingData
-from seqio_tasks.sources.common import Row, SourceReport, find_file, find_files, json_lines, one_line
+from seqio_tasks.sources.common import (
+    Row,
+    SourceReport,
+    find_file,
+    find_files,
+    json_lines,
+    one_line,
+    unusable,
+)
 from seqio_tasks.sources.splits import check_split, group_key, select_three
 
 LABELS = {"SUPPORTS": "support", "REFUTES": "refute"}
@@ -103,7 +111,10 @@ def read_pages(paths: Sequence[Path], wanted: set[str]) -> dict[str, dict[int, s
             page = json.loads(match.group(1) if match else line)
             name = unicodedata.normalize("NFC", page if match else page["id"])
             if name in wanted:
-                pages[name] = dict(_sentences(json.loads(line)["lines"]))
+                content = json.loads(line)
+                if found := unusable(line, content):
+                    raise ValueError(found)
+                pages[name] = dict(_sentences(content["lines"]))
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"not a page of the FEVER Wikipedia ({type(error).__name__}: {error})",

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from seqio_tasks.base import DataError
-from seqio_tasks.sources.common import open_bytes
+from seqio_tasks.sources.common import BROKEN_GZIP, open_bytes, unusable
 
 _CHUNK = 1 << 20
 _LARGEST = 1 << 28  # characters of one value
@@ -107,7 +107,7 @@ class _Stream:
         """Reads more and drops what has been consumed. The size doubles with the current value."""
         try:
             chunk = self.file.read(max(_CHUNK, len(self.text) - self.at))
-        except (UnicodeError, EOFError, OSError, zlib.error) as error:
+        except (UnicodeError, OSError, *BROKEN_GZIP) as error:
             raise self.error(f"not readable as UTF-8 text ({error})") from None
         if not chunk:
             return False
@@ -149,6 +149,8 @@ class _Stream:
                 continue
             if end == len(self.text) and self.more():
                 continue  # a number may continue beyond the buffer
+            if found := unusable(self.text, value, self.at, end):
+                raise self.error(found)
             self.at = end
             return value
 

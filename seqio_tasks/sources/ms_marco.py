@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from seqio_tasks.base import DataError
-from seqio_tasks.sources.common import Row, SourceReport, find_file, one_line
+from seqio_tasks.sources.common import Row, SourceReport, find_file, one_line, reading_gzip, unusable
 from seqio_tasks.sources.json_stream import columns, is_columns, open_text
 from seqio_tasks.sources.splits import check_split, group_key, select_official
 
@@ -98,7 +98,7 @@ def _records(
                 rows.setdefault(key, {})[column] = value
         yield from rows.items()
         return
-    with open_text(path) as file:
+    with open_text(path) as file, reading_gzip(path):
         for number, line in enumerate(file, start=1):
             if not line.strip() or (wanted is not None and str(number) not in wanted):
                 continue
@@ -108,6 +108,8 @@ def _records(
                 raise DataError(
                     f"not JSON ({error.msg})", path=path, line=number, todo="download the file again"
                 ) from None
+            if found := unusable(line, record):
+                raise DataError(found, path=path, line=number, todo="repair or remove the line")
             yield str(number), {name: record[name] for name in names if name in record}
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from seqio_tasks.base import DataError
-from seqio_tasks.sources.common import Row, SourceReport
+from seqio_tasks.sources.common import Row, SourceReport, unusable
 
 FOLDER = "inters_released"
 EMPTY = "empty completion"
@@ -89,6 +89,8 @@ class JsonLines(Sequence[dict[str, Any]]):
             ) from None
         if not isinstance(value, dict):
             raise DataError("not a JSON object", path=self.path, line=number, todo="check the file")
+        if found := unusable(line.decode("utf-8", "replace"), value):
+            raise DataError(found, path=self.path, line=number, todo="repair or remove the line")
         return value
 
 

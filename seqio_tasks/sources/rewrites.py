@@ -15,14 +15,13 @@ NOTHING_BEFORE, so that every template can be filled and a model learns not to c
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from seqio_tasks.base import DataError
-from seqio_tasks.sources.common import Row, SourceReport, find_file, one_line
+from seqio_tasks.sources.common import Row, SourceReport, find_file, json_file, one_line
 from seqio_tasks.sources.splits import check_split, group_key, select, select_official, select_three
 
 NOTHING_BEFORE = "(nothing was said before)"
@@ -205,10 +204,7 @@ def _find(raw_dir: Path, folder: str, names: tuple[str, ...], what: str) -> Path
 
 def _records(path: Path, what: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """("record 3", object) of every element of a JSON array."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"not JSON ({error})", path=path, todo="download the file again") from None
+    found = json_file(path)
     if not isinstance(found, list) or not found or not isinstance(found[0], dict):
         raise DataError(f"not a JSON array of objects, as {what} is", path=path, todo="use the official file")
     for number, record in enumerate(found, start=1):

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from seqio_tasks.base import DataError
-from seqio_tasks.sources.common import Row, SourceReport, find_files, one_line
+from seqio_tasks.sources.common import Row, SourceReport, find_files, one_line, reading_gzip
 from seqio_tasks.sources.splits import check_split, group_key, select, stable_hash
 
 GAP = timedelta(minutes=30)
@@ -63,7 +63,7 @@ class Session(NamedTuple):
 
 def read_log(path: Path) -> Iterator[Search]:
     """Lines of one file of the log, gzipped or not. Trailing empty cells may be missing."""
-    with _opened(path) as file:
+    with _opened(path) as file, reading_gzip(path):
         for number, raw in enumerate(file, start=1):
             try:
                 cells = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n").split("\t")

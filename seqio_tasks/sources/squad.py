@@ -7,13 +7,12 @@ there is no dev file, and never as training data.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from seqio_tasks.base import DataError
-from seqio_tasks.sources.common import Row, SourceReport, find_file, one_line
+from seqio_tasks.sources.common import Row, SourceReport, find_file, json_file, one_line
 from seqio_tasks.sources.splits import check_split, group_key, select_official
 
 UNANSWERABLE = "unanswerable"
@@ -82,10 +81,7 @@ def _find(raw_dir: Path, names: tuple[str, ...], what: str) -> Path:
 
 def _questions(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]:
     """(article, paragraph, question) in file order."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"not JSON ({error})", path=path, todo="download the file again") from None
+    document = json_file(path)
     try:
         for article in document["data"]:
             for paragraph in article["paragraphs"]:

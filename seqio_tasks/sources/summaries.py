@@ -18,14 +18,22 @@ read, and those whose article is also held out are left out and counted.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from seqio_tasks.base import DataError, MissingData
-from seqio_tasks.sources.common import Row, SourceReport, find_file, find_files, json_lines, lines, one_line
+from seqio_tasks.sources.common import (
+    Row,
+    SourceReport,
+    find_file,
+    find_files,
+    json_file,
+    json_lines,
+    lines,
+    one_line,
+)
 from seqio_tasks.sources.splits import (
     BEYOND_CAP,
     MOST_TRAINING_ROWS,
@@ -169,10 +177,10 @@ class _Xsum:
         pattern = ("XSum-TRAINING-DEV-TEST-SPLIT*.json",)
         self.path = find_file(raw_dir, "xsum", pattern, "XSum split file or JSON lines")
         try:
-            self.splits: dict[str, list[str]] = json.loads(self.path.read_text(encoding="utf-8"))
+            self.splits: dict[str, list[str]] = json_file(self.path)
             if missing := [name for name in SPLITS if not isinstance(self.splits[name], list)]:
                 raise KeyError(missing[0])
-        except (ValueError, KeyError, TypeError) as error:
+        except (KeyError, TypeError) as error:
             raise DataError(
                 f"not the XSum split file ({type(error).__name__}: {error})",
                 path=self.path,

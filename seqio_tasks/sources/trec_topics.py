@@ -26,10 +26,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seqio_tasks.base import DataError
-from seqio_tasks.sources.common import Row, SourceReport, find_file, find_files, one_line, xml_root
+from seqio_tasks.sources.common import (
+    Row,
+    SourceReport,
+    find_file,
+    find_files,
+    one_line,
+    reading_gzip,
+    xml_root,
+)
 from seqio_tasks.sources.splits import group_key, select
 
-REPEATED = "topic repeats one of another file word for word"
+REPEATED = "topic repeats one of the same number word for word"
 
 _BLOCK = re.compile(r"<top\b[^>]*>(.*?)(?=</top\s*>|<top\b|\Z)", re.DOTALL | re.IGNORECASE)
 _FIELD = re.compile(
@@ -37,6 +45,7 @@ _FIELD = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 _LABEL = re.compile(r"^\s*(?:Number|Topic|Description|Narrative)\s*:", re.IGNORECASE)
+_TAG = re.compile(r"<(/?top|num|title|desc|narr)(?=[\s>])", re.IGNORECASE)
 _NAMES = {"title": "title", "desc": "description", "narr": "narrative"}
 
 
@@ -68,6 +77,7 @@ def parse_sgml(text: str, path: Path | str = "topics") -> list[Topic]:
     ... </top>''')[0].narrative
     'Relevant are farms. Shops are not.'
     """
+    _check_closed(text, path)
     topics = []
     for block in _BLOCK.finditer(text):
         line = text.count("\n", 0, block.start()) + 1
@@ -88,9 +98,45 @@ def parse_sgml(text: str, path: Path | str = "topics") -> list[Topic]:
     return topics
 
 
+def _check_closed(text: str, path: Path | str) -> None:
+    """Every topic is between <top> and </top>; a file that closes none is accepted if it has several topics.
+
+    Raises:
+      DataError: a <top> or </top> is missing, or the end of the file is.
+    """
+
+    def error(what: str, at: int, todo: str) -> DataError:
+        return DataError(what, path=path, line=text.count("\n", 0, at) + 1, todo=todo)
+
+    tags = [(tag.group(1).lower(), tag.start()) for tag in _TAG.finditer(text)]
+    starts = [at for name, at in tags if name == "top"]
+    if not starts:
+        return  # the caller says so
+    cut = "the file may be cut: download it again, or add the tag"
+    if not any(name == "/top" for name, _ in tags):
+        if len(starts) == 1:
+            raise error("topic without </top>", starts[0], cut)
+        return
+    opened: int | None = None
+    for name, at in tags:
+        if name == "top" and opened is None:
+            opened = at
+        elif name == "top" and opened is not None:
+            raise error("topic without </top>", opened, cut)
+        elif opened is None:
+            raise error(f"<{name}> outside a topic", at, "add the missing <top>, or download the file again")
+        elif name == "/top":
+            opened = None
+    if opened is not None:
+        raise error("topic without </top>", opened, cut)
+    if re.search(r"<topics\b", text) and not re.search(r"</topics\s*>", text):
+        raise error("the file has <topics> but no </topics>", len(text.rstrip()), cut)
+
+
 def read_sgml(path: Path) -> list[Topic]:
     """Topics of an SGML file, gzipped or not."""
-    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    with reading_gzip(path):
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -134,7 +180,7 @@ def merge(files: list[tuple[Path, list[Topic]]], report: SourceReport | None = N
                     f"topic {topic.number} differs from the one of the same number read before",
                     path=path,
                     line=topic.line or None,
-                    todo="keep one of the two files",
+                    todo="keep one of the two",
                 )
             if report is not None:
                 report[REPEATED] += 1
@@ -159,7 +205,8 @@ def fire(raw_dir: Path, split: str, report: SourceReport | None = None) -> Itera
 def trec_covid(raw_dir: Path, split: str, report: SourceReport | None = None) -> Iterator[Row]:
     """TREC-COVID round 5, which has the topics of all rounds."""
     path = find_file(raw_dir, "trec_covid", ("*rnd5*.xml", "*round5*.xml"), "TREC-COVID round 5 topic file")
-    yield from _rows("trec_covid", read_covid(path), split, report)
+    topics = merge([(path, read_covid(path))], report if split == "train" else None)
+    yield from _rows("trec_covid", topics, split, report)
 
 
 def _sgml_rows(

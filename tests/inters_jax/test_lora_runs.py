@@ -228,3 +228,50 @@ def test_merging_adds_the_scaled_product():
     np.testing.assert_array_equal(merged, [[[2.5, 3.0, 3.5], [4.0, 5.0, 6.0]]])
     other = np.ones((4,), jnp.float32)
     assert adapters.Factors({path: factor}).merge(("final_norm", "scale"), other) is other
+
+
+@pytest.mark.parametrize("half", ["lora_A", "lora_B"])
+def test_half_an_update_is_refused(tmp_path, half):
+    config = config_from_hf({"model_type": "llama", **SHAPE})
+    module = "base_model.model.model.layers.0.mlp.up_proj"
+    arrays = {
+        f"{module}.lora_A.weight": np.ones((4, 32), "f4"),
+        f"{module}.lora_B.weight": np.ones((48, 4), "f4"),
+    }
+    (tmp_path / adapters.CONFIG).write_text(json.dumps({"peft_type": "LORA", "lora_alpha": 4}))
+    save_file(arrays, tmp_path / adapters.WEIGHTS)
+    assert adapters.read(tmp_path, config).by_module
+    del arrays[f"{module}.{half}.weight"]
+    save_file(arrays, tmp_path / adapters.WEIGHTS)
+    with pytest.raises(ModelError, match=rf"layers\.0\.mlp\.up_proj has .* but no {half}\.weight"):
+        adapters.read(tmp_path, config)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int64", "uint8", "bool"])
+def test_integer_adapters_are_refused(tmp_path, dtype):
+    config = config_from_hf({"model_type": "llama", **SHAPE})
+    module = "base_model.model.model.layers.0.mlp.up_proj"
+    arrays = {
+        f"{module}.lora_A.weight": np.ones((4, 32), dtype),
+        f"{module}.lora_B.weight": np.ones((48, 4), "f4"),
+    }
+    (tmp_path / adapters.CONFIG).write_text(json.dumps({"peft_type": "LORA", "lora_alpha": 4}))
+    save_file(arrays, tmp_path / adapters.WEIGHTS)
+    with pytest.raises(ModelError, match=rf"lora_A\.weight holds {dtype}, not floating-point"):
+        adapters.read(tmp_path, config)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", "a JSON list, expected an object"),
+        ("{", "not JSON"),
+        ('{"peft_type": "LORA"}', "lora_alpha is None, not a number"),
+        ('{"peft_type": "LORA", "lora_alpha": NaN}', "lora_alpha is nan, not a number"),
+    ],
+)
+def test_an_unusable_adapter_config_is_refused_by_name(tmp_path, text, message):
+    (tmp_path / adapters.CONFIG).write_text(text)
+    save_file({"a": np.ones(1, "f4")}, tmp_path / adapters.WEIGHTS)
+    with pytest.raises(ModelError, match=rf"adapter_config\.json: {message}"):
+        adapters.read(tmp_path, config_from_hf({"model_type": "llama", **SHAPE}))

@@ -135,6 +135,15 @@ def test_pickled_weights_are_never_opened(folder: Path) -> None:
         load(folder)
 
 
+def test_a_single_file_wins_over_a_stale_index(folder: Path, model: Decoder) -> None:
+    """As in transformers."""
+    stale = {"weight_map": {"model.norm.weight": "model-00001-of-00002.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(stale))
+    expected = parameters(model)
+    for name, array in parameters(load(folder)).items():
+        np.testing.assert_array_equal(array, expected[name])
+
+
 def test_damaged_and_absent_files_are_named(folder: Path, model: Decoder, tmp_path: Path) -> None:
     (folder / SINGLE).write_bytes((folder / SINGLE).read_bytes()[:500])
     with pytest.raises(ModelError, match=r"model\.safetensors: not a complete safetensors file"):

@@ -244,11 +244,19 @@ def _write_weights(
     for number, items in enumerate(files, start=1):
         file = SINGLE if len(files) == 1 else f"model-{number:05d}-of-{len(files):05d}.safetensors"
         arrays = {name: _to_file(flat, row, layer, dtype) for name, row, layer, _ in items}
-        save_file(arrays, folder / file, metadata={"format": "pt"})
+        save_tensors(arrays, folder / file)
         places |= dict.fromkeys(arrays, file)
     if len(files) > 1:
         total = sum(math.prod(shape) for _, _, _, shape in planned) * dtype.itemsize
         _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": places})
+
+
+def save_tensors(arrays: dict[str, np.ndarray], path: Path) -> None:
+    """Write a safetensors file with the permissions of a new file (the library always uses 0600)."""
+    path.touch()
+    permissions = path.stat().st_mode & 0o777
+    save_file(arrays, path, metadata={"format": "pt"})
+    path.chmod(permissions)
 
 
 def _shapes(row: Tensor, flat: Mapping[TreePath, Any]) -> list[tuple[int, ...]]:

@@ -68,7 +68,9 @@ class Checkpoint:
         self.files = {plain: located[name] for plain, name in self._stored.items()}
 
     def _locate(self) -> dict[str, str]:
-        """Tensor name -> file name."""
+        """Tensor name -> file name. As in transformers, a single file wins over an index beside it."""
+        if (self.folder / SINGLE).is_file():
+            return dict.fromkeys(self._shapes(SINGLE), SINGLE)
         index = self.folder / INDEX
         if index.is_file():
             listed: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
@@ -88,8 +90,6 @@ class Checkpoint:
                         f"{self.folder / file}: {INDEX} lists {some(absent)} here, but it is missing"
                     )
             return listed
-        if (self.folder / SINGLE).is_file():
-            return dict.fromkeys(self._shapes(SINGLE), SINGLE)
         pickled = [path.name for path in self.folder.glob("*.bin")]
         hint = "convert it with transformers' save_pretrained" if pickled else "is the download complete?"
         found = f"only pickled weights ({some(pickled)}), which are never loaded" if pickled else "no weights"

@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.decoder import abstract_model
 from inters_jax.models.hf.families import tensors
-from inters_jax.models.hf.folder import new_folder, shapes_by_path
+from inters_jax.models.hf.folder import copy_tokenizer, new_folder, save_tensors, shapes_by_path
 from inters_jax.models.hf.tensors import Tensor
 from inters_jax.models.lora import layers as lora
 from inters_jax.trees import TreePath, by_path
@@ -94,6 +94,7 @@ def write(
     settings: lora.LoRA,
     *,
     base_name: str | None,
+    tokenizer: Path | None = None,
     extra: Mapping[str, str] | None = None,
 ) -> Path:
     """Write an adapter folder that `peft.PeftModel.from_pretrained` reads.
@@ -104,6 +105,7 @@ def write(
         config: of the base.
         settings: of the run.
         base_name: folder or hub name of the base for Hugging Face libraries.
+        tokenizer: a folder with tokenizer files, which are copied.
         extra: further text files, {name: content}.
 
     Raises:
@@ -143,11 +145,19 @@ def write(
         "inference_mode": True,
     }
     with new_folder(folder) as made:
-        save_file(arrays, made / WEIGHTS, metadata={"format": "pt"})
+        save_tensors(arrays, made / WEIGHTS)
         (made / CONFIG).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        if tokenizer is not None:
+            copy_tokenizer(tokenizer, made)
         for name, text in (extra or {}).items():
             (made / name).write_text(text, encoding="utf-8")
     return Path(folder)
+
+
+def highest_rank(factors: Factors, config: DecoderConfig) -> int:
+    """The largest rank of a module in the adapter's file: a fused module adds up those of its linear maps."""
+    found = [[factors.by_module.get(path[:-1]) for path in row.paths] for row in _rows(config)]
+    return max(sum(one.a.shape[-1] for one in there if one is not None) for there in found)
 
 
 def read(folder: str | Path, config: DecoderConfig) -> Factors:
@@ -160,22 +170,36 @@ def read(folder: str | Path, config: DecoderConfig) -> Factors:
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise ModelError(f"{folder}: no {name}; an adapter is a folder written by peft, with safetensors")
-    settings = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    try:
+        settings = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except ValueError as error:  # neither UTF-8 nor JSON
+        raise ModelError(f"{folder / CONFIG}: not JSON ({error})") from error
     _check(settings, folder)
     try:
         arrays = load_file(folder / WEIGHTS)
     except SafetensorError as error:
         raise ModelError(f"{folder / WEIGHTS}: not a complete safetensors file ({error})") from error
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fV":  # V: bfloat16
+            raise ModelError(
+                f"{folder / WEIGHTS}: {name} holds {array.dtype}, not floating-point numbers; quantised"
+                " adapters are not supported"
+            )
     return Factors(_factors(arrays, settings, config, folder))
 
 
-def _check(settings: Mapping[str, Any], folder: Path) -> None:
+def _check(settings: Any, folder: Path) -> None:
+    if not isinstance(settings, dict):
+        raise ModelError(f"{folder / CONFIG}: a JSON {type(settings).__name__}, expected an object")
     if settings.get("peft_type") != "LORA":
         kind = settings.get("peft_type")
         raise ModelError(f"{folder / CONFIG}: peft_type is {kind!r}; only LORA is supported")
     for name, neutral in NEUTRAL.items():
         if name in settings and settings[name] not in neutral:
             raise ModelError(f"{folder / CONFIG}: {name} is {settings[name]!r}, which is not supported")
+    alpha = settings.get("lora_alpha")
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
+        raise ModelError(f"{folder / CONFIG}: lora_alpha is {alpha!r}, not a number")
 
 
 def _rows(config: DecoderConfig) -> list[Tensor]:
@@ -218,6 +242,12 @@ def _factors(
             module = row.name.format(layer=layer).removesuffix(".weight")
             a = left.pop(f"{PREFIX}{module}.lora_A.weight", None)
             b = left.pop(f"{PREFIX}{module}.lora_B.weight", None)
+            if (a is None) != (b is None):
+                half, other = ("lora_A", "lora_B") if a is None else ("lora_B", "lora_A")
+                raise ModelError(
+                    f"{folder / WEIGHTS}: {PREFIX}{module} has {other}.weight but no {half}.weight; an update"
+                    " needs both"
+                )
             if a is not None and b is not None:
                 read[layer] = a.astype("f4"), b.astype("f4"), _scale(settings, module, len(a))
         if not read:

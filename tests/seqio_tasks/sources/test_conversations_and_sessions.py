@@ -164,6 +164,22 @@ def test_mimics_duo_with_and_without_its_empty_columns(tmp_path: Path) -> None:
         clarifications.read_mimics_duo(path)
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("junk", "1 columns, header has 13"),
+        ("kites\tWhich?\tglass\tpaper\tsilk", "5 columns, header has 13"),
+        ("kites\tWhich?\tglass\tpaper\tsilk\t\t\t4\t3\t5\t\t", "12 columns, header has 13"),
+        ("kites\tWhich?" + "\t" * 11, "empty query or option 1"),
+    ],
+)
+def test_cut_and_junk_lines_of_mimics_duo_are_refused(tmp_path: Path, line: str, message: str) -> None:
+    pane = ["kites", "Which?", "glass", "paper", "silk", "", "", "4", "3", "5", "", "", "4"]
+    text = "\n".join(["\t".join(DUO + [""] * 8), "\t".join(pane), line])
+    with pytest.raises(DataError, match=rf"d\.tsv:3: {message}"):
+        clarifications.read_mimics_duo(write(tmp_path / "d.tsv", text))
+
+
 def test_all_questions_of_a_request_are_references(tmp_path: Path) -> None:
     header = "\ttopic_id\tinitial_request\tfacet_desc\tquestion"
     body = ["0\t1\tTell me about rope.\tuse\tdo you need uses", "4\t2\tkites\tx\twhich kites",

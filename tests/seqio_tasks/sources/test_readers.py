@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 
 from seqio_tasks.base import DataError, MissingData
-from seqio_tasks.sources import beir, boolq, claims, squad, tables, trec_topics
+from seqio_tasks.sources import (
+    beir,
+    boolq,
+    claims,
+    common,
+    json_stream,
+    released,
+    sessions,
+    squad,
+    tables,
+    trec_topics,
+)
 from seqio_tasks.sources.common import SourceReport, lines, tsv_rows
 
 TOPICS = """<top>
@@ -350,3 +361,107 @@ def test_a_missing_file_says_what_to_put_where(tmp_path: Path) -> None:
         MissingData, match=r"no MSRP test file here .*msr_paraphrase_test\.txt.*put the official"
     ):
         list(tables.msrp(tmp_path, "train"))
+
+
+CLOSED = "".join(
+    f"<top>\n<num> Number: {n}\n<title> kites {n}\n<desc> Description:\nWhich?\n<narr> Narrative:\nAll.\n"
+    "</top>\n\n"
+    for n in range(1, 6)
+)
+
+
+def without(text: str, tag: str, place: int) -> str:
+    """The text without the tag's occurrence of this number."""
+    pieces = text.split(tag)
+    return tag.join(pieces[: place + 1]) + tag.join(["", *pieces[place + 1 :]]).removeprefix(tag)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (without(CLOSED, "<top>", 0), r"topics\.txt:2: <num> outside a topic; add the missing <top>"),
+        (without(CLOSED, "<top>", 2), r"topics\.txt:20: <num> outside a topic; add the missing <top>"),
+        (without(CLOSED, "</top>", 1), r"topics\.txt:10: topic without </top>"),
+        (without(CLOSED, "</top>", 4), r"topics\.txt:37: topic without </top>"),
+        (CLOSED[: len(CLOSED) // 2], r"topics\.txt:19: topic without </top>; the file may be cut"),
+        (CLOSED[:60], r"topics\.txt:1: topic without </top>; the file may be cut"),
+        (f"<topics>\n{CLOSED}", r"topics\.txt:45: the file has <topics> but no </topics>"),
+    ],
+)
+def test_a_topic_file_with_a_missing_tag_or_end_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    assert len(trec_topics.parse_sgml(CLOSED)) == 5
+    with pytest.raises(DataError, match=message):
+        trec_topics.read_sgml(write(tmp_path / "topics.txt", text))
+
+
+def test_a_repeated_trec_covid_topic_is_one_row_or_refused(tmp_path: Path) -> None:
+    topic = "<topic number='{}'><query>{}</query><question>q</question><narrative>n</narrative></topic>"
+    twice = [topic.format(1, "kites"), topic.format(2, "ropes"), topic.format(1, "kites")]
+    path = write(tmp_path / "trec_covid" / "topics-rnd5.xml", f"<topics>{''.join(twice)}</topics>")
+    report = SourceReport()
+    ids = [
+        row["example_id"]
+        for split in ("train", "validation", "test")
+        for row in trec_topics.trec_covid(tmp_path, split, report)
+    ]
+    assert sorted(ids) == ["trec_covid/1", "trec_covid/2"] and report[trec_topics.REPEATED] == 1
+    twice[2] = topic.format(1, "sails")
+    write(path, f"<topics>{''.join(twice)}</topics>")
+    with pytest.raises(DataError, match=r"topics-rnd5\.xml: topic 1 differs"):
+        list(trec_topics.trec_covid(tmp_path, "train"))
+
+
+def broken_gzip(path: Path, content: bytes, how: str) -> Path:
+    """A gzip file that is cut, or has a changed byte in its middle."""
+    data = gzip.compress(content)
+    if how == "cut":
+        return write(path, data[: len(data) // 2])
+    return write(path, data[:20] + bytes(255 - byte for byte in data[20:60]) + data[60:])
+
+
+@pytest.mark.parametrize("how", ["cut", "changed"])
+def test_broken_gzip_files_are_named(tmp_path: Path, how: str) -> None:
+    noise = "".join(f"line {n * 7919 % 10007}\t{n * n}\n" for n in range(400))
+    topics = broken_gzip(tmp_path / "04.testset.gz", (CLOSED + noise).encode(), how)
+    with pytest.raises(DataError, match=r"04\.testset\.gz: broken gzip file"):
+        trec_topics.read_sgml(topics)
+    log = "AnonID\tQuery\tQueryTime\tItemRank\tClickURL\n" + "".join(
+        f"{n}\tquery {n * 7919 % 10007}\t2006-03-01 07:17:12\t\t\n" for n in range(400)
+    )
+    searches = broken_gzip(tmp_path / "user-ct-test-collection-01.txt.gz", log.encode(), how)
+    with pytest.raises(DataError, match=r"user-ct-test-collection-01\.txt\.gz"):
+        list(sessions.read_log(searches))
+    values = "[" + ",".join(f'"{n * 7919 % 10007}"' for n in range(1000)) + "]"
+    array = broken_gzip(tmp_path / "array.json.gz", values.encode(), how)
+    with pytest.raises(DataError, match=r"array\.json\.gz"):
+        list(json_stream.array_items(array))
+
+
+BAD_VALUES = [
+    ('"\\ud83d"', r"half of a surrogate pair \(\\ud83d\) under 'text', which is no text"),
+    ('["ok", {"deep": "\\uDC00x"}]', r"half of a surrogate pair \(\\udc00\) under 'deep'"),
+    ("NaN", "the number nan under 'text', which is not finite"),
+    ("1e999", "the number inf under 'text', which is not finite"),
+    ("-Infinity", "the number -inf under 'text'"),
+    ("-1" + "0" * 400 + ".0", "the number -inf under 'text'"),
+]
+
+
+@pytest.mark.parametrize(("value", "message"), BAD_VALUES)
+def test_values_that_are_no_text_or_number_are_refused_with_their_line(
+    tmp_path: Path, value: str, message: str
+) -> None:
+    good, bad = '{"text": "\\ud83d\\ude00 e100 NaN"}', f'{{"text": {value}}}'
+    path = write(tmp_path / "rows.jsonl", f"{good}\n\n{bad}\n")
+    with pytest.raises(DataError, match=r"rows\.jsonl:3: " + message):
+        list(common.json_lines(path))
+    path = write(tmp_path / "rows.json", f"[{good},\n{bad}]")
+    with pytest.raises(DataError, match=message + r".*character") as raised:
+        list(json_stream.array_items(path))
+    assert raised.value.line == 2
+    with pytest.raises(DataError, match=r"rows\.json: " + message):
+        common.json_file(path)
+    released_file = write(tmp_path / "train.jsonl", f"{good}\n{bad}\n")
+    with pytest.raises(DataError, match=r"train\.jsonl:2: " + message):
+        list(released.JsonLines(released_file).scan())
+    assert list(common.json_lines(write(tmp_path / "good.jsonl", good))) == [(1, {"text": "😀 e100 NaN"})]

@@ -20,11 +20,11 @@ from inters_jax.ranking.questions import Document, Permutation
 from inters_jax.settings.judging import MethodOptions
 
 # Fields of methods whose settings have other names.
-NAMES = {"passes": "window_passes", "seed": "shuffle_seed"}
+SETTINGS = {"passes": "window_passes", "seed": "shuffle_seed"}
 
 
 def made(name, **options):
-    given = {NAMES.get(option, option): value for option, value in options.items()}
+    given = {SETTINGS.get(option, option): value for option, value in options.items()}
     return methods.make_method(name, MethodOptions(**given))
 
 
@@ -173,14 +173,15 @@ def test_unknown_methods_options_and_values_are_refused():
 
 def test_every_option_of_a_method_can_be_set_by_name():
     """`answers` is what first_token means; everything else is an option."""
-    fields = {name: field for field, name in NAMES.items()}
+    fields = {name: field for field, name in SETTINGS.items()}
     options = [fields.get(entry.name, entry.name) for entry in dataclasses.fields(MethodOptions)]
     kinds = {kind for kind, _ in methods.METHODS.values()}
     assert {entry.name for kind in kinds for entry in dataclasses.fields(kind)} == {*options, "answers"}
     for name, (kind, preset) in methods.METHODS.items():
         assert methods.make_method(name) == made(name) == kind(**preset)
         for option in {entry.name for entry in dataclasses.fields(kind)} & set(options):
-            value = {"sort": "bubble", "question": "check", "aggregate": "borda"}.get(option, 2)
+            others = {"sort": "bubble", "question": "check", "aggregate": "borda"}
+            value = True if option in ("whole", "per_token") else others.get(option, 2)
             assert getattr(made(name, **{option: value}), option) == value
     assert made("first_token", shuffles=4).answers == "first_token"
     assert made("self_consistency", shuffles=0).shuffles == 0  # set, though it is no truth value

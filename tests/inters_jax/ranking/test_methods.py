@@ -180,7 +180,8 @@ def test_every_option_of_a_method_can_be_set_by_name():
     for name, (kind, preset) in methods.METHODS.items():
         assert methods.make_method(name) == made(name) == kind(**preset)
         for option in {entry.name for entry in dataclasses.fields(kind)} & set(options):
-            value = {"sort": "bubble", "question": "check", "aggregate": "borda"}.get(option, 2)
+            others = {"sort": "bubble", "question": "check", "aggregate": "borda"}
+            value = True if option in ("whole", "per_token") else others.get(option, 2)
             assert getattr(made(name, **{option: value}), option) == value
     assert made("first_token", shuffles=4).answers == "first_token"
     assert made("self_consistency", shuffles=0).shuffles == 0  # set, though it is no truth value

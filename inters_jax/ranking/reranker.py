@@ -234,7 +234,7 @@ class Reranker:
         Args:
           query: text.
           docs: texts, `Document`s (of this module or of the `rerankers` library), or mappings with
-            "text" and optionally "title"; a single one need not be in a list. In first-stage order, which
+            "text" and optionally "title"; a single text or `Document` needs no list. In first-stage order, which
             breaks ties and is where sorting methods start.
           doc_ids: one per document; None: their own ids, or their numbers.
           metadata: one per document, returned unchanged.
@@ -296,9 +296,7 @@ def _query(query: Any) -> str:
 
 
 def _is_document(value: Any) -> bool:
-    """Whether this is one document, and not a list of them."""
-    if isinstance(value, Mapping):
-        return isinstance(value.get("text"), str)
+    """Whether this is one text or `Document`, and not a list of them."""
     return isinstance(value, str) or isinstance(getattr(value, "text", None), str)
 
 

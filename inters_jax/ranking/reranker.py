@@ -233,9 +233,9 @@ class Reranker:
 
         Args:
           query: text.
-          docs: texts, `Document`s (of this module or of the `rerankers` library), or mappings with
-            "text" and optionally "title"; a single text or `Document` needs no list. In first-stage order, which
-            breaks ties and is where sorting methods start.
+          docs: texts, `Document`s (of this module or of the `rerankers` library), or mappings with "text" and
+            optionally "title"; a single text or `Document` needs no list. In first-stage order, which breaks
+            ties and is where sorting methods start.
           doc_ids: one per document; None: their own ids, or their numbers.
           metadata: one per document, returned unchanged.
 

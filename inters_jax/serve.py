@@ -12,6 +12,8 @@ authentication and TLS in front of it before others can reach it.
 
 from __future__ import annotations
 
+import contextlib
+
 from inters_jax.command_line import run_command
 from inters_jax.ranking.reranker import Reranker
 from inters_jax.settings.judging import InferenceSettings, MethodOptions, RankingSettings, ServerSettings
@@ -23,10 +25,9 @@ def serve(
 ) -> None:
     """Serve a reranker until it is interrupted."""
     try:
-        import uvicorn
-
         from inters_jax.serving.app import make_app
         from inters_jax.serving.messages import Limits
+        from inters_jax.serving.protocol import make_server
     except ImportError as error:
         raise UserError(f"{error.name} is not installed: pip install inters-jax[serve]") from error
     ranker = Reranker.from_settings(model, ranking, options)
@@ -39,9 +40,21 @@ def serve(
         limits=Limits(body_bytes=server.max_body_bytes, documents=server.max_documents),
         max_batch=server.max_batch,
         max_waiting=server.max_waiting,
+        body_timeout=server.request_timeout,
+        cors_origins=server.cors_origins,
+        close_timeout=server.shutdown_timeout,
     )
     print(f"{ranker.name} ({ranking.method}) on http://{server.host}:{server.port}", flush=True)
-    uvicorn.run(app, host=server.host, port=server.port, log_level="warning", server_header=False)
+    made = make_server(
+        app,
+        host=server.host,
+        port=server.port,
+        request_timeout=server.request_timeout,
+        max_connections=server.max_connections,
+        shutdown_timeout=server.shutdown_timeout,
+    )
+    with contextlib.suppress(KeyboardInterrupt):
+        made.run()
 
 
 if __name__ == "__main__":

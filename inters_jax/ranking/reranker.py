@@ -12,6 +12,7 @@ Names and types follow the `rerankers` library: `rank` returns `RankedResults`, 
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
@@ -63,6 +64,10 @@ class Result:
     def text(self) -> str:
         return self.document.text
 
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        return self.document.metadata
+
 
 @dataclass(frozen=True)
 class RankedResults:
@@ -74,6 +79,15 @@ class RankedResults:
     query: str
     results: list[Result]
     cost: Cost
+
+    @property
+    def has_scores(self) -> bool:
+        """True: every result has a score."""
+        return True
+
+    def results_count(self) -> int:
+        """The number of results."""
+        return len(self.results)
 
     def __iter__(self) -> Iterator[Result]:
         return iter(self.results)
@@ -95,9 +109,9 @@ class RankedResults:
                 return result
         raise KeyError(f"no document {doc_id!r} among {len(self.results)}")
 
-    def get_score_by_docid(self, doc_id: str | int) -> float:
-        """The score of one document."""
-        return self.get_result_by_docid(doc_id).score
+    def get_score_by_docid(self, doc_id: str | int) -> float | None:
+        """The score of one document; None if there is no such id."""
+        return next((result.score for result in self.results if result.doc_id == doc_id), None)
 
 
 class Reranker:
@@ -195,10 +209,24 @@ class Reranker:
         )
         return cls(backend, made, name=loaded.description, method_name=ranking.method)
 
+    def score(self, query: str, doc: Any) -> float:
+        """The score of one document, in a form that `rank` accepts."""
+        return self.rank(query, [doc])[0].score
+
+    async def rank_async(
+        self,
+        query: str,
+        docs: Any,
+        doc_ids: Sequence[str | int] | None = None,
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+    ) -> RankedResults:
+        """`rank` in a thread, so that an event loop goes on meanwhile."""
+        return await asyncio.to_thread(self.rank, query, docs, doc_ids, metadata)
+
     def rank(
         self,
         query: str,
-        docs: Sequence[Any],
+        docs: Any,
         doc_ids: Sequence[str | int] | None = None,
         metadata: Sequence[Mapping[str, Any]] | None = None,
     ) -> RankedResults:
@@ -206,8 +234,9 @@ class Reranker:
 
         Args:
           query: text.
-          docs: texts, `Document`s, or mappings with "text" and optionally "title", in first-stage order. That
-            order breaks ties and is where sorting methods start.
+          docs: texts, `Document`s (of this module or of the `rerankers` library), or mappings with "text" and
+            optionally "title"; a single text or `Document` needs no list. In first-stage order, which breaks
+            ties and is where sorting methods start.
           doc_ids: one per document; None: their own ids, or their numbers.
           metadata: one per document, returned unchanged.
 
@@ -215,6 +244,10 @@ class Reranker:
           RerankError: a blank query, a document without a text (NaN is none), a title that is not a text, or
             two documents with one id. A missing title (None or NaN) is an empty one.
         """
+        if _is_document(docs):
+            docs = [docs]
+            doc_ids = [doc_ids] if isinstance(doc_ids, str | int) else doc_ids
+            metadata = [metadata] if isinstance(metadata, Mapping) else metadata
         [found] = self.rank_batch([query], [docs], [doc_ids], [metadata])
         return found
 
@@ -264,6 +297,11 @@ def _query(query: Any) -> str:
     return query
 
 
+def _is_document(value: Any) -> bool:
+    """Whether this is one text or `Document`, and not a list of them."""
+    return isinstance(value, str) or isinstance(getattr(value, "text", None), str)
+
+
 def _documents(
     docs: Sequence[Any], doc_ids: Sequence[str | int] | None, metadata: Sequence[Mapping[str, Any]] | None
 ) -> list[Document]:
@@ -284,6 +322,10 @@ def _documents(
             made = Document(doc, doc_id, metadata=own)
         elif isinstance(doc, Mapping) and "text" in doc:
             made = Document(doc["text"], doc.get("doc_id", doc_id), _title(doc.get("title"), number), own)
+        elif isinstance(getattr(doc, "text", None), str):  # a Document of the rerankers library
+            theirs = getattr(doc, "doc_id", None)
+            theirs = doc_id if theirs is None or doc_ids is not None else theirs
+            made = Document(doc.text, theirs, metadata=own or getattr(doc, "metadata", None) or {})
         else:
             raise RerankError(f"document {number} must be a text or have a 'text', got {doc!r:.80}")
         if not isinstance(made.text, str):

@@ -4,43 +4,60 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
 from inters_jax.ranking.errors import RerankError
+from inters_jax.ranking.reranker import RankedResults
 from inters_jax.reports.page import asset, content_policy, render
 from inters_jax.serving.batcher import Batcher, Busy, Ranker
 from inters_jax.serving.messages import Limits, RerankRequest, answer, refusal, validation_message
 
 Asgi = Callable[..., Awaitable[None]]
+log = logging.getLogger("inters_jax.serving")
 
 
 class BodyLimit:
-    """Refuses bodies above a size limit, including chunked ones that do not state their length."""
+    """Refuses bodies that are too large, also if they do not state their length, or too slow.
 
-    def __init__(self, app: Asgi, limit: int) -> None:
-        self.app, self.limit = app, limit
+    Args:
+      app: the application, which gets the body at once.
+      limit: bytes.
+      timeout: seconds in which the body must arrive.
+    """
+
+    def __init__(self, app: Asgi, limit: int, timeout: float = 30.0) -> None:
+        self.app, self.limit, self.timeout = app, limit, timeout
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         stated = dict(scope["headers"]).get(b"content-length", b"0")
-        body = b""
+        body = bytearray()
         more = scope["method"] in ("POST", "PUT", "PATCH")
         too_long = stated.isdigit() and int(stated) > self.limit
-        while more and not too_long:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-            too_long = len(body) > self.limit
+        try:
+            async with asyncio.timeout(self.timeout):
+                while more and not too_long:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return
+                    body += message.get("body", b"")
+                    more = message.get("more_body", False)
+                    too_long = len(body) > self.limit
+        except TimeoutError:
+            text = f"the body did not arrive within {self.timeout:g} seconds"
+            await JSONResponse(refusal(text), 408, {"connection": "close"})(scope, receive, send)
+            return
         if too_long:
             text = f"the request is larger than {self.limit} bytes"
             await JSONResponse(refusal(text), 413)(scope, receive, send)
@@ -52,7 +69,7 @@ class BodyLimit:
             if replayed:
                 return await receive()
             replayed = True
-            return {"type": "http.request", "body": body, "more_body": False}
+            return {"type": "http.request", "body": bytes(body), "more_body": False}
 
         await self.app(scope, replay, send)
 
@@ -65,6 +82,9 @@ def make_app(
     limits: Limits | None = None,
     max_batch: int = 32,
     max_waiting: int = 256,
+    body_timeout: float = 30.0,
+    cors_origins: Sequence[str] = (),
+    close_timeout: float | None = None,
 ) -> FastAPI:
     """The application for a Reranker.
 
@@ -74,48 +94,74 @@ def make_app(
       method: name of the ranking method; the scores of "pointwise" become probabilities.
       limits: of one request.
       max_batch, max_waiting: see `Batcher`.
+      body_timeout: seconds in which the body of a request must arrive.
+      cors_origins: origins of pages that may ask from a browser ("*" for all).
+      close_timeout: seconds to wait for the batch that is being ranked at the end; None: until it is done.
     """
     allowed = limits or Limits()
-    batcher = Batcher(ranker, max_batch=max_batch, max_waiting=max_waiting)
+    batcher = Batcher(
+        ranker, max_batch=max_batch, max_waiting=max_waiting, max_batch_documents=allowed.documents
+    )
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        await asyncio.to_thread(batcher.close)
+        await asyncio.to_thread(batcher.close, close_timeout)
 
     app = FastAPI(title="inters-jax reranker", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.batcher = batcher
-    app.add_middleware(BodyLimit, limit=allowed.body_bytes)
+    app.add_middleware(BodyLimit, limit=allowed.body_bytes, timeout=body_timeout)
+    if cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(cors_origins),
+            allow_methods=["GET", "HEAD", "POST"],
+            allow_headers=["*"],
+        )
     page, policy = _page(model, method)
 
-    async def rerank(request: RerankRequest) -> Response:
+    async def rerank(request: RerankRequest, connection: Request) -> Response:
         too_large = request.exceeds(allowed)
         if too_large:
             return JSONResponse(refusal(too_large), 422)
         try:
-            found = await asyncio.wrap_future(batcher.submit(request.query, request.texts()))
+            found = await _unless_gone(batcher.submit(request.query, request.texts()), connection)
+            if found is None:
+                return Response(status_code=499)  # nobody reads it
+            return JSONResponse(answer(request, found, model, probabilities=method == "pointwise"))
         except Busy as error:
             return JSONResponse(refusal(str(error)), 503, headers={"Retry-After": "1"})
         except RerankError as error:
             return JSONResponse(refusal(str(error)), 422)
-        return JSONResponse(answer(request, found, model, probabilities=method == "pointwise"))
+        except Exception:  # not left to the server, which would close the connection
+            log.exception("a request could not be answered")
+            return JSONResponse(refusal("the reranker failed; see its log"), 500)
 
     for path in ("/v1/rerank", "/v2/rerank", "/rerank"):
         app.post(path)(rerank)
 
-    @app.get("/health")
+    def readable(path: str) -> Callable[[Callable[..., Any]], Any]:
+        """Route GET and HEAD."""
+
+        def add(function: Callable[..., Any]) -> Any:
+            app.head(path, include_in_schema=False)(function)
+            return app.get(path)(function)
+
+        return add
+
+    @readable("/health")
     async def health() -> dict[str, Any]:
         return {"status": "ok", "model": model, "method": method, "waiting": batcher.waiting}
 
-    @app.get("/v1/models")
+    @readable("/v1/models")
     async def models() -> dict[str, Any]:
         return {"object": "list", "data": [{"id": model, "object": "model", "owned_by": "local"}]}
 
-    @app.get("/metrics")
+    @readable("/metrics")
     async def metrics() -> PlainTextResponse:
         return PlainTextResponse(_metrics(batcher), media_type="text/plain; version=0.0.4")
 
-    @app.get("/")
+    @readable("/")
     async def form() -> HTMLResponse:
         headers = {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff"}
         return HTMLResponse(page, headers=headers)
@@ -135,6 +181,23 @@ def make_app(
     return app
 
 
+async def _unless_gone(ranking: Future[RankedResults], request: Request) -> RankedResults | None:
+    """The result of a ranking, or None if the client disconnects first; the ranking is then cancelled."""
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    result, disconnect = asyncio.wrap_future(ranking), asyncio.ensure_future(gone())
+    waiting: set[asyncio.Future[Any]] = {result, disconnect}
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        return result.result() if result.done() else None
+    finally:
+        disconnect.cancel()
+        result.cancel()
+
+
 def _metrics(batcher: Batcher) -> str:
     """Counters in the text format of Prometheus."""
     found = batcher.statistics
@@ -144,23 +207,24 @@ def _metrics(batcher: Batcher) -> str:
         ("prompt_tokens_total", "counter", "Prompt tokens read.", found.prompt_tokens),
         ("failures_total", "counter", "Requests that could not be ranked.", found.failures),
         ("refused_total", "counter", "Requests refused because the queue was full.", found.refused),
+        ("abandoned_total", "counter", "Requests whose clients disconnected before.", found.abandoned),
         ("batches_total", "counter", "Batches of requests.", found.batches),
         ("busy_seconds_total", "counter", "Seconds that the model was busy.", found.busy_seconds),
         ("waiting", "gauge", "Requests in the queue.", batcher.waiting),
     )
     lines = []
     for name, kind, text, value in counters:
-        lines += [f"# HELP inters_{name} {text}", f"# TYPE inters_{name} {kind}", f"inters_{name} {value:g}"]
+        lines += [f"# HELP inters_{name} {text}", f"# TYPE inters_{name} {kind}", f"inters_{name} {value}"]
     latencies = sorted(found.latencies)
     name = "inters_latency_seconds"
     lines += [
-        f"# HELP {name} Seconds from arrival to answer, over the last {found.latencies.maxlen} requests.",
+        f"# HELP {name} Seconds from arrival to answer; quantiles of the last {found.latencies.maxlen}.",
         f"# TYPE {name} summary",
     ]
     for share in (0.5, 0.95, 0.99):
         place = min(len(latencies) - 1, int(share * len(latencies)))
         lines.append(f'{name}{{quantile="{share:g}"}} {latencies[place] if latencies else float("nan"):g}')
-    lines += [f"{name}_sum {sum(latencies):g}", f"{name}_count {len(latencies)}"]
+    lines += [f"{name}_sum {found.latency_seconds}", f"{name}_count {found.requests}"]
     return "\n".join(lines) + "\n"
 
 

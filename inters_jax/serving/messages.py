@@ -20,9 +20,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from inters_jax.ranking.reranker import RankedResults
+from seqio_tasks.sources.common import fault_of
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,26 @@ class TextDocument(BaseModel):
 
 
 class RerankRequest(BaseModel):
-    """The body of a request. Fields of other services that have no meaning here are accepted and ignored."""
+    """The body of a request. Fields of other services that have no meaning here are accepted and ignored.
+
+    top_n: number of results; None and 0: all.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
     query: str = Field(min_length=1)
     documents: list[str | TextDocument] = Field(min_length=1)
     model: str | None = None
-    top_n: int | None = Field(default=None, ge=1)
+    top_n: int | None = Field(default=None, ge=0)
     return_documents: bool | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usable(cls, value: Any) -> Any:
+        """Refuse what cannot be ranked or returned as JSON, in fields that are only returned too."""
+        if fault := fault_of(value):
+            raise ValueError(fault)
+        return value
 
     @field_validator("query")
     @classmethod

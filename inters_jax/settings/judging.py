@@ -222,4 +222,12 @@ class ServerSettings:
     max_waiting: int = setting("requests that may wait; more are answered with 503", default=256, at_least=1)
     max_documents: int = setting("documents of one request", default=1000, at_least=1)
     max_body_bytes: int = setting("bytes of one request", default=4_000_000, at_least=1)
+    request_timeout: float = setting("seconds in which a request must arrive", default=30.0, above=0)
+    max_connections: int = setting("open connections; more are answered with 503", default=512, at_least=1)
+    shutdown_timeout: int = setting(
+        "seconds that running requests have to finish after SIGTERM", default=30, at_least=0
+    )
+    cors_origins: tuple[str, ...] = setting(
+        "origins of web pages that may ask from a browser, such as https://example.org, or *", default=()
+    )
     warm_up: bool = setting("rank a few documents before listening, to compile", default=True)

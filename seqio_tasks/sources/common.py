@@ -21,6 +21,7 @@ Row = dict[str, Any]
 BROKEN_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
 # JSON text that may hold a lone surrogate or a number that is not finite; most text has none of these.
 _SUSPECT = re.compile(r"\\u[dD][89a-fA-F]|NaN|Infinity|[eE]\+?\d{3}|\d{309}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class SourceReport(Counter[str]):
@@ -129,6 +130,11 @@ def unusable(text: str, value: Any, start: int = 0, end: int | None = None) -> s
     """
     if _SUSPECT.search(text, start, len(text) if end is None else end) is None:
         return ""
+    return fault_of(value)
+
+
+def fault_of(value: Any) -> str:
+    """What in a value, of a JSON text, cannot be used as data; "" if nothing. See `unusable`."""
     waiting: list[tuple[str, Any]] = [("", value)]
     while waiting:
         name, one = waiting.pop()
@@ -141,9 +147,9 @@ def unusable(text: str, value: Any, start: int = 0, end: int | None = None) -> s
         elif isinstance(one, list):
             waiting += [(name, inner) for inner in one]
         elif isinstance(one, str):
-            half = next((letter for letter in one if "\ud800" <= letter <= "\udfff"), None)
+            half = _SURROGATE.search(one)
             if half is not None:
-                return f"half of a surrogate pair (\\u{ord(half):04x}){where}, which is no text"
+                return f"half of a surrogate pair (\\u{ord(half[0]):04x}){where}, which is no text"
     return ""
 
 

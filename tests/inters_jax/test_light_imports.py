@@ -72,7 +72,7 @@ print(verify({str(tmp_path / "out")!r} + "/results.json"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", ["inters_jax.evaluation.evaluator", "inters_jax.data.building"])
+@pytest.mark.parametrize("module", ["inters_jax.evaluation.judge", "inters_jax.data.building"])
 def test_only_what_reads_seqio_tasks_loads_seqio(module):
     """The counterpart, so that the tests above look for the right names."""
     assert "seqio" in loaded_by(f"import {module}")

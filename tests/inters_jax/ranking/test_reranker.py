@@ -1,6 +1,8 @@
 """Reranking from Python: inputs of every form, ties, batches, errors; and a PyTerrier pipeline."""
 
+import asyncio
 import math
+import time
 
 import numpy as np
 import pytest
@@ -35,6 +37,53 @@ def test_ids_and_metadata_come_back_with_their_documents(ranker):
     assert [(r.doc_id, r.document.metadata["n"]) for r in results] == [("y", 2), ("x", 1)]
 
 
+class TheirDocument:
+    """As `rerankers.Document`."""
+
+    def __init__(self, text, doc_id=None, metadata=None):
+        self.document_type, self.text, self.doc_id = "text", text, doc_id
+        self.base64 = self.image_path = None
+        self.metadata = {} if metadata is None else metadata
+
+
+def test_what_programs_for_the_rerankers_library_use(ranker):
+    theirs = [TheirDocument("a"), TheirDocument("bbb", 7, {"n": 1}), TheirDocument("cc", "x")]
+    results = ranker.rank("q", theirs)
+    assert [(r.doc_id, r.text) for r in results] == [(7, "bbb"), ("x", "cc"), (0, "a")]
+    assert (results.results_count(), results.has_scores) == (3, True)
+    assert results[0].metadata == {"n": 1} and results[1].metadata == {}
+    assert results.get_score_by_docid(7) == 3.0 and results.get_score_by_docid("zz") is None
+    assert [r.doc_id for r in ranker.rank("q", theirs, doc_ids=[3, 4, 5])] == [4, 5, 3]
+    assert ranker.rank("q", theirs, metadata=[{"m": 2}] * 3)[0].metadata == {"m": 2}
+
+
+@pytest.mark.parametrize("one", ["four", TheirDocument("four"), Document("four", 0)])
+def test_a_single_document_need_not_be_in_a_list(ranker, one):
+    results = ranker.rank("q", one)
+    assert [(r.doc_id, r.score) for r in results] == [(0, 4.0)]
+    assert ranker.score("q", one) == 4.0
+    assert [r.score for r in asyncio.run(ranker.rank_async("q", one))] == [4.0]
+
+
+def test_a_single_text_may_have_an_id_and_metadata(ranker):
+    [result] = ranker.rank("q", "four", doc_ids="d", metadata={"n": 1})
+    assert (result.doc_id, result.metadata) == ("d", {"n": 1})
+
+
+def test_ranking_does_not_block_the_event_loop():
+    backend = FunctionBackend(lambda query, document: time.sleep(0.2) or 1.0)
+    ranker = Reranker(backend, make_method("pointwise"))
+
+    async def both():
+        ticks, ranking = 0, asyncio.ensure_future(ranker.rank_async("q", ["a"]))
+        while not ranking.done():
+            await asyncio.sleep(0.01)
+            ticks += 1
+        return ticks
+
+    assert asyncio.run(both()) > 3
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_batch_gives_what_each_query_gives_alone(method):
     ranker = Reranker(FunctionBackend(by_length), make_method(method))
@@ -55,7 +104,7 @@ def test_equal_scores_keep_the_given_order_and_no_documents_give_no_results(rank
 
 def test_wrong_inputs_say_what_is_wrong(ranker):
     with pytest.raises(RerankError, match="docs must be a list"):
-        ranker.rank("q", "one text")
+        ranker.rank_batch(["q"], ["one text"])
     with pytest.raises(RerankError, match="document 1 must be a text or have a 'text'"):
         ranker.rank("q", ["a", 3])
     with pytest.raises(RerankError, match="2 docs, but 1 doc_ids"):

@@ -7,6 +7,8 @@ import re
 import shutil
 from pathlib import Path
 
+from seqio_tasks.base import UserError
+
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 # TensorStore writes in C++ and passes on only the text of the error.
@@ -16,7 +18,7 @@ _NO_SPACE_TEXT = re.compile(
 )
 
 
-class DiskFull(OSError):
+class DiskFull(UserError):
     """A file of the run could not be written because the disk is full; says where and how to resume."""
 
 

@@ -7,17 +7,23 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
+import os
+import queue
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from inters_jax import paths
-from inters_jax.training import faults
 from seqio_tasks.base import UserError, write_text
 
 METRICS_FILE = "metrics.jsonl"
+log = logging.getLogger(__name__)
+
 COUNTED = ("examples", "real_tokens", "target_tokens")  # of the statistics of a batch
 
 
@@ -96,12 +102,15 @@ class Window:
 class MetricWriter:
     """Appends records to ``metrics.jsonl`` and to TensorBoard event files in ``<folder>/tensorboard``.
 
+    Nothing here stops or delays a run. A failure is logged once; lines of ``metrics.jsonl`` that could not be
+    written (a full disk) are kept and written with a later record, and events and trackers are given up.
+
     Args:
         folder: run folder.
         resume_step: later records, left by a run that was interrupted, are removed, so that every step
             appears once.
         tensorboard: whether to write event files.
-        trackers: also get the records, through `write(step, record)` and `close()`.
+        trackers: also get the records, through `write(step, record)` and `close()`, each in a thread.
     """
 
     def __init__(
@@ -112,15 +121,16 @@ class MetricWriter:
         tensorboard: bool = True,
         trackers: Sequence[Any] = (),
     ) -> None:
-        self._trackers = trackers
         self.file = Path(folder) / METRICS_FILE
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self._remove_after(resume_step)
-        self._stream = self.file.open("a", encoding="utf-8")
+        self._stream = self.file.open("ab", buffering=0)
+        self._pending = b""  # of the file: what could not be written yet
+        self._complained = False
         self._resume_step = resume_step
         self._tensorboard = tensorboard
-        self._events: Any = None
-        self._failed = False  # whether a write error has been raised already
+        self._events: EventFile | None = None
+        self._trackers = [InBackground(tracker) for tracker in trackers]
 
     def _remove_after(self, step: int) -> None:
         if not self.file.exists():
@@ -139,37 +149,135 @@ class MetricWriter:
     def write(self, step: int, record: Mapping[str, Any]) -> None:
         """Append a record, on disk when this returns; nested names are joined by slashes in TensorBoard."""
         line = {"step": step, **{name: jsonable(value) for name, value in record.items()}}
+        self._pending += (json.dumps(line, allow_nan=False) + "\n").encode()
+        self._write_pending()
+        if self._tensorboard:
+            try:
+                self._events = self._events or EventFile(self.file.parent / "tensorboard", self._resume_step)
+                self._events.write(step, flat_scalars(record))
+            except Exception as error:  # a full disk, or a package that does not fit
+                self._tensorboard = False
+                log.warning("no more TensorBoard events in this run: %s", error)
+        for tracker in self._trackers:
+            tracker.write(step, record)
+        paths.push_soon(self.file.parent)
+
+    def _write_pending(self) -> None:
         try:
-            self._stream.write(json.dumps(line, allow_nan=False) + "\n")
-            self._stream.flush()
-            if self._tensorboard:
-                self._events = self._events or self._open_events()
-                for name, value in flat_scalars(record):
-                    self._events.add_scalar(name, value, step)
-            for tracker in self._trackers:
-                tracker.write(step, record)
-            paths.push_soon(self.file.parent)
+            while self._pending:
+                self._pending = self._pending[self._stream.write(self._pending) or 0 :]
         except OSError as error:
-            self._failed = True
-            if faults.is_disk_full(error):
-                raise faults.disk_full(str(self.file.name), self.file.parent) from error
-            raise
-
-    def _open_events(self) -> Any:
-        # Imported for the first record: tensorboardX imports torch if installed, which takes a second.
-        from tensorboardX import SummaryWriter
-
-        purge = self._resume_step + 1 if self._resume_step else None
-        return SummaryWriter(str(self.file.parent / "tensorboard"), purge_step=purge)
+            if not self._complained:
+                log.warning("%s: %s; its records are written later, if that is possible", self.file, error)
+            self._complained = True
+            return
+        if self._complained:
+            log.warning("%s: its records are written again", self.file)
+        self._complained = False
 
     def close(self) -> None:
-        """Flush and close the files."""
-        with contextlib.suppress(OSError) if self._failed else contextlib.nullcontext():
+        """Write what is left and close the files; waits for trackers, but not forever."""
+        self._write_pending()
+        with contextlib.suppress(OSError):
             self._stream.close()
-            if self._events is not None:
+        if self._events is not None:
+            with contextlib.suppress(OSError):
                 self._events.close()
         for tracker in self._trackers:
             tracker.close()
+
+
+class EventFile:
+    """A TensorBoard event file, written in the calling thread.
+
+    The writers of tensorboardX hand events to a thread; when it dies of a full disk, the next ones wait for
+    it without end.
+
+    Args:
+        folder: where the file is created.
+        resume_step: TensorBoard drops later events of earlier files.
+    """
+
+    def __init__(self, folder: Path, resume_step: int = 0) -> None:
+        # Imported for the first record: tensorboardX imports torch if installed, which takes a second.
+        from tensorboardX import summary
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.record_writer import RecordWriter
+
+        self._event, self._scalar = Event, summary.scalar
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{os.getpid()}"
+        self._records = RecordWriter(str(folder / name))
+        self._add(file_version="brain.Event:2")
+        if resume_step:
+            self._add(step=resume_step + 1, session_log=SessionLog(status=SessionLog.START))
+        self._records.flush()
+
+    def write(self, step: int, scalars: Iterable[tuple[str, float]]) -> None:
+        """Append numbers; they are on disk when this returns."""
+        for name, value in scalars:
+            self._add(step=step, summary=self._scalar(name, value))
+        self._records.flush()
+
+    def _add(self, **content: Any) -> None:
+        self._records.write(self._event(wall_time=time.time(), **content).SerializeToString())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._records.close()
+
+
+class InBackground:
+    """A tracker in a thread of its own: what it raises is logged once, and a hanging one is given up.
+
+    Args:
+        tracker: has `write(step, record)` and `close()`.
+        waiting: most records that may wait for it.
+        patience: seconds that `close` waits for it.
+    """
+
+    def __init__(self, tracker: Any, *, waiting: int = 1000, patience: float = 60.0) -> None:
+        self._tracker = tracker
+        self._queue: queue.Queue[tuple[int, Mapping[str, Any]] | None] = queue.Queue(waiting)
+        self._patience = patience
+        self._given_up = False
+        self._thread = threading.Thread(target=self._work, daemon=True, name="tracker")
+        self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            while (item := self._queue.get()) is not None:
+                self._tracker.write(*item)
+            self._tracker.close()
+        except Exception as error:  # a tracker of another package raises anything
+            self._give_up(str(error) or type(error).__name__)
+
+    def _give_up(self, reason: str) -> None:
+        if not self._given_up:
+            self._given_up = True
+            log.warning("no more records for %s in this run: %s", type(self._tracker).__name__, reason)
+
+    def write(self, step: int, record: Mapping[str, Any]) -> None:
+        """Pass a record on; returns at once."""
+        if self._given_up:
+            return
+        try:
+            self._queue.put_nowait((step, dict(record)))
+        except queue.Full:
+            self._give_up("it does not respond")
+
+    def close(self) -> None:
+        """Let the tracker finish, for a while."""
+        if self._given_up:
+            return
+        try:
+            self._queue.put_nowait(None)
+        except queue.Full:
+            self._give_up("it does not respond")
+            return
+        self._thread.join(self._patience)
+        if self._thread.is_alive():
+            self._give_up(f"it did not finish within {self._patience:.0f} s")
 
 
 def _step_of(line: str) -> float:

@@ -37,7 +37,12 @@ class Profiler(Hook):
         """Start the trace, with nothing queued on the devices."""
         if not self._running and self._first <= step < self._last:
             reader.read()
-            jax.profiler.start_trace(str(self._folder))
+            try:
+                jax.profiler.start_trace(str(self._folder))
+            except (OSError, RuntimeError) as error:
+                self._last = 0
+                self._announce(f"no trace: {error}")
+                return
             self._running = True
 
     def due(self, end: StepEnd) -> bool:
@@ -46,15 +51,25 @@ class Profiler(Hook):
 
     def after_step(self, end: StepEnd) -> None:
         """Write the trace."""
-        self.finish()
-        self._announce(f"trace of the steps to {end.step} written to {self._folder}")
+        if self._stop():
+            self._announce(f"trace of the steps to {end.step} written to {self._folder}")
 
     def finish(self) -> None:
         """Write the trace, if one is running."""
-        if self._running:
-            self._running = False
-            self._last = 0
+        self._stop()
+
+    def _stop(self) -> bool:
+        """Write a running trace; whether there was one and it could be written."""
+        if not self._running:
+            return False
+        self._running = False
+        self._last = 0
+        try:
             jax.profiler.stop_trace()
+        except (OSError, RuntimeError) as error:
+            self._announce(f"the trace could not be written to {self._folder}: {error}")
+            return False
+        return True
 
 
 def parse_steps(steps: str | int) -> tuple[int, int]:

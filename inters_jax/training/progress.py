@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TextIO
@@ -82,7 +83,8 @@ class Progress:
 
     def step(self) -> None:
         """Advance the bar by one step."""
-        self._bar.update(1)
+        with self._lost_terminal():
+            self._bar.update(1)
 
     def record(self, step: int, record: Mapping[str, Any]) -> None:
         """Show the figures of a record in the bar, and as a line with the remaining time."""
@@ -100,7 +102,8 @@ class Progress:
             figures["input wait"] = f"{record['input_wait']:.0%}"
         if record.get("skipped_steps"):
             figures["skipped"] = str(record["skipped_steps"])
-        self._bar.set_postfix(figures, refresh=False)
+        with self._lost_terminal():
+            self._bar.set_postfix(figures, refresh=False)
         shown = "  ".join(f"{name} {value}" for name, value in figures.items())
         pace = f"{record['seconds_per_step']:.3g} s/step"
         self.line(f"step {step}/{self._total}  {shown}  {pace}  ETA {duration(remaining)}")
@@ -108,9 +111,20 @@ class Progress:
     def line(self, text: str) -> None:
         """Print a line above the bar."""
         if self._visible:
-            tqdm.write(text, file=self._stream)
-            self._stream.flush()
+            with self._lost_terminal():
+                tqdm.write(text, file=self._stream)
+                self._stream.flush()
 
     def close(self) -> None:
         """Leave the finished bar on the screen."""
-        self._bar.close()
+        with self._lost_terminal():
+            self._bar.close()
+
+    @contextlib.contextmanager
+    def _lost_terminal(self) -> Iterator[None]:
+        """A terminal or log file that cannot be written any more does not end the run."""
+        try:
+            yield
+        except (OSError, ValueError):  # ValueError: the stream was closed
+            self._visible = False
+            self._bar.disable = True

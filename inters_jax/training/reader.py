@@ -175,10 +175,14 @@ class Reader:
             "rows": rows,
             "example_ids": examples,
         }
+        where_all = f"all in {file}"
         if jax.process_index() == 0:
-            write_text(file, json.dumps(report, indent=1, ensure_ascii=False))
+            try:
+                write_text(file, json.dumps(report, indent=1, ensure_ascii=False))
+            except OSError as error:  # the report does not end a run that goes on
+                where_all = f"{file} could not be written: {error.strerror or error}"
         more = f" and {len(suspects) - 10} more" if len(suspects) > 10 else ""
         return (
             f"step {number + 1}: loss {loss}, gradient norm {norm}; {where}. "
-            f"Examples: {', '.join(suspects[:10])}{more} (all in {file})"
+            f"Examples: {', '.join(suspects[:10])}{more} ({where_all})"
         )

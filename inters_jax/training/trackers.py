@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,8 @@ from inters_jax.training.metrics import flat_scalars
 from seqio_tasks.base import UserError
 
 RUN_ID = "wandb_run_id"
+
+log = logging.getLogger(__name__)
 
 
 class WandB:
@@ -33,19 +36,25 @@ class WandB:
         file = folder / RUN_ID
         if not file.exists():
             file.write_text(secrets.token_hex(4) + "\n", encoding="utf-8")
-        self._run: Any = wandb.init(
-            project=project,
-            name=folder.name,
-            id=file.read_text(encoding="utf-8").strip(),
-            resume="allow",
-            dir=str(folder),
-            config=dict(settings),
-        )
+        self._run: Any = None
+        try:
+            self._run = wandb.init(
+                project=project,
+                name=folder.name,
+                id=file.read_text(encoding="utf-8").strip(),
+                resume="allow",
+                dir=str(folder),
+                config=dict(settings),
+            )
+        except Exception as error:  # no network, no account: the run goes on without
+            log.warning("no records for W&B in this run: %s", error)
 
     def write(self, step: int, record: Mapping[str, Any]) -> None:
         """Log a record; nested names are joined by slashes."""
-        self._run.log(dict(flat_scalars(record)), step=step)
+        if self._run is not None:
+            self._run.log(dict(flat_scalars(record)), step=step)
 
     def close(self) -> None:
         """Finish the W&B run."""
-        self._run.finish()
+        if self._run is not None:
+            self._run.finish()

@@ -148,9 +148,12 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_is_named_and_with_room_the_run_resumes(store, undisturbed, small_disk, capsys):
+@pytest.mark.parametrize("tensorboard", [False, True])
+def test_a_full_disk_is_named_and_with_room_the_run_resumes(
+    store, undisturbed, small_disk, capsys, tensorboard
+):
     run = small_disk / "run"
-    process = disturb("fill", 9, run, store)
+    process = disturb("fill", 9, run, store, tensorboard=tensorboard)
     _, output = process.communicate(timeout=120)
     assert process.returncode == 1
     last = output.strip().splitlines()[-1]  # Orbax logs more before it

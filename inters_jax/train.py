@@ -212,6 +212,8 @@ def announce(setup: Setup, step: StepSettings, progress: Progress) -> None:
         f"steps of {batches.batch_rows} rows of {batches.max_length} positions, "
         f"{examples / batches.steps_per_epoch(0):.1f} examples each"
     )
+    if setup.store_check:
+        progress.line(setup.store_check)
     before = of_model(setup.start.source) if setup.start.first else None
     if before is not None and before.sha256 != setup.prompts.sha256:
         progress.line(

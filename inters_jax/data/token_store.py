@@ -30,11 +30,13 @@ The manifest is a JSON object:
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -297,6 +299,45 @@ class TokenStore:
         partial.rename(path)
         return cls.open(path)
 
+    def verify(self, *, whole: bool = False) -> str:
+        """Check offsets and target starts of every pass, and every token when the store is new here.
+
+        New means that files of this size and time were not checked at this place yet; the cache folder
+        (`inters_jax.paths.cache_dir`) keeps a note of it.
+
+        Args:
+          whole: check every token again.
+
+        Returns:
+          A line about the check of the tokens; "" without one.
+
+        Raises:
+          StoreError: names the file that is damaged.
+        """
+        passes = [self._pass(task, number) for task in self.tasks for number in range(self.passes(task))]
+        for one in passes:
+            _ = one.target_starts  # checks the offsets too
+        note = paths.cache_dir() / "checked_stores" / self._state()
+        if note.exists() and not whole:
+            return ""
+        begin, size = time.monotonic(), 0
+        for (task, number), one in self._passes.items():
+            if one.digest() != self.manifest["tasks"][task]["passes"][number]["digest"]:
+                raise _damaged(one.folder / "tokens.bin", "its tokens are not those that were written")
+            size += (one.folder / "tokens.bin").stat().st_size
+        with contextlib.suppress(OSError):  # without a note they are checked again next time
+            write_text(note, f"{self.folder.resolve()}\n")
+        return f"checked the tokens of the store: {size / 1e6:,.1f} MB in {time.monotonic() - begin:.1f} s"
+
+    def _state(self) -> str:
+        """Identifies the files of the passes at this place: their sizes and times of modification."""
+        digest = hashlib.sha256(f"{self.folder.resolve()} {self.fingerprint}".encode())
+        for one in self._passes.values():
+            for name in ("tokens.bin", "offsets.npy", "target_starts.npy"):
+                stat = (one.folder / name).stat()
+                digest.update(f"{name} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} ".encode())
+        return digest.hexdigest()[:32]
+
     @property
     def fingerprint(self) -> str:
         """Changes whenever anything that shaped the store changes."""
@@ -353,16 +394,23 @@ class TokenStore:
     def _pass(self, task: str | int, pass_: int) -> _Pass:
         key = (self._name(task), pass_)
         if key not in self._passes:
-            self._passes[key] = _Pass(pass_folder(self.folder, *key), np.dtype(self.manifest["dtype"]))
+            counts = self.manifest["tasks"][key[0]]["passes"][pass_]
+            self._passes[key] = _Pass(
+                pass_folder(self.folder, *key), np.dtype(self.manifest["dtype"]), counts
+            )
         return self._passes[key]
 
 
 class _Pass:
-    """The memory-mapped files of one pass of one task, each opened on first access."""
+    """The memory-mapped files of one pass of one task, each opened on first access.
 
-    def __init__(self, folder: Path, dtype: np.dtype) -> None:
+    Offsets and target starts are checked against the counts of the manifest before they are used.
+    """
+
+    def __init__(self, folder: Path, dtype: np.dtype, counts: Mapping[str, Any]) -> None:
         self.folder = folder
         self._dtype = dtype
+        self._counts = counts
 
     @cached_property
     def tokens(self) -> np.ndarray:
@@ -370,11 +418,27 @@ class _Pass:
 
     @cached_property
     def offsets(self) -> np.ndarray:
-        return np.load(self.folder / "offsets.npy")
+        path = self.folder / "offsets.npy"
+        offsets = _load(path, np.dtype(np.int64), self._counts["kept"] + 1)
+        lengths = np.diff(offsets)
+        if offsets[0] != 0 or offsets[-1] != self._counts["tokens"] or (lengths < 2).any():
+            raise _damaged(path, "its offsets are not those of the sequences in tokens.bin")
+        if lengths.max(initial=0) != self._counts["longest"]:
+            raise _damaged(path, f"the longest sequence has {lengths.max(initial=0)} tokens, not as written")
+        return offsets
 
     @cached_property
     def target_starts(self) -> np.ndarray:
-        return np.load(self.folder / "target_starts.npy")
+        path = self.folder / "target_starts.npy"
+        starts = _load(path, np.dtype(np.int32), self._counts["kept"])
+        if (starts < 1).any() or (starts >= self.lengths).any():
+            raise _damaged(path, "a completion starts outside its sequence")
+        targets = int((self.lengths - starts).sum(dtype=np.int64))
+        if targets != self._counts["target_tokens"]:
+            raise _damaged(
+                path, f"{targets} target tokens, the manifest says {self._counts['target_tokens']}"
+            )
+        return starts
 
     @cached_property
     def lengths(self) -> np.ndarray:
@@ -386,7 +450,37 @@ class _Pass:
 
     @cached_property
     def id_offsets(self) -> np.ndarray:
-        return np.load(self.folder / "id_offsets.npy")
+        path = self.folder / "id_offsets.npy"
+        offsets = _load(path, np.dtype(np.int64), self._counts["kept"] + 1)
+        if offsets[0] != 0 or offsets[-1] != len(self.ids) or (np.diff(offsets) < 0).any():
+            raise _damaged(path, "its offsets are not those of ids.bin")
+        return offsets
+
+    def digest(self) -> str:
+        """The digest that `PassWriter.finish` computes, of the files as they are."""
+        digest = hashlib.blake2b(digest_size=16)
+        with (self.folder / "tokens.bin").open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        digest.update(np.diff(self.offsets).tobytes() + self.target_starts.tobytes())
+        return digest.hexdigest()
+
+
+def _load(path: Path, dtype: np.dtype, size: int) -> np.ndarray:
+    """An array file of a pass."""
+    try:
+        array: np.ndarray = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise _damaged(path, f"cannot be read ({error})") from error
+    if array.dtype != dtype or array.shape != (size,):
+        raise _damaged(path, f"{array.dtype}{list(array.shape)}, expected {dtype}[{size}]")
+    return array
+
+
+def _damaged(path: Path, what: str) -> StoreError:
+    return StoreError(
+        f"{path}: {what}: the store is damaged. Copy it again, or prepare it again (--gin.REBUILD=True)"
+    )
 
 
 def _mapped(path: Path, dtype: np.dtype) -> np.ndarray:

@@ -31,6 +31,9 @@ class RunSettings:
     skip_non_finite: int = setting(
         "abort after this many consecutive non-finite steps; 0 aborts on the first", default=5, at_least=0
     )
+    verify_store: bool = setting(
+        "check every token of the store; False: only when it is new on this machine", default=False
+    )
     log_every: int = setting("steps between log records", default=10, at_least=1)
     tensorboard: bool = setting("write TensorBoard events", default=True)
     wandb: str | None = setting(

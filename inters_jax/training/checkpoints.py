@@ -198,6 +198,8 @@ class Checkpoints:
             raise self._explained(error) from error
 
     def _explained(self, error: Exception) -> Exception:
+        # One reason is raised; asyncio would log those of all other arrays after it, at the very end.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         if faults.is_disk_full(error):
             return faults.disk_full("a checkpoint", self.folder)
         reason = str(error).strip() or type(error).__name__

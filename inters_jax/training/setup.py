@@ -87,6 +87,7 @@ class Setup:
     prompts: Prompts
     batches: PackedBatches
     program: Program
+    store_check: str = ""  # what `TokenStore.verify` says
 
     @property
     def total(self) -> int:
@@ -107,6 +108,7 @@ def set_up(
     meshes.check_batch(mesh, step.batch_size, step.microbatches)
     start = open_start(run, model, data)
     config, store = prepared(start, data, length)
+    store_check = store.verify(whole=run.verify_store)
     batches = PackedBatches(
         store,
         batch_rows=step.batch_size,
@@ -134,7 +136,7 @@ def set_up(
         splash_blocks=step.splash_blocks,
     )
     prompts = read_prompts(data.chat_template, start.tokenizer, store) if start.first else Prompts()
-    return Setup(start, mesh, config, store, prompts, batches, program)
+    return Setup(start, mesh, config, store, prompts, batches, program, store_check)
 
 
 def lora_base(setup: Setup, lora: LoRA, seed: int) -> tuple[LoraRecord, steps.Parameters]:

@@ -122,3 +122,81 @@ def test_fingerprint_follows_the_content(tmp_path):
     first = small_store(tmp_path / "1/store").fingerprint
     assert small_store(tmp_path / "2/store").fingerprint == first
     assert small_store(tmp_path / "3/store", eos_id=3).fingerprint != first
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("INTERS_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def change(file, edit):
+    """Change an array file, or tokens, in place, without changing its size."""
+    if file.suffix == ".npy":
+        np.save(file, edit(np.load(file)))
+    else:
+        tokens = np.fromfile(file, np.uint16)
+        edit(tokens).astype(np.uint16).tofile(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "edit", "message"),
+    [
+        ("offsets.npy", lambda a: a + 1, "not those of the sequences"),
+        ("offsets.npy", lambda a: a * 0, "not those of the sequences"),
+        ("offsets.npy", lambda a: np.array([0, 2, 9]), "longest sequence has 7"),
+        ("offsets.npy", lambda a: a[:-1], r"int64\[2\], expected int64\[3\]"),
+        ("target_starts.npy", lambda a: a * 0, "starts outside its sequence"),
+        ("target_starts.npy", lambda a: -a, "starts outside its sequence"),
+        ("target_starts.npy", lambda a: a + 9, "starts outside its sequence"),
+        ("target_starts.npy", lambda a: a - 1, "6 target tokens, the manifest says 4"),
+        ("target_starts.npy", lambda a: a.astype(np.int64), "expected int32"),
+        ("tokens.bin", lambda a: a ^ (np.arange(len(a)) == 3), "tokens are not those that were written"),
+        ("tokens.bin", lambda a: a[::-1], "tokens are not those that were written"),
+    ],
+)
+def test_a_damaged_store_is_refused_by_file(tmp_path, cache, name, edit, message):
+    store = small_store(tmp_path / "store")
+    change(store.folder / "a" / "pass0" / name, edit)
+    with pytest.raises(StoreError, match=rf"a/pass0/{name}: .*{message}"):
+        TokenStore.open(store.folder).verify()
+
+
+@pytest.mark.parametrize("name", ["offsets.npy", "target_starts.npy"])
+@pytest.mark.parametrize("size", [0, 5, 130])
+def test_a_cut_array_file_is_named(tmp_path, cache, name, size):
+    store = small_store(tmp_path / "store")
+    file = store.folder / "b" / "pass0" / name
+    file.write_bytes(file.read_bytes()[:size])
+    with pytest.raises(StoreError, match=rf"b/pass0/{name}: cannot be read .*Copy it again"):
+        TokenStore.open(store.folder).verify()
+    with pytest.raises(StoreError, match=name):  # also without a check of the whole store
+        TokenStore.open(store.folder).target_starts("b", 0)
+
+
+def test_ids_of_another_length_are_refused(tmp_path):
+    store = small_store(tmp_path / "store")
+    change(store.folder / "a" / "pass0" / "id_offsets.npy", lambda a: a + 1)
+    with pytest.raises(StoreError, match=r"id_offsets\.npy: its offsets are not those of ids\.bin"):
+        TokenStore.open(store.folder).example_id("a", 0, 0)
+
+
+def test_tokens_are_checked_once_on_a_machine_and_after_every_change(tmp_path, cache):
+    store = small_store(tmp_path / "store")
+    assert "checked the tokens of the store" in TokenStore.open(store.folder).verify()
+    assert TokenStore.open(store.folder).verify() == ""
+    assert "checked" in TokenStore.open(store.folder).verify(whole=True)
+    change(store.folder / "a" / "pass0" / "tokens.bin", lambda a: a)  # another time of modification
+    assert "checked" in TokenStore.open(store.folder).verify()
+    change(store.folder / "a" / "pass0" / "tokens.bin", lambda a: a + 1)
+    with pytest.raises(StoreError, match="tokens are not those"):
+        TokenStore.open(store.folder).verify()
+    with pytest.raises(StoreError, match="tokens are not those"):  # it was not noted as checked
+        TokenStore.open(store.folder).verify()
+
+
+def test_without_a_cache_folder_a_store_is_checked_every_time(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("INTERS_CACHE_DIR", str(tmp_path / "file"))
+    store = small_store(tmp_path / "store")
+    assert "checked" in store.verify() and "checked" in store.verify()

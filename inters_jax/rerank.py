@@ -178,7 +178,7 @@ def parse_measures(measures: Sequence[str] | str) -> tuple[str, ...]:
     """Names of measures, checked before anything is computed.
 
     >>> parse_measures("nDCG@10, RR(rel=2,judged_only=True)@10")
-    ('nDCG@10', 'RR(rel=2,judged_only=True)@10')
+    ('nDCG@10', 'RR(judged_only=True,rel=2)@10')
     """
     try:
         return tuple(str(parse_measure(part)) for part in split_measures(measures))

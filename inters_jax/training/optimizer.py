@@ -19,11 +19,6 @@ from inters_jax.training.optimizers import AdamW, Optimizer
 from inters_jax.training.schedule import Schedule, learning_rate_schedule
 from seqio_tasks.base import UserError
 
-__all__ = [
-    *("Adafactor", "AdamW", "Lion", "Muon", "Optax", "Optimizer"),
-    *("build_optimizer", "identity_of", "optimizer_of"),
-]
-
 
 def optimizer_of(settings: OptimizerSettings) -> Optimizer:
     """The chosen optimiser; AdamW if none is."""

@@ -12,7 +12,7 @@ from inters_jax import mesh as meshes
 from inters_jax.models.decoder import random_parameters
 from inters_jax.settings.training import OptimizerSettings
 from inters_jax.training import step as steps
-from inters_jax.training.optimizer import Adafactor, Muon
+from inters_jax.training.optimizers import Adafactor, Muon
 from inters_jax.training.program import build_program
 
 

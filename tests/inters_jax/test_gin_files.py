@@ -16,7 +16,8 @@ from inters_jax import config
 from inters_jax.experiments import lists, runs
 from inters_jax.gin_files import find_file, search_paths
 from inters_jax.settings.commands import COMMANDS
-from inters_jax.settings.judging import METHOD_OPTIONS
+from inters_jax.settings.fields import settings_of
+from inters_jax.settings.judging import MethodOptions
 from inters_jax.sweep import divided
 from inters_jax.training.metrics import read_metrics
 
@@ -184,7 +185,7 @@ def test_a_typo_in_a_binding_is_refused():
 @pytest.mark.parametrize("name", FILES)
 def test_no_recipe_sets_an_option_of_the_ranking_methods(name):
     """A name that training reads as something else would reach a method that has no such option."""
-    options = [option.upper() for option in (*METHOD_OPTIONS, "window_passes", "shuffle_seed")]
+    options = [one.name for one in settings_of(MethodOptions)]
     assert {"SORT", "TOP_K", "WINDOW", "STRIDE", "WINDOW_PASSES", "SHUFFLES", "AGGREGATE"} <= set(options)
     for command in ("rerank", "serve"):
         found = values(command, name)

@@ -125,5 +125,5 @@ def test_settings_without_evaluations_are_refused(tmp_path, store):
         run_train(tmp_path, store.folder, early_stop=3)
     with pytest.raises(UserError, match="set EVAL_EVERY"):
         run_train(tmp_path, store.folder, keep_best="max:eval/mean")
-    with pytest.raises(ValueError, match="EVAL_EVERY=0 must be at least 1"):
+    with pytest.raises(ValueError, match="EVAL_EVERY=0 must be a whole number of at least 1"):
         run_train(tmp_path, store.folder, eval_every=0)

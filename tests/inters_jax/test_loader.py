@@ -273,4 +273,4 @@ def test_the_feed_imports_no_framework():
         "*sorted(m for m in sys.modules if m.startswith('seqio_tasks.')))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["seqio_tasks.base", "seqio_tasks.settings"]
+    assert done.stdout.split() == ["seqio_tasks.base", "seqio_tasks.seeded", "seqio_tasks.settings"]

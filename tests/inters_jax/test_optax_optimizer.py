@@ -16,7 +16,8 @@ from inters_jax.models.decoder import abstract_model
 from inters_jax.run_folder import CheckpointError, restore_params, run_record
 from inters_jax.settings.training import OptimizerSettings
 from inters_jax.training.metrics import read_metrics
-from inters_jax.training.optimizer import Optax, build_optimizer
+from inters_jax.training.optax_optimizer import Optax
+from inters_jax.training.optimizer import build_optimizer
 from seqio_tasks.base import UserError
 
 AXES = {"stack": ("layers", "embed", "mlp"), "norm": ("layers", "norm")}

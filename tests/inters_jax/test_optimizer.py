@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +9,8 @@ import optax
 import pytest
 
 from inters_jax.settings.training import OptimizerSettings
-from inters_jax.training.optimizer import AdamW, build_optimizer
+from inters_jax.training.optimizer import build_optimizer, identity_of, optimizer_of
+from inters_jax.training.optimizers import AdamW
 from inters_jax.training.schedule import learning_rate_schedule
 from seqio_tasks.base import UserError
 
@@ -87,18 +86,17 @@ def test_moments_that_could_not_decay_are_refused():
 
 
 def test_settings_without_meaning_are_refused():
-    with pytest.raises(UserError, match="unknown schedule 'cosin'"):
+    with pytest.raises(UserError, match="SCHEDULE='cosin' must be 'cosine'"):
         build_optimizer(OptimizerSettings(schedule="cosin"), 10)
     with pytest.raises(UserError, match="at least one step"):
         build_optimizer(OptimizerSettings(), 0)
-    with pytest.raises(UserError, match="decay_norms=False needs the logical axes"):
+    with pytest.raises(UserError, match="DECAY_NORMS=False needs the logical axes"):
         build_optimizer(OptimizerSettings(decay_norms=False), 10)
 
 
 def test_the_optimiser_is_adamw_unless_another_is_given():
     settings = OptimizerSettings()
-    assert settings == OptimizerSettings(optimizer=AdamW()) and (settings.kind, settings.moments) == (
-        "AdamW",
-        2.0,
-    )
-    assert dataclasses.asdict(settings)["optimizer"] == {"b1": 0.9, "b2": 0.95, "eps": 1e-8}
+    assert optimizer_of(settings) == AdamW() == optimizer_of(OptimizerSettings(optimizer=AdamW()))
+    assert (optimizer_of(settings).kind, optimizer_of(settings).moments) == ("AdamW", 2.0)
+    assert identity_of(settings)["optimizer_kind"] == "AdamW"
+    assert identity_of(settings)["optimizer"]["optimizer"] == {"b1": 0.9, "b2": 0.95, "eps": 1e-8}

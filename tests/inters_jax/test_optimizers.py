@@ -21,7 +21,8 @@ from inters_jax.run_folder import CheckpointError
 from inters_jax.settings.training import OptimizerSettings
 from inters_jax.training import step as steps
 from inters_jax.training.checkpoints import Checkpoints
-from inters_jax.training.optimizer import Adafactor, AdamW, Lion, Muon, Optimizer, build_optimizer
+from inters_jax.training.optimizer import build_optimizer
+from inters_jax.training.optimizers import Adafactor, AdamW, Lion, Muon, Optimizer
 from inters_jax.training.program import build_program
 from seqio_tasks.base import UserError
 

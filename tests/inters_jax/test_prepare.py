@@ -132,7 +132,12 @@ def test_without_bos_the_sequence_starts_with_the_inputs(tmp_path):
     tokenizer = make_tokenizer(tmp_path / "no_bos", bos=None)
     add_task("third_party_no_bos", HuggingFaceVocabulary(tokenizer), 3)
     store = prepare(
-        "third_party_no_bos", str(tmp_path / "store"), tokenizer, str(tmp_path), max_length=64, modules=()
+        "third_party_no_bos",
+        str(tmp_path / "store"),
+        tokenizer=tokenizer,
+        raw_dir=str(tmp_path),
+        max_length=64,
+        modules=(),
     )
     inputs = encode(tokenizer, "What is the colour of the old house number 0?\n")
     assert store.tokens("third_party_no_bos", 0, 0).tolist() == [*inputs, *encode(tokenizer, "red"), 2]
@@ -231,7 +236,7 @@ def test_an_interrupted_run_goes_on_with_the_next_task(ready, monkeypatch):
     monkeypatch.setattr(building.PassWriter, "finish", interrupted)
     with pytest.raises(KeyboardInterrupt):
         prepare("third_party_by_size", **ready)
-    with pytest.raises(StoreError, match="no finished store"):
+    with pytest.raises(StoreError, match="not a finished store"):
         TokenStore.open(ready["store_dir"])
     store = prepare("third_party_by_size", **ready)
     # The finished task is not written a second time, the interrupted one is.

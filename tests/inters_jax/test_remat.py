@@ -97,5 +97,5 @@ def test_policies_that_cannot_work_are_refused():
     class FakeMesh:
         devices = np.array([Device()], object)
 
-    with pytest.raises(ModelError, match=r"keeps activations in host memory, but Small offers only device"):
+    with pytest.raises(ModelError, match=r"saves activations in host memory, but Small has only device"):
         remat.check("offload", FakeMesh())

@@ -272,15 +272,15 @@ def test_a_folder_that_is_no_store_is_left_alone(ready, tmp_path):
 
 
 def test_a_finished_store_needs_no_right_to_write(ready, monkeypatch):
-    before = prepare("stranger_plain", **ready).fingerprint
+    before = prepare("third_party_plain", **ready).fingerprint
 
     def refuse(path, **_):
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(prepare_module, "locked", refuse)
-    assert prepare("stranger_plain", **ready).fingerprint == before
+    assert prepare("third_party_plain", **ready).fingerprint == before
     with pytest.raises(StoreError, match=r"has to be written, but .* cannot be \(Read-only file system\)"):
-        prepare("stranger_plain", rebuild=True, **(ready | {"max_length": 64}))
+        prepare("third_party_plain", rebuild=True, **(ready | {"max_length": 64}))
 
 
 def test_a_split_that_is_not_there_is_named(ready):

@@ -51,6 +51,7 @@ MUST_AGREE: Mapping[str, str] = {
     "batch_rows": "it was trained with another BATCH_SIZE",
     "max_length": "it was trained with another MAX_LENGTH",
     "optimizer_kind": "its moments are of another optimiser (OPTIMIZER)",
+    "start": "it started from other weights (MODEL or INIT)",
     "base": "its adapter was trained on another base (MODEL, or its weights have changed)",
     "lora": "its adapter has other settings (LORA)",
 }
@@ -252,7 +253,10 @@ class Checkpoints:
 
     def _check(self, step: int, record: Mapping[str, Any]) -> None:
         for name, meaning in MUST_AGREE.items():
-            if record.get(name) != self.identity.get(name):
+            there, here = record.get(name), self.identity.get(name)
+            if name == "start" and (there is None or here is None):
+                continue  # not recorded by older versions, or the weights are gone: nothing to compare
+            if there != here:
                 raise _OtherRun(
                     f"cannot resume from checkpoint {step} in {self.folder}: {meaning}: {name} is "
                     f"{record.get(name)!r} there and {self.identity.get(name)!r} here. "

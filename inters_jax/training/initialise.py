@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
@@ -46,6 +47,41 @@ def read_parameters(source: str | Path, abstract: steps.Parameters, shardings: A
     return run_folder.restore_params(source, None, placed)
 
 
+_BLOCK, _BLOCKS = 4096, 256
+
+
+def start_identity(
+    source: str | Path | DecoderConfig, *, random_start: bool, seed: int
+) -> dict[str, str] | None:
+    """Identifies the weights that a run starts from, wherever they are; None if they are not there any more.
+
+    Of a Hugging Face folder: sizes, headers and evenly spaced blocks of its weight files. Of a run: what it
+    was trained on; the run may have newer checkpoints by now.
+    """
+    if random_start or isinstance(source, DecoderConfig):
+        return {"random": str(seed)}
+    if run_folder.is_run(source):
+        found = run_folder.checkpoint_steps(source)
+        if not found:
+            return None
+        record = run_folder.run_record(source, found[-1])
+        names = ("model", "store", "seed", "batch_rows", "max_length", "base", "start")
+        text = json.dumps({name: record.get(name) for name in names}, sort_keys=True)
+        return {"run": hashlib.sha256(text.encode()).hexdigest()[:16]}
+    files = sorted(Path(source).glob("*.safetensors"))
+    if not files:
+        return None
+    digest = hashlib.sha256()
+    for path in files:
+        size = path.stat().st_size
+        digest.update(f"{size} ".encode())
+        with path.open("rb") as file:
+            for number in range(_BLOCKS):
+                file.seek(number * max(size - _BLOCK, 0) // (_BLOCKS - 1))
+                digest.update(file.read(_BLOCK))
+    return {"weights": digest.hexdigest()[:16]}
+
+
 def read_base(
     run: Path,
     source: str | Path | DecoderConfig,
@@ -75,6 +111,7 @@ def read_base(
     base, before = bases.base_of(source, random=random_start, seed=seed), bases.record_of(run)
     if before is not None and before.base.source == base.source:
         base = before.base
+    base = bases.seen_from(base, run)
     frozen, fingerprint = bases.read_frozen(base, config, settings, like)
     return bases.LoraRecord(settings, base, fingerprint), frozen
 
@@ -176,6 +213,8 @@ def write_model_folder(
     if folder.exists() and not fresh:
         if not (folder / RECORD).is_file():  # started by an older version
             prompts.write(folder)
+        if record is not None and bases.record_of(run) != record:  # the same base at another place
+            write_json(folder / bases.RECORD, record.to_json())
         return
     if folder.exists():
         shutil.rmtree(folder)

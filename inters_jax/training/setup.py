@@ -44,6 +44,7 @@ from inters_jax.training.initialise import (
     read_base,
     read_parameters,
     read_prompts,
+    start_identity,
 )
 from inters_jax.training.optimizer import identity_of as optimizer_identity
 from inters_jax.training.program import Program, build_program
@@ -174,7 +175,11 @@ def identity_of(
         "dtype": step.dtype,
         "microbatches": step.microbatches,
         "keep_best": retention.keep_best,
-        **({} if record is None else {"base": record.fingerprint, "lora": record.to_json()["lora"]}),
+        **(
+            {"start": start_identity(setup.start.source, random_start=setup.start.random, seed=data.seed)}
+            if record is None
+            else {"base": record.fingerprint, "lora": record.to_json()["lora"]}
+        ),
     }
 
 

@@ -120,8 +120,9 @@ def test_a_step_that_is_not_finite_changes_only_its_number():
     bad["decoder_loss_positions"][3, 0] = 0
     state, metrics = step(state, meshes.to_devices(mesh, bad, 8))
     assert not np.isfinite(metrics.loss) and int(state.step) == 2
-    for one, other in zip(jax.tree.leaves(before[1:]), jax.tree.leaves(state[1:]), strict=True):
-        np.testing.assert_array_equal(one, other)
+    pairs = list(zip(jax.tree.leaves(before[1:]), jax.tree.leaves(state[1:]), strict=True))
+    changed = [(int(one), int(other)) for one, other in pairs if not np.array_equal(one, other)]
+    assert changed == [(1, 2)]  # the learning rate follows the number of the step
     state, metrics = step(state, meshes.to_devices(mesh, random_batch(2), 8))
     assert np.isfinite(metrics.loss) and np.isfinite(state.params["head"]).all()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ class Base:
     source: str  # a Hugging Face folder or hub name, or a run folder; "" for random weights
     seed: int | None = None  # of random weights
     step: int | None = None  # of a run
+    # The place of `source` as seen from the run folder, for runs that are moved together with their base.
+    relative: str | None = dataclasses.field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -80,9 +83,38 @@ def record_of(run: str | Path) -> LoraRecord | None:
         return None
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        return LoraRecord(lora.LoRA(**content["lora"]), Base(**content["base"]), content["fingerprint"])
+        base = found_from(Base(**content["base"]), Path(run))
+        return LoraRecord(lora.LoRA(**content["lora"]), base, content["fingerprint"])
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ModelError(f"{file}: not the record of a LoRA run ({error})") from error
+
+
+def seen_from(base: Base, run: Path) -> Base:
+    """The same base, with its place relative to a run folder."""
+    if not Path(base.source).is_absolute():  # a hub name, or random weights
+        return base
+    return dataclasses.replace(base, relative=os.path.relpath(base.source, run.resolve()))
+
+
+def found_from(base: Base, run: Path) -> Base:
+    """The same base, at its relative place if it is no longer at its absolute one."""
+    if base.relative is None or not _is_gone(base):
+        return base
+    place = Path(os.path.normpath(run.resolve() / base.relative))
+    return dataclasses.replace(base, source=str(place)) if place.is_dir() else base
+
+
+def _is_gone(base: Base) -> bool:
+    return Path(base.source).is_absolute() and not Path(base.source).is_dir()
+
+
+def _check_present(base: Base, run: str | Path) -> None:
+    if _is_gone(base):
+        raise ModelError(
+            f"{run}: its adapter was trained on the base {base.source}, which is not there. If it was moved, "
+            f"write its new place as base.source into {Path(run) / run_folder.MODEL / RECORD}, or continue "
+            "the run with MODEL=<new place>; its weights are compared"
+        )
 
 
 def base_of(
@@ -145,6 +177,7 @@ def stream_run(run: str | Path, config: DecoderConfig, step: int | None) -> Iter
         ModelError: after the last parameter, if the base is not the one that the run was trained on.
     """
     record = _expect_record(run)
+    _check_present(record.base, run)
     factors = factors_of(run, config, step)
     seen = Fingerprint(config)
     for path, array in stream(record.base, config):

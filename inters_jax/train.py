@@ -91,48 +91,29 @@ def train(
     schedule = evaluation_schedule(evaluation, data, retention)
     if run.profile_steps is not None:
         parse_steps(run.profile_steps)  # refuse a wrong value before anything is loaded
-    groups = (run, model, data, length, step, optimizer, retention, evaluation, hosts)
-    with only_run_in(run_folder_of(run)):
-        return _train(*groups, schedule=schedule)
+    with only_run_in(run_folder_of(run)), contextlib.ExitStack() as closing:
+        setup = set_up(run, model, data, length, step, optimizer)
+        start, total = setup.start, setup.total
 
-
-def _train(
-    run: RunSettings,
-    model: ModelSettings,
-    data: DataSettings,
-    length: LengthSettings,
-    step: StepSettings,
-    optimizer: OptimizerSettings,
-    retention: RetentionSettings,
-    evaluation: InRunEvaluationSettings,
-    hosts: HostSettings,
-    *,
-    schedule: Schedule | None,
-) -> dict[str, Any]:
-    """`train`, with the run folder to itself."""
-    setup = set_up(run, model, data, length, step, optimizer)
-    start, total = setup.start, setup.total
-
-    progress = Progress(total, start.done, visible=start.first)
-    announce(setup, step, progress)
-    train_step = setup.program.compiled_step(progress.line)
-    compile_ahead = CompileAhead(train_step, setup.batches, total)
-    compile_ahead.compile_for(start.done)  # while the parameters are read
-    record = frozen = None
-    if model.lora is not None:
-        record, frozen = lora_base(setup, model.lora, data.seed)
-        train_step.hold(frozen)
-        progress.line(describe_lora(record, setup.program.like.params, frozen))
-    identity = identity_of(setup, data, length, step, optimizer, retention, record)
-    checkpoints = Checkpoints(
-        start.run,
-        identity,
-        keep=retention.keep_checkpoints,
-        keep_first=start.random,
-        keep_every=retention.keep_every,
-        keep_best=retention.keep_best,
-    )
-    with contextlib.ExitStack() as closing:
+        progress = Progress(total, start.done, visible=start.first)
+        announce(setup, step, progress)
+        train_step = setup.program.compiled_step(progress.line)
+        compile_ahead = CompileAhead(train_step, setup.batches, total)
+        compile_ahead.compile_for(start.done)  # while the parameters are read
+        record = frozen = None
+        if model.lora is not None:
+            record, frozen = lora_base(setup, model.lora, data.seed)
+            train_step.hold(frozen)
+            progress.line(describe_lora(record, setup.program.like.params, frozen))
+        identity = identity_of(setup, data, length, step, optimizer, retention, record)
+        checkpoints = Checkpoints(
+            start.run,
+            identity,
+            keep=retention.keep_checkpoints,
+            keep_first=start.random,
+            keep_every=retention.keep_every,
+            keep_best=retention.keep_best,
+        )
         closing.callback(paths.push, start.run)
         closing.callback(checkpoints.close)
         closing.callback(progress.close)

@@ -25,7 +25,7 @@ from inters_jax.command_line import run_command
 from inters_jax.evaluation import verify
 from inters_jax.evaluation.comparison import CompareError, Comparison
 from inters_jax.evaluation.comparison_files import compare_evaluations
-from inters_jax.evaluation.manifest import manifest_of, output_folder, tokenizer_of
+from inters_jax.evaluation.manifest import manifest_of, output_folder, tokenizer_of, writing_to
 from inters_jax.evaluation.results import read_result, write_json
 from inters_jax.inference.model import DEFAULT_LENGTH, open_model
 from inters_jax.inference.placement import default_batch_tokens
@@ -52,7 +52,7 @@ def evaluate(
 
     # These import SeqIO and TensorFlow, which takes seconds: --help and a wrong setting do not wait for it.
     from inters_jax.evaluation.judge import Judge
-    from inters_jax.evaluation.tasks import judge_task, judged_tasks, resume_result
+    from inters_jax.evaluation.tasks import identify_data, judge_task, judged_tasks, resume_result
 
     explicit = list(judged.tasks)
     names = judged_tasks(explicit)
@@ -82,41 +82,41 @@ def evaluate(
         decoding={"sampling": sampling, "stop_strings": generation.stop_strings},
         target_loss=judged.target_loss,
     )
-    result = resume_result(
-        folder,
-        manifest_of(
-            loaded,
-            command="evaluate",
-            split=judged.split,
-            step=model.step,
-            seed=judged.seed,
-            max_examples=judged.max_examples,
-            max_length=limit,
-            max_new_tokens=generation.max_new_tokens,
-            decoding=dataclasses.asdict(sampling) | {"stop_strings": list(generation.stop_strings)},
-            chat_template=chat.fingerprint(settings.chat_template, settings.tokenizer)[:16] or "none",
-            raw_data="packaged sample" if judged.raw_dir is None else Path(judged.raw_dir).name,
-            **({"target_loss": True} if judged.target_loss else {}),
-        ),
+    manifest = manifest_of(
+        loaded,
+        command="evaluate",
+        split=judged.split,
+        step=model.step,
+        seed=judged.seed,
+        max_examples=judged.max_examples,
+        max_length=limit,
+        max_new_tokens=generation.max_new_tokens,
+        decoding=dataclasses.asdict(sampling) | {"stop_strings": list(generation.stop_strings)},
+        chat_template=chat.fingerprint(settings.chat_template, settings.tokenizer)[:16] or "none",
+        raw_data="packaged sample" if judged.raw_dir is None else Path(judged.raw_dir).name,
+        **({"target_loss": True} if judged.target_loss else {}),
     )
-    for name in names:
-        judge_task(
-            judge,
-            name,
-            judged.split,
-            folder,
-            result,
-            judged.max_examples,
-            judged.seed,
-            skip=name not in explicit,
-        )
-        write_json(folder / "results.json", result)  # what is finished survives whatever comes after
-    result["counts"]["model"] = {
-        "shapes compiled for generation": judge.generator.compilations,
-        "shapes compiled for scoring": judge.scorer.compilations,
-    }
-    write_json(folder / "results.json", result)
-    evaluation_page.write(folder, result, before, tested(judged.compare_with, folder))
+    with writing_to(folder):
+        result = resume_result(folder, manifest)
+        identify_data(names, judged.split, judged.seed, folder, result)
+        for name in names:
+            judge_task(
+                judge,
+                name,
+                judged.split,
+                folder,
+                result,
+                judged.max_examples,
+                judged.seed,
+                skip=name not in explicit,
+            )
+            write_json(folder / "results.json", result)  # what is finished survives whatever comes after
+        result["counts"]["model"] = {
+            "shapes compiled for generation": judge.generator.compilations,
+            "shapes compiled for scoring": judge.scorer.compilations,
+        }
+        write_json(folder / "results.json", result)
+        evaluation_page.write(folder, result, before, tested(judged.compare_with, folder))
     print((folder / "results.md").read_text(encoding="utf-8"), flush=True)
     if result["failed"]:
         raise UserError(

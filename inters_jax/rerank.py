@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from inters_jax.command_line import run_command
-from inters_jax.evaluation.manifest import manifest_of, output_folder, tokenizer_of
+from inters_jax.evaluation.manifest import manifest_of, output_folder, tokenizer_of, writing_to
 from inters_jax.inference.model import DEFAULT_LENGTH, open_model
 from inters_jax.models.prompt_record import chat_template_of
 from inters_jax.ranking.backend import ModelBackend
@@ -130,24 +130,25 @@ def rerank(
         ),
         measures=list(measures),
     )
-    result = rerank_candidates(
-        data,
-        candidates,
-        method,
-        backend,
-        folder,
-        manifest,
-        measures=measures,
-        batch=output.batch,
-        concurrent=output.concurrent,
-    )
-    result["counts"].update(backend.counts)
-    result["counts"]["compiled shapes"] = backend.compilations
-    if backend.scorer.padded_tokens:
-        result["counts"]["real share of computed tokens"] = round(
-            backend.scorer.real_tokens / backend.scorer.padded_tokens, 4
+    with writing_to(folder):
+        result = rerank_candidates(
+            data,
+            candidates,
+            method,
+            backend,
+            folder,
+            manifest,
+            measures=measures,
+            batch=output.batch,
+            concurrent=output.concurrent,
         )
-    write_results(folder, result)
+        result["counts"].update(backend.counts)
+        result["counts"]["compiled shapes"] = backend.compilations
+        if backend.scorer.padded_tokens:
+            result["counts"]["real share of computed tokens"] = round(
+                backend.scorer.real_tokens / backend.scorer.padded_tokens, 4
+            )
+        write_results(folder, result)
     print((folder / "results.md").read_text(encoding="utf-8"), flush=True)
     return result
 

@@ -5,21 +5,32 @@ Imports SeqIO: commands import this module when their settings have been checked
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import seqio
 from tqdm.auto import tqdm
 
+from inters_jax.data import provenance
 from inters_jax.evaluation import verify, written_runs
 from inters_jax.evaluation.judge import Judge, TaskResult
 from inters_jax.evaluation.records import PREDICTIONS
 from inters_jax.evaluation.results import figure, headline_first, read_result
 from seqio_tasks import catalog, named_tasks
+from seqio_tasks import settings as task_settings
 from seqio_tasks.base import UserError, file_sha256, nearest
 from seqio_tasks.metrics.trec_files import write_run
+
+log = logging.getLogger(__name__)
+
+# In the manifest, but not part of an evaluation's identity: a step is identified by the model's fingerprint.
+_NOT_IDENTITY = ("device", "step")
 
 
 def split_names(names: str | Sequence[str] | None) -> list[str]:
@@ -81,21 +92,79 @@ def resume_result(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         "paper_metrics": {},
         "counts": {},
         "files": {},
+        "data": {},
         "skipped": {},
         "failed": {},
     }
     if not (folder / "results.json").is_file():
         return empty
     found = read_result(folder)
-    for name in sorted({*found["manifest"], *manifest} - {"versions", "device", "step"}):
+    for name in sorted({*found["manifest"], *manifest} - set(_NOT_IDENTITY)):
         there, here = found["manifest"].get(name), manifest.get(name)
         if there != here:
             raise UserError(
-                f"{folder / 'results.json'} is of another evaluation: {name} is {there!r:.80} there and "
-                f"{here!r:.80} here; set another OUTPUT_DIR, or remove the folder"
+                f"{folder / 'results.json'} is of another evaluation: {name} is {_shown(there, here)} there "
+                f"and {_shown(here, there)} here; set another OUTPUT_DIR, or remove the folder"
             )
-    kept = ("metrics", "paper_metrics", "counts", "files")
+    kept = ("metrics", "paper_metrics", "counts", "files", "data")
     return empty | {key: found[key] for key in kept if key in found}
+
+
+def _shown(value: Any, other: Any) -> str:
+    """A value of a manifest in a message; of versions, those that differ from another manifest's."""
+    if isinstance(value, Mapping) and isinstance(other, Mapping):
+        value = {key: value[key] for key in value if value[key] != other.get(key)}
+    return f"{value!r:.120}"
+
+
+def identify_data(names: Sequence[str], split: str, seed: int, folder: Path, result: dict[str, Any]) -> None:
+    """Record in `result` which questions and references each task has.
+
+    Args:
+      names: the tasks.
+      split: to judge on.
+      seed: of the datasets of third-party tasks.
+      folder: of the evaluation.
+      result: see `resume_result`; its "data" is changed in place.
+
+    Raises:
+      UserError: a task was judged before on other questions, references or templates.
+    """
+    now = {name: data_digest(name, split, seed) for name in names}
+    for name in names:
+        if name in result["metrics"] and result["data"].get(name) != now[name]:
+            raise UserError(
+                f"{folder / 'results.json'}: the data or templates of {name} have changed since it was "
+                "judged; set another OUTPUT_DIR, or remove the folder"
+            )
+    result["data"] |= now
+
+
+def data_digest(name: str, split: str, seed: int) -> str:
+    """Digest of what a task asks and of the answers it expects.
+
+    For a task of ours, of the files of its dataset, its templates and the code that reads them; for a
+    third-party task, whose files are unknown, of its examples. Empty if these cannot be read, which judging
+    the task reports.
+    """
+    if name in named_tasks.every():
+        pair, _ = named_tasks.find(name)
+        sources = provenance.code_sources(["seqio_tasks"], [name])
+        raw = Path(task_settings.current().raw_dir) / pair.folder
+        sources["raw"] = provenance.digest_folder(raw, whole=True)
+        return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()[:32]
+    digest = hashlib.sha256()
+    try:
+        dataset = seqio.get_mixture_or_task(name).get_dataset(
+            sequence_length=None, split=split, shuffle=False, seed=seed, num_epochs=1
+        )
+        for example in dataset.as_numpy_iterator():
+            for field, value in sorted(example.items()):
+                digest.update(f"{field}\0{np.asarray(value).tolist()!r}\0".encode())
+    except Exception as error:  # a third-party task may raise anything
+        log.warning("the questions of %s cannot be identified: %s", name, error)
+        return ""
+    return digest.hexdigest()[:32]
 
 
 def judge_task(
@@ -132,7 +201,8 @@ def judge_task(
         print(f"{name}: not available: {reason}", flush=True)
         return
     manifest = result.get("manifest", {})
-    settings = {key: value for key, value in manifest.items() if key not in ("versions", "device", "step")}
+    settings = {key: value for key, value in manifest.items() if key not in _NOT_IDENTITY}
+    settings["data"] = result.get("data", {}).get(name)
     started = time.perf_counter()
     try:
         with tqdm(desc=name, unit="question", mininterval=1.0) as bar:

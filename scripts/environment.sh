@@ -1,8 +1,8 @@
-# Sourced by quickstart.sh and test.sh: makes (or reuses) a virtual environment and installs into it.
-# INTERS_VENV names another folder for it, PYTHON another interpreter.
+# Sourced by quickstart.sh and test.sh: creates or reuses a virtual environment and installs into it.
+# INTERS_VENV names its folder (default .venv), PYTHON the interpreter.
 
-# install_into_environment EXTRA: ".[EXTRA]" when EXTRA is not empty; reinstalls only when the
-# requirements changed, so that a second run starts at once.
+# install_into_environment EXTRA: installs ".[EXTRA]", or "." if EXTRA is empty. Installs again only if the requirements
+# have changed, so later runs start at once.
 install_into_environment() {
   local extra="$1" venv="${INTERS_VENV:-.venv}" python="${PYTHON:-python3}" stamp want
   if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
@@ -15,7 +15,7 @@ install_into_environment() {
   if [ "$(cat "$stamp" 2>/dev/null)" != "$want" ]; then
     echo "Installing inters-jax into $venv (once; about 2 GB, most of it TensorFlow for SeqIO) ..."
     "$venv/bin/python" -m pip install --quiet --upgrade pip
-    # setuptools warns at length about editable installs; nothing to be done about it.
+    # setuptools prints long warnings about editable installs, which cannot be avoided.
     PYTHONWARNINGS=ignore "$venv/bin/python" -m pip install --quiet -c constraints.txt -e ".${extra:+[$extra]}"
     echo "$want" > "$stamp"
   fi

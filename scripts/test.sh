@@ -2,7 +2,7 @@
 # Installs what the tests need and runs them: linters, types, doctests, all tests.
 #   bash scripts/test.sh                 everything
 #   bash scripts/test.sh -m "not slow"   the fast subset (under four minutes on two cores)
-# Further arguments go to pytest; INTERS_TEST_WORKERS is the number of processes (2, about 3 GB each).
+# Further arguments are passed to pytest. INTERS_TEST_WORKERS is the number of processes (default 2, about 3 GB each).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/environment.sh

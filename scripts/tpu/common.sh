@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# What the scripts of this folder share: options, and commands that are printed before they run.
+# Shared by the scripts of this folder: options, and commands that are printed before they run.
 #
 # Every script is called as   SCRIPT ACTION NAME [OPTIONS] [-- ARGUMENTS OF inters_jax.train]
-# With --dry-run nothing runs: each command is printed, and where an answer of the cloud decides, both ways are.
+# With --dry-run nothing runs: every command is printed, and both branches where an answer of the cloud decides.
 
 set -euo pipefail
 
@@ -16,7 +16,7 @@ fail() {
 
 note() { printf '# %s\n' "$*"; }
 
-# Words as one string that a shell reads back as the same words.
+# Quotes words as one string that a shell splits into the same words.
 quoted() {
   local word text=''
   for word in "$@"; do
@@ -26,25 +26,25 @@ quoted() {
   printf '%s' "${text% }"
 }
 
-# Print a command so that it can be pasted into a shell; run it unless this is a dry run.
+# Prints a command in a form that can be pasted into a shell, and runs it unless this is a dry run.
 run() {
   printf '%s\n' "$(quoted "$@")"
   [[ $DRY_RUN == true ]] || "$@"
 }
 
-# The same command until it succeeds: a cloud that has just made a machine may not yet reach it.
+# Repeats a command until it succeeds: a machine that was just created may not be reachable yet.
 retry() {
   local tries
   for ((tries = 1; tries <= 5; tries++)); do
     if run "$@"; then return 0; fi
-    note "failed; once more in 20 s ($tries of 5)"
+    note "failed; trying again in 20 s ($tries of 5)"
     sleep 20
   done
   note "gave up"
   return 1
 }
 
-# The training command of every machine. Restarting it is always right: it goes on from the newest checkpoint.
+# The training command of every machine. Restarting it is always safe: it resumes from the newest checkpoint.
 train_command() { printf 'python -m inters_jax.train %s' "$(quoted "$@")"; }
 
 need() {
@@ -57,10 +57,10 @@ need() {
 need_training() {
   [[ ${#TRAIN[@]} -gt 0 ]] || fail "what to train is missing: ... -- --gin_file=mistral.gin --gin.MODEL_DIR=gs://..."
   [[ " ${TRAIN[*]}" == *" --gin.MODEL_DIR=gs://"* ]] ||
-    note "without --gin.MODEL_DIR=gs://... the run is on the machine alone and is lost with it"
+    note "without --gin.MODEL_DIR=gs://... the run is only on the machine and is lost with it"
 }
 
-# Options into variables: --zone=Z is ZONE. The first argument lists the options of the script, flags end in "!".
+# Reads options into variables: --zone=Z sets ZONE. The first argument lists the script's options; flags end in "!".
 parse() {
   local known=" $1 dry-run! " option name value
   shift
@@ -96,5 +96,5 @@ parse() {
   done
 }
 
-# Where the repository is: its state of the last commit goes to the machines.
+# The repository; its last commit is copied to the machines.
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)

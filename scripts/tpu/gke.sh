@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# A training job on GKE through xpk (pip install xpk): TPU slices, or GPU machines by --device-type.
+# A training job on GKE through xpk (pip install xpk): TPU slices, or GPU machines with --device-type.
 #
 #   scripts/tpu/gke.sh create cluster1 --zone=us-west4-a --type=v5litepod-16 --spot
 #   scripts/tpu/gke.sh start run1 --cluster=cluster1 --zone=us-west4-a --type=v5litepod-16 -- \
 #       --gin_file=mistral.gin --gin.MODEL_DIR=gs://bucket/run1
 #
 # Actions
-#   create   make the cluster NAME with its machines
+#   create   create the cluster NAME with its machines
 #   start    submit the training job NAME to --cluster; it is restarted after failures and preemptions
-#   follow   print what the first host of the job NAME says, until interrupted
+#   follow   print the log of the first host of the job NAME, until interrupted
 #   wait     wait until the job NAME has ended
 #   stop     delete the job NAME
 #   delete   delete the cluster NAME
@@ -18,10 +18,10 @@
 #   --zone --project     of the cluster
 #   --type               TPU type, such as v5litepod-16, v5p-8, v6e-16
 #   --device-type        GPU machines instead, such as h100-mega-80gb-8, h200-141gb-8
-#   --slices             how many of that type (1); --nodes for GPU machines
-#   --spot | --on-demand | --reservation=NAME   (create) kind of machines
+#   --slices             number of slices of that type (1); --nodes for GPU machines
+#   --spot | --on-demand | --reservation=NAME   (create) how the machines are obtained
 #   --image              base image to which the repository is added (python:3.11)
-#   --restarts           after how many failures to give up (50)
+#   --restarts           number of failures after which the job is given up (50)
 #   --dry-run            print every command, run none
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -60,7 +60,7 @@ start() {
   machines
   local extra=tpu
   [[ -n $TYPE ]] || extra=cuda
-  # A training process that is told to end saves first: it gets two minutes. Its failure restarts the job.
+  # On SIGTERM a training process saves a checkpoint first, within two minutes. If it fails, the job is restarted.
   run xpk workload create "--workload=$NAME" "--cluster=$CLUSTER" "${wanted[@]}" \
     "--base-docker-image=$IMAGE" "--script-dir=$ROOT" "--max-restarts=$RESTARTS" --restart-on-user-code-failure \
     --termination-grace-period-seconds=120 --env=INTERS_STOPPED_EXIT=75 "${place[@]}" \
@@ -91,5 +91,5 @@ delete() { run xpk cluster delete "--cluster=$NAME" --force "${place[@]}"; }
 case $ACTION in
   create | start | follow | stop | delete) "$ACTION" ;;
   wait) wait_for_it ;;
-  *) fail "$ACTION is no action; choose create, start, follow, wait, stop or delete" ;;
+  *) fail "$ACTION is not an action; choose create, start, follow, wait, stop or delete" ;;
 esac

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A training job by SkyPilot (pip install "skypilot[gcp]"): it finds the machines, on any cloud that it knows,
-# and finds others when they are taken away.
+# A training job through SkyPilot (pip install "skypilot[gcp]"), which finds machines on any cloud it supports, and other
+# ones when these are preempted.
 #
 #   scripts/tpu/sky.sh start run1 --accelerators=tpu-v6e-8 --spot -- --gin_file=mistral.gin \
 #       --gin.MODEL_DIR=gs://bucket/run1
@@ -8,19 +8,19 @@
 #       --gin.MODEL_DIR=gs://bucket/run2
 #
 # Actions
-#   start    make the machines, install, train; again elsewhere after a preemption
-#   follow   print what the job says, until interrupted
-#   status   all jobs
-#   delete   cancel the job; its machines are given back
+#   start    create the machines, install, train; again elsewhere after a preemption
+#   follow   print the log of the job, until interrupted
+#   status   list all jobs
+#   delete   cancel the job and release its machines
 #
 # Options
 #   --accelerators       tpu-v5litepod-8, tpu-v6e-8, ... or A100-80GB:8, H100:8, ... (sky show-gpus -a)
-#   --nodes              machines with these accelerators (1; GPUs only)
-#   --infra              where, such as gcp/us-central1; anywhere unless given
-#   --spot               cheaper machines that may be taken away
+#   --nodes              number of machines with these accelerators (1; GPUs only)
+#   --infra              where, such as gcp/us-central1 (default: anywhere)
+#   --spot               cheaper machines that may be preempted
 #   --dry-run            print every command, run none
 #
-# The jobs themselves are sky_tpu.yaml and sky_gpu.yaml beside this script.
+# The jobs are defined in sky_tpu.yaml and sky_gpu.yaml beside this script.
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -51,5 +51,5 @@ delete() { run sky jobs cancel --name "$NAME" --yes; }
 
 case $ACTION in
   start | follow | status | delete) "$ACTION" ;;
-  *) fail "$ACTION is no action; choose start, follow, status or delete" ;;
+  *) fail "$ACTION is not an action; choose start, follow, status or delete" ;;
 esac

@@ -5,23 +5,23 @@
 #       --gin_file=mistral.gin --gin.MODEL_DIR=gs://bucket/run1
 #
 # Actions
-#   create   ask for the machines (a queued resource) and wait until they are there
+#   create   request the machines (a queued resource) and wait until they are available
 #   setup    copy the repository (its last commit) to every host and install it
-#   start    start training on every host as a service that comes back after a failure
-#   follow   print what the first host says, until interrupted
-#   status   the state of the machines and of the service
-#   keep     create, setup and start; when spot machines are taken away, the same again; delete when done
-#   delete   give the machines back
+#   start    start training on every host as a service that restarts after a failure
+#   follow   print the log of the first host, until interrupted
+#   status   print the state of the machines and of the service
+#   keep     create, setup and start, again whenever spot machines are preempted; delete when training is done
+#   delete   release the machines
 #
 # Options
-#   --zone --project     of the machines; the project is gcloud's unless given
+#   --zone --project     of the machines (default project: gcloud's)
 #   --type               v5litepod-8, v5p-8, v6e-8, v4-32, ... (accelerator type)
-#   --slices             how many of that type, joined by the data-centre network (1)
-#   --spot | --reserved  cheaper machines that may be taken away, or those of a reservation
-#   --runtime            software of the machines; chosen by the type unless given
-#   --service-account    who the machines are, for access to buckets
+#   --slices             number of slices of that type, connected by the data-centre network (1)
+#   --spot | --reserved  cheaper machines that may be preempted, or those of a reservation
+#   --runtime            software version of the machines (default: by type)
+#   --service-account    account of the machines, for access to buckets
 #   --extras             pip extras to install (tpu,gcs)
-#   --every              seconds between two looks at the machines (60)
+#   --every              seconds between checks of the machines (60)
 #   --dry-run            print every command, run none
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -30,7 +30,7 @@ ZONE='' PROJECT='' TYPE='' SLICES=1 SPOT=false RESERVED=false RUNTIME='' SERVICE
 parse 'zone project type slices spot! reserved! runtime service-account extras every' "$@"
 need ZONE
 [[ $SPOT == false || $RESERVED == false ]] || fail 'choose one of --spot and --reserved'
-[[ $SLICES =~ ^[1-9][0-9]*$ ]] || fail "--slices=$SLICES is no number of slices"
+[[ $SLICES =~ ^[1-9][0-9]*$ ]] || fail "--slices=$SLICES must be a whole number of at least 1"
 
 place=("--zone=$ZONE")
 [[ -z $PROJECT ]] || place+=("--project=$PROJECT")
@@ -49,7 +49,7 @@ runtime() {
     v5p-*) echo v2-alpha-tpuv5 ;;
     v5litepod-* | v5e-*) echo v2-alpha-tpuv5-lite ;;
     v[234]-*) echo tpu-ubuntu2204-base ;;
-    *) fail "--type=$TYPE: say which software with --runtime" ;;
+    *) fail "--type=$TYPE has no default software version; set --runtime" ;;
   esac
 }
 
@@ -70,7 +70,7 @@ create() {
   wait_until_there
 }
 
-# ACTIVE, WAITING_FOR_RESOURCES, PROVISIONING, SUSPENDING, SUSPENDED, FAILED, ...; NONE where there is nothing.
+# ACTIVE, WAITING_FOR_RESOURCES, PROVISIONING, SUSPENDING, SUSPENDED, FAILED, ...; NONE if there is no such resource.
 state() {
   "${tpus[@]}" queued-resources describe "$NAME" "${place[@]}" '--format=value(state.state)' 2>/dev/null ||
     echo NONE
@@ -81,7 +81,7 @@ look=("${tpus[@]}" queued-resources describe "$NAME" "${place[@]}" '--format=val
 wait_until_there() {
   if [[ $DRY_RUN == true ]]; then
     run "${look[@]}"
-    note "every $EVERY s until it says ACTIVE"
+    note "every $EVERY s until it prints ACTIVE"
     return
   fi
   local now
@@ -96,7 +96,7 @@ wait_until_there() {
   done
 }
 
-# One command on every host of every slice.
+# Runs a command on every host of every slice.
 everywhere() {
   local node
   for node in "${nodes[@]}"; do
@@ -110,7 +110,7 @@ setup() {
   for node in "${nodes[@]}"; do
     retry "${tpus[@]}" tpu-vm scp "$archive" "$node:inters-jax.tar.gz" "${place[@]}" --worker=all || return 1
   done
-  # The machines' own Python is too old; uv brings one.
+  # The machines' own Python is too old; uv installs one.
   everywhere "curl -LsSf https://astral.sh/uv/install.sh | sh && rm -rf inters-jax && mkdir inters-jax &&\
  tar -xzf inters-jax.tar.gz -C inters-jax && .local/bin/uv venv --clear --python 3.11 venv &&\
  .local/bin/uv pip install --python venv/bin/python -c inters-jax/constraints.txt ./inters-jax[$EXTRAS]"
@@ -119,10 +119,10 @@ setup() {
 start() {
   need_training
   local -a service=(
-    --setenv=INTERS_HOSTS=cluster    # the environment of a TPU VM is silent: JAX asks the machine
-    --setenv=INTERS_STOPPED_EXIT=75  # told to stop is not done: the service comes back
+    --setenv=INTERS_HOSTS=cluster    # the environment does not name the other hosts: JAX asks the machine
+    --setenv=INTERS_STOPPED_EXIT=75  # a run that was told to stop is not finished: the service restarts
     --property=Restart=on-failure --property=RestartSec=30
-    --property=TimeoutStopSec=120    # SIGTERM, and time to save
+    --property=TimeoutStopSec=120    # SIGTERM, and time to save a checkpoint
   )
   everywhere "rm -f done; sudo systemctl reset-failed $SERVICE 2>/dev/null;\
  sudo systemd-run --unit=$SERVICE --uid=\$(id -u) --working-directory=\$HOME --setenv=HOME=\$HOME\
@@ -134,7 +134,7 @@ follow() {
   run "${tpus[@]}" tpu-vm ssh "${nodes[0]}" "${place[@]}" --worker=0 "--command=journalctl -n 100 -f -u $SERVICE"
 }
 
-# DONE, loaded (at work, or about to come back), not-found; nothing when the machine did not answer.
+# DONE, loaded (running, or about to restart), not-found; empty when the machine did not answer.
 ask=("${tpus[@]}" tpu-vm ssh "${nodes[0]}" "${place[@]}" --worker=0
   "--command=test -e done && echo DONE || systemctl show --property=LoadState --value $SERVICE")
 
@@ -153,11 +153,11 @@ keep() {
     note "every $EVERY s:"
     run "${look[@]}"
     run "${ask[@]}"
-    note 'when it says DONE:'
+    note 'when it prints DONE:'
     delete
-    note 'when the machines were taken away (SUSPENDED or FAILED):'
+    note 'when the machines were preempted (SUSPENDED or FAILED):'
     delete
-    note 'and again from the beginning; training goes on from its newest checkpoint'
+    note 'and again from the beginning; training resumes from its newest checkpoint'
     return
   fi
   while true; do
@@ -174,7 +174,7 @@ keep() {
         esac
         ;;
       FAILED | SUSPENDED)
-        note 'the machines were taken away; asking for new ones'
+        note 'the machines were preempted; requesting new ones'
         delete || note 'they are not deleted yet'
         ;;
     esac
@@ -184,5 +184,5 @@ keep() {
 
 case $ACTION in
   create | setup | start | follow | status | keep | delete) "$ACTION" ;;
-  *) fail "$ACTION is no action; choose create, setup, start, follow, status, keep or delete" ;;
+  *) fail "$ACTION is not an action; choose create, setup, start, follow, status, keep or delete" ;;
 esac

@@ -153,8 +153,8 @@ def test_every_action_prints_commands_that_exist(arguments: tuple[str, ...]) -> 
         (("vm.sh", "create", "Run 1", "--zone=z"), "lower-case letters"),
         (("vm.sh", "create", "run1", "--zon=z"), "--zon=z is not known; the options are: --zone --project"),
         (("vm.sh", "start", "run1", "--zone=z"), "what to train is missing"),
-        (("vm.sh", "erase", "run1", "--zone=z"), "erase is no action"),
-        (("vm.sh", "create", "run1", "--zone=z", "--type=x", "--dry-run"), "say which software"),
+        (("vm.sh", "erase", "run1", "--zone=z"), "erase is not an action"),
+        (("vm.sh", "create", "run1", "--zone=z", "--type=x", "--dry-run"), "set --runtime"),
         (("gke.sh", "create", "c", "--zone=z", "--type=v6e-8"), "choose one of --spot, --on-demand"),
         (("sky.sh", "start", "r", "--accelerators=tpu-v6e-8", "--nodes=2", "--", "x"), "is one node"),
     ],
@@ -217,7 +217,7 @@ def test_spot_machines_that_are_taken_away_are_asked_for_again(tmp_path: Path) -
     assert done.returncode == 0, done.stdout + done.stderr
     log = (tmp_path / "log").read_text()
     assert log.count("queued-resources create") == 2 and log.count("queued-resources delete") == 2
-    assert "the machines were taken away" in done.stdout and "training is done" in done.stdout
+    assert "the machines were preempted" in done.stdout and "training is done" in done.stdout
     assert not (tmp_path / "state").exists()
 
 

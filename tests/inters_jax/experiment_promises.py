@@ -15,7 +15,8 @@ from tokenizers import Tokenizer
 import seqio_tasks
 from inters_jax.inspection.rendering import render
 from inters_jax.inspection.sampling import Pick
-from seqio_tasks import catalog, tasks, templates
+from seqio_tasks import catalog, templates
+from seqio_tasks.variants import Form
 
 TOKENIZER = Tokenizer.from_file(str(SAMPLE / "tokenizer" / "tokenizer.json"))
 HELD_OUT = ("trec_robust", "qrecc", "mimics_duo", "climate_fever", "xsum", "quora", "nq")
@@ -196,7 +197,7 @@ def more_rows(mixture, has_more):
         members = seqio.get_subtasks(seqio.get_mixture_or_task(mixture))
         assert {task.name for task in members} == {pair.name for pair in catalog.PAIRS}
         with pytest.MonkeyPatch.context() as patch, seqio_tasks.settings.override(raw_dir=str(raw)):
-            patch.setattr(tasks.InstructionTask, "num_input_examples", lambda self, split: 20_000)
+            patch.setattr(Form, "count", lambda self, pair, split, raw_dir: 20_000)
             rates = seqio.MixtureRegistry.get(mixture).rate_per_task_name
             for pair in with_data(raw):
                 expected = 10_000 if has_more(pair) else 5_000

@@ -34,7 +34,7 @@ def train(settings, line, devices):
 
 if __name__ == "__main__":
     for kind in (Adafactor, Muon):
-        settings = OptimizerSettings(kind(), learning_rate=0.01, warmup=0)
+        settings = OptimizerSettings(optimizer=kind(), learning_rate=0.01, warmup=0)
         one, _ = train(settings, "fsdp=1", jax.devices()[:1])
         many, beside = train(settings, "fsdp=4,tensor=2", jax.devices())
         gaps = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), one, many)

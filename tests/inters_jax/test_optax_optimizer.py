@@ -149,7 +149,8 @@ def test_optimisers_that_need_more_are_refused_before_a_run(name, message):
 )
 def test_a_run_learns_resumes_to_the_bit_and_keeps_its_identity(tmp_path, store, monkeypatch, optimizer):
     settings = {
-        "optimizer": OptimizerSettings(optimizer=optimizer, learning_rate=0.01),
+        "optimizer": optimizer,
+        "learning_rate": 0.01,
         "train_steps": 8,
         "log_every": 2,
     }

@@ -149,7 +149,7 @@ def test_pointwise_prompts_share_the_beginning_that_candidates_of_a_query_have(l
 def test_a_permutation_costs_what_is_written(loaded, queries):
     one = backend(loaded)
     query, documents = queries["q0"]
-    method = made("listwise", window=4, window_window_passes=1)
+    method = made("listwise", window=4, window_passes=1)
     _, cost = run_one(one, method.rank(query, documents))
     vocabulary = HuggingFaceVocabulary(TOKENIZER)
     written = len(vocabulary.encode("[1] > [2] > [3] > [4]")) - len(

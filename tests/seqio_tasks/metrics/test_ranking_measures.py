@@ -136,7 +136,15 @@ def test_equal_to_ir_measures_without_ties(qrels: dict, lists: dict) -> None:
     result = evaluate_run(qrels, run, names)
     measures = [ir_measures.parse_measure(name) for name in names]
     expected = {name: dict.fromkeys(qrels, 0.0) for name in names}
-    for value in ir_measures.iter_calc(measures, not_negative(qrels), run):
+    # judged_only drops negative grades: the reference gets them as documents without a judgment.
+    without = {q: {doc: grade for doc, grade in judged.items() if grade >= 0} for q, judged in qrels.items()}
+    dropping = [measure for name, measure in zip(names, measures, strict=True) if "judged_only" in name]
+    others = [measure for measure in measures if measure not in dropping]
+    calculated = [
+        *ir_measures.iter_calc(others, not_negative(qrels), run),
+        *ir_measures.iter_calc(dropping, without, run),
+    ]
+    for value in calculated:
         if value.query_id in qrels:
             expected[names[measures.index(value.measure)]][value.query_id] = value.value
     for name in names:

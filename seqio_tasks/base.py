@@ -8,11 +8,12 @@ from __future__ import annotations
 import contextlib
 import difflib
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 try:
     import fcntl
@@ -123,6 +124,18 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a text file (UTF-8) atomically."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Path, error: type[UserError] = UserError) -> Any:
+    """The value of a JSON file.
+
+    Raises:
+      error: the file is not JSON; the message has its line.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as wrong:
+        raise error(f"{path}:{wrong.lineno}: not JSON ({wrong.msg})") from wrong
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:

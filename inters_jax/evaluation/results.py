@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from seqio_tasks.base import UserError, write_text
+from seqio_tasks.base import UserError, read_json, write_text
 
 # Shown first, in this order, when a task has them; the others follow by name.
 HEADLINES = (
@@ -50,10 +50,7 @@ def read_result(path: str | Path) -> dict[str, Any]:
     path = path / "results.json" if path.is_dir() else path
     if not path.is_file():
         raise UserError(f"{path}: no such file; evaluate and rerank write results.json in their OUTPUT_DIR")
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}:{error.lineno}: not JSON ({error.msg})") from error
+    value = read_json(path)
     if not isinstance(value, dict) or not {"metrics", "manifest"} <= value.keys():
         raise UserError(f"{path}: not a result of evaluate or rerank: metrics or manifest are missing")
     return value

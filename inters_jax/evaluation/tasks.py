@@ -5,11 +5,12 @@ Imports SeqIO: commands import this module when their settings have been checked
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,13 @@ def identify_data(names: Sequence[str], split: str, seed: int, folder: Path, res
     Raises:
       UserError: a task was judged before on other questions, references or templates.
     """
-    now = {name: data_digest(name, split, seed) for name in names}
+    # Several tasks share a dataset, and its files can be gigabytes: each folder is read once.
+    of_folder = functools.cache(functools.partial(provenance.digest_folder, whole=True))
+    own = named_tasks.every()
+    now = {
+        name: sources_digest(name, of_folder) if name in own else examples_digest(name, split, seed)
+        for name in names
+    }
     for name in names:
         if name in result["metrics"] and result["data"].get(name) != now[name]:
             raise UserError(
@@ -140,19 +147,24 @@ def identify_data(names: Sequence[str], split: str, seed: int, folder: Path, res
     result["data"] |= now
 
 
-def data_digest(name: str, split: str, seed: int) -> str:
-    """Digest of what a task asks and of the answers it expects.
+def sources_digest(name: str, of_folder: Callable[[Path], str]) -> str:
+    """Digest of the files of a task's dataset, its templates and the code that reads them.
 
-    For a task of ours, of the files of its dataset, its templates and the code that reads them; for a
-    third-party task, whose files are unknown, of its examples. Empty if these cannot be read, which judging
-    the task reports.
+    Args:
+      name: of a task of ours.
+      of_folder: the digest of a folder of raw files.
     """
-    if name in named_tasks.every():
-        pair, _ = named_tasks.find(name)
-        sources = provenance.code_sources(["seqio_tasks"], [name])
-        raw = Path(task_settings.current().raw_dir) / pair.folder
-        sources["raw"] = provenance.digest_folder(raw, whole=True)
-        return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()[:32]
+    pair, _ = named_tasks.find(name)
+    sources = provenance.code_sources(["seqio_tasks"], [name])
+    sources["raw"] = of_folder(Path(task_settings.current().raw_dir) / pair.folder)
+    return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def examples_digest(name: str, split: str, seed: int) -> str:
+    """Digest of the examples of a third-party task, whose files are unknown.
+
+    Empty if they cannot be read, which judging the task reports.
+    """
     digest = hashlib.sha256()
     try:
         dataset = seqio.get_mixture_or_task(name).get_dataset(

@@ -11,7 +11,7 @@ import pytest
 import seqio_tasks
 from inters_jax.evaluation.manifest import writing_to
 from inters_jax.evaluation.results import write_json
-from inters_jax.evaluation.tasks import data_digest, identify_data, resume_result
+from inters_jax.evaluation.tasks import examples_digest, identify_data, resume_result
 from seqio_tasks import named_tasks
 from seqio_tasks.base import UserError
 
@@ -60,11 +60,11 @@ def test_other_library_versions_are_another_evaluation(tmp_path):
 
 
 def test_a_third_party_task_is_identified_by_its_examples(register_text):
-    first = data_digest(register_text("identity_first", "yes"), "test", 0)
-    same = data_digest(register_text("identity_same", "yes"), "test", 0)
-    other = data_digest(register_text("identity_other", "no"), "test", 0)
+    first = examples_digest(register_text("identity_first", "yes"), "test", 0)
+    same = examples_digest(register_text("identity_same", "yes"), "test", 0)
+    other = examples_digest(register_text("identity_other", "no"), "test", 0)
     assert first == same != other and len(first) == 32
-    assert data_digest("identity_unknown", "test", 0) == ""
+    assert examples_digest("identity_unknown", "test", 0) == ""
 
 
 @pytest.fixture

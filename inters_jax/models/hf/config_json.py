@@ -5,7 +5,6 @@ A key that changes the arithmetic in a way the decoder does not implement is ref
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.hf.families import FAMILIES, Family, family_of
 from inters_jax.models.hf.rope_keys import write_rope
+from seqio_tasks.base import read_json
 
 Json = Mapping[str, Any]
 
@@ -64,11 +64,7 @@ def config_from_hf(source: Json | str | Path) -> DecoderConfig:
     path = path / "config.json" if path.is_dir() else path
     if not path.is_file():
         raise ModelError(f"{path}: no such file; a model folder holds a config.json")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ModelError(f"{path}:{error.lineno}: not JSON ({error.msg})") from error
-    return _from_json(content, str(path))
+    return _from_json(read_json(path, ModelError), str(path))
 
 
 def _from_json(source: Json, where: str) -> DecoderConfig:

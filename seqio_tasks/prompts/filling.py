@@ -134,6 +134,20 @@ def without_blank_lines(text: str) -> str:
     return "\n".join(line for line in text.splitlines() if line.strip())
 
 
+def options_text(field: str, labels: Sequence[str]) -> str:
+    """The labels of a classification, as one of `templates.OPTION_FIELDS` writes them.
+
+    >>> [options_text(f"options{kind}", ["a", "b", "c"]) for kind in ("", "_and", "_comma")]
+    ['a, b or c', 'a, b and c', 'a, b, c']
+    >>> options_text("option_lines", ["a", "b"])
+    '- a\\n- b'
+    """
+    if field == "option_lines":
+        return "\n".join(f"- {label}" for label in labels)
+    word = {"options": " or ", "options_and": " and ", "options_comma": ", "}[field]
+    return word.join([", ".join(labels[:-1]), labels[-1]] if len(labels) > 1 else labels)
+
+
 def numbered(lines: Iterable[str]) -> str:
     """Lines as a numbered list.
 

@@ -31,6 +31,7 @@ from seqio_tasks.prompts.filling import (
     fill,
     keyword_template,
     numbered,
+    options_text,
     without_blank_lines,
 )
 from seqio_tasks.prompts.ranking import NO, YES, Style, values_for
@@ -296,10 +297,8 @@ class Filler:
         return Block(tuple(texts), tuple(documents), template.cue, target), extras
 
     def _value(self, row: Row, name: str) -> Value:
-        if name == "options":
-            return _spoken_list(self.labels)
-        if name == "option_lines":
-            return "\n".join(f"- {label}" for label in self.labels)
+        if name in OPTION_FIELDS:
+            return options_text(name, self.labels)
         value = row[name]
         long = name in self.pair.document_fields
         if isinstance(value, str):
@@ -312,8 +311,3 @@ class Filler:
         for number, line in enumerate(lines, start=1):
             chunks += [(f"{'' if number == 1 else chr(10)}{number}. ", False), (line, True)]
         return tuple(chunks)
-
-
-def _spoken_list(labels: Sequence[str]) -> str:
-    """'a', 'a or b', 'a, b or c'."""
-    return " or ".join([", ".join(labels[:-1]), labels[-1]] if len(labels) > 1 else labels)

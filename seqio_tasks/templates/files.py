@@ -14,8 +14,9 @@ File format (checked by `python -m seqio_tasks.templates --check`, see `linter.p
 
 `{name}` is a field of the row. Placeholders are found once, when the template is read, and replaced field by
 field: braces in the data are ordinary characters (`str.format` would fail on them). Besides the fields of the
-pair, classification templates may use `{options}` (a, b or c) and `{option_lines}` (one "- a" per line): both
-list exactly the labels that are scored, in an order drawn per prompt.
+pair, classification templates may use `{options}` (a, b or c), `{options_and}` (a, b and c),
+`{options_comma}` (a, b, c) and `{option_lines}` (one "- a" per line): each lists exactly the labels that are
+scored, in an order drawn per prompt.
 
 Templates of your own, in this format or that of the INTERS authors, are read by `seqio_tasks.templates.own`.
 """
@@ -35,7 +36,7 @@ from seqio_tasks.base import UserError
 
 FOLDER = Path(__file__).resolve().parent
 SLOTS = 12
-OPTION_FIELDS = ("options", "option_lines")
+OPTION_FIELDS = ("options", "options_and", "options_comma", "option_lines")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 # A parsed template: (literal text, name of the field after it); the last field is None.

@@ -5,7 +5,7 @@
       checkpoints/<step>/
         params/             parameters, float32
         opt_state/          moments and counters of the optimiser
-        run/                JSON: model, store, seed, batch shape, step, metrics
+        run/                JSON: model, store, seed, batch shape, step, metrics, checksums of the arrays
 
 `inters_jax.training.checkpoints` writes checkpoints and resumes from them.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -26,6 +27,7 @@ from etils import epath
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from inters_jax import paths
+from inters_jax.checksums import Checksums, differences, readable_type
 from inters_jax.trees import TreePath, by_path
 from seqio_tasks.base import UserError, nearest
 
@@ -34,12 +36,21 @@ CHECKPOINTS = "checkpoints"
 COMMITTED = "commit_success.txt"  # Orbax writes it last where folders cannot be renamed
 
 
+log = logging.getLogger(__name__)
+
 EVALUATION_PREFIX = "eval/"  # of the metrics of evaluations during a run
 
 
 class CheckpointError(UserError):
     """A checkpoint is missing, damaged, or of another run; the message says which one and what to do."""
 
+
+class DamagedError(CheckpointError):
+    """An array of a checkpoint is not what was saved."""
+
+
+# The types as which `evaluate`, `rerank` and `export` read parameters; a checksum of each is stored.
+READ_AS = ("float32", "bfloat16")
 
 # What TensorStore says of missing, cut or overwritten files. Anything else (no memory, no permission, a
 # server that does not answer) says nothing about the files.
@@ -61,7 +72,8 @@ def is_damage(error: BaseException) -> bool:
         if isinstance(seen, MemoryError | PermissionError) or _NO_DAMAGE.search(str(seen)):
             return False
         damaged |= isinstance(
-            seen, FileNotFoundError | NotADirectoryError | json.JSONDecodeError | UnicodeDecodeError
+            seen,
+            DamagedError | FileNotFoundError | NotADirectoryError | json.JSONDecodeError | UnicodeDecodeError,
         ) or bool(_DAMAGE.search(str(seen)))
         seen = seen.__cause__ or seen.__context__
     return damaged
@@ -99,7 +111,7 @@ def checkpoint_steps(run: str | Path) -> list[int]:
 
 
 def run_record(run: str | Path, step: int) -> dict[str, Any]:
-    """The JSON record of a checkpoint: model, store, seed, batch shape, step, metrics.
+    """The JSON record of a checkpoint: model, store, seed, batch shape, step, metrics, checksums.
 
     Raises:
       CheckpointError: it cannot be read.
@@ -236,7 +248,13 @@ def restore_params(run: str | Path, step: int | None, abstract_params: Any) -> A
     Raises:
       CheckpointError: there is no such checkpoint, it is damaged, or it holds another model.
     """
-    folder = checkpoint_folder(run, resolve_step(run, step)) / "params"
+    step = resolve_step(run, step)
+    folder = checkpoint_folder(run, step) / "params"
+    stored: Checksums = {}
+    if (folder.parent / "run").exists():
+        stored = run_record(run, step).get("checksums", {})
+    else:
+        log.warning("%s: parameters without their record; they cannot be checked for damage", folder)
     default = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     wanted = {
         path: jax.ShapeDtypeStruct(
@@ -247,13 +265,50 @@ def restore_params(run: str | Path, step: int | None, abstract_params: Any) -> A
     try:
         _compare(folder, stored_shapes(folder), wanted)
         with ocp.StandardCheckpointer() as checkpointer:
-            restored = flatten_dict(checkpointer.restore(folder, unflatten_dict(wanted)))
+            restored = read_checked(
+                lambda tree: checkpointer.restore(folder, unflatten_dict(tree)), wanted, stored, folder
+            )
     except CheckpointError:
         raise
-    except Exception as error:  # a damaged file makes the readers raise anything
+    except Exception as error:  # a cut file makes the readers raise anything
         what = "damaged, it cannot be read" if is_damage(error) else "cannot be read"
         raise CheckpointError(f"{folder}: {what} ({error})") from error
     return jax.tree.unflatten(jax.tree.structure(abstract_params), [restored[path] for path in wanted])
+
+
+def read_checked(
+    read: Callable[[dict[TreePath, Any]], Any], wanted: Mapping[TreePath, Any], stored: Checksums, folder: Any
+) -> dict[TreePath, jax.Array]:
+    """Read the arrays of a part of a checkpoint and compare them with their checksums.
+
+    Args:
+      read: returns nested arrays for shapes by path.
+      wanted: `jax.ShapeDtypeStruct` by path; an array without a checksum of its type is read in the stored
+        type and cast after it was checked.
+      stored: checksums by ``part/path``; empty in checkpoints of older versions, which are not checked.
+      folder: of the part, for the error.
+
+    Raises:
+      DamagedError: names the arrays that have changed since they were saved.
+    """
+    names = {path: "/".join((folder.name, *path)) for path in wanted}
+    found = flatten_dict(
+        read(
+            {
+                path: jax.ShapeDtypeStruct(
+                    leaf.shape, readable_type(leaf.dtype, stored.get(names[path], {})), sharding=leaf.sharding
+                )
+                for path, leaf in wanted.items()
+            }
+        )
+    )
+    changed = differences({names[path]: leaf for path, leaf in found.items()}, stored)
+    if changed:
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        raise DamagedError(
+            f"{folder}: damaged: the checksum of {', '.join(changed[:3])}{more} is not the one that was saved"
+        )
+    return {path: found[path].astype(leaf.dtype) for path, leaf in wanted.items()}
 
 
 def _compare(folder: Any, stored: Mapping[TreePath, tuple[int, ...]], wanted: Mapping[TreePath, Any]) -> None:

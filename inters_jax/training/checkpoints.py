@@ -13,23 +13,26 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from flax.traverse_util import flatten_dict
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.experimental import multihost_utils  # a barrier across hosts has no other public name
 
 from inters_jax import paths
+from inters_jax.checksums import Checksums, checksums
 from inters_jax.run_folder import (
+    READ_AS,
     Best,
     CheckpointError,
     checkpoint_folder,
     checkpoint_steps,
     is_damage,
+    read_checked,
     reason_of,
     run_record,
     shape_differences,
@@ -39,7 +42,7 @@ from inters_jax.training import faults
 from inters_jax.training.metrics import jsonable
 from inters_jax.training.retention import Keep
 from inters_jax.training.step import TrainState, path_name
-from inters_jax.trees import by_path
+from inters_jax.trees import TreePath, by_path
 
 DAMAGED_FOLDER = "damaged_checkpoints"
 
@@ -140,13 +143,17 @@ class Checkpoints:
         if step in self._manager.all_steps():
             return step
         self._metrics[step] = jsonable(dict(metrics or {}))
+        opt_state = _as_dict(state.opt_state)
         record = self.identity | {"step": step} | ({"metrics": self._metrics[step]} if metrics else {})
+        record["checksums"] = checksums(_named("params", state.params), READ_AS) | checksums(
+            _named("opt_state", opt_state)
+        )
         with self._writing():
             saved = self._manager.save(
                 step,
                 args=ocp.args.Composite(
                     params=ocp.args.StandardSave(_owned(state.params)),
-                    opt_state=ocp.args.StandardSave(_owned(_as_dict(state.opt_state))),
+                    opt_state=ocp.args.StandardSave(_owned(opt_state)),
                     run=ocp.args.JsonSave(record),
                 ),
             )
@@ -225,7 +232,7 @@ class Checkpoints:
                 record = run_record(self.model_dir, step)
                 self._check(step, record)
                 self._check_shapes(step, record, like)
-                state = self._read(step, like)
+                state = self._read(step, like, record.get("checksums", {}))
             except _OtherRun:
                 raise
             except Exception as error:  # the readers raise anything
@@ -291,19 +298,25 @@ class Checkpoints:
                 "MODEL_DIR"
             )
 
-    def _read(self, step: int, like: TrainState) -> TrainState:
-        opt_like = _as_dict(like.opt_state)
-        restored = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                params=ocp.args.StandardRestore(like.params), opt_state=ocp.args.StandardRestore(opt_like)
-            ),
+    def _read(self, step: int, like: TrainState, stored: Checksums) -> TrainState:
+        params, opt_state = (
+            read_checked(self._reader(step, part), by_path(tree), stored, self.folder / str(step) / part)
+            for part, tree in (("params", like.params), ("opt_state", _as_dict(like.opt_state)))
         )
-        leaves = jax.tree.leaves(restored["opt_state"])
-        # A dict flattens in the order of its keys, which _as_dict made the order of the leaves.
-        opt_state = jax.tree.unflatten(jax.tree.structure(like.opt_state), leaves)
         number = jax.device_put(np.asarray(step, np.int32), like.step.sharding)
-        return TrainState(number, restored["params"], opt_state)
+        # A dict flattens in the order of its keys, which _as_dict made the order of the leaves.
+        return TrainState(
+            number,
+            jax.tree.unflatten(jax.tree.structure(like.params), list(params.values())),
+            jax.tree.unflatten(jax.tree.structure(like.opt_state), list(opt_state.values())),
+        )
+
+    def _reader(self, step: int, part: str) -> Callable[[dict[TreePath, Any]], Any]:
+        def read(tree: dict[TreePath, Any]) -> Any:
+            restore = ocp.args.StandardRestore(unflatten_dict(tree))
+            return self._manager.restore(step, args=ocp.args.Composite(**{part: restore}))[part]
+
+        return read
 
     def _set_aside(self, step: int, error: Exception) -> None:
         source = self.folder / str(step)
@@ -335,6 +348,11 @@ def _owned(tree: Any) -> Any:
     if jax.default_backend() != "cpu":
         return tree
     return jax.tree.map(lambda leaf: jax.numpy.array(leaf, copy=True), tree)
+
+
+def _named(part: str, tree: Any) -> dict[str, jax.Array]:
+    """The arrays of a part of a checkpoint by ``part/path``."""
+    return {"/".join((part, *path)): leaf for path, leaf in by_path(tree).items()}
 
 
 def _as_dict(tree: Any) -> dict[str, Any]:

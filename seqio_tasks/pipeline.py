@@ -24,6 +24,7 @@ from seqio_tasks import settings
 from seqio_tasks.catalog import Pair
 from seqio_tasks.prompts import encoding
 from seqio_tasks.prompts.encoding import Encoded
+from seqio_tasks.python_calls import ends_with_program
 from seqio_tasks.row_source import SplitRows
 from seqio_tasks.settings import Settings
 from seqio_tasks.variants import NUMBER, TEXT, TEXTS, Form
@@ -91,7 +92,7 @@ class InstructionSource(seqio.DataSource):
             return generator.permutation(total)[shard::shards]
 
         def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
-            indices = tf.numpy_function(order, [epoch], tf.int64, stateful=False)
+            indices = tf.numpy_function(ends_with_program(order), [epoch], tf.int64, stateful=False)
             indices.set_shape([None])
             return tf.data.Dataset.from_tensor_slices(indices).map(
                 lambda index: {
@@ -121,7 +122,9 @@ def encode_dataset(dataset: tf.data.Dataset, *, pair: Pair, form: Form) -> tf.da
         dtypes = [tf.int32, tf.int64, tf.int32, tf.int64]
         for _, kind in kinds:
             dtypes += [_TENSORS[kind], tf.int64] if kind == TEXTS else [_TENSORS[kind]]
-        outputs = tf.numpy_function(encoder, [batch[name] for name in names], dtypes, stateful=False)
+        outputs = tf.numpy_function(
+            ends_with_program(encoder), [batch[name] for name in names], dtypes, stateful=False
+        )
         for output in outputs:
             output.set_shape([None])
         found = iter(outputs)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import seqio
 import tensorflow as tf
 
+from seqio_tasks.python_calls import ends_with_program
 from seqio_tasks.tokenizer import HuggingFaceTokenizer
 
 
@@ -37,7 +38,9 @@ class HuggingFaceVocabulary(HuggingFaceTokenizer, seqio.Vocabulary):
             flat = [token for ids in encoded for token in ids]
             return np.asarray(flat, np.int32), np.asarray([len(ids) for ids in encoded], np.int64)
 
-        values, lengths = tf.numpy_function(encode, [s], (tf.int32, tf.int64), stateful=False)
+        values, lengths = tf.numpy_function(
+            ends_with_program(encode), [s], (tf.int32, tf.int64), stateful=False
+        )
         values.set_shape([None])
         if s.shape.rank == 0:
             return values
@@ -53,6 +56,6 @@ class HuggingFaceVocabulary(HuggingFaceTokenizer, seqio.Vocabulary):
                 return np.asarray(self.decode(array.tolist()).encode())
             return np.asarray([self.decode(row).encode() for row in array.tolist()], object)
 
-        text = tf.numpy_function(decode, [ids], tf.string, stateful=False)
+        text = tf.numpy_function(ends_with_program(decode), [ids], tf.string, stateful=False)
         text.set_shape(ids.shape[:-1])
         return text

@@ -45,6 +45,7 @@ def prepare(data: DataSettings, length: LengthSettings, existing: StoreSettings)
         "seed": data.seed,
         "passes": data.passes,
         "max_shots": data.max_shots,
+        "max_cut": data.max_cut,
         "epoch_examples": data.epoch_examples,
     }
     named = list(data.templates) or [

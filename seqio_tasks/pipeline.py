@@ -241,7 +241,7 @@ class _BatchEncoder:
                 report[encoding.TOO_LONG] += 1
                 continue
             found.append((item, self._form.values(item, by_id[item.example.example_id], split)))
-        self._warn(split, report[encoding.TOO_LONG])
+        self._warn(split, sum(count for name, count in report.items() if name.startswith("dropped: ")))
         return found
 
     def _warn(self, split: str, left_out: int) -> None:

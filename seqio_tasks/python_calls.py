@@ -2,7 +2,7 @@
 
 A tf.data iterator reads ahead on threads of TensorFlow. When the interpreter shuts down it stops such a
 thread at its next use of Python; the destructor of the iterator then waits for the thread, and the process
-never ends. Here the calls fail once the interpreter begins to end, and it waits until the threads have noticed.
+never ends. Here calls fail once the interpreter begins to end, and it waits for the threads to notice.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ packaged sample collection and its small tokenizer are used, so every task works
 
 Environment variables (read once, at the first `current()`): INTERS_RAW_DIR, INTERS_TOKENIZER,
 INTERS_CACHE_DIR, INTERS_TEMPLATES (paths, separated as in PATH), INTERS_MAX_LENGTH, INTERS_MAX_SHOTS,
-INTERS_SEED, INTERS_CHAT_TEMPLATE.
+INTERS_MAX_CUT, INTERS_SEED, INTERS_CHAT_TEMPLATE.
 
 >>> with override(max_length=256):
 ...     current().max_length
@@ -44,6 +44,7 @@ class Settings:
     tokenizer: str = str(_SAMPLE / "tokenizer")
     max_length: int = 2048  # tokens of BOS + prompt + answer + EOS
     max_shots: int = 5  # training prompts carry 0..max_shots demonstrations
+    max_cut: float = 0.25  # the largest share of its documents that a training example may lose
     seed: int = 0
     separator: str = "\n"  # the last characters of every prompt, before the answer
     cache_dir: str = dataclasses.field(default_factory=_default_cache_dir)
@@ -61,6 +62,8 @@ class Settings:
                 raise UserError(f"settings.{name} must be a whole number, got {value!r}")
             if value < _MINIMUM.get(name, value):
                 raise UserError(f"settings.{name} must be at least {_MINIMUM[name]}, got {value}")
+        if not 0 <= self.max_cut <= 1:
+            raise UserError(f"settings.max_cut must be a share from 0 to 1, got {self.max_cut}")
         if not self.separator:
             raise UserError("settings.separator must not be empty: it marks where the answer begins")
 
@@ -68,16 +71,17 @@ class Settings:
 def from_environment() -> Settings:
     """Settings from the INTERS_* environment variables; those not set keep their defaults."""
     changes: dict[str, Any] = {}
-    for name in ("raw_dir", "tokenizer", "cache_dir", "chat_template", "templates", *_INTEGERS):
+    for name in ("raw_dir", "tokenizer", "cache_dir", "chat_template", "templates", "max_cut", *_INTEGERS):
         variable = f"INTERS_{name.upper()}"
         text = os.environ.get(variable, "").strip()
         if not text:
             continue
-        if name in _INTEGERS:
+        if name in _INTEGERS or name == "max_cut":
             try:
-                changes[name] = int(text)
+                changes[name] = float(text) if name == "max_cut" else int(text)
             except ValueError:
-                raise UserError(f"{variable}={text!r} is not a whole number") from None
+                what = "a number" if name == "max_cut" else "a whole number"
+                raise UserError(f"{variable}={text!r} is not {what}") from None
         elif name == "templates":
             changes[name] = tuple(path for path in text.split(os.pathsep) if path)
         else:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from seqio_tasks import row_source
+from seqio_tasks import row_source, settings
 from seqio_tasks.base import UserError
 from seqio_tasks.catalog import Pair, Row
 from seqio_tasks.prompts import render
@@ -16,7 +16,7 @@ from seqio_tasks.prompts.filling import Rendered
 from seqio_tasks.prompts.render import Variant
 from seqio_tasks.row_source import SplitRows
 from seqio_tasks.sources.common import SourceReport
-from seqio_tasks.templates import FAMILIES
+from seqio_tasks.templates import FAMILIES, JUDGED, SLOTS
 
 TEXT, NUMBER, TEXTS = "text", "number", "texts"
 
@@ -71,6 +71,22 @@ class Form:
             return len(self.rows(pair, split, raw_dir).rows)
         rows = row_source.count(pair, split, raw_dir=raw_dir)
         return row_source.part_size(rows, self.fraction) if split == "train" else rows
+
+    def renderings(self, pair: Pair, split: str) -> float:
+        """Different prompts that a row gives, as the authors count them.
+
+        A training row is rendered with every number of demonstrations, and a Yes/No question about documents
+        once for each answer. Half of the templates of a ranking pair are such questions: 9 renderings of
+        ranking rows, 6 of all others.
+        """
+        if split != "train" or self.choices:
+            return 1.0
+        shots = settings.current().max_shots + 1 if self.variant.shots is None else 1
+        if pair.kind != "rank":
+            return float(shots)
+        asked = [FAMILIES[slot // 2] for slot in render.some_of(SLOTS, self.variant.variety)]
+        asked = [family for family in asked if self.variant.family in (None, family)] or [FAMILIES[0]]
+        return shots * (1 + sum(family in JUDGED for family in asked) / len(asked))
 
     def qrels(self, pair: Pair, split: str) -> Mapping[str, Mapping[str, int]]:
         """All judgments of a split, for the metrics of reranking."""

@@ -7,11 +7,14 @@ it. The next build reuses a task if its key is unchanged.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
+import itertools
 import json
+import math
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +38,11 @@ from inters_jax.data.token_store import (
 )
 from seqio_tasks import settings as task_settings
 from seqio_tasks.base import MissingData, nearest
+from seqio_tasks.mixtures import recipes
+from seqio_tasks.mixtures.registered import InstructionMixture
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
+
+_MANY = 10**9  # rows of a task whose rate is only bounded by its cap
 
 
 def build(
@@ -53,7 +60,7 @@ def build(
 
     Args:
       store: the folder to create; an existing one is replaced at the very end.
-      settings: name, split, max_length, seed, passes, max_shots, epoch_examples (see `prepare`).
+      settings: name, split, max_length, seed, passes, max_shots, max_cut, epoch_examples (see `prepare`).
       tokenizer: a tokenizer.json, a folder with one, or a hub name.
       raw_dir: folder of the official files.
       modules: modules to import, which register the tasks.
@@ -67,7 +74,7 @@ def build(
     # Training, which may be waiting for this process, needs the accelerator.
     with contextlib.suppress(RuntimeError):
         tf.config.set_visible_devices([], "GPU")
-    shaping = {name: settings[name] for name in ("max_length", "max_shots", "seed")}
+    shaping = {name: settings[name] for name in ("max_length", "max_shots", "max_cut", "seed")}
     sources: dict[str, Any] = {"raw_dir": str(raw_dir), "tokenizer": tokenizer, "templates": tuple(templates)}
     sources["chat_template"] = chat_template
     with task_settings.override(**sources, **shaping), _cached_in(cache_dirs):
@@ -119,12 +126,17 @@ def _build(
         code = provenance.code_sources(modules, [task.name])
         sources |= code | provenance.raw_sources(raw_dir, reader.folders)
         shape = {name: value for name, value in settings.items() if name not in ("name", "epoch_examples")}
-        key = fingerprint({"settings": shape, "tokenizer": description, "sources": code})
+        rate = functools.partial(registry.rate, task, settings["split"])
+
+        def passes(kept: int, rate: Callable[[int], float] = rate) -> int:
+            return registry.passes(rate(kept), kept, settings["passes"])
+
+        # Rates of another mixture would need another number of passes.
+        shaped = {"settings": shape, "tokenizer": description, "sources": code, "rate": rate(_MANY)}
+        key = fingerprint(shaped)
         try:
             title = f"{task.name} ({number}/{len(registry.tasks)})"
-            counts, opened = _write_task(
-                partial, reader, key, raw_dir, settings["passes"], registry.vocab_size, title
-            )
+            counts, opened = _write_task(partial, reader, key, raw_dir, passes, registry.vocab_size, title)
             sources |= opened
         except MissingData as error:
             without_data[task.name] = str(error)
@@ -133,8 +145,7 @@ def _build(
         if not counts:
             without_data[task.name] = f"none of its rows in split {settings['split']!r} could be used"
             continue
-        rate = registry.rate(task, counts[0]["kept"])
-        tasks[task.name] = {"rate": rate, "passes": counts}
+        tasks[task.name] = {"rate": rate(counts[0]["kept"]), "passes": counts}
     if not tasks:
         reasons = "\n  - ".join(f"{name}: {reason}" for name, reason in without_data.items())
         raise StoreError(f"{settings['name']} has no data:\n  - {reasons}")
@@ -143,7 +154,7 @@ def _build(
         if leftover.name not in tasks:
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     rows = sum(entry["passes"][0]["kept"] for entry in tasks.values())
-    by_rates = round(sum(entry["rate"] for entry in tasks.values())) if registry.sized else rows
+    by_rates = registry.epoch(sum(entry["rate"] for entry in tasks.values()), rows, settings["split"])
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "settings": settings,
@@ -167,10 +178,17 @@ def _build(
 
 
 def _write_task(
-    partial: Path, reader: Any, key: str, raw_dir: Path, passes: int, vocab_size: int, title: str
+    partial: Path,
+    reader: Any,
+    key: str,
+    raw_dir: Path,
+    passes: Callable[[int], int],
+    vocab_size: int,
+    title: str,
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Write one task; the counts of its passes and the digests of the raw folders that it read.
 
+    `passes` is their number by the examples of the first one.
     A task that an interrupted build has written is reused if `key` and the raw folders are the same.
     """
     folder = partial / reader.name
@@ -182,10 +200,12 @@ def _write_task(
             return done["passes"], done["raw"]
     shutil.rmtree(folder, ignore_errors=True)
     counts: list[dict[str, Any]] = []
-    total = None if reader.rows is None else reader.rows * passes
+    total = None if reader.rows is None else reader.rows * passes(reader.rows)
     progress = tqdm(total=total, desc=title, unit=" rows", disable=None, leave=False)
     with progress as bar, provenance.OpenedFolders(raw_dir, ignore=partial) as opened:
-        for pass_ in range(passes):
+        for pass_ in itertools.count():
+            if counts and pass_ >= passes(counts[0]["kept"]):
+                break
             left_out: Counter[str] = Counter()
             writer = PassWriter(pass_folder(partial, reader.name, len(counts)), vocab_size)
             for tokens, target_start, example_id in reader.read(pass_, left_out):
@@ -246,10 +266,13 @@ class _Registry:
             rates = self._mixture.rate_per_task_name
             self.sized = all(task.name in rates and callable(rates[task.name]) for task in self.tasks)
 
-    def rate(self, task: Any, kept: int) -> float:
+    def rate(self, task: Any, split: str, kept: int) -> float:
         """The mixing rate; a rate in examples is at most the number of examples that were kept."""
         if task is self._mixture:
             return float(kept)
+        if isinstance(self._mixture, InstructionMixture):
+            own: float = self._mixture.rate_per_task_name[task.name](task, split, rows=kept)
+            return own
         try:
             rate = float(self._mixture.get_rate(task))
         except TypeError as error:
@@ -258,3 +281,16 @@ class _Registry:
                 "num_input_examples, or the mixture must state a number"
             ) from error
         return min(rate, float(kept)) if self.sized else rate
+
+    def passes(self, rate: float, kept: int, passes: int) -> int:
+        """Passes over a task so that no row has the same wording twice within `passes` epochs.
+
+        A rate that is not a number of examples says nothing about the epoch: every row has `passes` wordings.
+        """
+        return max(1, math.ceil(passes * rate / kept)) if self.sized and kept else passes
+
+    def epoch(self, rates: float, rows: int, split: str) -> int:
+        """Examples of an epoch, unless a setting names them."""
+        if isinstance(self._mixture, InstructionMixture) and split == "train":
+            return min(round(rates), recipes()[self._mixture.name].epoch())
+        return round(rates) if self.sized else rows

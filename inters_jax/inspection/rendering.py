@@ -69,7 +69,7 @@ def render(
     if "chat_template" in asked:
         why = "prompts in a chat template are not split into parts"
         return {}, dict.fromkeys((pick.task for pick in picks), why)
-    shaping = {name: asked[name] for name in ("max_length", "max_shots", "seed") if name in asked}
+    shaping = {name: asked[name] for name in ("max_length", "max_shots", "max_cut", "seed") if name in asked}
     by_task: dict[str, list[Pick]] = defaultdict(list)
     for pick in picks:
         by_task[pick.task].append(pick)

@@ -76,10 +76,20 @@ class DataSettings:
     store_dir: str | None = setting("token store; None: store/ in the run folder", default=None, path=True)
     split: str = setting("split of the tasks", default="train")
     seed: int = setting("draws templates, demonstrations, data order and random initial weights", default=0)
-    passes: int = setting("renderings of every example, each with fresh templates", default=1, at_least=1)
+    passes: int = setting(
+        "epochs in which a row that comes round has fresh templates and demonstrations", default=1, at_least=1
+    )
     max_shots: int = setting("training prompts carry 0 to this many demonstrations", default=5, at_least=0)
+    max_cut: float = setting(
+        "the largest share of its documents that a training example may lose; others are dropped and counted",
+        default=0.25,
+        at_least=0.0,
+        at_most=1.0,
+    )
     epoch_examples: int | None = setting(
-        "examples of an epoch; None: the sum of the mixture's rates", default=None, at_least=1
+        "examples of an epoch; None: those of the mixture (200,000 of inters with all data)",
+        default=None,
+        at_least=1,
     )
     chat_template: str | None = setting(
         "None: plain prompts; 'tokenizer': the tokenizer's chat template; or a file", default=None, path=True

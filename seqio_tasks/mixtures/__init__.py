@@ -1,6 +1,11 @@
-"""Mixtures of the training tasks, each with the rate min(its rows, 5,000).
+"""Mixtures of the training tasks, each with the rate min(its rows x renderings, 5,000).
+
+The authors render every row with 0 to 5 demonstrations, and a Yes/No question about documents once for each
+answer; of these renderings they take at most 5,000 per dataset, and 200,000 in all (`Recipe.epoch`). A row of
+a small dataset comes round several times in an epoch, each time in other words.
 
     inters                                  everything
+    inters_raw_rows                         everything, with the rate min(its rows, 5,000)
     inters_<group>, inters_<task>           a part
     inters_without_<group>, .._<task>       everything but a part (hold-out experiments)
     inters_in_domain, inters_out_of_domain  without, and only, the seven held-out datasets
@@ -8,7 +13,7 @@
     inters_no_description, inters_no_template   everything, in an ablated form
     inters_judged_no_description, .._no_template   what is evaluated, in that form
     inters_25pct, _50pct, _75pct            a fixed part of the training rows of every task
-    inters_more_<task>, inters_more_retrieval   everything, one task (all ranking tasks) up to 10,000 rows
+    inters_more_<task>, inters_more_retrieval   everything, one task (all ranking tasks) up to 10,000
     inters_1template, _3templates, _6templates  everything, with this number of the twelve templates
     inters_<family>                         everything, ranking pairs in one family of templates only
     inters_5tasks, _10tasks, _5tasks_25pct, ..  fewer tasks, all or a part of their rows
@@ -34,12 +39,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from seqio_tasks import catalog, named_tasks, released, settings
+from seqio_tasks import catalog, named_tasks, released, row_source, settings
 from seqio_tasks.base import UserError, nearest, text_hash
 from seqio_tasks.templates import FAMILIES
 from seqio_tasks.variants import SHOTS, TEST_TEMPLATES, VARIETIES, VOLUMES
 
 CAP = 5000
+EPOCH = 200_000  # examples of an epoch of `inters` with all data
 QUICKSTART = (
     "inters_query_expansion_gov2",
     "inters_query_matching_msrp",
@@ -51,7 +57,7 @@ QUICKSTART = (
     "inters_fact_retrieval_scifact",
 )
 DIVERSITIES = (5, 10)  # numbers of tasks, besides all twenty
-MORE = 10_000  # the cap of the one task with more rows
+MORE = 10_000  # the cap of the one task with more renderings
 
 
 class Members(NamedTuple):
@@ -65,8 +71,8 @@ class Members(NamedTuple):
 class Recipe:
     """What a mixture is made of.
 
-    tasks: their names; about: one line; cap: the most rows that count, for all tasks but those in `caps`;
-    split: the one that the mixture is meant for.
+    tasks: their names; about: one line; cap: the most renderings that count, for all tasks but those in
+    `caps`; split: the one that the mixture is meant for; renderings: False counts rows instead.
     """
 
     tasks: tuple[str, ...]
@@ -74,21 +80,59 @@ class Recipe:
     cap: float = CAP
     caps: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     split: str = "train"
+    renderings: bool = True
 
     def cap_of(self, task: str) -> float:
-        """The most rows of a task that count."""
+        """The most renderings of a task that count."""
         return self.caps.get(task, self.cap)
 
+    def rate_of(self, task: str) -> Callable[..., float]:
+        """The rate of a task in this mixture, as a function of the split."""
+        return functools.partial(rate, task, cap=self.cap_of(task), renderings=self.renderings)
 
-def rate(task: str, split: str = "train", cap: float = CAP) -> float:
-    """min(rows, cap), so that large datasets do not drown small ones; 0 for a task without data.
+    def epoch(self) -> int:
+        """The most examples of an epoch: those that are left of the 200,000 of `inters` with all data.
 
-    The number of rows is that of the catalog when the official files are there, and counted otherwise.
+        Leaving tasks out leaves out their examples, and more renderings of a task add examples.
+        """
+        whole = recipes()["inters"] if self.renderings else recipes()["inters_raw_rows"]
+        published, all_published = (sum(map(r.published_rate, r.tasks)) for r in (self, whole))
+        return round(min(EPOCH, all_published) * published / all_published)
+
+    def published_rate(self, task: str) -> float:
+        """The rate of a training task by the numbers of rows in the catalog; its cap where there is none."""
+        pair, form = named_tasks.find(task)
+        rows = pair.counts.get("train")
+        cap = self.cap_of(task)
+        if rows is None:
+            return cap
+        rows = row_source.part_size(rows, form.fraction)
+        return min(rows * (form.renderings(pair, "train") if self.renderings else 1.0), cap)
+
+
+def rate(
+    task: str,
+    split: str = "train",
+    cap: float = CAP,
+    *,
+    renderings: bool = True,
+    rows: int | None = None,
+) -> float:
+    """min(rows x renderings, cap), so that large datasets do not drown small ones; 0 for a task without data.
+
+    Args:
+      task: name of the task.
+      split: the split that is read; only training rows have several renderings.
+      cap: the most examples that count.
+      renderings: False counts every row once.
+      rows: how many there are; None: as in the catalog when the official files are there, counted otherwise.
     """
-    if named_tasks.missing(task, split) is not None:
-        return 0.0
     pair, form = named_tasks.find(task)
-    return float(min(form.count(pair, split, settings.current().raw_dir), cap))
+    if rows is None:
+        if named_tasks.missing(task, split) is not None:
+            return 0.0
+        rows = form.count(pair, split, settings.current().raw_dir)
+    return float(min(rows * (form.renderings(pair, split) if renderings else 1.0), cap))
 
 
 def members(name: str, split: str = "train") -> Members:
@@ -103,9 +147,7 @@ def members(name: str, split: str = "train") -> Members:
         raise UserError(f"no mixture of seqio_tasks is named {name!r}{nearest(name, recipes())}")
     recipe = recipes()[name]
     ordered = sorted(recipe.tasks)  # as SeqIO orders them
-    return members_of(
-        {task: functools.partial(rate, task, cap=recipe.cap_of(task)) for task in ordered}, split
-    )
+    return members_of({task: recipe.rate_of(task) for task in ordered}, split)
 
 
 def members_of(rates: Mapping[str, Callable[..., float]], split: str) -> Members:
@@ -130,7 +172,10 @@ def recipes() -> Mapping[str, Recipe]:
     """Mixture name -> what it is made of."""
     pairs = catalog.PAIRS
     everything = tuple(pair.name for pair in pairs)
-    found = {"inters": Recipe(everything, "everything")}
+    found = {
+        "inters": Recipe(everything, "everything"),
+        "inters_raw_rows": Recipe(everything, "everything, rates by rows", renderings=False),
+    }
 
     def part(name: str, names: Iterable[str], about: str, **more: Any) -> None:
         found[f"inters_{name}"] = Recipe(tuple(names), about, **more)
@@ -184,9 +229,9 @@ def recipes() -> Mapping[str, Recipe]:
     for task in catalog.TASKS:
         more = {pair.name: float(MORE) for pair in pairs if pair.task == task}
         if more:
-            part(f"more_{task}", everything, f"everything, {task} up to {MORE:,} rows", caps=more)
+            part(f"more_{task}", everything, f"everything, {task} up to {MORE:,} renderings", caps=more)
     ranking = {pair.name: float(MORE) for pair in pairs if pair.kind == "rank"}
-    about = f"everything, ranking tasks up to {MORE:,} rows"
+    about = f"everything, ranking tasks up to {MORE:,} renderings"
     part("more_retrieval", everything, about, caps=ranking)
     for group in catalog.GROUPS:
         names = [pair.name + form.suffix for pair, form in released.evaluation_tasks(group)]

@@ -44,19 +44,19 @@ class InstructionMixture(seqio.Mixture):
         lines = "\n".join(f"  {name}: {reason}" for name, reason in found.missing)
         if not found.available:
             raise MissingData(f"no task of mixture {self.name} has data for split {split}:\n{lines}")
-        if not found.missing:
-            return super().get_dataset(sequence_length, split, *args, **kwargs)
-        log.warning(
-            "mixture %s, split %s: %d of %d tasks have no data and are left out:\n%s",
-            self.name, split, len(found.missing), len(self.tasks), lines,
-        )  # fmt: skip
+        if found.missing:
+            log.warning(
+                "mixture %s, split %s: %d of %d tasks have no data and are left out:\n%s",
+                self.name, split, len(found.missing), len(self.tasks), lines,
+            )  # fmt: skip
+        # Mixed by the rates of this split: SeqIO would ask for those of the training split.
         part = seqio.Mixture(self.name, found.available)
         return part.get_dataset(sequence_length, split, *args, **kwargs)
 
 
-def rate(task: seqio.Task, split: str = "train", cap: float = mixtures.CAP) -> float:
+def rate(task: seqio.Task, split: str = "train", cap: float = mixtures.CAP, **options: Any) -> float:
     """`mixtures.rate` of a SeqIO task."""
-    return mixtures.rate(task.name, split, cap)
+    return mixtures.rate(task.name, split, cap, **options)
 
 
 def register() -> None:
@@ -64,5 +64,8 @@ def register() -> None:
     registered = seqio.MixtureRegistry.names()
     for name, recipe in mixtures.recipes().items():
         if name not in registered:
-            rates = [(task, functools.partial(rate, cap=recipe.cap_of(task))) for task in recipe.tasks]
+            rates = [
+                (task, functools.partial(rate, cap=recipe.cap_of(task), renderings=recipe.renderings))
+                for task in recipe.tasks
+            ]
             seqio.MixtureRegistry.add_provider(name, InstructionMixture(name, rates))

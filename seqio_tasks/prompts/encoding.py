@@ -7,12 +7,14 @@ store is [BOS] + input_ids + target_ids, at most `max_length` long.
 
 The length rule, for a prompt that does not fit:
 
-    1. documents are shortened to one common length, the longest first, never below 64 tokens;
-    2. then demonstrations are left out, the last first (documents may use the freed room);
-    3. then the row is dropped and counted.
+    1. demonstrations are left out, the last first;
+    2. then the documents of the item are shortened to one common length, the longest first;
+    3. a training example that loses more than the share `max_cut` of its documents, or the answer quoted from
+       them, is dropped and counted: it would teach to answer what cannot be read;
+    4. a prompt that does not fit even so is dropped and counted.
 
-Instruction, question, cue and answer are never cut. A document is cut at a token boundary by character
-offsets, and the whole prompt is encoded again (concatenated pieces would have other tokens at the seams).
+Instruction, question, cue and answer are never cut. A shortened document ends at a word, with an ellipsis.
+The whole prompt is encoded again (concatenated pieces would have other tokens at the seams).
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ from seqio_tasks.settings import Settings
 if TYPE_CHECKING:
     from seqio_tasks.catalog import Pair
 
-DOCUMENT_FLOOR = 64  # tokens; documents are not shortened below this
+DOCUMENT_FLOOR = 64  # tokens; reranking does not shorten documents below this
+ELLIPSIS = " ..."
 CHUNK = 1000  # rows per call of the tokenizer
 # A prompt with more characters per available token hardly ever fits: encoding it whole, before its documents
 # are measured, would be wasted. This changes the cost, not the result.
@@ -46,6 +49,8 @@ EXAMPLES = "examples written"
 SHORTENED = "examples with shortened documents"
 TOKENS_CUT = "document tokens cut"
 ANSWER_CUT = "examples whose quoted answer was in the part cut away"
+DROPPED_CUT = "dropped: too much of its documents would be cut"
+DROPPED_ANSWER = "dropped: the quoted answer would be cut away"
 FEWER_SHOTS = "demonstrations left out for length"
 MISSING_SHOTS = "demonstrations asked for but not available"
 TOO_LONG = "dropped: longer than the limit even without demonstrations"
@@ -89,6 +94,9 @@ class Encoder:
       report: counts shortened examples; a new counter by default.
       chat_template: as in the settings; None: that of the vocabulary (third-party vocabularies have none).
         With a template, the template's end of the user turn replaces the separator at the end of a prompt.
+      floor: tokens below which no document is shortened.
+      max_cut: the largest share of its documents that an example may lose; it may not lose a quoted answer.
+        None: any, as in evaluation.
     """
 
     def __init__(
@@ -98,8 +106,12 @@ class Encoder:
         *,
         report: Counter[str] | None = None,
         chat_template: str | None = None,
+        floor: int = DOCUMENT_FLOOR,
+        max_cut: float | None = None,
     ) -> None:
         self.vocabulary = vocabulary
+        self._floor = floor
+        self._max_cut = max_cut
         self.max_length = max_length
         self.report: Counter[str] = Counter() if report is None else report
         name = getattr(vocabulary, "name", None)
@@ -169,52 +181,64 @@ class Encoder:
         return found
 
     def _fit(self, item: Rendered, room: int) -> tuple[list[int], Example, int] | None:
-        """Shorten documents, then leave out demonstrations; None if the prompt still does not fit."""
+        """Leave out demonstrations, then shorten documents; None (counted) if the example is dropped."""
         for shots in range(item.shots, -1, -1):
-            fitted = self._shorten(item, shots, room)
-            if fitted is not None:
-                if shots < item.shots:
-                    self.report[FEWER_SHOTS] += item.shots - shots
-                return fitted
-        return None
+            ids = self._whole(item, shots, room)
+            if ids is not None:
+                self.report[FEWER_SHOTS] += item.shots - shots
+                return ids, item.example(shots), 0
+        documents = item.documents(0)
+        cut = self._shorten(item, documents, room)
+        if cut is None:
+            self.report[TOO_LONG] += 1
+            return None
+        ids, kept, tokens_cut = cut
+        # Matters only where answers are quoted from the document.
+        quoted = "references" in item.extras and any(item.targets in text for text in documents)
+        answer_cut = quoted and not any(item.targets in text for text in kept)
+        if self._max_cut is not None:
+            share = tokens_cut / sum(len(self._document_ends(text)) for text in documents)
+            if share > self._max_cut or answer_cut:
+                self.report[DROPPED_CUT if share > self._max_cut else DROPPED_ANSWER] += 1
+                return None
+        self.report[ANSWER_CUT] += answer_cut
+        self.report[SHORTENED] += 1
+        self.report[TOKENS_CUT] += tokens_cut
+        self.report[FEWER_SHOTS] += item.shots
+        return ids, item.example(0, kept), tokens_cut
 
-    def _shorten(self, item: Rendered, shots: int, room: int) -> tuple[list[int], Example, int] | None:
-        """The prompt with `shots` demonstrations and documents just short enough, or None."""
+    def _whole(self, item: Rendered, shots: int, room: int) -> list[int] | None:
+        """The ids of the prompt with `shots` demonstrations, or None if they are too many."""
         documents = item.documents(shots)
+        # Documents alone may not fit: no need to encode the rest. A seam joins two tokens at most.
+        if sum(len(self._document_ends(text)) - 2 for text in documents) > room:
+            return None
+        ids = self._inputs([item.inputs(shots)], [item.separator])[0]
+        return ids if len(ids) <= room else None
+
+    def _shorten(
+        self, item: Rendered, documents: Sequence[str], room: int
+    ) -> tuple[list[int], list[str], int] | None:
+        """Ids, documents just short enough, and tokens cut, without demonstrations; None if nothing fits."""
         ends = [self._document_ends(text) for text in documents]
         lengths = [len(e) for e in ends]
-        if common_level(lengths, room) is None:
-            return None  # the documents alone do not fit: no need to encode the rest
-        fixed = self._inputs([item.inputs(shots, [""] * len(documents))], [item.separator])[0]
+        fixed = self._inputs([item.inputs(0, [""] * len(documents))], [item.separator])[0]
         available = room - len(fixed)
         while True:
-            level = common_level(lengths, available)
+            level = common_level(lengths, available, self._floor)
             if level is None:
                 return None
-            cut = [
-                text if len(e) <= level else text[: e[level - 1]].rstrip()
+            kept = [
+                text if len(e) <= level else shortened(text, int(e[level - 1]))
                 for text, e in zip(documents, ends, strict=True)
             ]
-            example = item.example(shots, cut)
-            ids = self._inputs([example.inputs], [item.separator])[0]
+            ids = self._inputs([item.inputs(0, kept)], [item.separator])[0]
             if len(ids) <= room:
-                break
-            # The seams between pieces take a few more tokens than counted: subtract them and try again.
+                return ids, kept, sum(max(0, length - level) for length in lengths)
+            # Seams and ellipses take a few more tokens than counted: subtract them and try again.
             # `available` is first capped at the tokens used, so that every iteration shortens something.
             used = sum(min(length, level) for length in lengths)
             available = min(available, used) - (len(ids) - room)
-        tokens_cut = sum(max(0, length - level) for length in lengths)
-        if tokens_cut:
-            self.report[SHORTENED] += 1
-            self.report[TOKENS_CUT] += tokens_cut
-            first = len(documents) - len(item.item.documents)
-            # Matters only where answers are quoted from the document.
-            if "references" in item.extras and any(
-                item.targets in whole and item.targets not in short
-                for whole, short in zip(documents[first:], cut[first:], strict=True)
-            ):
-                self.report[ANSWER_CUT] += 1
-        return ids, example, tokens_cut
 
     def _document_ends(self, text: str) -> np.ndarray:
         """int32 [tokens]: the character position where each token of the document ends."""
@@ -227,6 +251,18 @@ class Encoder:
         if len(self._ends) > 20_000:
             self._ends.popitem(last=False)
         return ends
+
+
+def shortened(text: str, end: int) -> str:
+    """The text up to a character position, ending at a word, with an ellipsis.
+
+    >>> shortened("red kites nest in trees", 12), shortened("red kites nest in trees", 9)
+    ('red kites ...', 'red kites ...')
+    """
+    kept = text[:end]
+    if end < len(text) and not text[end].isspace():
+        kept = kept.rpartition(" ")[0] or kept  # a text without spaces is cut anywhere
+    return kept.rstrip() + ELLIPSIS
 
 
 def common_level(lengths: Sequence[int], available: int, floor: int = DOCUMENT_FLOOR) -> int | None:
@@ -284,7 +320,7 @@ def encode_rows(
       rows: rows of the pair.
       pair: the pair.
       vocabulary: the tokenizer.
-      config: seed, templates, separator, chat template, length and shots.
+      config: seed, templates, separator, chat template, length, shots, and what training examples may lose.
       variant: the form of the prompts.
       demonstrations: see `render.render`; likewise split and epoch.
       max_length: tokens of BOS, prompt and answer; None: that of `config`.
@@ -299,7 +335,14 @@ def encode_rows(
     """
     variant = variant or Variant()
     limit = config.max_length if max_length is None else max_length
-    encoder = Encoder(vocabulary, limit, report=report, chat_template=config.chat_template)
+    encoder = Encoder(
+        vocabulary,
+        limit,
+        report=report,
+        chat_template=config.chat_template,
+        floor=1,
+        max_cut=config.max_cut if split == "train" else None,
+    )
     counts = encoder.report
     iterator = iter(rows)
     while batch := list(itertools.islice(iterator, chunk)):
@@ -324,8 +367,6 @@ def encode_rows(
             counts[MISSING_SHOTS] += missing
         answers = [_choices(item) for item in rendered] if choices else None
         for item, found in zip(rendered, encoder.encode(rendered, answers), strict=True):
-            if not found:
-                counts[TOO_LONG] += 1
             for number, encoded in enumerate(found):
                 if choices:
                     encoded.example.extras |= {"choice": number, "gold": item.targets}

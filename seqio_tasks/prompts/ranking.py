@@ -139,7 +139,13 @@ def _shuffled_list(row: Mapping[str, Any], draws: Draws, largest: int) -> list[M
 
 
 def values_for(
-    row: Mapping[str, Any], family: str | None, draws: Draws, style: Style, *, largest_list: int = MAX_LIST
+    row: Mapping[str, Any],
+    family: str | None,
+    draws: Draws,
+    style: Style,
+    *,
+    largest_list: int = MAX_LIST,
+    answer: bool | None = None,
 ) -> tuple[dict[str, Value], list[Mapping[str, Any]]]:
     """Field values of one ranking prompt, and the documents in the order shown.
 
@@ -150,6 +156,7 @@ def values_for(
       draws: the random stream of the prompt.
       style: the markers in front of documents.
       largest_list: the most documents of a listwise prompt.
+      answer: whether the answer of a Yes/No question is Yes; None: drawn.
 
     Raises:
       ValueError: the row cannot fill a template of the family.
@@ -161,8 +168,13 @@ def values_for(
         values["document"] = ((document_text(row["document"]), True),)
         values["judgment"] = YES if row["relevance"] > 0 else NO
         return values, [row["document"]]
+
+    def yes() -> bool:
+        drawn = draws.coin()  # also where it is not needed: the other draws stay the same
+        return drawn if answer is None else answer
+
     if family in ("pointwise_judgment", "query_generation"):
-        relevant = family == "query_generation" or draws.coin()
+        relevant = family == "query_generation" or yes()
         document = draws.choice(row["positives"] if relevant else row["negatives"])
         values["document"] = ((document_text(document), True),)
         values["judgment"] = YES if relevant else NO
@@ -172,14 +184,14 @@ def values_for(
         first = draws.coin()
         shown = [better, worse] if first else [worse, better]
         best = 1 if first else 2
-        right = draws.coin()
+        right = yes()
         values["identifier"] = style.name(best)
         values["number"] = style.name(best if right else 3 - best)
         values["judgment"] = YES if right else NO
     elif family in ("listwise_order", "listwise_check"):
         shown = _shuffled_list(row, draws, largest_list)
         grades = [document["grade"] for document in shown]
-        right = family == "listwise_order" or draws.coin()
+        right = family == "listwise_order" or yes()
         values["order"] = style.order(graded_order(grades) if right else _wrong_order(grades, draws))
         values["judgment"] = YES if right else NO
     else:

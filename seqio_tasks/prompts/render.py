@@ -116,7 +116,9 @@ def render(
     if shots is None:
         drawn = Draws(seed, epoch, example_id, "shots").integer(max_shots + 1) if split == "train" else 0
         shots = drawn if demonstrations else 0
-    item, extras = filler.block(row, index, Draws(seed, epoch, example_id, "values"))
+    # A question is asked with the other answer when its row comes round again.
+    answer = Draws(seed, 0, example_id, "answer").coin() != bool(epoch % 2)
+    item, extras = filler.block(row, index, Draws(seed, epoch, example_id, "values"), answer)
     blocks = []
     if shots:
         draws = Draws(seed, epoch, example_id, "demonstrations")
@@ -266,8 +268,13 @@ class Filler:
         self.style = Style.draw(draws) if pair.kind == "rank" else Style()
         self.labels = draws.sample(pair.labels, len(pair.labels)) if pair.kind == "classify" else []
 
-    def block(self, row: Row, index: int, draws: Draws) -> tuple[Block, dict[str, Any]]:
-        """A row in the template `index`, and extras for the example (family and documents of ranking)."""
+    def block(
+        self, row: Row, index: int, draws: Draws, answer: bool | None = None
+    ) -> tuple[Block, dict[str, Any]]:
+        """A row in the template `index`, and extras for the example (family and documents of ranking).
+
+        `answer` is that of a Yes/No question about documents; None: drawn.
+        """
         template, pair = self.templates[index], self.pair
         if self.keyword_only:
             # A reversed template does not ask for a label, so the labels are not options.
@@ -276,7 +283,9 @@ class Filler:
         extras: dict[str, Any] = {}
         if pair.kind == "rank":
             most = self.largest_list
-            values, shown = values_for(row, template.family, draws, self.style, largest_list=most)
+            values, shown = values_for(
+                row, template.family, draws, self.style, largest_list=most, answer=answer
+            )
             extras["family"] = template.family
             extras["document_ids"] = tuple(document["doc_id"] for document in shown if "doc_id" in document)
         else:

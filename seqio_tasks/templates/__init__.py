@@ -10,6 +10,7 @@ from seqio_tasks.templates import own
 from seqio_tasks.templates.files import (
     FAMILIES,
     FOLDER,
+    JUDGED,
     OPTION_FIELDS,
     SLOTS,
     Parts,
@@ -26,6 +27,7 @@ from seqio_tasks.templates.files import (
 __all__ = [
     "FAMILIES",
     "FOLDER",
+    "JUDGED",
     "OPTION_FIELDS",
     "SLOTS",
     "Parts",

@@ -52,6 +52,8 @@ FAMILIES = (
     "listwise_check",  # query, documents (n), order (a claimed one) -> judgment: is it right? Yes / No
 )
 
+JUDGED = ("pointwise_judgment", "pairwise_check", "listwise_check")  # answered by Yes or No
+
 
 class TemplateError(UserError):
     """A template file that cannot be used; the message names file and slot."""

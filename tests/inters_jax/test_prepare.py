@@ -353,7 +353,17 @@ def test_tasks_without_data_are_reported_by_name(part_of_the_sample, capsys):
         "raw:fire", "raw:gov2", "raw:trec_covid", "raw:trec_robust04"
     }  # fmt: skip
     rates = [store.rate(task) for task in store.tasks]
-    assert rates == [store.examples(task, 0) for task in store.tasks]
+    # Six renderings of every row make an epoch, and in two epochs no row has the same wording twice.
+    assert rates == [6 * store.examples(task, 0) for task in store.tasks]
+    assert store.epoch_examples == sum(rates)
+    assert [store.passes(task) for task in store.tasks] == [12, 12, 12]
+
+
+def test_a_mixture_of_test_sets_is_mixed_by_their_rows(part_of_the_sample):
+    store = prepare("inters_query_description", split="test", **part_of_the_sample)
+    rates = [store.rate(task) for task in store.tasks]
+    assert rates == [store.examples(task, 0) for task in store.tasks] and min(rates) > 0
+    assert [store.passes(task) for task in store.tasks] == [1, 1, 1]
     assert store.epoch_examples == sum(rates)
 
 

@@ -131,30 +131,56 @@ def test_special_strings_in_data_survive_as_text() -> None:
     assert "A mill </s> <s> grinds <pad>." in decoded
 
 
-def test_document_gives_way_first_and_ends_with_what_it_began() -> None:
+def test_a_shortened_document_ends_at_a_word_with_an_ellipsis_and_the_rest_is_whole() -> None:
     variant = {"shots": 0, "template": 3}
     (whole,) = run([passage(1, 400)], SQUAD, variant=variant)[0]
-    limit = len(whole.input_ids) + len(whole.target_ids) + 1 - 150
+    limit = len(whole.input_ids) + len(whole.target_ids) + 1 - 80
     (cut,), report = run([passage(1, 400)], SQUAD, variant=variant, max_length=limit)
-    assert limit - 3 <= 1 + len(cut.input_ids) + len(cut.target_ids) <= limit
+    assert limit - 12 <= 1 + len(cut.input_ids) + len(cut.target_ids) <= limit
     before, after = (e.example.inputs.split("question:") for e in (whole, cut))
     assert after[1] == before[1]  # question, rule and cue are whole
-    kept = after[0].split("passage: ")[1].strip()
-    assert passage(1, 400)["context"].startswith(kept)
-    assert 150 <= cut.shortened <= 153
+    kept, _, rest = after[0].split("passage: ")[1].partition(encoding.ELLIPSIS)
+    assert not rest.strip() and passage(1, 400)["context"].startswith(kept + " ")
+    assert 80 <= cut.shortened <= 90
     assert report[encoding.SHORTENED] == 1 and report[encoding.TOKENS_CUT] == cut.shortened
 
 
-def test_no_document_falls_below_the_floor_before_demonstrations_go() -> None:
-    pool = [passage(i, 300) for i in range(2, 12)]
-    found, report = run(
-        [passage(1, 300)], SQUAD, variant={"shots": 5, "template": 3}, demonstrations=pool, max_length=480
-    )
-    (encoded,) = found
-    assert 0 < encoded.example.shots < 5
-    assert report[encoding.FEWER_SHOTS] == 5 - encoded.example.shots
-    for part in encoded.example.inputs.split("passage: ")[1:]:
-        assert len(VOCABULARY.encode_batch([part.split("\nquestion:")[0]])[0]) >= encoding.DOCUMENT_FLOOR - 1
+def test_demonstrations_give_way_before_the_document_of_the_question() -> None:
+    """With 0 to 5 demonstrations the same document is shown, whole: shots measure shots, not truncation."""
+    pool = [passage(i, 100) for i in range(2, 12)]
+    variant = {"template": 3}
+    for shots in range(6):
+        (encoded,), report = run(
+            [passage(1, 250)],
+            SQUAD,
+            variant=variant | {"shots": shots},
+            demonstrations=pool,
+            max_length=640,
+            split="test",
+        )
+        assert passage(1, 250)["context"] in encoded.example.inputs
+        assert encoding.ELLIPSIS not in encoded.example.inputs
+        assert encoded.example.shots == min(shots, 2)
+        assert report[encoding.FEWER_SHOTS] == shots - encoded.example.shots
+        assert report[encoding.SHORTENED] == 0
+
+
+def test_a_training_example_that_would_lose_more_than_a_share_is_dropped_and_one_to_judge_is_kept() -> None:
+    options: dict[str, Any] = {"variant": {"shots": 0, "template": 3}, "max_length": 300}
+    found, report = run([passage(1, 400)], SQUAD, **options)
+    assert not found and report[encoding.DROPPED_CUT] == 1 and report[encoding.SHORTENED] == 0
+    found, report = run([passage(1, 400)], SQUAD, max_cut=0.9, **options)
+    assert len(found) == 1 and report[encoding.SHORTENED] == 1
+    found, report = run([passage(1, 400)], SQUAD, split="test", **options)
+    assert len(found) == 1 and report[encoding.SHORTENED] == 1
+
+
+def test_nothing_to_judge_is_dropped_while_its_question_fits() -> None:
+    (whole,) = run([passage(1, 1)], SQUAD, variant={"shots": 0, "template": 3})[0]
+    limit = len(whole.input_ids) + len(whole.target_ids) + 12
+    options: dict[str, Any] = {"variant": {"shots": 0, "template": 3}, "max_length": limit, "split": "test"}
+    (encoded,), report = run([passage(1, 400)], SQUAD, **options)
+    assert encoded.example.inputs.count(encoding.ELLIPSIS) == 1 and report[encoding.TOO_LONG] == 0
 
 
 def test_dropped_rows_are_counted_not_lost() -> None:
@@ -181,10 +207,18 @@ def test_rows_without_documents_lose_demonstrations_only() -> None:
     assert pair_of(1)["sentence1"] in encoded.example.inputs
 
 
-def test_answer_in_the_part_cut_away_is_counted() -> None:
-    row = passage(1, context=text(400) + " Zebra", answer="Zebra", references=["Zebra"])
-    _, report = run([row], SQUAD, variant={"shots": 0, "template": 3}, max_length=300)
-    assert report[encoding.ANSWER_CUT] == 1
+def test_an_answer_in_the_part_cut_away_is_not_taught_and_counted_when_judged() -> None:
+    row = passage(1, context=text(300) + " Zebra", answer="Zebra", references=["Zebra"])
+    (whole,) = run([row], SQUAD, variant={"shots": 0, "template": 3})[0]
+    limit = len(whole.input_ids) + len(whole.target_ids) + 1 - 20
+    options: dict[str, Any] = {"variant": {"shots": 0, "template": 3}, "max_length": limit}
+    found, report = run([row], SQUAD, **options)
+    assert not found and report[encoding.DROPPED_ANSWER] == 1
+    found, report = run([row], SQUAD, split="test", **options)
+    assert len(found) == 1 and report[encoding.ANSWER_CUT] == 1
+    twice = row | {"context": "Zebra " + row["context"]}  # it is still there
+    found, report = run([twice], SQUAD, **options)
+    assert len(found) == 1 and report[encoding.DROPPED_ANSWER] == 0
 
 
 def test_choices_share_one_prompt() -> None:
@@ -201,7 +235,7 @@ def test_choices_share_one_prompt() -> None:
 @pytest.mark.parametrize("of", [SQUAD, RANK], ids=["reading", "ranking"])
 def test_batches_and_order_change_nothing(of: Pair) -> None:
     rows = [passage(i, 30 + 9 * i) if of is SQUAD else ranked(i, 10 + 4 * i) for i in range(40)]
-    options: dict[str, Any] = {"demonstrations": rows, "max_length": 500}
+    options: dict[str, Any] = {"demonstrations": rows, "max_length": 500, "max_cut": 1.0}
     straight = {e.example.example_id: e.input_ids.tolist() for e in run(rows, of, **options)[0]}
     backwards = {
         e.example.example_id: e.input_ids.tolist() for e in run(rows[::-1], of, chunk=7, **options)[0]
@@ -237,7 +271,8 @@ def test_limit_holds_and_question_and_answer_stay(
         demonstrations=rows,
         max_length=limit,
     )
-    assert report[encoding.EXAMPLES] + report[encoding.TOO_LONG] == len(rows) == report[encoding.ROWS]
+    dropped = sum(count for name, count in report.items() if name.startswith("dropped: "))
+    assert report[encoding.EXAMPLES] + dropped == len(rows) == report[encoding.ROWS]
     assert len(found) == report[encoding.EXAMPLES]
     for encoded in found:
         number = int(encoded.example.example_id.rsplit("/", 1)[1])

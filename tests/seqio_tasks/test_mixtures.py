@@ -58,7 +58,7 @@ def test_demonstrations_come_from_the_part_too() -> None:
 
 
 def test_rates_of_volumes_keep_the_proportions(monkeypatch: pytest.MonkeyPatch) -> None:
-    counts = {"train": 8000}
+    counts = {"train": 1200}
     monkeypatch.setattr(row_source, "count", lambda pair, split, raw_dir=None: counts[split])
     found = {
         name: float(seqio.MixtureRegistry.get(name).get_rate(tasks.task(task)))
@@ -67,11 +67,11 @@ def test_rates_of_volumes_keep_the_proportions(monkeypatch: pytest.MonkeyPatch) 
             ("inters_25pct", f"{MSRP}_25pct"),
             ("inters_75pct", f"{MSRP}_75pct"),
             ("inters_more_query_matching", MSRP),
-            ("inters_more_retrieval", MSRP),
             ("inters_more_retrieval", "inters_fact_retrieval_scifact"),
         )
     }
-    assert list(found.values()) == [5000, 1250, 3750, 8000, 8000]
+    # 1,200 rows have 7,200 renderings with 0 to 5 demonstrations, ranking questions half as many more.
+    assert list(found.values()) == [5000, 1250, 3750, 7200, 10_000]
     more = seqio.MixtureRegistry.get("inters_more_retrieval")
     assert float(more.get_rate(tasks.task(MSRP))) == 5000
     counts["train"] = 80_000
@@ -79,6 +79,57 @@ def test_rates_of_volumes_keep_the_proportions(monkeypatch: pytest.MonkeyPatch) 
     members = mixtures.members("inters_more_query_matching").available
     assert {rate for name, rate in members if name == MSRP} == {10_000}
     assert {rate for name, rate in members if name != MSRP} == {5000}
+
+
+def test_rates_and_epochs_are_those_of_the_authors() -> None:
+    """Their shares, and the sizes that follow from the steps of their checkpoints."""
+    recipes = mixtures.recipes()
+    full = recipes["inters"]
+    whole = sum(map(full.published_rate, full.tasks))
+    assert full.epoch() == 200_000 < whole
+
+    def share(name: str) -> float:
+        return round(100 * full.published_rate(name) / whole, 2)
+
+    assert share("inters_query_intent_classification_orcas_i") == 2.3
+    assert share("inters_entity_retrieval_dbpedia") == 0.26
+    groups = {
+        group: sum(full.published_rate(pair.name) for pair in catalog.PAIRS if pair.group == group) / whole
+        for group in catalog.GROUPS
+    }
+    assert [round(part, 2) for part in groups.values()] == [0.35, 0.36, 0.29]  # theirs: about .32, .35, .32
+    ranking = [pair.name for pair in catalog.PAIRS if pair.kind == "rank"]
+    more = recipes["inters_more_retrieval"]
+    sizes = [sum(map(recipe.published_rate, ranking)) for recipe in (full, more)]
+    assert [round(size / 1000) for size in sizes] == [61, 115]
+    assert more.epoch() == round(200_000 * (whole + sizes[1] - sizes[0]) / whole)
+    left = recipes["inters_without_query_understanding"].epoch()
+    assert left == round(200_000 * (1 - groups["query_understanding"]))
+    raw = recipes["inters_raw_rows"]
+    assert raw.epoch() == sum(map(raw.published_rate, raw.tasks)) == 146_252
+
+
+@pytest.mark.parametrize(
+    ("suffix", "pair", "expected"),
+    [
+        ("", MSRP, 6),
+        ("_0shot", MSRP, 1),
+        ("", "inters_fact_retrieval_scifact", 9),
+        ("_1template", "inters_fact_retrieval_scifact", 12),  # pointwise judgment: both answers
+        ("_3templates", "inters_fact_retrieval_scifact", 8),  # one judgment, one choice, one order
+        ("_query_generation", "inters_fact_retrieval_scifact", 6),
+        ("_pairwise_check", "inters_fact_retrieval_scifact", 12),
+    ],
+)
+def test_renderings_are_numbers_of_demonstrations_times_answers(
+    suffix: str, pair: str, expected: float
+) -> None:
+    task = tasks.task(pair + suffix)
+    assert task.form.renderings(task.pair, "train") == pytest.approx(expected)
+    assert task.form.renderings(task.pair, "test") == 1
+    with settings.override(max_shots=1):
+        ones = 1 if suffix == "_0shot" else expected / 3
+        assert task.form.renderings(task.pair, "train") == pytest.approx(ones)
 
 
 def test_hold_outs_of_datasets() -> None:

@@ -79,7 +79,7 @@ def test_classification_prompt_by_hand() -> None:
         "answer": "yes",
     }
     rendered = show(row, MSRP, shots=0, template=7, description=False)
-    options = "yes or no" if "yes or no" in rendered.inputs() else "no or yes"
+    options = "yes, no" if "yes, no" in rendered.inputs() else "no, yes"
     assert rendered.inputs() == (
         "sentence1: It rains.\nsentence2: Rain falls.\ntask: tell whether the sentences match in meaning\n"
         f"labels: {options}\nlabel:\n"

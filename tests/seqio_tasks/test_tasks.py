@@ -200,7 +200,7 @@ def test_a_partial_raw_directory_makes_a_partial_mixture(
         )
         rates = {task.name: mixture.get_rate(task) for task in mixture.tasks}
         assert {name for name, rate in rates.items() if rate} == {name for name, _ in members.available}
-        assert mixture.num_input_examples("train") == sum(rates.values())
+        assert 6 * mixture.num_input_examples("train") == sum(rates.values())  # 0 to 5 demonstrations
         assert seqio_tasks.members(MSRP).available == [(MSRP, rates[MSRP])]
         missing = seqio_tasks.members("inters_reading_comprehension_squad").missing
         assert missing[0][0] == "inters_reading_comprehension_squad" and "squad" in missing[0][1]
@@ -220,11 +220,12 @@ def test_a_test_set_alone_can_be_evaluated_but_not_demonstrated(tmp_path: Path) 
 def test_rates_are_capped_counts_of_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     task = tasks.task(MSRP)
     rows = len(row_source.load_rows(task.pair, "train").rows)
-    assert mixtures.rate(task.name) == rows != task.pair.counts["train"]
+    assert mixtures.rate(task.name) == 6 * rows != 6 * task.pair.counts["train"]
+    assert mixtures.rate(task.name, renderings=False) == mixtures.rate(task.name, rows=rows // 6) == rows
     assert mixtures.rate(task.name, cap=10) == 10
     monkeypatch.setattr(row_source, "has_official_files", lambda pair, raw_dir: True)
     monkeypatch.setattr(row_source, "_count", row_source._count.__wrapped__)  # without its cache
-    assert mixtures.rate(task.name) == task.pair.counts["train"]
+    assert mixtures.rate(task.name, renderings=False) == task.pair.counts["train"]
 
 
 def test_official_files_are_known_by_their_sizes(tmp_path: Path) -> None:

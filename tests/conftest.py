@@ -1,5 +1,6 @@
 """Lets the tests of this folder import the helper modules beside them by name, and keeps files apart."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,14 @@ import pytest
 from seqio_tasks import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+# Compiled programs are kept on disk, for the processes that tests start too: many train the same tiny models.
+for _name, _value in {
+    "JAX_COMPILATION_CACHE_DIR": str(Path(__file__).parents[1] / ".pytest_cache" / "jax"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
+}.items():
+    os.environ.setdefault(_name, _value)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -112,6 +112,7 @@ def _build(
     tasks: dict[str, Any] = {}
     without_data: dict[str, str] = {}
     sources: dict[str, str] = {}
+    scale = registry.scale(settings["epoch_examples"], settings["split"])
     for number, task in enumerate(registry.tasks, 1):
         if settings["split"] not in task.splits:
             without_data[task.name] = f"no split {settings['split']!r} (it has {', '.join(task.splits)})"
@@ -129,10 +130,10 @@ def _build(
         rate = functools.partial(registry.rate, task, settings["split"])
 
         def passes(kept: int, rate: Callable[[int], float] = rate) -> int:
-            return registry.passes(rate(kept), kept, settings["passes"])
+            return registry.passes(scale * rate(kept), kept, settings["passes"])
 
         # Rates of another mixture would need another number of passes.
-        shaped = {"settings": shape, "tokenizer": description, "sources": code, "rate": rate(_MANY)}
+        shaped = {"settings": shape, "tokenizer": description, "sources": code, "rate": scale * rate(_MANY)}
         key = fingerprint(shaped)
         try:
             title = f"{task.name} ({number}/{len(registry.tasks)})"
@@ -282,12 +283,27 @@ class _Registry:
             ) from error
         return min(rate, float(kept)) if self.sized else rate
 
-    def passes(self, rate: float, kept: int, passes: int) -> int:
+    def scale(self, epoch_examples: int | None, split: str) -> float:
+        """What rates are multiplied by in an epoch of a given size; 1 in the usual one."""
+        if epoch_examples is None or not self.sized or self.tasks == [self._mixture]:
+            return 1.0
+        if isinstance(self._mixture, InstructionMixture):
+            rates = [rate for _, rate in self._mixture.available(split).available]
+        else:
+            rates = [float(self._mixture.get_rate(task)) for task in self.tasks]
+        return epoch_examples / max(sum(rates), 1.0)
+
+    def passes(self, share: float, kept: int, passes: int) -> int:
         """Passes over a task so that no row has the same wording twice within `passes` epochs.
 
         A rate that is not a number of examples says nothing about the epoch: every row has `passes` wordings.
+
+        Args:
+          share: examples of the task in an epoch.
+          kept: examples of a pass.
+          passes: epochs of fresh wording.
         """
-        return max(1, math.ceil(passes * rate / kept)) if self.sized and kept else passes
+        return max(1, math.ceil(passes * share / kept)) if self.sized and kept else passes
 
     def epoch(self, rates: float, rows: int, split: str) -> int:
         """Examples of an epoch, unless a setting names them."""

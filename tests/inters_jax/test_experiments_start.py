@@ -31,7 +31,6 @@ from experiment_stand_ins import (
     shrunk,
 )
 from flax import nnx
-from jax.experimental.compilation_cache import compilation_cache
 
 import seqio_tasks
 from inters_jax.data.token_store import TokenStore
@@ -82,21 +81,8 @@ METHODS = {
     "pairwise": {"sort": "heapsort", "top_k": 10},
     "listwise": {"window": 20, "stride": 10},
 }
+SHORT_EPOCH = 2000  # few renderings, quickly prepared
 OTHER_PROJECT = Path(__file__).parent / "other_project"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once(tmp_path_factory):
-    """Programs are kept on disk: experiments that differ only in their data share one."""
-    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
-    before = {name: getattr(jax.config, name) for name in names}
-    compilation_cache.reset_cache()
-    for name, value in zip(names, (str(tmp_path_factory.mktemp("compiled")), 0.0), strict=True):
-        jax.config.update(name, value)
-    yield
-    compilation_cache.reset_cache()
-    for name, value in before.items():
-        jax.config.update(name, value)
 
 
 @pytest.fixture(autouse=True)
@@ -192,7 +178,7 @@ def whole_store(place, tmp_path_factory):
     """The store of all backbones: the whole sample, prompts of up to 2,048 tokens."""
     tokenizer = save_tiny(shrunk(DecoderConfig()), tmp_path_factory.mktemp("tokenizer") / "model")
     return run("prepare", arguments(RECIPES[0], "train"), STORE_DIR=place / "whole", TOKENIZER=tokenizer,
-               RAW_DIR=SAMPLE)  # fmt: skip
+               RAW_DIR=SAMPLE, EPOCH_EXAMPLES=SHORT_EPOCH)  # fmt: skip
 
 
 def arrays(params):
@@ -207,7 +193,8 @@ def test_a_backbone_in_small_takes_a_step_and_is_judged(name, whole_store, tmp_p
     tiny = shrunk(shape_of(load("train", given)["MODEL"]))
     folder = save_tiny(tiny, tmp_path / "tiny")
     last = run("train", given, MODEL=folder, MODEL_DIR=tmp_path / "run", STORE_DIR=whole_store.folder,
-               RAW_DIR=SAMPLE, TRAIN_STEPS=1, BATCH_SIZE=1, LOG_EVERY=1)  # fmt: skip
+               RAW_DIR=SAMPLE, EPOCH_EXAMPLES=SHORT_EPOCH, TRAIN_STEPS=1, BATCH_SIZE=1,
+               LOG_EVERY=1)  # fmt: skip
     assert set(whole_store.tasks) == {pair.name for pair in catalog.PAIRS}
     assert last["step"] == 1 and 7.0 < last["loss"] < 9.5
     assert config_from_hf(tmp_path / "run" / "model") == tiny == config_from_hf(folder)

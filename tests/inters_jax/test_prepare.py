@@ -359,6 +359,13 @@ def test_tasks_without_data_are_reported_by_name(part_of_the_sample, capsys):
     assert [store.passes(task) for task in store.tasks] == [12, 12, 12]
 
 
+@pytest.mark.parametrize(("examples", "passes"), [(200, 1), (480, 2), (1440, 6), (2880, 12)])
+def test_an_epoch_of_a_given_size_has_as_many_passes_as_it_needs(part_of_the_sample, examples, passes):
+    store = prepare("inters_query_description", epoch_examples=examples, **part_of_the_sample)
+    assert [store.passes(task) for task in store.tasks] == [passes] * 3  # 240 rows in three tasks
+    assert store.epoch_examples == examples
+
+
 def test_a_mixture_of_test_sets_is_mixed_by_their_rows(part_of_the_sample):
     store = prepare("inters_query_description", split="test", **part_of_the_sample)
     rates = [store.rate(task) for task in store.tasks]

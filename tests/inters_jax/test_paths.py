@@ -148,7 +148,7 @@ def test_a_run_at_a_url_continues_on_another_machine(buckets, machine, tmp_path)
     paths.push(mirror)
 
     def at_urls():
-        return run_train(RUN, store, store_dir="gs://bucket/store")
+        return run_train(RUN, store, store="gs://bucket/store")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(

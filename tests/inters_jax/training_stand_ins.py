@@ -112,13 +112,13 @@ TINY = DecoderConfig(
 )
 
 
-def run_train(model_dir: Path, store_dir: Path, **changes: Any) -> dict[str, Any]:
-    """`train` on a store from `make_store`, in this process."""
+def run_train(model_dir: Path, made: Path, *, store: str | None = None, **changes: Any) -> dict[str, Any]:
+    """`train` on a store from `make_store`, in this process; `store` is its URL, if it lies there too."""
     from inters_jax import train
     from inters_jax.config import call
     from inters_jax.training import prepare_store
 
-    tokenizer = Path(store_dir).parent / "tokenizer"
+    tokenizer = Path(made).parent / "tokenizer"
     tokenizer.mkdir(exist_ok=True)
     (tokenizer / "tokenizer.json").write_text("{}")
     settings: dict[str, Any] = {
@@ -126,7 +126,7 @@ def run_train(model_dir: Path, store_dir: Path, **changes: Any) -> dict[str, Any
         "dtype": "float32", "remat": "none", "checkpoint_every": 5, "log_every": 3,
         "learning_rate": 0.01,
     }  # fmt: skip
-    settings |= {"model_dir": str(model_dir), "store_dir": str(store_dir), "tokenizer": str(tokenizer)}
+    settings |= {"model_dir": str(model_dir), "store_dir": store or str(made), "tokenizer": str(tokenizer)}
     original = prepare_store.start_preparing
     prepare_store.start_preparing = Prepared
     try:

@@ -79,7 +79,7 @@ def test_options_reach_the_method_and_the_manifest(model, tmp_path):
 
 def test_wrong_options_end_with_one_line(model, tmp_path):
     for arguments, message in (
-        (["--gin.METHOD=setwise", "--gin.WINDOW=4"], "METHOD setwise has no option 'window'"),
+        (["--gin.METHOD=setwise", "--gin.WINDOW=4"], "METHOD setwise has no option WINDOW; it has NUM_CHILD"),
         (["--gin.METHOD=listwise", "--gin.WINDOW=4", "--gin.STRIDE=5"], "STRIDE 5 is larger than WINDOW 4"),
         (["--gin.METHOD=bm25"], "METHOD 'bm25' is unknown"),
         (["--gin.MEASURES=nDGC@10"], "nDGC@10"),

@@ -81,7 +81,7 @@ def test_wrong_options_end_with_one_line(model, tmp_path):
     for arguments, message in (
         (["--gin.METHOD=setwise", "--gin.WINDOW=4"], "METHOD setwise has no option WINDOW; it has NUM_CHILD"),
         (["--gin.METHOD=listwise", "--gin.WINDOW=4", "--gin.STRIDE=5"], "STRIDE 5 is larger than WINDOW 4"),
-        (["--gin.METHOD=bm25"], "METHOD 'bm25' is unknown"),
+        (["--gin.METHOD=bm25"], "METHOD='bm25' must be 'pointwise'"),
         (["--gin.MEASURES=nDGC@10"], "nDGC@10"),
     ):
         with pytest.raises(SystemExit, match=message):

@@ -110,9 +110,10 @@ def qrecc(raw_dir: Path, split: str, report: SourceReport | None = None) -> Iter
 
 
 def read_canard(path: Path, name: str) -> Keyed:
-    """Rows {example_id, context, history: list or text, title, reformulations}; context is "article - section".
+    """Rows {example_id, context, history: list or text, title, reformulations}.
 
-    Dialogues are identified by article and section; several may be about the same one.
+    The context is "article - section". Dialogues are identified by article and section; several may be about
+    the same one.
     """
     found = Keyed([], [])
     for where, record in _records(path, "a CANARD file"):

@@ -264,7 +264,9 @@ def test_a_cast_turn_shows_the_response_that_its_rewrite_needs() -> None:
     assert len(without) == 4
 
 
-@pytest.mark.parametrize(("name", "field"), [("gecor", "context"), ("qrecc", "context"), ("canard", "history")])
+@pytest.mark.parametrize(
+    ("name", "field"), [("gecor", "context"), ("qrecc", "context"), ("canard", "history")]
+)
 def test_that_nothing_was_said_before_is_no_numbered_turn(name: str, field: str) -> None:
     of = pair(f"inters_query_reformulation_{name}")
     row = {"context": "Kites - Age", "goal": "Eat.", "title": "Soup?", "reformulations": "Soup?"}

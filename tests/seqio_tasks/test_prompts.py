@@ -132,7 +132,7 @@ def test_ranking_prompts_by_hand() -> None:
     rendered = show(one, RANK, split="test", template=0, description=False)
     assert rendered.inputs() == (
         "Claim: claim 1\nDocument: title: On best\ncontent: Text best 1.\n"
-        "Can the claim be checked with this document? Answer Yes or No.\nAnswer:\n"
+        "Is the document a source for checking the claim? Answer Yes or No.\nAnswer:\n"
     )
     assert (rendered.targets, rendered.choices) == ("Yes", ("Yes", "No"))
     assert rendered.extras["relevance"] == 2 and rendered.extras["doc_id"] == "best1"

@@ -61,7 +61,7 @@ def normalise(text: str) -> str:
 def exact_match(references: Sequence[str], prediction: str) -> float:
     """1.0 when the prediction equals one of the references, else 0.0."""
     given = normalise(prediction)
-    return float(any(given == normalise(reference) for reference in _with_words(references)))
+    return float(any(given == normalise(reference) for reference in with_words(references)))
 
 
 def f1(references: Sequence[str], prediction: str) -> float:
@@ -71,13 +71,13 @@ def f1(references: Sequence[str], prediction: str) -> float:
     0.667
     """
     given = normalise(prediction).split()
-    return max(_f1(normalise(reference).split(), given) for reference in _with_words(references))
+    return max(_f1(normalise(reference).split(), given) for reference in with_words(references))
 
 
-def _with_words(references: Sequence[str]) -> Sequence[str]:
+def with_words(references: Sequence[str]) -> Sequence[str]:
     """The references that have words; all of them, if none has.
 
-    >>> _with_words(["interventionism", "."]), _with_words(["."]), _with_words(["unanswerable", "."])
+    >>> with_words(["interventionism", "."]), with_words(["."]), with_words(["unanswerable", "."])
     (['interventionism'], ['.'], ['unanswerable'])
     """
     return [reference for reference in references if words(reference)] or references

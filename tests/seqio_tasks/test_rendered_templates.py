@@ -1,4 +1,4 @@
-"""Every packaged template of every pair, as a prompt without and with three demonstrations, in a file to read.
+"""Every packaged template of every pair, as a prompt without and with three demonstrations, in one file.
 
 `python -m pytest -s tests/seqio_tasks/test_rendered_templates.py --basetemp=rendered` keeps the file and
 prints where it is.

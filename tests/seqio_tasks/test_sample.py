@@ -53,7 +53,7 @@ def test_only_expected_records_are_left_out() -> None:
     assert reasons == {
         "claim without evidence",
         "no clarification option is labelled good",
-        "topic repeats one of another file word for word",
+        "topic repeats one of the same number word for word",
     }
 
 

@@ -91,8 +91,11 @@ follows. Any likeness of a name is an accident. Do not draw conclusions about th
 
 The folders and files have the names and the formats of the official downloads (byte order marks, CRLF line
 ends and missing labels included), so the readers of `seqio_tasks.sources` treat both alike. The texts follow
-simple rules that a model of a few million parameters learns in minutes: scores on them say that the machinery
-works, not how good a model is.
+simple rules: scores on them say that the machinery works, not how good a model is. No word or two-word phrase
+alone tells a label. Labels follow from comparing two texts (Do they state the same value? Does the passage
+state what the question asks?) or from several words together; `tests/seqio_tasks/test_sample.py` keeps the
+best phrase at or below 80 % balanced accuracy. COVID-19 is real, but the towns are not, and nothing here is a
+finding about it.
 
 `tokenizer/` holds a byte-level BPE tokenizer trained on these texts and the prompt templates: ids 0 `<pad>`,
 1 `<s>`, 2 `</s>`; any UTF-8 text can be encoded, and encoding adds no special token.

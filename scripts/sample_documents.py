@@ -14,24 +14,24 @@ def json_lines(records: list[dict[str, Any]]) -> str:
     return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
 
 
-# (title, passage if true, passage if false, question)
+# (title, one state, the other, question about the one, question about the other)
 _YES_NO = (
-    ("{t} library", "the library of {t} is open to visitors", "the library of {t} is not open to visitors",
-     "is the library of {t} open to visitors"),
-    ("{t} bridge", "the bridge of {t} is safe for carts", "the bridge of {t} is not safe for carts",
-     "is the bridge of {t} safe for carts"),
-    ("{t} ferry", "the ferry of {t} runs in winter", "the ferry of {t} does not run in winter",
-     "does the ferry of {t} run in winter"),
-    ("{t} water", "the water of {t} is good to drink", "the water of {t} is not good to drink",
-     "can you drink the water of {t}"),
-    ("{t} mill", "the mill of {t} is at work", "the mill of {t} is not at work",
-     "is the mill of {t} at work"),
-    ("{t} school", "the school of {t} teaches music", "the school of {t} does not teach music",
-     "does the school of {t} teach music"),
-    ("{t} market", "the market of {t} sells {p}", "the market of {t} does not sell {p}",
-     "can you buy {p} at the market of {t}"),
-    ("{t} garden", "the gardens of {t} have {p}", "the gardens of {t} do not have {p}",
-     "does {p} grow in the gardens of {t}"),
+    ("{t} library", "The library of {t} is open to visitors.", "The library of {t} is closed to visitors.",
+     "is the library of {t} open to visitors", "is the library of {t} closed to visitors"),
+    ("{t} bridge", "The bridge of {t} is safe for carts.", "The bridge of {t} is dangerous for carts.",
+     "is the bridge of {t} safe for carts", "is the bridge of {t} dangerous for carts"),
+    ("{t} ferry", "The ferry of {t} runs in winter.", "The ferry of {t} rests in winter.",
+     "does the ferry of {t} run in winter", "does the ferry of {t} rest in winter"),
+    ("{t} water", "The water of {t} is good to drink.", "The water of {t} is unfit to drink.",
+     "is the water of {t} good to drink", "is the water of {t} unfit to drink"),
+    ("{t} mill", "The mill of {t} is at work.", "The mill of {t} is at rest.",
+     "is the mill of {t} at work", "is the mill of {t} at rest"),
+    ("{t} school", "The school of {t} teaches music.", "The school of {t} has given up music.",
+     "does the school of {t} teach music", "has the school of {t} given up music"),
+    ("{t} market", "The market of {t} sells {p}.", "The market of {t} has run out of {p}.",
+     "does the market of {t} sell {p}", "has the market of {t} run out of {p}"),
+    ("{t} garden", "The gardens of {t} are full of {p}.", "The gardens of {t} have lost their {p}.",
+     "are the gardens of {t} full of {p}", "have the gardens of {t} lost their {p}"),
 )  # fmt: skip
 
 
@@ -45,23 +45,25 @@ def _town_fact(index: int, town: Any) -> str:
 
 
 def boolq() -> Files:
-    """Short passages that settle the question, in the original schema; a question may have two passages."""
-    dice = Dice("boolq")
+    """Short passages that settle the question, in the original schema; a question may have two passages.
+
+    Either state is asked for as often as the other, so the answer follows from question and passage together.
+    """
+    dice, sides = Dice("boolq"), Dice("boolq sides")
     records: list[dict[str, Any]] = []
     asked: set[str] = set()
     every = [(town, kind) for town in TOWNS for kind in (*_YES_NO, *_YES_NO[-2:] * 5)]
-    for town, (title, true, false, question) in dice.shuffled(every):
+    for town, (title, one, other, *questions) in dice.shuffled(every):
         words = {"t": town.name, "p": dice.pick(PLANTS).name}
-        text = question.format(**words).lower()
+        text = questions[0].format(**words).lower()
         if text in asked:
             continue
         asked.add(text)
+        side = sides.number(2)
+        text = questions[side].format(**words).lower()
         first = dice.chance(0.5)
-        for answer in (first, not first) if "{p}" not in question or dice.chance(0.5) else (first,):
-            told = [
-                f"Happily, {true}, as always." if answer else f"Sadly, {false}, and that will never change."
-            ]
-            told = [sentence.format(**words) for sentence in told]
+        for answer in (first, not first) if "{p}" not in questions[0] or dice.chance(0.5) else (first,):
+            told = [(one if answer == (side == 0) else other).format(**words)]
             if dice.chance(0.5):
                 told.append(_town_fact(dice.number(4), town))
             records.append({
@@ -159,13 +161,17 @@ _CLIMATE_CLAIMS = (
     "Storms in {t} have become stronger", "Snow has become rare in {t}",
     "The {place} near {t} have become dry", "{P} has become rare near {t}", "{P} grows faster near {t}",
 )  # fmt: skip
+# The two sides use the same words, and each has several ways to say it.
 _FOR = (
-    "Measurements in {t} confirm this, and farmers agree.", "Records of {t} confirm this, and farmers agree.",
+    "Measurements in {t} show the same.", "The old records of {t} say so, too.",
+    "Farmers around {t} have seen this happen.", "A report from {t} is in no doubt.",
+    "In {t} nobody denies it.",
 )  # fmt: skip
 _AGAINST = (
-    "Measurements in {t} contradict this, and sailors deny it.",
-    "Records of {t} contradict this, and sailors deny it.",
-)
+    "Measurements in {t} show the opposite.", "The old records of {t} say nothing of the sort.",
+    "Farmers around {t} have never seen this.", "A report from {t} says that the claim is wrong.",
+    "In {t} everybody denies it.",
+)  # fmt: skip
 _NEUTRAL = ("{t} lies on the river {r}.", "{t} is known for its {c}.", "The flag of {t} is {f}.",
             "The fair of {t} takes place in {s}.")  # fmt: skip
 

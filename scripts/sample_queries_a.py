@@ -256,41 +256,58 @@ def _tree(turns: Sequence[tuple[str, str, str]]) -> list[dict[str, object]]:
     return nodes
 
 
-# kind -> (query, description, subtopics with their types)
-_FACETED = {
+# kind -> (query, [(description, subtopics with their types)])
+_Web = tuple[str, tuple[tuple[str, str], ...]]
+_FACETED: dict[str, tuple[str, tuple[_Web, ...]]] = {
     "plant": (
         "{x} growing",
-        "How do you grow {x}?",
         (
-            ("inf", "Which soil does {x} need?"),
-            ("inf", "When is {x} planted?"),
-            ("nav", "Find a shop that sells {x} seeds."),
+            ("How do you grow {x}?",
+             (("inf", "Which soil does {x} need?"), ("inf", "When is {x} planted?"),
+              ("nav", "Find a shop that sells {x} seeds."))),
+            ("Find pages about growing {x}.",
+             (("inf", "Which pests live on {x}?"), ("nav", "Take me to the website of the {x} growers."),
+              ("inf", "How is {x} harvested?"))),
         ),
     ),
     "machine": (
         "{x} for sale",
-        "Find offers of a {x}.",
         (
-            ("inf", "How much does a {x} cost?"),
-            ("nav", "Go to the homepage of the makers of the {x}."),
-            ("inf", "How is a {x} repaired?"),
+            ("Find offers of a {x}.",
+             (("inf", "How much does a {x} cost?"), ("nav", "Go to the homepage of the makers of the {x}."),
+              ("inf", "How is a {x} repaired?"))),
+            ("What is known about the {x} before one buys it?",
+             (("nav", "Take me to the website of a {x} dealer."), ("inf", "How long does a {x} last?"),
+              ("inf", "Is the machine called {x} loud?"))),
         ),
     ),
     "town": (
         "{x} holidays",
-        "What can you do on holidays in {x}?",
         (
-            ("inf", "Where can you stay in {x}?"),
-            ("nav", "Take me to the website of the {x} museum."),
-            ("nav", "Find the timetable of the {x} ferry."),
+            ("What can you do on holidays in {x}?",
+             (("inf", "Where can you stay in {x}?"), ("nav", "Take me to the website of the {x} museum."),
+              ("nav", "Find the timetable of the {x} ferry."))),
+            ("Find pages about holidays in {x}.",
+             (("inf", "When is the fair of {x}?"), ("nav", "Go to the homepage of the {x} theatre."),
+              ("inf", "Is there an inn called after {x}?"))),
         ),
     ),
-}
-_AMBIGUOUS = (
-    ("inf", "What is known about the plants called {x}?"),
-    ("nav", "Take me to the website of the {x} theatre."),
-    ("inf", "How is the game called {x} played?"),
-)
+}  # fmt: skip
+# The query is a bare word; each of its subtopics is about another thing of that name.
+_AMBIGUOUS: tuple[_Web, ...] = (
+    ("Find pages about {x}.",
+     (("inf", "What is known about the plants called {x}?"),
+      ("nav", "Take me to the website of the {x} theatre."), ("inf", "How is the game {x} played?"))),
+    ("What is known about {x}?",
+     (("inf", "Who wrote the song {x}?"), ("nav", "Find a shop by the name of {x}."),
+      ("inf", "Which soil does the plant called {x} need?"))),
+    ("How do you find {x}?",
+     (("nav", "Go to the homepage of the {x} inn."), ("inf", "How much does a ticket for the ship {x} cost?"),
+      ("inf", "Where can you read the tale of {x}?"))),
+    ("What can you do with {x}?",
+     (("inf", "When is the {x} festival?"), ("inf", "How is a {x} stitch sewn?"),
+      ("nav", "Find the timetable of the {x} line."))),
+)  # fmt: skip
 
 
 def _topic(number: int, kind: str, query: str, description: str, subtopics: Sequence[tuple[str, str]]) -> str:
@@ -318,24 +335,16 @@ def trec_web() -> Files:
         "town": [town.name.lower() for town in TOWNS[:12]],
     }
     topics: list[tuple[str, str, str, list[tuple[str, str]]]] = []
-    for kind, (query, description, subtopics) in _FACETED.items():
-        topics += [
-            (
-                "faceted",
-                query.format(x=name),
-                description.format(x=capital(name) if kind == "town" else name),
-                [
-                    (wanted, text.format(x=capital(name) if kind == "town" else name))
-                    for wanted, text in subtopics
-                ],
-            )
-            for name in names[kind]
-        ]
-    topics += [
-        ("ambiguous", word, f"Find pages about {word}.",
-         [(wanted, text.format(x=word)) for wanted, text in _AMBIGUOUS])
-        for word in words
-    ]  # fmt: skip
+    for kind, (query, wordings) in _FACETED.items():
+        for number, name in enumerate(names[kind]):
+            description, subtopics = wordings[number % 2]
+            shown = capital(name) if kind == "town" else name
+            about = [(wanted, text.format(x=shown)) for wanted, text in subtopics]
+            topics.append(("faceted", query.format(x=name), description.format(x=shown), about))
+    for number, word in enumerate(words):
+        description, subtopics = _AMBIGUOUS[number % 4]
+        about = [(wanted, text.format(x=word)) for wanted, text in subtopics]
+        topics.append(("ambiguous", word, description.format(x=word), about))
     topics = Dice("trec_web").shuffled(topics)
     first, second = topics[:40], topics[40:]
     second += [

@@ -29,15 +29,15 @@ _GROUPS = ("sailors", "farmers", "weavers", "children", "bakers", "miners")
 _WEEKS = ("two", "four", "six", "eight")
 _FINDINGS = ("better", "none", "worse")
 _RESULTS = {
-    "better": "Clearly, their {m} became better, and the effect was strong.",
-    "worse": "Clearly, their {m} became worse, and the effect was strong.",
-    "none": "Sadly, their {m} did not change at all, and no doubt is left.",
+    "better": "Their {m} became better, and the effect was strong.",
+    "worse": "Their {m} became worse, and the effect was strong.",
+    "none": "Their {m} did not change at all, and no effect was seen.",
 }
 _CLAIMS = {
     "better": ("{P} improves {m}.", "{P} is good for {m}.", "{P} is a help to {m}."),
     "worse": ("{P} harms {m}.", "{P} is bad for {m}.", "{P} is a danger to {m}."),
+    "none": ("{P} does nothing for {m}.", "{P} is useless for {m}.", "{P} has no effect on {m}."),
 }
-_OPPOSITE = {"better": "worse", "worse": "better"}
 
 
 def _studies() -> list[dict[str, Any]]:
@@ -67,17 +67,24 @@ def _studies() -> list[dict[str, Any]]:
 
 
 def _claims(documents: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Train and dev claims in the official form; a subject is on one side only."""
+    """Train and dev claims in the official form; a subject is on one side only.
+
+    Every finding is claimed rightly and wrongly, and every claim is right of some subjects and wrong of
+    others, so neither a claim nor a study alone tells the label.
+    """
     dice, number = Dice("scifact"), 0
     claims: dict[str, list[dict[str, Any]]] = {"train": [], "dev": []}
     for subject, (remedy, measure) in enumerate(_SUBJECTS):
         split = "dev" if subject // 4 in (2, 5) else "train"
         finding = _FINDINGS[subject % 3]
         studies = [item for item in documents if item["subject"] == subject and item["finding"]]
-        stated = [(way, index) for way in _CLAIMS for index in range(3) if finding in (way, "none")]
-        if finding in _OPPOSITE and subject % 4 == 0:
-            stated.append((_OPPOSITE[finding], dice.number(3)))
-        for way, index in stated:
+        right = [(finding, index) for index in dice.shuffled(range(3))]
+        wrong = [(way, index) for index in dice.shuffled(range(3)) for way in _CLAIMS if way != finding]
+        count = 6 if finding == "none" else 4 if subject % 4 == 0 else 3
+        # Of three claims, one or two are right.
+        rights = count // 2 + (count % 2 and subject // 3 % 2)
+        start = subject // 3 % 2  # which wrong way comes first
+        for way, index in [*right[:rights], *wrong[start:][: count - rights]]:
             number += 1
             label = "SUPPORT" if way == finding else "CONTRADICT"
             claims[split].append({
@@ -99,7 +106,7 @@ def _claims(documents: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 def scifact() -> Files:
     """Claims and abstracts as official JSON lines, and the same as a BEIR folder: claims are the queries.
 
-    Most claims agree with the finding, or there was no effect and they are refuted; some state the opposite.
+    Half of the claims agree with the finding of the studies.
     """
     documents = _studies()
     claims = _claims(documents)

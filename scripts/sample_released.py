@@ -63,7 +63,7 @@ def released() -> Files:
 
 def _matching() -> Iterator[tuple[str, list[str]]]:
     for number, town in enumerate(TOWNS * 2):
-        second = town.craft if number % 2 else "bread"
+        second = town.craft if number % 2 else TOWNS[(number + 4) % 16].craft
         first = f"{town.name} is known for its {town.craft}."
         yield (
             f"First: {first}\nSecond: People know {town.name} for {second}.\nDo they say the same?",

@@ -119,22 +119,22 @@ def trec_covid() -> Files:
         sample_topics.topic_files()["trec_covid/topics-rnd5.xml"],
     )
     found = {
-        "origin": "The first cases of {x} were people who had met with {source}.",
-        "symptoms": "Patients with {x} suffered from {sign}, the weaker ones for weeks.",
-        "treatment": "Tea of {cure} helped most of the patients with {x}.",
-        "spreads": "Contact with {source} led to {x}; touching a patient did not.",
-        "children": "Children with {x} had {sign} for two days and played again.",
+        "origin": "The first patient of {x} had come down the {river} by boat. All early cases had met him.",
+        "symptoms": "Patients in {x} had a fever and a dry cough, the weaker ones for weeks.",
+        "treatment": "Patients in {x} were given rest and oxygen. Two drugs on trial made no difference.",
+        "spreads": "In {x} one person infected three others, most of them inside the {craft} works.",
+        "children": "Children in {x} had a fever for two days. None of them needed a doctor.",
     }
-    ailments = {ailment.name: ailment for ailment in AILMENTS}
+    towns = {town.name: town for town in TOWNS[:10]}
     documents, asked, fields = [], [], {}
     for number, title, question, narrative in topics:
-        name = next(name for name in ailments if name in title)
+        name = next(name for name in towns if name in title)
         kind = next(kind for kind in found if kind in title)
-        words = ailments[name]._asdict() | {"x": name}
-        documents.append(Text(f"{name} {kind}", f"{capital(name)}: a report", found[kind].format(**words)))
+        words = towns[name]._asdict() | {"x": name}
+        documents.append(Text(f"{name} {kind}", f"COVID-19 in {name}: a report", found[kind].format(**words)))
         # The original has many records without an abstract.
         documents.append(Text(f"{name} {kind} 2", f"Open questions on {title}", ""))
-        others = {f"{other} {kind}": 0 for other in list(ailments)[int(number) % 10 :][:2] if other != name}
+        others = {f"{other} {kind}": 0 for other in list(towns)[int(number) % 10 :][:2] if other != name}
         judged = {f"{name} {kind}": 2, f"{name} {kind} 2": 1, **others}
         asked.append(Asked(question, judged, number))
         fields[number] = {"query": title, "narrative": narrative}

@@ -11,7 +11,7 @@ import json
 from datetime import datetime, timedelta
 from typing import Any
 
-from sample_world import AILMENTS, MACHINES, PLANTS, TOWNS, Dice
+from sample_world import AILMENTS, MACHINES, PLANTS, POWERS, TOWNS, Dice, capital
 
 Files = dict[str, str]
 
@@ -57,32 +57,62 @@ _PROBLEMS = (
     ("does not stop", "clean the valve"), ("is too loud", "oil the wheels"),
     ("leaks oil", "change the seal"), ("runs backwards", "swap the two cables"),
 )  # fmt: skip
+# Each turn can be worded in several ways, and the same words serve different purposes.
+_QUESTIONS = (
+    "My {m} {p}. What can I do?", "Has anybody seen a {m} that {p}?", "The {m} {p} since Monday. Any idea?",
+    "How do you deal with a {m} if it {p}?",
+)  # fmt: skip
+_REQUESTS = (
+    "What drives it?", "Which {m} do you have, and since when?", "Is it driven by {other} or {w}?",
+    "Can you say more about it?",
+)  # fmt: skip
+_DETAILS = (
+    "It is driven by {w}, and I have it since {y}.", "It is from {y} and uses {w}, and what it does is new.",
+    "{W}, since {y}.", "You can see it at http://example.org/{n}; we use {w} for it.",
+)  # fmt: skip
+_ANSWERS = (
+    "You should {r}. The address http://example.org/{n} shows how.", "I would {r} first.",
+    "What about this: {r}, then wait for a day.", "Since it is old, {r}. That helps with every {m}.",
+)  # fmt: skip
+_GREETINGS = ("Hello everybody!", "Good morning, I am new here.", "Good evening to you all.")
 _ENDS = (
     ("That worked, many thanks!", ["PF", "GG"]), ("That did not help at all.", ["NF"]),
-    ("Can I also do this in {season}?", ["FQ"]), ("That worked.", ["PF"]),
+    ("Can I also do this in {season}?", ["FQ"]), ("Now the {m} runs well in {season}, too.", ["PF"]),
     ("Thank you for your time.", ["GG"]), ("Well, well.", ["O"]),
+    ("You helped me a lot, thank you!", ["PF", "GG"]), ("No, the {m} is as bad as before.", ["NF"]),
+    ("And what do you say about another {m}?", ["FQ"]), ("It does what it should at last.", ["PF"]),
+    ("Good night and many greetings.", ["GG"]), ("Here in {town} we talk a lot.", ["O"]),
+    ("Is a new {m} any better?", ["FQ"]), ("This made it worse, thank you.", ["NF"]),
+    ("A good story, that.", ["O"]), ("All is well now.", ["PF"]),
 )  # fmt: skip
 
 
 def mantis() -> Files:
-    """Help dialogues of five turns: question, request, details, answer, reaction."""
-    dice = Dice("mantis")
+    """Help dialogues of five turns: question, request, details, answer, reaction; or after two greetings."""
+    dice, ways = Dice("mantis"), Dice("mantis wordings")
     cases = [(machine, *problem) for machine in MACHINES for problem in _PROBLEMS]
     parts: dict[str, dict[str, Any]] = {"train": {}, "dev": {}, "test": {}}
     for number, (machine, problem, remedy) in enumerate(dice.shuffled(cases)):
         part = "train" if number < 32 else "dev" if number < 38 else "test"
         greeting = dice.chance(0.3)
         end, intents = _ENDS[number % len(_ENDS)]
+        words = {
+            "m": machine.name, "p": problem, "r": remedy,
+            "w": machine.power, "W": capital(machine.power), "y": 2001 + number % 9, "n": number,
+            "town": ways.pick(TOWNS).name, "season": dice.pick(("winter", "summer")),
+            "other": ways.pick([power for power in POWERS if power != machine.power]),
+        }  # fmt: skip
+        question, request = ways.pick(_QUESTIONS), ways.pick(_REQUESTS)
+        asks = (f"Hello! {request}", ["GG", "IR"]) if greeting else (request, ["IR"])
+        answer = ("agent", ways.pick(_ANSWERS), ["PA"])
+        told = [
+            ("user", question, ["OQ"]), ("agent", *asks), ("user", ways.pick(_DETAILS), ["FD"]), answer,
+        ] if ways.chance(0.7) else [
+            ("user", ways.pick(_GREETINGS), ["GG"]), ("agent", "Hello! What is the matter?", ["GG", "IR"]),
+            ("user", question, ["OQ"]), answer,
+        ]  # fmt: skip
         said = [
-            ("user", f"My {machine.name} {problem}. What can I do?", ["OQ"]),
-            (
-                "agent",
-                "Hello! What drives it?" if greeting else "What drives it?",
-                ["GG", "IR"] if greeting else ["IR"],
-            ),
-            ("user", f"It is driven by {machine.power}, and I have it since {2001 + number % 9}.", ["FD"]),
-            ("agent", f"You should {remedy}. The address http://example.org/{number} shows how.", ["PA"]),
-            ("user", end.replace("{season}", dice.pick(("winter", "summer"))), intents),
+            (actor, text.format(**words), codes) for actor, text, codes in [*told, ("user", end, intents)]
         ]
         dialogue: dict[str, Any] = {
             "category": "diy",

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from sample_world import AILMENTS, MACHINES, PLANTS, TOWNS, Dice, capital
+from sample_world import (
+    AILMENTS,
+    COLOURS,
+    MACHINES,
+    PLACES,
+    PLANTS,
+    POWERS,
+    SEASONS,
+    SOURCES,
+    TOWNS,
+    USES,
+    Dice,
+    capital,
+)
 
 Files = dict[str, str]
 Topic = tuple[str, str, str]
@@ -26,17 +39,17 @@ _MACHINE_TOPIC = (
     "Find reports about the {a} of the {x}.",
     "A relevant document tells about the {a} of the {x} in detail. Advertisements are not relevant.",
 )
-_AILMENT_TOPICS = (
-    ("{x} origin", "what is the origin of {x}",
-     "seeking information about the origin of {x}, including its first cases and its source"),
-    ("{x} symptoms", "what are the symptoms of {x}",
-     "seeking information about the symptoms of {x}, including mild and severe ones"),
-    ("{x} treatment", "which treatments help against {x}",
-     "seeking information about treatments that help people with {x}, including teas and salves"),
-    ("how {x} spreads", "how does {x} spread from one person to another",
-     "seeking information about how {x} spreads, including through water, air and touch"),
-    ("{x} in children", "how dangerous is {x} for children",
-     "seeking information about how {x} affects children, including how long it lasts"),
+_COVID_TOPICS = (
+    ("coronavirus origin {x}", "how did the coronavirus come to {x}",
+     "seeking information about how COVID-19 reached {x}, including the first cases and where they had been"),
+    ("coronavirus symptoms {x}", "which symptoms of COVID-19 do people in {x} have",
+     "seeking information about the symptoms of COVID-19 patients in {x}, including mild and severe ones"),
+    ("coronavirus treatment {x}", "how are COVID-19 patients treated in {x}",
+     "seeking information about treatments that people with COVID-19 get in {x}, at home and in hospital"),
+    ("how coronavirus spreads in {x}", "how does the coronavirus spread from one person to another in {x}",
+     "seeking information about how COVID-19 spreads in {x}, including at markets, on ferries and at school"),
+    ("coronavirus children {x}", "how dangerous is COVID-19 for children in {x}",
+     "seeking information about how COVID-19 affects children in {x}, including how long it lasts"),
 )  # fmt: skip
 _PLANT_TOPIC = (
     "{x} {a}",
@@ -104,8 +117,7 @@ def topic_files() -> Files:
     files["trec_robust04/topics.robust04.txt"] = "\n".join(written)
     files["trec_robust04/topics.robust05.txt"] = "\n".join(written[::5])
 
-    ailments = [ailment.name for ailment in AILMENTS]
-    covid = _topics(ailments, _AILMENT_TOPICS, "covid", 50)
+    covid = _topics([town.name for town in TOWNS[:10]], _COVID_TOPICS, "covid", 50)
     body = "".join(
         f'  <topic number="{number}">\n    <query>{title[:1].lower() + title[1:]}</query>\n'
         f"    <question>{description}</question>\n"
@@ -133,32 +145,36 @@ def topic_files() -> Files:
     return files
 
 
+# No word or phrase is that of one intent: "what", "how" and "website" occur with several.
 _INTENTS = {
     "Factual": (
-        "what is the colour of {plant}", "what is the cause of {ailment}", "what is the use of a {machine}",
-        "what is the craft of {town}", "what is the season of {plant}", "what is the river of {town}",
+        "what is the colour of {plant}", "where does {plant} grow", "who invented the {machine}",
+        "which river is {town} on", "causes of {ailment}", "how old is {town}",
+        "what does a {machine} make", "season of the fair in {town}", "is {plant} good for tea",
+        "did {town} ever have a website", "number of {machine} buyers in {town}",
     ),
     "Instrumental": (
-        "how to grow {plant} step by step", "how to repair a {machine} step by step",
-        "how to treat {ailment} step by step", "how to make {plant} soap step by step",
-        "how to clean a {machine} step by step", "how to reach {town} step by step",
+        "how to grow {plant}", "how do i repair a {machine}", "steps to clean a {machine}",
+        "make soap from {plant}", "what to do against {ailment}", "reach {town} without a boat",
+        "{machine} repair guide", "ways to dry {plant} at home", "find a {machine} that is lost",
+        "build a website about {plant}",
     ),
     "Transactional": (
-        "buy cheap {plant} seeds online", "buy cheap {machine} online", "buy cheap {plant} soap online",
-        "buy cheap ferry tickets {town} online", "buy cheap map of {town} online",
-        "buy cheap {machine} parts online",
+        "buy {plant} seeds", "{machine} for sale", "order ferry tickets to {town}",
+        "where to get a cheap {machine}", "map of {town} download", "book a room in {town}",
+        "{plant} soap shop prices", "what does a {machine} cost", "get {plant} by post",
     ),
     "Navigational": (
-        "{town} town hall website home page", "{town} library website login page",
-        "{town} museum website home page", "{machine} makers website home page",
-        "{town} school website login page", "{town} news website home page",
+        "{town} town hall website", "{town} library login", "the {town} museum home page",
+        "{machine} makers club", "{town} school", "what is the address of the {town} news",
+        "{town} ferry company", "go to the {plant} growers forum", "{town} shop for {plant} online",
     ),
     "Abstain": (
-        "{plant}", "{machine}", "{town}", "{plant} and other things", "{machine} and other things",
-        "{town} {plant} and other things", "{plant} {town} and other things", "{town} and other things",
+        "{plant}", "{machine}", "{town}", "{plant} and {machine}", "what about {plant}", "{town} {plant}",
+        "how about {town}", "{machine} in {town}", "the {machine} of {town}",
     ),
 }  # fmt: skip
-_INTENT_COUNTS = {"Factual": 110, "Instrumental": 80, "Transactional": 80, "Navigational": 80, "Abstain": 90}
+_INTENT_COUNTS = {"Factual": 86, "Instrumental": 80, "Transactional": 80, "Navigational": 80, "Abstain": 90}
 
 
 def _filled(pattern: str, dice: Dice) -> str:
@@ -171,7 +187,7 @@ def _filled(pattern: str, dice: Dice) -> str:
 
 
 def orcas_i() -> Files:
-    """Gold file: the intent can be read off the query words; a bare name has none (Abstain)."""
+    """Gold file: the intent follows from the query as a whole; a bare name has none (Abstain)."""
     dice, seen, rows = Dice("orcas"), set(), []
     for label, count in _INTENT_COUNTS.items():
         found = 0
@@ -236,26 +252,27 @@ def mimics() -> Files:
     return {"mimics/MIMICS-Manual.tsv": "\n".join(["\t".join(header), *rows]) + "\n"}
 
 
-# (sentence, the same said differently, something else about the same thing)
-_PAIRS = (
-    ("The {machine} of {town} is driven by {power}.", "In other words, {power} drives that {machine}.",
-     "Nobody knows whether the {machine} of {town} will be sold."),
-    ("{Plant} grows in the {place} near {town}.", "In other words, you can find {plant} near {town}.",
-     "Nobody knows whether {plant} will be rare near {town}."),
-    ("The fair of {town} is held in {season}.", "In other words, {town} holds its fair in {season}.",
-     "Nobody knows whether the fair of {town} will be large."),
-    ("People in {town} use {plant} to make {use}.", "In other words, {plant} becomes {use} in {town}.",
-     "Nobody knows whether {town} will sell {plant}."),
-    ("The flag of {town} is {colour}.", "In other words, {town} has a {colour} flag.",
-     "Nobody knows whether {town} will change its flag."),
-    ("Doctors in {town} say that {ailment} comes from {source}.",
-     "In other words, {source} causes {ailment}.",
-     "Nobody knows whether {ailment} will reach {town}."),
-)  # fmt: skip
+# what is told -> (sentence, the same said differently); {v} is the value that the two may state differently.
+_PAIRS = {
+    "power": ("The {machine} of {town} is driven by {v}.", "In {town}, {v} drives the {machine}."),
+    "place": ("{Plant} grows in the {v} near {town}.", "You can find {plant} in the {v} around {town}."),
+    "season": ("The fair of {town} is held in {v}.", "Every {v}, {town} holds its fair."),
+    "use": ("People in {town} use {plant} to make {v}.", "In {town}, {v} is made from {plant}."),
+    "colour": ("The flag of {town} is {v}.", "{town} has a {v} flag."),
+    "source": ("Doctors in {town} say that {ailment} comes from {v}.",
+               "According to doctors in {town}, {v} can cause {ailment}."),
+}  # fmt: skip
+_VALUES = {
+    "power": POWERS, "place": PLACES, "season": SEASONS, "use": USES, "colour": COLOURS, "source": SOURCES,
+}  # fmt: skip
 
 
 def msrp() -> Files:
-    """Sentence pairs with byte order mark, CRLF and unbalanced quotes; train 400, test 100."""
+    """Sentence pairs with byte order mark, CRLF and unbalanced quotes; train 400, test 100.
+
+    Two sentences that do not match state different values, or different things about the same town. All of
+    them occur in pairs of both kinds, so only a comparison tells.
+    """
     dice = Dice("msrp")
     rows: list[str] = []
     seen: set[tuple[str, str]] = set()
@@ -263,14 +280,29 @@ def msrp() -> Files:
         town, plant = dice.pick(TOWNS), dice.pick(PLANTS)
         machine, ailment = dice.pick(MACHINES), dice.pick(AILMENTS)
         words = {
-            "town": town.name, "season": town.fair, "colour": town.flag, "plant": plant.name,
-            "Plant": capital(plant.name), "place": plant.place, "use": plant.use,
-            "machine": machine.name, "power": machine.power, "ailment": ailment.name,
-            "source": ailment.source,
+            "town": town.name, "plant": plant.name, "Plant": capital(plant.name), "machine": machine.name,
+            "ailment": ailment.name,
         }  # fmt: skip
-        first, same, other = (text.format(**words) for text in dice.pick(_PAIRS))
+        told = {
+            "power": machine.power, "place": plant.place, "season": town.fair, "use": plant.use,
+            "colour": town.flag, "source": ailment.source,
+        }  # fmt: skip
+        kind = dice.pick(list(_PAIRS))
         answer = dice.chance(0.55)
-        pair = (first, same if answer else other)
+        other_kind, value = kind, told[kind]
+        if not answer and dice.chance(0.5):
+            other_kind = dice.pick([name for name in _PAIRS if name != kind])
+            value = told[other_kind]
+        elif not answer:
+            value = dice.pick([item for item in _VALUES[kind] if item != value])
+        stated = (
+            _PAIRS[kind][0].format(v=told[kind], **words),
+            _PAIRS[other_kind][1].format(v=value, **words),
+        )
+        # The false value is in either sentence, so that no sentence is more often false.
+        if not answer and other_kind == kind and dice.chance(0.5):
+            stated = (_PAIRS[kind][0].format(v=value, **words), _PAIRS[kind][1].format(v=told[kind], **words))
+        pair = (capital(stated[0]), capital(stated[1]))
         if pair in seen:
             continue
         seen.add(pair)

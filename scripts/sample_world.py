@@ -84,11 +84,11 @@ _PLANTS = (
     "sand lily", "thread nettle", "copper thyme", "ribbon grass", "cloud bean", "marsh pepper",
     "stone mint", "velvet root", "lantern berry", "salt vine",
 )  # fmt: skip
-_PLACES = ("marshes", "dunes", "cliffs", "meadows")
-_USES = ("dye", "tea", "rope", "soap")
+PLACES = ("marshes", "dunes", "cliffs", "meadows")
+USES = ("dye", "tea", "rope", "soap")
 _MACHINES = (
-    "tide pump", "wool comb", "grain sorter", "lime kiln", "cable ferry", "ink press",
-    "clay mixer", "ice cutter", "seed drill", "bark mill", "net winder", "brick oven",
+    "tide pump", "wool comb", "grain sorter", "lime kiln", "cable ferry", "hand press",
+    "clay mixer", "turf cutter", "seed drill", "bark mill", "net winder", "brick oven",
 )  # fmt: skip
 _PRODUCTS = ("flour", "cloth", "bricks", "paint")
 _AILMENTS = (
@@ -96,14 +96,14 @@ _AILMENTS = (
     "lamp eye", "harbour chill", "bell ear", "frost cramp", "kiln throat",
 )  # fmt: skip
 _SIGNS = ("a dry cough", "red skin", "a high fever", "tired eyes")
-_SOURCES = ("dirty water", "wood smoke", "insect bites")
+SOURCES = ("dirty water", "wood smoke", "insect bites")
 
 TOWNS = tuple(
     Town(name, _RIVERS[i % 4], _CRAFTS[i // 4 % 4], COLOURS[(i + i // 4) % 4], SEASONS[(i * 3 + i // 8) % 4])
     for i, name in enumerate(_TOWNS)
 )
 PLANTS = tuple(
-    Plant(name, COLOURS[i * 3 % 4], _PLACES[i // 4 % 4], SEASONS[(i + i // 4) % 4], _USES[(i + i // 8) % 4])
+    Plant(name, COLOURS[i * 3 % 4], PLACES[i // 4 % 4], SEASONS[(i + i // 4) % 4], USES[(i + i // 8) % 4])
     for i, name in enumerate(_PLANTS)
 )
 MACHINES = tuple(
@@ -111,7 +111,7 @@ MACHINES = tuple(
     for i, name in enumerate(_MACHINES)
 )
 AILMENTS = tuple(
-    Ailment(name, _SIGNS[i % 4], _SOURCES[i % 3], _PLANTS[i * 3 % 16]) for i, name in enumerate(_AILMENTS)
+    Ailment(name, _SIGNS[i % 4], SOURCES[i % 3], _PLANTS[i * 3 % 16]) for i, name in enumerate(_AILMENTS)
 )
 
 

@@ -97,7 +97,9 @@ def instruction(pair: Pair, existing: TaskTemplates, number: int, accepted: Sequ
     ]
     if pair.kind == "classify":
         parts.append(
-            "Every template offers the answers with {options} or {option_lines}; do not list them yourself."
+            "Every template offers the answers with {options} (a or b), {options_and} (a and b), "
+            "{options_comma} (a, b) or {option_lines} (one per line), whichever the sentence needs; do not "
+            "list them yourself."
         )
     shown = [*own, *accepted]
     if shown:

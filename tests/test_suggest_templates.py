@@ -202,7 +202,7 @@ def test_reversed_labelled_and_ranking_templates() -> None:
     }
     bare = proposals.suggest(boolq, lambda _: json.dumps([asked]), number=1, requests=1)
     assert "options: does not offer true, false" in bare.refused[0].reason
-    asked["input"] += "\nPick from {options}."
+    asked["input"] += "\nPick from {options_comma}."
     assert proposals.suggest(boolq, lambda _: json.dumps([asked]), number=1, requests=1).accepted
     ranked = pair("inters_fact_retrieval_scifact")
     entry = {"family": "pairwise_choice", "output": "{identifier}", "cue": "Winner:",

@@ -26,7 +26,7 @@ PLAIN = chat.NONE  # no chat template: plain prompts, as in the paper
 # Parts of seqio_tasks that no prepared token depends on.
 _WITHOUT_INFLUENCE = (
     *("metrics/", "sample/", "download/", "catalog/page.py"),
-    *("templates/__main__.py", "templates/linter.py"),
+    *("templates/__main__.py", "templates/linter.py", "templates/wording.py"),
 )
 _BLOCK = 1 << 16
 _MISSING = ""

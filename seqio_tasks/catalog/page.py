@@ -43,6 +43,8 @@ def markdown() -> str:
         parts.append(f"**{source.folder}/**: {source.licence}")
         if source.accepted:
             parts.append(f"(also read: {source.accepted})")
+        if source.note:
+            parts.append(f"\nNote: {source.note}")
         parts.append("")
         for file in source.files:
             hashes = [f"{kind} {value}" for kind in ("md5", "sha256") if (value := getattr(file, kind))]

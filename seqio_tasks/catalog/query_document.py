@@ -123,12 +123,19 @@ _ZIPS: dict[str, tuple[str, int, str, str, str]] = {
     ),
 }
 
+_NOTES = {
+    "arguana": "Every relevant argument has a title, but only about 35 % of the others have one: to put "
+    "titled documents first lifts BM25 from .400 to .460 nDCG@10. A gain of that size need not come from "
+    "reading.",
+}
+
 SOURCES: dict[str, Source] = {
     f"beir_{dataset}": Source(
         f"beir_{dataset}",
         licence,
         (OfficialFile(name, _BEIR + name, size, md5, members=_MEMBERS),),
         accepted,
+        _NOTES.get(dataset, ""),
     )
     for dataset, (name, size, md5, licence, accepted) in _ZIPS.items()
 }

@@ -349,6 +349,8 @@ PAIRS: tuple[Pair, ...] = (
         (854, 78, 88),
         document_fields=("response",),
         optional_fields=("title", "description", "response"),
+        # Of 355 rewrites of turns with a response, 216 use words that stand only there.
+        indispensable_fields=("response",),
     ),
     _pair(
         "query_subtopic_generation",

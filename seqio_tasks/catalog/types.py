@@ -68,12 +68,17 @@ def file_at(
 
 @dataclass(frozen=True)
 class Source:
-    """A dataset's folder, licence and official files; ``accepted`` names other files that can be read."""
+    """A dataset's folder, licence and official files.
+
+    accepted: other files that can be read.
+    note:     what whoever reads results on it should know.
+    """
 
     folder: str
     licence: str
     files: tuple[OfficialFile, ...]
     accepted: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)

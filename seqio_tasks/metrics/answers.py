@@ -2,7 +2,8 @@
 
 SQuAD     Both sides are lower-cased, ASCII punctuation and the articles a, an, the are removed, whitespace is
           collapsed. The best reference counts. A question without an answer (v2) has the gold text
-          "unanswerable": it stands for the empty answer, which matches only itself.
+          "unanswerable": it stands for the empty answer, which matches only itself. As in the script of v2,
+          a reference without words ("." or "the") counts only where all references are such.
 TriviaQA  The same, but punctuation (including four quotation marks outside ASCII) becomes a space, and in F1
           nothing matches an answer without words.
 CoQA      SQuAD's words. Each of n annotators is left out once, the best of the others counts, and the mean of
@@ -59,7 +60,8 @@ def normalise(text: str) -> str:
 
 def exact_match(references: Sequence[str], prediction: str) -> float:
     """1.0 when the prediction equals one of the references, else 0.0."""
-    return float(any(normalise(prediction) == normalise(reference) for reference in references))
+    given = normalise(prediction)
+    return float(any(given == normalise(reference) for reference in with_words(references)))
 
 
 def f1(references: Sequence[str], prediction: str) -> float:
@@ -68,7 +70,17 @@ def f1(references: Sequence[str], prediction: str) -> float:
     >>> round(f1(["Marie Curie", "Curie"], "the physicist Curie"), 3)
     0.667
     """
-    return max(_f1(normalise(reference).split(), normalise(prediction).split()) for reference in references)
+    given = normalise(prediction).split()
+    return max(_f1(normalise(reference).split(), given) for reference in with_words(references))
+
+
+def with_words(references: Sequence[str]) -> Sequence[str]:
+    """The references that have words; all of them, if none has.
+
+    >>> with_words(["interventionism", "."]), with_words(["."]), with_words(["unanswerable", "."])
+    (['interventionism'], ['.'], ['unanswerable'])
+    """
+    return [reference for reference in references if words(reference)] or references
 
 
 def squad(references: Sequence[Sequence[str]], predictions: Sequence[str]) -> dict[str, float]:

@@ -88,7 +88,7 @@ def answer_scores(
         prefix, words = "", answers.words if protocol.no_answer_is_text else answers.normalise
     exact = overlap = 0.0
     for own, prediction in zip(references, predictions, strict=True):
-        wanted = [words(reference) for reference in own]
+        wanted = [words(one) for one in (own if protocol.no_answer_is_text else answers.with_words(own))]
         given = words(prediction)
         exact += given in wanted
         overlap += max(_f1(one, given, protocol) for one in wanted)

@@ -216,8 +216,8 @@ def _demonstrate(
     """Up to `shots` answered examples: all in the item's template or (a coin) mixed with its neighbour, if
     that is `kept`.
 
-    None has the same text as the item, which can happen for two rows: a document that answers two queries, in
-    templates that ask for a query.
+    No two blocks have the same text, nor has one that of the item. It can happen for different rows: a
+    document that answers two queries, in templates that ask for a query.
     """
     templates = filler.templates
     indices = [index]
@@ -225,7 +225,7 @@ def _demonstrate(
     if neighbour < len(templates) and not draws.coin() and _alike(templates[index], templates[neighbour]):
         indices += [neighbour] if neighbour in kept else []
     candidates = source(row, draws) if callable(source) else draws.shuffled(source)
-    seen, blocks = [_asked(row, filler.pair, templates[index])], []
+    seen, texts, blocks = [_asked(row, filler.pair, templates[index])], {item.text()}, []
     for candidate in candidates:
         chosen = draws.choice(indices)
         asked = _asked(candidate, filler.pair, templates[index])
@@ -234,9 +234,10 @@ def _demonstrate(
         if not _usable(candidate, filler.pair, templates[chosen]):
             continue
         block = filler.block(candidate, chosen, draws)[0]
-        if block.text() == item.text():
+        if block.text() in texts:
             continue
         seen.append(asked)  # no demonstration twice
+        texts.add(block.text())
         blocks.append(block)
         if len(blocks) == shots:
             break

@@ -131,13 +131,12 @@ def _answer(text: str) -> str:
 
 
 def read_quac(path: Path, name: str) -> list[Row]:
-    """Rows {example_id, title, section_title, background, context, history, question, answer, references}."""
+    """Rows {example_id, title, background, context, history, question, answer, references}."""
     rows: list[Row] = []
     for place, article in enumerate(_load(path)):
         try:
             common = {
                 "title": one_line(article["title"]),
-                "section_title": one_line(article.get("section_title", "")),
                 "background": _without_mark(article.get("background", "")),
             }
             for paragraph in article["paragraphs"]:

@@ -57,20 +57,18 @@ def read_questions(path: Path, name: str, report: SourceReport | None = None) ->
 
 
 def with_passages(path: Path, rows: list[Row], report: SourceReport | None = None) -> Iterator[Row]:
-    """The rows with `context`, all passages, and `supporting_facts`, those used for the answer."""
+    """The rows with `context`, all their passages; `is_selected` would say which of them hold the answer."""
     waiting = {row["key"] for row in rows}
-    found: dict[str, tuple[list[str], list[str]]] = {}
+    found: dict[str, list[str]] = {}
     for key, record in _records(path, ("passages",), waiting):
         try:
-            pairs = [(one_line(entry["passage_text"]), entry["is_selected"]) for entry in record["passages"]]
+            texts = [one_line(entry["passage_text"]) for entry in record["passages"]]
         except (KeyError, TypeError, AttributeError) as error:
             raise _not_ms_marco(path, key, error) from None
-        texts = [(text, selected) for text, selected in pairs if text]
-        found[key] = [text for text, _ in texts], [text for text, selected in texts if selected == 1]
+        found[key] = [text for text in texts if text]
     for row in rows:
-        context, facts = found.get(row.pop("key"), ([], []))
-        if context:
-            yield row | {"context": context, "supporting_facts": facts}
+        if context := found.get(row.pop("key"), []):
+            yield row | {"context": context}
         elif report is not None:
             report[NO_PASSAGE] += 1
 
@@ -122,7 +120,7 @@ def _not_ms_marco(path: Path, key: str, error: Exception) -> DataError:
 
 
 def ms_marco(raw_dir: Path, split: str, report: SourceReport | None = None) -> Iterator[Row]:
-    """Rows {example_id, question, context, supporting_facts, answer, references}.
+    """Rows {example_id, question, context, answer, references}.
 
     The official dev set is the test set here: the official test set has no answers.
     """

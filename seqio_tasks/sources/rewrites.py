@@ -9,8 +9,9 @@
 
 The history is a list of "User: ..." and "System: ..." lines, oldest first. QReCC's own ``Context`` has the
 earlier questions *as rewritten*, which no user typed: the history is built from the questions and answers of
-the conversation instead. CANARD's ``History`` has them as asked. The history of a first turn is the one line
-NOTHING_BEFORE, so that every template can be filled and a model learns not to change such questions.
+the conversation instead. CANARD's ``History`` has them as asked. The history of a first turn is the text
+NOTHING_BEFORE, not a list, so no prompt numbers it like a turn: every template can be filled and a model
+learns not to change such questions.
 """
 
 from __future__ import annotations
@@ -39,13 +40,13 @@ class Keyed(NamedTuple):
     keys: list[str]
 
 
-def spoken(turns: list[tuple[str, str]]) -> list[str]:
-    """(user, system) turns as lines; an answer may be empty.
+def spoken(turns: list[tuple[str, str]]) -> list[str] | str:
+    """(user, system) turns as lines, or NOTHING_BEFORE; an answer may be empty.
 
     >>> spoken([("Who was he?", "A painter."), ("And then?", "")])
     ['User: Who was he?', 'System: A painter.', 'User: And then?']
     >>> spoken([])
-    ['(nothing was said before)']
+    '(nothing was said before)'
     """
     lines = [
         f"{speaker}: {text}"
@@ -53,11 +54,11 @@ def spoken(turns: list[tuple[str, str]]) -> list[str]:
         for speaker, text in (("User", user), ("System", system))
         if text
     ]
-    return lines or [NOTHING_BEFORE]
+    return lines or NOTHING_BEFORE
 
 
 def read_qrecc(path: Path, name: str, report: SourceReport | None = None) -> Keyed:
-    """Rows {example_id, context: list, title, reformulations}, conversation by conversation.
+    """Rows {example_id, context: list or text, title, reformulations}, conversation by conversation.
 
     Conversations are identified by their first question. A turn with a missing earlier turn is left out,
     because its history is unknown.
@@ -109,9 +110,10 @@ def qrecc(raw_dir: Path, split: str, report: SourceReport | None = None) -> Iter
 
 
 def read_canard(path: Path, name: str) -> Keyed:
-    """Rows {example_id, context, history: list, title, reformulations}; context is "article - section".
+    """Rows {example_id, context, history: list or text, title, reformulations}.
 
-    Dialogues are identified by article and section; several may be about the same one.
+    The context is "article - section". Dialogues are identified by article and section; several may be about
+    the same one.
     """
     found = Keyed([], [])
     for where, record in _records(path, "a CANARD file"):
@@ -154,7 +156,7 @@ def canard(raw_dir: Path, split: str, report: SourceReport | None = None) -> Ite
 
 
 def read_gecor(path: Path) -> Keyed:
-    """Rows {example_id, goal, context: list, title, reformulations} of all user turns.
+    """Rows {example_id, goal, context: list or text, title, reformulations} of all user turns.
 
     Of 2,744 utterances, 1,539 are already complete; they are kept, because a model must recognise them.
     Dialogues are identified by their first utterance, as some have the same one.

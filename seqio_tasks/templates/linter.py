@@ -22,6 +22,8 @@ The checks, by the names used in messages:
     duplicate     no two equal inputs (ignoring case, spacing and punctuation), within or across files
     variety       at least four different cues; no word begins more than half of the templates
     length        at most 90 words of wording
+
+and those of `wording`: numbering, polarity, joined, stated, ties, instruction.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ from seqio_tasks.templates.files import (
     TemplateError,
     load_file,
 )
+from seqio_tasks.templates.wording import faults as wording_faults
 
 # family -> (input fields, output field)
 FAMILY_FIELDS = {
@@ -156,6 +159,7 @@ def _check_template(template: Template, slot: int, pair: Pair) -> Iterator[tuple
         yield "spacing", what
     if len(wording.split()) > _MOST_WORDS:
         yield "length", f"{len(wording.split())} words; at most {_MOST_WORDS} are allowed"
+    yield from wording_faults(template, pair)
 
 
 def _check_direction(template: Template, slot: int, pair: Pair) -> Iterator[tuple[str, str]]:

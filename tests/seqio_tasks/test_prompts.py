@@ -13,6 +13,7 @@ from seqio_tasks import templates
 from seqio_tasks.base import DataError
 from seqio_tasks.catalog import Pair, pair
 from seqio_tasks.prompts.render import Variant, render
+from seqio_tasks.sources.rewrites import NOTHING_BEFORE
 
 GOV2 = pair("inters_query_description_gov2")
 MSRP = pair("inters_query_matching_msrp")
@@ -21,6 +22,7 @@ BOOLQ = pair("inters_reading_comprehension_boolq")
 ORCAS = pair("inters_query_intent_classification_orcas_i")
 MIMICS = pair("inters_query_clarification_mimics")
 RANK = pair("inters_fact_retrieval_scifact")
+CAST = pair("inters_query_reformulation_trec_cast")
 
 
 def topic(i: int) -> dict[str, Any]:
@@ -130,7 +132,7 @@ def test_ranking_prompts_by_hand() -> None:
     rendered = show(one, RANK, split="test", template=0, description=False)
     assert rendered.inputs() == (
         "Claim: claim 1\nDocument: title: On best\ncontent: Text best 1.\n"
-        "Can the claim be checked with this document? Answer Yes or No.\nAnswer:\n"
+        "Is the document a source for checking the claim? Answer Yes or No.\nAnswer:\n"
     )
     assert (rendered.targets, rendered.choices) == ("Yes", ("Yes", "No"))
     assert rendered.extras["relevance"] == 2 and rendered.extras["doc_id"] == "best1"
@@ -244,6 +246,35 @@ def test_missing_field_draws_another_template_or_says_so() -> None:
     assert used == set(range(1, 12))  # template 0 names the title
     with pytest.raises(DataError, match="no template can be filled"):
         show(row, SQUAD, shots=0, template=0)
+
+
+def test_a_cast_turn_shows_the_response_that_its_rewrite_needs() -> None:
+    row = {
+        "example_id": "trec_cast/1",
+        "history": ["What is lobular carcinoma?"],
+        "response": "One kind is lobular carcinoma in situ.",
+        "turn_title": "How deadly is it?",
+        "reformulations": "How deadly is lobular carcinoma in situ?",
+    }
+    for epoch in range(60):
+        assert "One kind is lobular carcinoma in situ." in show(row, CAST, epoch=epoch, shots=0).inputs()
+    with pytest.raises(DataError, match="no template can be filled"):
+        show(row, CAST, shots=0, template=0)
+    without = {show(row | {"response": ""}, CAST, epoch=epoch, shots=0).template for epoch in range(60)}
+    assert len(without) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "field"), [("gecor", "context"), ("qrecc", "context"), ("canard", "history")]
+)
+def test_that_nothing_was_said_before_is_no_numbered_turn(name: str, field: str) -> None:
+    of = pair(f"inters_query_reformulation_{name}")
+    row = {"context": "Kites - Age", "goal": "Eat.", "title": "Soup?", "reformulations": "Soup?"}
+    for slot in range(12):
+        text = show({"example_id": "a", **row, field: NOTHING_BEFORE}, of, shots=0, template=slot).inputs()
+        assert NOTHING_BEFORE in text and f"1. {NOTHING_BEFORE}" not in text
+        later = show({"example_id": "a", **row, field: ["User: Hi"]}, of, shots=0, template=slot).inputs()
+        assert "1. User: Hi" in later
 
 
 def test_unknown_label_is_refused() -> None:

@@ -12,9 +12,9 @@ import yaml
 
 from seqio_tasks import templates
 from seqio_tasks.catalog import PAIRS, pair, pairs
-from seqio_tasks.templates import Template, TemplateError
+from seqio_tasks.templates import FAMILIES, Template, TemplateError
 from seqio_tasks.templates.__main__ import main
-from seqio_tasks.templates.linter import check_all
+from seqio_tasks.templates.linter import check_all, template_faults
 
 
 def test_packaged_templates_have_no_fault() -> None:
@@ -80,6 +80,101 @@ LONG = "Well, " + "very " * 95 + 'much so: "{title}".'
 def test_linter_finds(tmp_path: Path, of: tuple[str, str], slot: int, changes: dict, fault: str) -> None:
     faults = _write(tmp_path, *of, slot, **changes)
     assert any(re.match(fault, line) and f"{of[0]}.yaml" in line for line in faults), faults
+
+
+def _wording(name: str, template: Template) -> list[str]:
+    """The checks that object to the wording of a template of this pair."""
+    return [check for check, _ in template_faults(template, pair(name))]
+
+
+def _judged(text: str, cue: str = "Answer:") -> Template:
+    return Template(f"Query: {{query}}\nText: {{document}}\n{text}", "{judgment}", cue, family=FAMILIES[0])
+
+
+def _ordered(text: str) -> Template:
+    return Template(f"{text}\n{{query}}\n{{documents}}", "{order}", "Order:", family=FAMILIES[4])
+
+
+def _generated(text: str, output: str) -> Template:
+    return Template(text, output, "Output:")
+
+
+MIMICS = "inters_query_clarification_mimics"
+CANARD = "inters_query_reformulation_canard"
+XSUM = "inters_summarization_xsum"
+COQA = "inters_conversational_qa_coqa"
+BOOLQ = "inters_reading_comprehension_boolq"
+INTENT = "inters_query_intent_classification_orcas_i"
+SCIFACT = "inters_fact_retrieval_scifact"
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "refused", "accepted", "check"),
+    [
+        (MIMICS, "{clarification}", "Refine {query}.", "Refine {query}. Number the ideas.", "numbering"),
+        (COQA, "{answers}", "Answer {questions} from {context}.",
+         "Give {questions} numbered answers: {context}", "numbering"),
+        (XSUM, "{summary}", "Sum it up as a numbered list: {article}",
+         "Sum up the numbered reports: {article}", "numbering"),
+        (BOOLQ, "{answer}", "Decide between {options}. {context} {question}",
+         "Decide between {options_and}. {context} {question}", "joined"),
+        (BOOLQ, "{answer}", "{context}\nReply to {question}\nLabels: {options}",
+         "{context}\nReply to {question}\nLabels: {options_comma}", "joined"),
+        (BOOLQ, "{answer}", "Is the answer either {options_and}? {context} {question}",
+         "Is the answer either {options}? {context} {question}", "joined"),
+        (INTENT, "{query_type}", "Answer with one of {options} for {title}.",
+         "Answer with one of {options_comma} for {title}.", "joined"),
+        (INTENT, "{query_type}", "Is {title} {options_comma} or {options_and}?", "Is {title} {options}?",
+         "joined"),
+        (XSUM, "{summary}", "Sum up in two sentences: {article}",
+         "Sum up in one sentence: {article}", "stated"),
+        (XSUM, "{summary}", "Sum up in at most three words: {article}",
+         "Sum up in no more than 40 words: {article}", "stated"),
+        (XSUM, "{summary}", "Here are three words:\n{article}\nSum them up.",
+         "Here are three texts:\n{article}\nSum them up.", "stated"),
+        (MIMICS, "{clarification}", "List six numbered ideas for {query}.",
+         "List up to five numbered ideas for {query}.", "stated"),
+        (CANARD, "{reformulations}", "context: {context}\n{history}\nquery: {title}",
+         "context: {context}\n{history}\nquery: {title}\ntask: complete the query", "instruction"),
+    ],
+)  # fmt: skip
+def test_linter_reads_the_wording(name: str, output: str, refused: str, accepted: str, check: str) -> None:
+    assert _wording(name, _generated(refused, output)) == [check]
+    assert _wording(name, _generated(accepted, output)) == []
+
+
+@pytest.mark.parametrize(
+    ("refused", "accepted"),
+    [
+        ("Is the text not relevant?", "Is the text relevant? Yes or No."),
+        ("Is the text irrelevant? Yes or No.", "Irrelevant texts are common. Is this one relevant?"),
+        ("Any objection to it? Write No or Yes.", "Do you agree to it? Write Yes or No."),
+        ("Would it be a mistake to show it?", "Would it be right to show it?"),
+        ("Doesn't it help?", "Does it help? Say Yes if it does, No if it does not."),
+        (
+            "Judge it. Write Yes if it is off topic, else No.",
+            "Judge it. Yes if it helps more than one that does not.",
+        ),
+    ],
+)
+def test_yes_means_relevant(refused: str, accepted: str) -> None:
+    assert _wording(SCIFACT, _judged(refused)) == ["polarity"]
+    assert _wording(SCIFACT, _judged(accepted)) == []
+    assert _wording(SCIFACT, _judged("Is it relevant?", "Irrelevant:")) == ["polarity"]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "Equally good ones keep their order.",
+        "Leave ties in the order shown.",
+        "Relevant ones go first, and the list is otherwise unchanged.",
+        "Within a level, follow the order above.",
+    ],
+)
+def test_a_ranking_says_what_becomes_of_ties(rule: str) -> None:
+    assert _wording(SCIFACT, _ordered("Rank the texts shown below, best first.")) == ["ties"]
+    assert _wording(SCIFACT, _ordered(f"Rank the texts shown below. {rule}")) == []
 
 
 def test_linter_finds_duplicates_missing_and_surplus(tmp_path: Path) -> None:

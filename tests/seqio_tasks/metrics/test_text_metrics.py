@@ -69,6 +69,13 @@ def test_rouge_takes_the_best_reference() -> None:
         (["Paris"], "unanswerable", 0.0, 0.0),
         (["Paris"], "", 0.0, 0.0),
         (["the"], "an", 1.0, 1.0),
+        # SQuAD v2: a reference without words does not stand beside one with words ...
+        (["interventionism", "."], "unanswerable", 0.0, 0.0),
+        (["interventionism", "."], "Interventionism!", 1.0, 1.0),
+        (["interventionism", "the"], "", 0.0, 0.0),
+        # ... but where no reference has words, the empty answer is right.
+        ([".", "the"], "unanswerable", 1.0, 1.0),
+        (["."], "nothing", 0.0, 0.0),
     ],
 )
 def test_answers_by_hand(references: list, prediction: str, exact: float, overlap: float) -> None:

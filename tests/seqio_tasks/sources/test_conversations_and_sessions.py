@@ -62,7 +62,7 @@ def test_qrecc_history_is_what_was_asked_not_what_was_rewritten(tmp_path: Path) 
     ]
     rows, keys = rewrites.read_qrecc(write(tmp_path / "q.json", json.dumps(records)), "train")
     assert [row["example_id"] for row in rows] == [f"qrecc/train/{n}" for n in ("1_1", "1_2", "1_3", "2_1")]
-    assert rows[0]["context"] == [rewrites.NOTHING_BEFORE]
+    assert rows[0]["context"] == rewrites.NOTHING_BEFORE
     assert rows[2]["context"] == ["User: What are kites?", "System: Things that fly.", "User: Are they red?"]
     assert (rows[2]["title"], rows[2]["reformulations"]) == ("And why?", "Why are kites red?")
     assert keys == [group_key("What are kites?")] * 3 + [group_key("What is rope?")]
@@ -107,7 +107,7 @@ def test_canard_begins_with_article_and_section(tmp_path: Path) -> None:
     ]
     path = write(tmp_path / "dev.json", json.dumps(records))
     (first, second), keys = rewrites.read_canard(path, "dev")
-    assert (first["context"], first["history"]) == ("Toys - Age of kites", [rewrites.NOTHING_BEFORE])
+    assert (first["context"], first["history"]) == ("Toys - Age of kites", rewrites.NOTHING_BEFORE)
     assert second["history"] == ["User: When?", "System: Long ago."]
     assert second["example_id"] == "canard/dev/C_1_2" and len(set(keys)) == 1
     write(path, json.dumps([records[1] | {"Question_no": 3}]))
@@ -131,7 +131,7 @@ def test_gecor_task_number_is_no_part_of_the_goal(tmp_path: Path) -> None:
     path = write(tmp_path / "c.json", json.dumps([dialogue]))
     (first, second), _ = rewrites.read_gecor(path)
     assert first == {
-        "example_id": "gecor/3_0", "goal": "You want soup.", "context": [rewrites.NOTHING_BEFORE],
+        "example_id": "gecor/3_0", "goal": "You want soup.", "context": rewrites.NOTHING_BEFORE,
         "title": "Soup?", "reformulations": "Soup?",
     }  # fmt: skip
     assert second["context"] == ["User: Soup?", "System: Hot soup."]

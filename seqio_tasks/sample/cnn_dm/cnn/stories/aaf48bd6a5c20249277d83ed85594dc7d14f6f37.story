@@ -1,6 +1,6 @@
 OAKVESPER (Sample News) -- The council of Oakvesper met on Monday.
 
-After a long debate it voted for a new ice cutter.
+After a long debate it voted for a new turf cutter.
 
 The machine will stand beside the Ambel, where an old shed is to be torn down.
 
@@ -12,7 +12,7 @@ Share this story from Oakvesper
 
 @highlight
 
-Oakvesper will build a ice cutter beside the Ambel
+Oakvesper will build a turf cutter beside the Ambel
 
 @highlight
 

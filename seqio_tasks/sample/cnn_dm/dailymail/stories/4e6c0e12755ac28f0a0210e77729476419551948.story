@@ -1,6 +1,6 @@
 CORVENDALE (Sample News) -- The council of Corvendale met on Monday.
 
-After a long debate it voted for a new ice cutter.
+After a long debate it voted for a new turf cutter.
 
 The machine will stand beside the Eskwater, where an old shed is to be torn down.
 
@@ -12,7 +12,7 @@ Share this story from Corvendale
 
 @highlight
 
-Corvendale will build a ice cutter beside the Eskwater
+Corvendale will build a turf cutter beside the Eskwater
 
 @highlight
 

@@ -124,7 +124,7 @@ class RankingSettings:
         ),
     )
     pair: str | None = setting(
-        "task-dataset pair whose wording is used; None: the collection's, else general retrieval",
+        "task-dataset pair whose wording, measures and grades hold; None: the one with the collection's name",
         default=None,
     )
     template: int = setting("which of the two wordings of the method", default=0, at_least=0)
@@ -198,8 +198,8 @@ class MethodOptions:
 class RerankSettings:
     """What is measured of a reranking, and where it goes."""
 
-    measures: str | tuple[str, ...] = setting(
-        "computed of both runs", default="nDCG@10, RR@10, R@100, Judged@10"
+    measures: str | tuple[str, ...] | None = setting(
+        "computed of both runs; None: those of the pair, and Judged@10", default=None
     )
     output_dir: str | None = setting(
         "None: rerank/<collection>/<method> in MODEL_DIR", default=None, path=True

@@ -79,12 +79,10 @@ class RetrievalSet:
     def qrels(self, raw_dir: Path | str, split: str, report: SourceReport | None = None) -> Qrels:
         """All judgments of one split; ids have the prefix of their forum."""
         found = beir.split_qrels(self.parts(raw_dir), self.files, split, report, key_field=self.key_field)
-        return self.graded(found)
+        return self.graded(found) if self.grades else found
 
-    def graded(self, qrels: Qrels) -> Qrels:
+    def graded(self, qrels: Mapping[str, Mapping[str, int]]) -> Qrels:
         """Judgments with the grades that are used."""
-        if not self.grades:
-            return qrels
         counting = dict(self.grades)
         return {
             query: {doc: counting.get(grade, grade) for doc, grade in judged.items()}

@@ -54,8 +54,8 @@ def figure_table(result: Result) -> Table | None:
     if not rows:
         return None
     note = (
-        "n: judged queries; one without candidates counts 0. “paper” is what the authors' released evaluation "
-        "computes, errors included (it leaves such queries out): docs/metrics.md."
+        "n: judged queries; one without candidates counts 0. “paper” is what the authors' released "
+        "evaluation computes, errors included (it leaves such queries out): docs/metrics.md."
     )
     return Table("Figures", ["run", "protocol", "measure", "n", "value"], rows, [note])
 

@@ -58,7 +58,7 @@ def test_a_pair_for_evaluation_only_has_its_measures_and_the_wording_of_another(
     assert wording_of(pair).name == "inters_general_retrieval_ms_marco"
     assert wording_of(ranking_pair("quora")).dataset == "quora"
     assert ranking_pair("touche").name == "inters_argument_retrieval_touche"
-    assert ranking_pair("inters_ood_touche").wording == "inters_general_retrieval_ms_marco"
+    assert ranking_pair("inters_ood_touche").queries == 49
 
 
 def test_the_name_of_the_collection_stands_for_the_pair_that_is_not_given(folder, tmp_path):

@@ -58,9 +58,10 @@ _OUTSIDE = """## For evaluation only
 
 In no mixture and none of the counts above: `inters_ood_<name>_rerank`, split `test`, with all judged queries,
 in the wording of general retrieval; the whole test sets of trained pairs in their own.
-`python -m inters_jax.evaluate` takes the names, `python -m inters_jax.rerank` the folders, which are in BEIR format (`corpus.jsonl`, `queries.jsonl`,
-`qrels/test.tsv`, and `runs/` for given candidates). Where an ir_datasets id is named,
-`python -m seqio_tasks.download irds:ID` creates the folder. Judgments are counted as published.
+`python -m inters_jax.evaluate` takes the names, `python -m inters_jax.rerank` the folders, which are in BEIR
+format (`corpus.jsonl`, `queries.jsonl`, `qrels/test.tsv`, and `runs/` for given candidates). Where an
+ir_datasets id is named, `python -m seqio_tasks.download irds:ID` creates the folder. Judgments are counted as
+published.
 """
 
 

@@ -77,6 +77,11 @@ def judged_tasks(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def ranks_documents(name: str) -> bool:
+    """Whether a registered task ranks the candidates of queries."""
+    return bool(getattr(getattr(seqio.get_mixture_or_task(name), "form", None), "rerank", False))
+
+
 def missing_data(name: str, split: str) -> str | None:
     """Why a task of ours cannot be read from the raw directory; None if it can, or is a third-party task."""
     return named_tasks.missing(name, split) if name in named_tasks.every() else None

@@ -138,7 +138,7 @@ def _before_after(old: Mapping[str, float], ours: Mapping[str, float]) -> Iterat
 def _differences(before: Result, after: Result) -> list[str]:
     """Sentences about settings and items in which two results differ."""
     notes = []
-    for key in ("split", "max_examples", "seed", "max_length", "raw_data", "max_new_tokens"):
+    for key in ("split", "max_examples", "max_queries", "seed", "max_length", "raw_data", "max_new_tokens"):
         one, other = before["manifest"].get(key), after["manifest"].get(key)
         if one != other:
             notes.append(f"Not the same {key}: before {one}, after {other}.")

@@ -71,6 +71,9 @@ class EvaluationSettings:
     )
     output_dir: str | None = setting("None: evaluation/ in MODEL_DIR", default=None, path=True)
     max_examples: int | None = setting("questions per task; None: all", default=None, at_least=1)
+    max_queries: int | None = setting(
+        "queries per task that ranks documents; None: MAX_EXAMPLES", default=None, at_least=1
+    )
     seed: int = setting("draws the demonstrations of few-shot tasks", default=0)
     compare_with: str | None = setting(
         "results.json of another evaluation, for a before/after table", default=None, path=True

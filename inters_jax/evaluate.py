@@ -52,7 +52,13 @@ def evaluate(
 
     # These import SeqIO and TensorFlow, which takes seconds: --help and a wrong setting do not wait for it.
     from inters_jax.evaluation.judge import Judge
-    from inters_jax.evaluation.tasks import identify_data, judge_task, judged_tasks, resume_result
+    from inters_jax.evaluation.tasks import (
+        identify_data,
+        judge_task,
+        judged_tasks,
+        ranks_documents,
+        resume_result,
+    )
 
     explicit = list(judged.tasks)
     names = judged_tasks(explicit)
@@ -95,6 +101,7 @@ def evaluate(
         chat_template=chat.fingerprint(settings.chat_template, settings.tokenizer)[:16] or "none",
         raw_data="packaged sample" if judged.raw_dir is None else Path(judged.raw_dir).name,
         **({"target_loss": True} if judged.target_loss else {}),
+        **({} if judged.max_queries is None else {"max_queries": judged.max_queries}),
     )
     with writing_to(folder):
         result = resume_result(folder, manifest)
@@ -106,7 +113,7 @@ def evaluate(
                 judged.split,
                 folder,
                 result,
-                judged.max_examples,
+                (judged.max_queries if ranks_documents(name) else None) or judged.max_examples,
                 judged.seed,
                 skip=name not in explicit,
             )

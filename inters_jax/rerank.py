@@ -14,13 +14,14 @@ Out, in OUTPUT_DIR:
     report.html        the same for reading: intervals, paired test, movement per query
     results.md, .csv, .tex   its tables
 
-The methods are those of inters_jax.ranking.methods; an option that a method does not have is refused.
+The methods are those of inters_jax.ranking.methods; an option that a method does not have is refused. PAIR,
+or the pair with the collection's name, says what is measured, what grades mean and whether a query is a
+document itself (inters_jax.ranking.pairs).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from inters_jax.command_line import run_command
@@ -29,11 +30,11 @@ from inters_jax.inference.model import DEFAULT_LENGTH, open_model
 from inters_jax.models.prompt_record import chat_template_of
 from inters_jax.ranking.backend import ModelBackend
 from inters_jax.ranking.candidates import candidates_of
-from inters_jax.ranking.collection import dataset_of, open_collection
+from inters_jax.ranking.collection import open_collection
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.methods import make_method
+from inters_jax.ranking.pairs import pair_of, ranking_pair, wording_of
 from inters_jax.ranking.questions import Document, Method, Question
-from inters_jax.ranking.reranker import ranking_pair
 from inters_jax.ranking.reranking import rerank_candidates, write_results
 from inters_jax.settings.judging import (
     CollectionSettings,
@@ -42,11 +43,13 @@ from inters_jax.settings.judging import (
     RankingSettings,
     RerankSettings,
 )
-from seqio_tasks import catalog
 from seqio_tasks.metrics.measures import parse_measure, split_measures
 from seqio_tasks.prompts import chat
 from seqio_tasks.settings import current
+from seqio_tasks.sources import retrieval_sets
 from seqio_tasks.tokenizer import HuggingFaceTokenizer
+
+JUDGED = "Judged@10"  # measured besides the measures of the collection
 
 
 def rerank(
@@ -58,7 +61,8 @@ def rerank(
 ) -> dict[str, Any]:
     """Rerank first-stage candidates with one model and one of the ranking methods."""
     method = make_method(ranking.method, options)
-    measures = parse_measures(output.measures)
+    chosen = None if output.measures is None else parse_measures(output.measures)
+    given = None if ranking.pair is None else ranking_pair(ranking.pair)
     data = open_collection(
         collection.collection,
         split=collection.split,
@@ -69,7 +73,11 @@ def rerank(
         topic_field=collection.topic_field,
         run_format=collection.run_format,
         max_queries=collection.max_queries,
+        rules=None if given is None else retrieval_sets.collection(given.dataset),
     )
+    pair = pair_of(data, given)
+    wording = wording_of(pair)
+    measures = (*pair.metrics, JUDGED) if chosen is None else chosen
     candidates = candidates_of(
         data,
         collection.run,
@@ -77,7 +85,6 @@ def rerank(
         drop_identical_ids=collection.drop_identical_ids,
         run_format=collection.run_format,
     )
-    wording = choose_pair(ranking.pair, data.source)
     folder = output_folder(output.output_dir, model.model_dir, "rerank", data.name, ranking.method)
     print(
         f"{data.name}: {candidates.counts['candidates']} candidates of {len(candidates.documents)} queries "
@@ -115,7 +122,8 @@ def rerank(
         first_stage=candidates.source,
         first_stage_sha256=candidates.fingerprint,
         depth=candidates.depth,
-        pair=wording.name,
+        pair=pair.name,
+        wording=wording.name,
         template=ranking.template,
         description=ranking.description,
         question=question,
@@ -151,28 +159,6 @@ def rerank(
         write_results(folder, result)
     print((folder / "results.md").read_text(encoding="utf-8"), flush=True)
     return result
-
-
-def choose_pair(name: str | None, collection: str) -> Any:
-    """The ranking pair of the catalog that gives the wording: by its name, or by the collection's.
-
-    >>> choose_pair(None, "data/beir_cqadupstack/android").dataset
-    'cqadupstack'
-    """
-    if name is not None:
-        return ranking_pair(name)
-    ranking = [pair for pair in catalog.PAIRS if pair.kind == "rank"]
-    known = ", ".join(pair.name for pair in ranking)
-    entry = dataset_of(Path(collection))
-    for pair in ranking:
-        if entry is not None and pair.dataset == entry.dataset:
-            return pair
-    for pair in catalog.EVALUATION_ONLY:
-        if entry is not None and pair.dataset == entry.dataset:
-            return catalog.pair(pair.wording)
-    raise RerankError(
-        f"no ranking task is named after the collection {Path(collection).name!r}; set PAIR to one of {known}"
-    )
 
 
 def parse_measures(measures: Sequence[str] | str) -> tuple[str, ...]:

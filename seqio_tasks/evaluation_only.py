@@ -1,7 +1,7 @@
 """The collections of `catalog.EVALUATION_ONLY` as tasks: `inters_ood_<name>_rerank`, split test.
 
 Every (query, candidate) of a first stage, with Yes and No, as in the `_rerank` form of the trained pairs.
-These collections have no templates of their own and use those of another pair (general retrieval).
+Collections that are no trained pair have no templates of their own and use those of general retrieval.
 """
 
 from __future__ import annotations

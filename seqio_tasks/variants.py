@@ -181,6 +181,9 @@ def forms_of(pair: Pair) -> Iterator[Form]:
             yield Form(f"_rerank{suffix}", asked, choices=True, rerank=True, splits=judged)
         second = Variant(shots=0, template=1, family="pointwise_judgment")
         yield Form("_rerank_template1", second, choices=True, rerank=True, splits=judged)
+        for shots in (*SHOTS, 5):
+            asked = dataclasses.replace(pointwise, shots=shots)
+            yield Form(f"_rerank_{shots}shot", asked, choices=True, rerank=True, splits=judged)
         for family in FAMILIES:
             yield Form(f"_{family}", Variant(family=family), splits=("train",))
         return

@@ -1,19 +1,27 @@
-"""Averages per task, group and domain, as the paper reports them, and the paper's own figures.
+"""Averages per task, group and hold-out, as the paper reports them, and the paper's own figures.
 
 Every pair of the catalog has one headline metric. On a scale of 0 to 100 they are averaged:
 
-    task      over its pairs                      (20 tasks)
-    group     over all its pairs                  query understanding, document understanding, query-document
-    domain    over the pairs trained on, and over the seven datasets that the paper holds out
+    all        over all pairs
+    group      query understanding, document understanding, query-document. Of a model trained on all pairs,
+               this is the paper's in-domain evaluation
+    task       over the pairs of one of the 20 tasks
+    hold-out   over the seven datasets of the paper's out-of-domain evaluation, and over the others. For the
+               former, the paper has a model of its own, trained without them (mixture `inters_in_domain`)
 
-Pairs that were not judged are left out and counted. Averages over different sets of pairs are not comparable.
+The plain average weights every pair alike, a test set of four queries as much as one of thousands. The
+average by question weights pairs by their number of questions. Pairs that were not judged are left out and
+counted. Averages over different sets of pairs are not comparable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from inters_jax.evaluation.significance import Floats, resampled_means
 from seqio_tasks import catalog
 from seqio_tasks.metrics import protocols
 
@@ -36,10 +44,14 @@ PUBLISHED: Mapping[str, tuple[tuple[float, float], ...]] = {
 
 COMPARABLE = (
     "The paper's figures are group averages in per cent, read off a chart; which metric of each dataset "
-    "enters them is not published, and its reading-comprehension F1 counts characters. Compare the size of "
-    "the change from before to after, on full in-domain test sets with the protocol `paper`, not the "
-    "absolute values."
+    "enters them is not published, and its reading-comprehension F1 counts characters. They are of models "
+    "trained on all pairs, over all pairs. Compare the size of the change from before to after, over all "
+    "pairs and with the protocol `paper`, not the absolute values."
 )
+
+
+LEVELS = ("all", "group", "task", "hold-out")
+_SAMPLES = 2000  # bootstrap samples of an interval
 
 
 @dataclass(frozen=True)
@@ -48,11 +60,15 @@ class Average:
 
     Attributes:
       setting: "zero-shot", or the suffix of the judged form, such as "5shot".
-      level: "task", "group" or "domain".
-      name: of the task, group or domain.
-      value: per cent.
+      level: one of LEVELS.
+      name: of the task, group or hold-out.
+      value: per cent; every pair has the same weight.
       judged: pairs that enter it.
       pairs: pairs it has in the catalog.
+      questions: of the judged pairs together; None if some result does not say.
+      by_question: per cent; every question has the same weight. None without `questions`.
+      interval, by_question_interval: 95 %, the questions of every pair resampled. None where a pair has no
+        values per question, or only one.
     """
 
     setting: str
@@ -61,6 +77,29 @@ class Average:
     value: float
     judged: int
     pairs: int
+    questions: int | None = None
+    by_question: float | None = None
+    interval: tuple[float, float] | None = None
+    by_question_interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """The headline of one pair: per cent, its number of questions, and bootstrap means, float64 [samples]."""
+
+    value: float
+    questions: int | None
+    resampled: Floats | None
+
+
+def questions_of(counts: Mapping[str, float]) -> int | None:
+    """The n of a task's figures: queries where documents are ranked, else questions; None if not counted.
+
+    >>> questions_of({"items": 400, "questions": 200, "queries": 2}), questions_of({"questions": 7})
+    (2, 7)
+    """
+    found = counts.get("queries", counts.get("questions"))
+    return None if found is None else int(found)
 
 
 def per_cent(metric: str, value: float) -> float:
@@ -99,47 +138,100 @@ def headline_of(task: str, metrics: Mapping[str, float]) -> str | None:
     return main if main in metrics else None
 
 
-def averages(metrics: Mapping[str, Mapping[str, float]], protocol: str = "standard") -> list[Average]:
+def averages(
+    metrics: Mapping[str, Mapping[str, float]],
+    protocol: str = "standard",
+    *,
+    counts: Mapping[str, Mapping[str, float]] | None = None,
+    values: Mapping[str, Floats] | None = None,
+) -> list[Average]:
     """Averages over the judged tasks of the catalog.
 
     Args:
       metrics: task -> metric -> value, as in results.json. If a pair was judged in several forms in one
         setting (label scoring and generation, say), the form made for judging counts, else the first.
       protocol: of these metrics, "standard" or "paper".
+      counts: task -> what was counted, as in results.json: for the numbers of questions.
+      values: task -> its headline metric per question, in per cent: for the intervals.
     """
-    values: dict[str, dict[str, float]] = {}
-    for task in sorted(metrics, key=lambda name: not name.endswith(("_choices", "_rerank"))):
-        found = form_of(task)
-        if found is None:
+    found: dict[str, dict[str, _Judged]] = {}
+    for number, task in enumerate(
+        sorted(metrics, key=lambda name: not name.endswith(("_choices", "_rerank")))
+    ):
+        form = form_of(task)
+        if form is None:
             continue
-        (pair, setting), main = found, protocols.headline(task, protocol)
-        if main not in metrics[task]:
+        (pair, setting), main = form, protocols.headline(task, protocol)
+        if main not in metrics[task] or pair.name in found.get(setting, {}):
             continue
-        values.setdefault(setting, {}).setdefault(pair.name, per_cent(main, metrics[task][main]))
-    means: list[Average] = []
-    for setting, own in values.items():
-        for level, key in (
-            ("task", lambda pair: pair.task),
-            ("group", lambda pair: pair.group),
-            ("domain", lambda pair: "in domain" if pair.in_domain else "out of domain"),
-        ):
-            for name in dict.fromkeys(key(pair) for pair in catalog.PAIRS):
-                members = [pair.name for pair in catalog.PAIRS if key(pair) == name]
-                judged = [own[pair] for pair in members if pair in own]
-                if judged:
-                    mean = sum(judged) / len(judged)
-                    means.append(Average(setting, level, name, mean, len(judged), len(members)))
-    return means
+        value, resampled = per_cent(main, metrics[task][main]), None
+        own = (values or {}).get(task)
+        if own is not None and len(own) > 1:
+            # Seeds differ: pairs with as many questions must not draw the same ones. A figure that is not the
+            # mean of its values (of turns in conversations, of forums) is the centre all the same.
+            drawn = resampled_means(own, samples=_SAMPLES, seed=number)[:, 0]
+            resampled = drawn + (value - own.mean())
+        questions = questions_of((counts or {}).get(task, {}))
+        found.setdefault(setting, {})[pair.name] = _Judged(value, questions, resampled)
+    return [
+        _mean(setting, level, name, [own[pair] for pair in members if pair in own], len(members))
+        for setting, own in found.items()
+        for level, name, members in _parts()
+        if any(pair in own for pair in members)
+    ]
+
+
+def _parts() -> list[tuple[str, str, list[str]]]:
+    """(level, name, names of its pairs) of every average."""
+    keys: dict[str, Callable[[catalog.Pair], str]] = {
+        "all": lambda pair: "all pairs",
+        "group": lambda pair: pair.group,
+        "task": lambda pair: pair.task,
+        "hold-out": lambda pair: "other datasets" if pair.in_domain else "the seven held-out datasets",
+    }
+    return [
+        (level, name, [pair.name for pair in catalog.PAIRS if key(pair) == name])
+        for level, key in keys.items()
+        for name in dict.fromkeys(key(pair) for pair in catalog.PAIRS)
+    ]
+
+
+def _mean(setting: str, level: str, name: str, judged: Sequence[_Judged], pairs: int) -> Average:
+    values = np.array([one.value for one in judged])
+    numbers = [one.questions for one in judged if one.questions is not None]
+    total = sum(numbers) if len(numbers) == len(judged) else 0
+    resampled = [one.resampled for one in judged if one.resampled is not None]
+    means = np.stack(resampled) if len(resampled) == len(judged) else None
+    shares = np.array(numbers) / total if total else None
+    return Average(
+        setting,
+        level,
+        name,
+        float(values.mean()),
+        len(judged),
+        pairs,
+        total or None,
+        None if shares is None else float(values @ shares),
+        None if means is None else _interval(means.mean(axis=0)),
+        None if means is None or shares is None else _interval(shares @ means),
+    )
+
+
+def _interval(means: Floats) -> tuple[float, float]:
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def in_domain_groups(
     metrics: Mapping[str, Mapping[str, float]], protocol: str = "standard"
 ) -> dict[str, float]:
-    """Group averages over the in-domain pairs only, as in the paper's chart."""
-    found = ((task, form_of(task)) for task in metrics)
-    inside = {task: metrics[task] for task, form in found if form is not None and form[0].in_domain}
+    """Zero-shot group averages over all judged pairs, as in the paper's chart of in-domain results.
+
+    In-domain means that the model was trained on all datasets: those that the paper holds out in another
+    training belong to the averages.
+    """
     return {
         row.name: row.value
-        for row in averages(inside, protocol)
+        for row in averages(metrics, protocol)
         if row.level == "group" and row.setting == "zero-shot"
     }

@@ -73,6 +73,13 @@ def items(
     return Items(task.name, values, _shown(kept))
 
 
+def items_of_run(
+    task: str, run: Mapping[str, Mapping[str, float]], qrels: Mapping[str, Mapping[str, int]]
+) -> Items:
+    """The queries of a ranking task, from its run in ranking order; without records to show."""
+    return Items(task, per_query(run, qrels, protocols.pair_of(task).metrics), {})
+
+
 def interval(values: np.ndarray, *, samples: int = 2000) -> tuple[float, float] | None:
     """95 % percentile bootstrap interval of the mean; None for fewer than two questions."""
     if len(values) < 2:

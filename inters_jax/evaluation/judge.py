@@ -34,7 +34,6 @@ from inters_jax.evaluation.records import Records
 from inters_jax.evaluation.task_metrics import as_number, paper_metrics, ranking, rerank_metrics, split_counts
 from inters_jax.inference.generate import Generator
 from inters_jax.inference.score import Scorer
-from seqio_tasks import row_source
 from seqio_tasks.base import UserError
 
 
@@ -184,7 +183,7 @@ class Judge:
         dataset = dataset.take(rows) if rows is not None else dataset
         bridge.score(dataset.enumerate())
         run = ranking(bridge.records)
-        qrels = row_source.read_qrels(task.pair, split)
+        qrels = task.form.qrels(task.pair, split)
         if rows is not None:
             qrels = {query: qrels[query] for query in run}
         metrics = rerank_metrics(task, bridge.records, qrels)

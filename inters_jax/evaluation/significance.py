@@ -129,7 +129,7 @@ def bootstrap_intervals(
     if not 0 < level < 1:
         raise UserError(f"level {level} must lie between 0 and 1, for instance 0.95")
     data = _columns(values)
-    means = _resampled_means(data, samples, seed)
+    means = resampled_means(data, samples=samples, seed=seed)
     tails = np.asarray([(1 - level) / 2, (1 + level) / 2])
     found = np.empty((data.shape[1], 2))
     for column in range(data.shape[1]):
@@ -138,8 +138,15 @@ def bootstrap_intervals(
     return found
 
 
-def _resampled_means(data: Floats, samples: int, seed: int) -> Floats:
-    """Bootstrap means: float64 [samples, columns]."""
+def resampled_means(values: npt.ArrayLike, *, samples: int, seed: int) -> Floats:
+    """Means of items drawn with replacement: float64 [samples, columns].
+
+    Args:
+      values: [items] or [items, columns].
+      samples: number of resamples.
+      seed: of the resamples.
+    """
+    data = _columns(values)
     random = np.random.default_rng(seed)
     items = len(data)
     means = np.empty((samples, data.shape[1]))

@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 
 from inters_jax.data import provenance
 from inters_jax.evaluation import verify, written_runs
+from inters_jax.evaluation.averages import questions_of
 from inters_jax.evaluation.judge import Judge, TaskResult
 from inters_jax.evaluation.records import PREDICTIONS
 from inters_jax.evaluation.results import figure, headline_first, read_result
@@ -74,6 +75,11 @@ def judged_tasks(names: Sequence[str]) -> list[str]:
             known = [*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()]
             raise UserError(f"no task or mixture is called {name!r}{nearest(name, known)}")
     return list(dict.fromkeys(found))
+
+
+def ranks_documents(name: str) -> bool:
+    """Whether a registered task ranks the candidates of queries."""
+    return bool(getattr(getattr(seqio.get_mixture_or_task(name), "form", None), "rerank", False))
 
 
 def missing_data(name: str, split: str) -> str | None:
@@ -233,7 +239,7 @@ def judge_task(
         result.setdefault("paper_metrics", {})[name] = found.paper_metrics
     result.setdefault("files", {})[name] = write_task(folder / name, found)
     shown = ", ".join(f"{m} {figure(found.metrics[m])}" for m in headline_first(found.metrics)[:4])
-    print(f"{name}: {shown} ({found.counts['items']} items, {found.counts['seconds']} s)", flush=True)
+    print(f"{name}: {shown} (n = {questions_of(found.counts)}, {found.counts['seconds']} s)", flush=True)
 
 
 def _unchanged(folder: Path, files: Mapping[str, str]) -> bool:

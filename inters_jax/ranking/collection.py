@@ -26,6 +26,7 @@ from seqio_tasks.download.report import FAILED
 from seqio_tasks.metrics.trec_files import read_qrels, read_run, read_runs
 from seqio_tasks.sources import beir, retrieval_sets
 from seqio_tasks.sources.corpus_index import Corpus
+from seqio_tasks.sources.retrieval_sets import RetrievalSet
 
 Run = Mapping[str, Mapping[str, float]]
 Qrels = Mapping[str, Mapping[str, int]]
@@ -43,6 +44,8 @@ class Collection:
     wanted: the queries to rerank: the judged ones in the order of the qrels, else all.
     run: first-stage results that came with the collection; run_source says where they come from.
     searchable: whether `documents` is a whole corpus, which BM25 can search.
+    dataset: the collection of the catalog whose name the folder or file has; "" for none.
+    shared_ids: whether queries and documents have the ids of the dataset, and not numbers of their own.
     own_document: queries are documents too: the document with the id of the query is not a candidate.
     """
 
@@ -56,6 +59,8 @@ class Collection:
     run: Run | None = None
     run_source: str = ""
     searchable: bool = True
+    dataset: str = ""
+    shared_ids: bool = True
     own_document: bool = False
 
 
@@ -70,6 +75,7 @@ def open_collection(
     topic_field: str = "title",
     run_format: str = "auto",
     max_queries: int | None = None,
+    rules: RetrievalSet | None = None,
 ) -> Collection:
     """Open a collection of any form.
 
@@ -84,6 +90,8 @@ def open_collection(
       topic_field: field of TREC topics: title, description, narrative, or several joined by +.
       run_format: "ranks", "scores" or "auto": the third column of runs with three.
       max_queries: only the first N of the wanted queries, for a trial.
+      rules: what grades mean, also those of `qrels`, and whether queries are documents; None: as in the
+        catalog for a collection with this name.
 
     Raises:
       RerankError, DataError: no such collection, a bad line, or judged queries without a text.
@@ -109,6 +117,10 @@ def open_collection(
     judged = base.qrels if qrels is None else read_qrels(Path(qrels))
     if split is None and qrels is None:
         judged = None
+    rules = rules or (retrieval_sets.collection(base.dataset) if base.dataset else None)
+    if rules is not None:
+        judged = None if judged is None else rules.graded(judged)
+        base = dataclasses.replace(base, own_document=rules.own_document and base.shared_ids)
     if judged is not None:
         missing = [query for query in judged if query not in base.queries]
         if missing:
@@ -123,10 +135,10 @@ def open_collection(
     return dataclasses.replace(base, qrels=kept, wanted=wanted, split=split)
 
 
-def dataset_of(folder: Path) -> Any:
-    """The RetrievalSet of the catalog that a folder or file belongs to, by its name or its parent's, or None.
+def name_in_catalog(folder: Path) -> str:
+    """The dataset of the catalog that a folder or file belongs to, by its name or its parent's; "" for none.
 
-    >>> dataset_of(Path("data/beir_quora/quora")).dataset, dataset_of(Path("scifact.bm25.100.jsonl")).dataset
+    >>> name_in_catalog(Path("data/beir_quora/quora")), name_in_catalog(Path("scifact.bm25.100.jsonl"))
     ('quora', 'scifact')
     """
     for name in (folder.name, folder.name.split(".")[0], folder.parent.name):
@@ -134,8 +146,8 @@ def dataset_of(folder: Path) -> Any:
         for entry in (*retrieval_sets.SETS.values(), *retrieval_sets.EVALUATION_SETS.values()):
             # The folder has our name, or that of the official zip it was unpacked from.
             if folded in (entry.dataset, entry.unzipped.replace("-", "_")):
-                return entry
-    return None
+                return entry.dataset
+    return ""
 
 
 def _from_folder(folder: Path, split: str | None, *, own_qrels: bool, own_run: bool, form: str) -> Collection:
@@ -152,9 +164,7 @@ def _from_folder(folder: Path, split: str | None, *, own_qrels: bool, own_run: b
             )
         folder = inner[0]
     qrels = _judgments(folder, split) if split is not None and own_qrels else None
-    known = dataset_of(folder.resolve())
-    if qrels is not None and known is not None:
-        qrels = known.graded(qrels)
+    dataset = name_in_catalog(folder.resolve())
     if not whole and tables:
         if len(tables) > 1:
             raise RerankError(f"{folder}: {len(tables)} top1000 files; keep one of them")
@@ -163,7 +173,7 @@ def _from_folder(folder: Path, split: str | None, *, own_qrels: bool, own_run: b
         queries = beir.read_queries(folder) if own else {}
         return Collection(
             folder.name, str(folder), {**found.queries, **queries}, found.documents, qrels, (),
-            run=found.run, run_source=f"candidates of {tables[0].name}", searchable=False,
+            run=found.run, run_source=f"candidates of {tables[0].name}", searchable=False, dataset=dataset,
         )  # fmt: skip
     # With RUN they are not used, so they need not agree.
     paths = sorted((folder / "runs").glob("[!.]*")) if own_run else []
@@ -171,8 +181,7 @@ def _from_folder(folder: Path, split: str | None, *, own_qrels: bool, own_run: b
     names = [path.name for path in paths]
     return Collection(
         folder.name, str(folder), beir.read_queries(folder), Corpus(folder), qrels, (),
-        run=stored or None, run_source=f"stored run {', '.join(names)}",
-        own_document=known is not None and known.own_document,
+        run=stored or None, run_source=f"stored run {', '.join(names)}", dataset=dataset,
     )  # fmt: skip
 
 
@@ -197,7 +206,8 @@ def _from_lists(path: Path, found: formats.Lists) -> Collection:
     name = path.name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".json")
     return Collection(
         name, str(path), found.queries, found.documents, found.qrels, (), run=found.run,
-        run_source=f"candidates of {path.name}", searchable=False,
+        run_source=f"candidates of {path.name}", searchable=False, dataset=name_in_catalog(path.resolve()),
+        shared_ids=found.shared_ids,
     )  # fmt: skip
 
 
@@ -207,6 +217,7 @@ def _from_files(
     return Collection(
         topics.name.split(".")[0], f"{topics} and {documents}", formats.topics(topics, topic_field),
         formats.documents(documents, _documents_of(run, form)), None, (), searchable=run is None,
+        dataset=name_in_catalog(documents.resolve()),
     )  # fmt: skip
 
 

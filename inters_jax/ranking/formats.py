@@ -40,12 +40,16 @@ _TEXTS = ("text", "contents", "content", "body", "passage", "segment")
 
 @dataclass
 class Lists:
-    """Candidates with their texts, and judgments if the file has them."""
+    """Candidates with their texts, and judgments if the file has them.
+
+    shared_ids: False where queries are numbered by their line, so that equal ids mean nothing.
+    """
 
     queries: dict[str, str] = field(default_factory=dict)
     documents: dict[str, Document] = field(default_factory=dict)
     run: dict[str, dict[str, float]] = field(default_factory=dict)
     qrels: dict[str, dict[str, int]] | None = None
+    shared_ids: bool = True
 
     def add_query(self, where: str, query_id: str, query: str) -> None:
         """Add a query, which may have no candidates. A second text is refused."""
@@ -247,7 +251,7 @@ def _candidates(found: Lists, record: dict[str, Any], where: str) -> None:
 def qdu(path: Path) -> Lists:
     """The authors' lines: candidates in BM25 order without scores, and the judged documents."""
     rows = Candidates([(path, "")], 1 << 30, Counter())  # type: ignore[arg-type]  # a report is a Counter
-    found = Lists(qrels=rows.qrels)
+    found = Lists(qrels=rows.qrels, shared_ids=False)
     for row in rows:
         # Document numbers are reused between forums, but not within one file.
         document = Document("", " ".join(row["document"]["text"].split()), row["doc_id"])

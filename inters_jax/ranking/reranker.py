@@ -29,10 +29,11 @@ from inters_jax.ranking.engine import Backend, Cost, Engine
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.methods import make_method
 from inters_jax.ranking.one_query import ranking_of
+from inters_jax.ranking.pairs import ranking_pair, wording_of
 from inters_jax.ranking.questions import Document as Candidate
 from inters_jax.ranking.questions import Method, Ranked
 from inters_jax.settings.judging import InferenceSettings, MethodOptions, RankingSettings
-from seqio_tasks import catalog, settings
+from seqio_tasks import settings
 from seqio_tasks.tokenizer import HuggingFaceTokenizer
 
 DEFAULT_PAIR = "inters_general_retrieval_ms_marco"
@@ -190,7 +191,7 @@ class Reranker:
     ) -> Reranker:
         """A reranker as the command `serve` opens it."""
         made = make_method(ranking.method, options)
-        wording = ranking_pair(ranking.pair or DEFAULT_PAIR)
+        wording = wording_of(ranking_pair(ranking.pair or DEFAULT_PAIR))
         chosen = chat_template_of(model.model_dir, model.chat_template, model.tokenizer)
         chosen = chosen or settings.current().chat_template
         loaded = open_model(model)
@@ -278,17 +279,6 @@ class Reranker:
             _results(query, own, *found.get(str(number), empty))
             for number, (query, own) in enumerate(zip(queries, given, strict=True))
         ]
-
-
-def ranking_pair(name: str) -> Any:
-    """The ranking pair of the catalog with this name or dataset."""
-    ranking = [pair for pair in catalog.PAIRS if pair.kind == "rank"]
-    for pair in ranking:
-        if name in (pair.name, pair.dataset):
-            return pair
-    raise RerankError(
-        f"PAIR {name!r} is no ranking task; choose one of {', '.join(pair.name for pair in ranking)}"
-    )
 
 
 def _query(query: Any) -> str:

@@ -14,7 +14,7 @@ from inters_jax.evaluation.comparison import Comparison
 from inters_jax.evaluation.records import PREDICTIONS, read
 from inters_jax.evaluation.results import figure
 from inters_jax.reports import charts, comparison_page
-from inters_jax.reports.evaluation_tables import Result, average_table, group_table, task_table
+from inters_jax.reports.evaluation_tables import Result, average_table, group_table, size, task_table
 from inters_jax.reports.page import (
     Block,
     Case,
@@ -50,7 +50,7 @@ def write(
     """
     questions = {name: own for name in result["metrics"] if (own := _questions(folder, name)) is not None}
     tasks = task_table(result, before, questions)
-    found = group_table(result, before), average_table(result, before)
+    found = group_table(result, before), average_table(result, before, questions)
     means = [table for table in found if table is not None]
     changes = [] if tested is None else comparison_page.tables(tested)[1::2]
     shown = [*means, tasks, *changes]
@@ -78,17 +78,19 @@ def page(
     """report.html."""
     manifest = result["manifest"]
     ours = averages.in_domain_groups(result["metrics"])
+    sizes = {a.name: a for a in averages.averages(result["metrics"], counts=result["counts"])}
     old = averages.in_domain_groups(before["metrics"]) if before is not None else {}
     count = sum(counts.get("items", 0) for counts in result["counts"].values())
     tiles = [Tile(str(len(result["metrics"])), "tasks judged", f"{len(result['skipped'])} without data")]
     tiles.append(Tile(f"{count:,}", "rows", "questions and their candidate answers"))
     for name, title in averages.GROUP_TITLES.items():
         if name in ours:
-            was = f"before {old[name]:.1f}" if name in old else "in-domain average, per cent"
+            was = f"before {old[name]:.1f}, " if name in old else "per cent, "
+            was += f"{sizes[name].judged} pairs, n = {sizes[name].questions or 0:,}"
             tiles.append(Tile(f"{ours[name]:.1f}", title, was))
     sections = []
     if means:
-        lead = "Means of one headline metric per dataset, in per cent, over what was judged here."
+        lead = "Means of one headline metric per pair, in per cent, over what was judged here."
         lead += "" if before is None else " Left before, right after."
         sections.append(Section("averages", "Averages", lead, [*_group_chart(ours, old), *means]))
     lead = "Every metric of every task, protocol “standard”."
@@ -118,15 +120,22 @@ def page(
 
 
 def _questions(folder: Path, name: str) -> items.Items | None:
-    """Per-question figures of a task; None if it is too large, or not registered here."""
+    """Per-question figures of a task; None if it is too large, or not registered here.
+
+    A ranking task that is too large has them from its run, without the records.
+    """
     import seqio  # seconds; whoever evaluated has it, whoever only verifies a result does not need it
 
     file, judged = folder / name / PREDICTIONS, folder / name / "qrels.txt"
     known = seqio.TaskRegistry.names()
-    if not file.is_file() or name not in known or _lines(file) > items.MAX_ROWS:
+    if not file.is_file() or name not in known:
         return None
     qrels = read_qrels(judged) if judged.is_file() else None
-    return items.items(seqio.get_mixture_or_task(name), read(file), qrels)
+    if _lines(file) <= items.MAX_ROWS:
+        return items.items(seqio.get_mixture_or_task(name), read(file), qrels)
+    if qrels is None:
+        return None
+    return items.items_of_run(name, read_run(folder / name / "run.trec"), qrels)
 
 
 def _lines(path: Path) -> int:
@@ -147,13 +156,13 @@ def _group_chart(ours: Mapping[str, float], old: Mapping[str, float]) -> list[Bl
 def _paper_section(result: Result) -> list[Section]:
     """The protocol `paper` beside `standard`, where the result has both."""
     rows = [
-        [task, name, figure(value), figure(result["metrics"].get(task, {}).get(name))]
+        [task, name, size(result, task), figure(value), figure(result["metrics"].get(task, {}).get(name))]
         for task, metrics in (result.get("paper_metrics") or {}).items()
         for name, value in metrics.items()
     ]
     if not rows:
         return []
-    table = Table("The two protocols", ["task", "metric", "paper", "standard"], rows)
+    table = Table("The two protocols", ["task", "metric", "n", "paper", "standard"], rows)
     lead = "“paper” is what the authors' released evaluation computes, errors included: docs/metrics.md."
     return [Section("protocols", "As the paper measures", lead, [table])]
 

@@ -15,7 +15,7 @@ from inters_jax.evaluation.results import figure
 from inters_jax.evaluation.written_runs import FILES, QRELS
 from inters_jax.reports import comparison_page
 from inters_jax.reports.page import Section, Tile, folded_json, report
-from inters_jax.reports.tables import Table, latex, markdown
+from inters_jax.reports.tables import NONE, Table, latex, markdown
 from seqio_tasks.base import write_text
 from seqio_tasks.metrics.trec_files import read_qrels, read_run
 
@@ -43,16 +43,21 @@ def write(folder: Path, result: Result) -> None:
 
 def figure_table(result: Result) -> Table | None:
     """Both runs by both protocols; None without judgments."""
+    queries = result["counts"].get("queries")
+    n = NONE if queries is None else f"{queries:,}"
     rows = [
-        [run, protocol, measure, figure(value)]
+        [run, protocol, measure, n, figure(value)]
         for protocol, key in (("standard", "metrics"), ("paper", "paper_metrics"))
         for run, measures in result.get(key, {}).items()
         for measure, value in measures.items()
     ]
     if not rows:
         return None
-    note = "“paper” is what the authors' released evaluation computes, errors included: docs/metrics.md."
-    return Table("Figures", ["run", "protocol", "measure", "value"], rows, [note])
+    note = (
+        "n: judged queries; one without candidates counts 0. “paper” is what the authors' released "
+        "evaluation computes, errors included (it leaves such queries out): docs/metrics.md."
+    )
+    return Table("Figures", ["run", "protocol", "measure", "n", "value"], rows, [note])
 
 
 def cost_table(result: Result) -> Table:

@@ -71,6 +71,9 @@ class EvaluationSettings:
     )
     output_dir: str | None = setting("None: evaluation/ in MODEL_DIR", default=None, path=True)
     max_examples: int | None = setting("questions per task; None: all", default=None, at_least=1)
+    max_queries: int | None = setting(
+        "queries per task that ranks documents; None: MAX_EXAMPLES", default=None, at_least=1
+    )
     seed: int = setting("draws the demonstrations of few-shot tasks", default=0)
     compare_with: str | None = setting(
         "results.json of another evaluation, for a before/after table", default=None, path=True
@@ -124,7 +127,7 @@ class RankingSettings:
         ),
     )
     pair: str | None = setting(
-        "task-dataset pair whose wording is used; None: the collection's, else general retrieval",
+        "task-dataset pair whose wording, measures and grades hold; None: the one with the collection's name",
         default=None,
     )
     template: int = setting("which of the two wordings of the method", default=0, at_least=0)
@@ -198,8 +201,8 @@ class MethodOptions:
 class RerankSettings:
     """What is measured of a reranking, and where it goes."""
 
-    measures: str | tuple[str, ...] = setting(
-        "computed of both runs", default="nDCG@10, RR@10, R@100, Judged@10"
+    measures: str | tuple[str, ...] | None = setting(
+        "computed of both runs; None: those of the pair, and Judged@10", default=None
     )
     output_dir: str | None = setting(
         "None: rerank/<collection>/<method> in MODEL_DIR", default=None, path=True

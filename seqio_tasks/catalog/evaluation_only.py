@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from seqio_tasks.catalog.types import RANKING_METRICS, Pair
+from seqio_tasks.catalog.types import OUT_OF_DOMAIN, RANKING_METRICS, Pair
 
 WORDING = "inters_general_retrieval_ms_marco"
 # In TREC Deep Learning, grade 1 is related to the query without answering it; binary measures require 2.
@@ -43,6 +43,7 @@ def _pair(
     *,
     about: str = "",
     metrics: tuple[str, ...] = RANKING_METRICS,
+    wording: str = WORDING,
 ) -> EvaluationPair:
     queries, documents, judgments = sizes
     return EvaluationPair(
@@ -58,6 +59,7 @@ def _pair(
         counts=MappingProxyType({"test": queries} if queries else {}),
         folder=f"beir_{dataset}",
         licence=licence,
+        wording=wording,
         origin=origin,
         about=about,
         queries=queries,
@@ -71,10 +73,27 @@ _DL = (
     "from stored candidates also by `python -m seqio_tasks.sources.rank_llm RESULTS.json QRELS FOLDER`, "
     "without the 8.8 million passages. MS MARCO itself is a dataset of INTERS: new queries, known passages."
 )
-_SEEN = (
-    "all queries of the official test set. INTERS trains on some of them; results are fair only for a model "
-    "trained without the dataset (`inters_without_{task}`)."
-)
+_BEIR_CARD = "BEIR card CC BY-SA 4.0; "
+
+
+def _whole(
+    task: str, dataset: str, zip_name: str, sizes: tuple[int, int, int], licence: str, about: str = ""
+) -> EvaluationPair:
+    """The whole official test set of a trained pair of which BEIR publishes nothing else."""
+    seen = (
+        "the whole official test set, in the wording of its own pair. INTERS trains on most of its queries "
+        "and tests on others; results are fair only for a model trained without the dataset "
+    )
+    without = dataset if dataset in OUT_OF_DOMAIN else task
+    return _pair(
+        dataset,
+        sizes,
+        f"BEIR zip, irds:beir/{zip_name}",
+        licence,
+        about=f"{about}{seen}(`inters_without_{without}`).",
+        wording=f"inters_{task}_{dataset}",
+    )
+
 
 PAIRS: tuple[EvaluationPair, ...] = (
     _pair(
@@ -93,19 +112,50 @@ PAIRS: tuple[EvaluationPair, ...] = (
         about=_DL,
         metrics=_GRADED,
     ),
-    _pair(
+    _whole(
+        "biomedical_retrieval",
         "trec_covid",
+        "trec-covid",
         (50, 171_332, 66_336),
-        "BEIR zip, irds:beir/trec-covid",
         "judgments NIST, public; texts CORD-19 dataset licence",
-        about=_SEEN.format(task="biomedical_retrieval"),
     ),
-    _pair(
+    _whole("supporting_evidence_retrieval", "nq", "nq", (3_452, 2_681_468, 4_201), "CC BY-SA 3.0"),
+    _whole(
+        "argument_retrieval",
+        "arguana",
+        "arguana",
+        (1_406, 8_674, 1_406),
+        _BEIR_CARD + "ArguAna itself CC BY 4.0 as far as known",
+    ),
+    _whole(
+        "argument_retrieval",
         "touche",
+        "webis-touche2020/v2",
         (49, 382_545, 2_214),
-        "BEIR zip, irds:beir/webis-touche2020/v2",
-        "BEIR card CC BY-SA 4.0; args.me corpus CC BY 4.0 as far as known",
-        about="the second edition of the judgments; " + _SEEN.format(task="argument_retrieval"),
+        _BEIR_CARD + "args.me corpus CC BY 4.0 as far as known",
+        "the second edition of the judgments; ",
+    ),
+    _whole(
+        "duplicate_question_retrieval",
+        "cqadupstack",
+        "cqadupstack",
+        (13_145, 457_199, 23_703),
+        _BEIR_CARD + "posts of Stack Exchange (CC BY-SA)",
+        "twelve forums, over which measures are averaged; ",
+    ),
+    _whole(
+        "article_retrieval",
+        "scidocs",
+        "scidocs",
+        (1_000, 25_657, 29_928),
+        _BEIR_CARD + "see SciDocs for the abstracts",
+    ),
+    _whole(
+        "fact_retrieval",
+        "climate_fever",
+        "climate-fever",
+        (1_535, 5_416_593, 4_681),
+        _BEIR_CARD + "texts Wikipedia (CC BY-SA)",
     ),
     _pair(
         "esci",

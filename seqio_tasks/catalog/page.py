@@ -20,7 +20,7 @@ Written by `python -m seqio_tasks.catalog.page` from the catalog; change the cat
 `inters_<task>_<dataset>`; its suffixes are `_0shot` and `_5shot` (a fixed number of demonstrations),
 `_choices` (labels by scoring) and `_rerank` (ranking). Sizes are those of the full official files by the
 split rule of `seqio_tasks/sources/splits.py`; "?" is unknown until the files are read. Datasets marked "out"
-are held out entirely in the out-of-domain mixtures.
+are the seven that the out-of-domain experiment leaves out of training (mixture `inters_in_domain`).
 
 Files go to `<RAW_DIR>/<folder>/`; `python -m seqio_tasks.download NAME` downloads them where that is allowed
 ([download](download.md)). Each dataset has its own licence, which binds whoever downloads it.
@@ -59,10 +59,11 @@ def markdown() -> str:
 _OUTSIDE = """## For evaluation only
 
 In no mixture and none of the counts above: `inters_ood_<name>_rerank`, split `test`, with all judged queries,
-in the wording of general retrieval. `python -m inters_jax.evaluate` takes the names,
-`python -m inters_jax.rerank` the folders, which are in BEIR format (`corpus.jsonl`, `queries.jsonl`,
-`qrels/test.tsv`, and `runs/` for given candidates). Where an ir_datasets id is named,
-`python -m seqio_tasks.download irds:ID` creates the folder. Judgments are counted as published.
+in the wording of general retrieval; the whole test sets of trained pairs in their own.
+`python -m inters_jax.evaluate` takes the names, `python -m inters_jax.rerank` the folders, which are in BEIR
+format (`corpus.jsonl`, `queries.jsonl`, `qrels/test.tsv`, and `runs/` for given candidates). Where an
+ir_datasets id is named, `python -m seqio_tasks.download irds:ID` creates the folder. Judgments are counted as
+published.
 """
 
 

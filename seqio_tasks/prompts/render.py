@@ -121,7 +121,9 @@ def render(
     item, extras = filler.block(row, index, Draws(seed, epoch, example_id, "values"), answer)
     blocks = []
     if shots:
-        draws = Draws(seed, epoch, example_id, "demonstrations")
+        # All candidates of a query have the same demonstrations, or their scores would not be comparable.
+        asked = row["query_id"] if "document" in row else example_id
+        draws = Draws(seed, epoch, asked, "demonstrations")
         kept = some_of(len(options), variant.variety)
         blocks = _demonstrate(row, index, filler, demonstrations, shots, draws, item, kept)
     choices: tuple[str, ...] = ()

@@ -8,8 +8,9 @@ zip creates there. The queries of training, validation and test:
     dev and test                    training and validation from the dev queries, by the rule
     test only                       all three from the test queries, by the rule
 
-At most 10,000 queries are for training, and no query text is on two sides. Results on the whole official test
-set of a "test only" collection are therefore not held out; `inters_jax.rerank` still computes them.
+At most 10,000 queries are for training, and no query text is on two sides. The whole official test set of a
+"test only" collection (EVALUATION_SETS, tasks `inters_ood_<dataset>_rerank`, and `inters_jax.rerank`) is
+therefore held out only from a model trained without the collection.
 """
 
 from __future__ import annotations
@@ -79,12 +80,10 @@ class RetrievalSet:
     def qrels(self, raw_dir: Path | str, split: str, report: SourceReport | None = None) -> Qrels:
         """All judgments of one split; ids have the prefix of their forum."""
         found = beir.split_qrels(self.parts(raw_dir), self.files, split, report, key_field=self.key_field)
-        return self.graded(found)
+        return self.graded(found) if self.grades else found
 
-    def graded(self, qrels: Qrels) -> Qrels:
+    def graded(self, qrels: Mapping[str, Mapping[str, int]]) -> Qrels:
         """Judgments with the grades that are used."""
-        if not self.grades:
-            return qrels
         counting = dict(self.grades)
         return {
             query: {doc: counting.get(grade, grade) for doc, grade in judged.items()}
@@ -128,8 +127,7 @@ EVALUATION_SETS: Mapping[str, RetrievalSet] = MappingProxyType({
     for entry in (
         RetrievalSet("trec_dl_2019", "trec-dl-2019"),
         RetrievalSet("trec_dl_2020", "trec-dl-2020"),
-        replace(SETS["trec_covid"], files=_PUBLISHED),
-        replace(SETS["touche"], files=_PUBLISHED),
+        *(replace(entry, files=_PUBLISHED) for entry in SETS.values() if entry.files is _TEST_ONLY),
         RetrievalSet("esci", "esci"),
         RetrievalSet("bright", "bright", forums=BRIGHT_DOMAINS),
         RetrievalSet("lotte_search", "lotte-search"),

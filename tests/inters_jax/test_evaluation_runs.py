@@ -121,6 +121,22 @@ def test_streamed_reranking_gives_what_seqio_evaluator_gives(judge):
         assert theirs[name] == value
 
 
+def test_all_queries_of_a_collection_for_evaluation_only_count(judge, tmp_path):
+    """Touche is trained on as well: of a trained pair only a tenth of the queries are tested."""
+    folder = tmp_path / "beir_touche"
+    (folder / "qrels").mkdir(parents=True)
+    queries = [json.dumps({"_id": f"q{n}", "text": f"mill {n}"}) for n in range(12)]
+    (folder / "queries.jsonl").write_text("\n".join(queries) + "\n")
+    corpus = [json.dumps({"_id": f"d{n}", "title": "", "text": f"a mill {n}"}) for n in range(2)]
+    (folder / "corpus.jsonl").write_text("\n".join(corpus) + "\n")
+    judged = [f"q{n}\td{n % 2}\t1" for n in range(12)]
+    (folder / "qrels" / "test.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *judged]) + "\n")
+    seqio_tasks.settings.configure(raw_dir=str(tmp_path))
+    for questions, count in ((None, 12), (5, 5)):
+        result = judge.run("inters_ood_touche_rerank", "test", questions=questions)
+        assert result.counts["queries"] == len(result.qrels) == count and len(result.run) == count
+
+
 def test_chunks_and_batches_change_no_figure(judge, model):
     other = Judge(load_model(model), HuggingFaceVocabulary(str(model)), max_new_tokens=4, batch_tokens=2048)
     for task in (TEXT, CHOICES, RERANK):

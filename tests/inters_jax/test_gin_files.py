@@ -20,6 +20,7 @@ from inters_jax.settings.fields import settings_of
 from inters_jax.settings.judging import MethodOptions
 from inters_jax.sweep import divided
 from inters_jax.training.metrics import read_metrics
+from seqio_tasks import catalog
 
 FILES = sorted(str(file.relative_to(GIN)) for file in GIN.rglob("*.gin"))
 HEADED = sorted(str(file.relative_to(GIN)) for file in GIN.rglob("*") if file.is_file())
@@ -36,7 +37,7 @@ REQUIRED = {
     "inspect_data": {"STORE_DIR": "s"},
     "sweep": {"EXPERIMENTS": "e", "SWEEP_DIR": "s"},
 }
-WITHOUT_MODEL = ("inters.gin", "lora.gin")
+WITHOUT_MODEL = ("inters.gin", "lora.gin", "paper_evaluation.gin")
 OPTIMIZERS = ("AdamW", "Lion", "Adafactor", "Muon")
 
 
@@ -55,8 +56,8 @@ def header(name):
 
 
 def test_the_folder_holds_recipes_and_lists():
-    assert set(FILES) == {*(f"{name}.gin" for name in BACKBONES), "inters.gin", "lora.gin", "quickstart.gin",
-                          "small.gin", "small_raw.gin", "tiny.gin"}  # fmt: skip
+    others = ("inters", "lora", "paper_evaluation", "quickstart", "small", "small_raw", "tiny")
+    assert set(FILES) == {f"{name}.gin" for name in (*BACKBONES, *others)}
     assert set(HEADED) == {*FILES, *(f"experiments/{name}.yaml" for name in LISTS)}
 
 
@@ -225,3 +226,14 @@ def test_lora_trains_on_the_tiny_model_in_a_process_of_its_own(tmp_path, store):
     last = trained(tmp_path / "run", store, "--gin_file=lora.gin")
     assert last["step"] == 2 and 7.0 < last["loss"] < 9.5
     assert "LORA = @LoRA()" in (tmp_path / "run" / "operative_config.gin").read_text(encoding="utf-8")
+
+
+def test_an_evaluation_of_the_papers_size_limits_questions_but_not_queries():
+    found = values("evaluate", "mistral.gin", "paper_evaluation.gin")
+    assert (found["TASKS"], found["MAX_EXAMPLES"]) == (("inters",), 200)
+    ranked = [pair.counts["test"] for pair in catalog.PAIRS if pair.kind == "rank"]
+    assert found["MAX_QUERIES"] >= max(ranked)
+    text = (GIN / "paper_evaluation.gin").read_text(encoding="utf-8")
+    others = [pair.counts.get("test", 200) for pair in catalog.PAIRS if pair.kind != "rank"]
+    assert f"{sum(min(200, count) for count in others):,} answers" in text
+    assert f"{sum(ranked) / 10_000:.2f} million scored candidates" in text

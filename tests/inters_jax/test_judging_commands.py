@@ -36,7 +36,9 @@ def run(function, model, out, *arguments):
 
 
 def test_evaluate_and_rerank_give_one_ranking(model, tmp_path, restore_settings):
-    judged = run(evaluate.evaluate, model, tmp_path / "e", f"--gin.TASKS={RERANK}", "--gin.MAX_EXAMPLES=4")
+    limits = ("--gin.MAX_EXAMPLES=1", "--gin.MAX_QUERIES=4")  # the former is for other tasks
+    judged = run(evaluate.evaluate, model, tmp_path / "e", f"--gin.TASKS={RERANK}", *limits)
+    assert judged["counts"][RERANK]["queries"] == judged["manifest"]["max_queries"] == 4
     reranked = run(
         rerank.rerank,
         model,
@@ -90,7 +92,7 @@ def test_wrong_settings_end_with_one_line(model, tmp_path, restore_settings):
         SystemExit, match="no task or mixture is called 'inters_qery_expansion_gov2'; did you mean"
     ):
         run(evaluate.evaluate, model, tmp_path, "--gin.TASKS=inters_qery_expansion_gov2")
-    with pytest.raises(SystemExit, match="is no ranking task; choose one of"):
+    with pytest.raises(SystemExit, match="is no ranking task; did you mean ms_marco"):
         run(
             rerank.rerank,
             model,

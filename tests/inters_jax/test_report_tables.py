@@ -11,8 +11,9 @@ from inspection_stand_ins import Elements
 from markupsafe import Markup
 
 import inters_jax
+from inters_jax.evaluation import items
 from inters_jax.reports import charts, page, svg, tables
-from inters_jax.reports.evaluation_tables import task_table
+from inters_jax.reports.evaluation_tables import average_table, group_table, task_table
 from inters_jax.reports.page import Case, Details, Heading, Note, Passage, Picture, Section, Tile
 from inters_jax.reports.tables import Cell, Table
 
@@ -154,6 +155,31 @@ def test_a_before_and_after_says_what_makes_two_results_unequal():
     *_, old, change, picture = table.rows[0]
     assert (old, change) == ("50.0000", "+0.0000")
     assert 'aria-label="50 of 100, before 50"' in picture.picture
+
+
+def test_every_figure_of_an_evaluation_has_its_n():
+    small, large = "inters_argument_retrieval_touche_rerank", "inters_query_expansion_gov2"
+    result = {
+        "manifest": {"model": "m"},
+        "metrics": {small: {"nDCG@10": 0.5}, large: {"rouge_l": 20.0}},
+        "counts": {small: {"items": 800, "queries": 4}, large: {"items": 1200, "questions": 1200}},
+    }
+    own = items.Items(small, {"nDCG@10": dict(zip("abcd", (0.0, 0.0, 1.0, 1.0), strict=True))}, {})
+    found = task_table(result, None, {small: own})
+    assert found.header[:5] == ["task", "metric", "value", "n", "95 % interval"]
+    assert [row[3:5] for row in found.rows] == [["4", "0.0000 to 1.0000"], ["1,200", "-"]]
+    means = {row[0]: row for row in average_table(result, None, {small: own}).rows}
+    assert means["query document"][3:] == [
+        "50.00",
+        "0.00 to 100.00",
+        "1 of 15",
+        "4",
+        "50.00",
+        "0.00 to 100.00",
+    ]
+    assert means["all pairs"][3:] == ["35.00", "-", "2 of 56", "1,204", "20.10", "-"]
+    (sizes,) = (row for row in group_table(result, None).rows if row[0] == "this model, judged")
+    assert sizes[1:] == ["1 of 26 pairs, n = 1,200", "-", "1 of 15 pairs, n = 4"]
 
 
 def test_a_markdown_page_joins_paragraphs_and_tables():

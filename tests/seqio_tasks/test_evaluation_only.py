@@ -14,13 +14,15 @@ from seqio_tasks import catalog, evaluation_only, mixtures, named_tasks, setting
 from seqio_tasks.catalog.page import markdown
 from seqio_tasks.download import ir_datasets_source
 from seqio_tasks.metrics import protocols
+from seqio_tasks.prompts.render import render
 from seqio_tasks.sources import rank_llm
 from seqio_tasks.sources.retrieval_sets import BRIGHT_DOMAINS, EVALUATION_SETS, SETS
 
 ROOT = Path(__file__).parents[2]
 RAW = Path(os.environ.get("INTERS_REAL_DATA") or ROOT.parent / "shared" / "raw")
-NAMES = ("trec_dl_2019", "trec_dl_2020", "trec_covid", "touche", "esci", "bright", "lotte_search",
-         "lotte_forum", "antique", "cranfield")  # fmt: skip
+WHOLE = ("trec_covid", "nq", "arguana", "touche", "cqadupstack", "scidocs", "climate_fever")
+NAMES = ("trec_dl_2019", "trec_dl_2020", *WHOLE, "esci", "bright", "lotte_search", "lotte_forum", "antique",
+         "cranfield")  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +84,7 @@ def catalog_origin(name: str) -> str:
     return next(pair.origin for pair in catalog.EVALUATION_ONLY if pair.dataset == name)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "bright"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in WHOLE and name != "bright"])
 def test_a_folder_gives_candidates_in_the_general_wording(name: str, tmp_path: Path) -> None:
     write(tmp_path / "raw" / f"beir_{name}", {"d1": 1, "d2": 3, "d3": 2})
     found = rows(name, tmp_path)
@@ -95,6 +97,28 @@ def test_a_folder_gives_candidates_in_the_general_wording(name: str, tmp_path: P
     expected = {"antique": (0, 1, 0), "cranfield": (1, 1, 1)}.get(name, (1, 3, 2))
     assert tuple(grades[doc] for doc in ("d1", "d2", "d3")) == expected
     assert task.form.qrels(task.pair, "test")["q1"] == {doc: grades[doc] for doc in ("d1", "d2", "d3")}
+
+
+@pytest.mark.parametrize("name", [name for name in WHOLE if name != "cqadupstack"])
+def test_a_trained_pair_has_its_whole_official_test_set_in_its_own_wording(name: str, tmp_path: Path) -> None:
+    folder = write(tmp_path / "raw" / f"beir_{name}", {"d1": 1})
+    queries = [json.dumps({"_id": f"q{n}", "text": f"lamp {n}"}) for n in range(20)]
+    (folder / "queries.jsonl").write_text("\n".join(queries) + "\n")
+    lines = "".join(f"q{n}\td1\t1\n" for n in range(20))
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + lines)
+    task = tasks.task(f"inters_ood_{name}_rerank")
+    assert len(task.form.qrels(task.pair, "test")) == 20
+    trained = catalog.pair(task.pair.wording)
+    assert trained.dataset == name
+    assert (
+        len(SETS[name].qrels(tmp_path / "raw", "test")) == 2
+    )  # a tenth of the queries; the others are trained
+    held_out = named_tasks.find(f"{trained.name}_rerank")[1].rows(trained, "test", str(tmp_path / "raw")).rows
+    whole = {row["example_id"]: task.form.render(row, task.pair, variant=task.form.variant, seed=0)
+             for row in rows(name, tmp_path)}  # fmt: skip
+    for row in held_out:
+        own = render(row, trained, variant=task.form.variant, seed=0)
+        assert whole[row["example_id"]].inputs() == own.inputs()
 
 
 def test_all_test_queries_count_and_a_changed_folder_is_read_again(tmp_path: Path) -> None:
@@ -117,17 +141,13 @@ def test_documents_that_a_query_excludes_are_no_candidates(tmp_path: Path) -> No
     assert task.form.qrels(task.pair, "test")["pony/q1"]["pony/d2"] == 1
 
 
-def test_rerank_finds_wording_grades_and_exclusions(tmp_path: Path) -> None:
+def test_rerank_finds_grades_and_exclusions_by_the_name_of_a_folder(tmp_path: Path) -> None:
     from inters_jax.ranking.candidates import candidates_of
     from inters_jax.ranking.collection import open_collection
-    from inters_jax.rerank import choose_pair
 
     antique = write(tmp_path / "beir_antique", {"d1": 1, "d2": 3, "d3": 4})
-    assert choose_pair(None, str(antique)).name == "inters_general_retrieval_ms_marco"
     assert open_collection(antique).qrels == {"q1": {"d1": 0, "d2": 1, "d3": 2}}
-    assert choose_pair("scifact", str(antique)).dataset == "scifact"  # as told
     pony = write(tmp_path / "beir_bright" / "pony", {"d1": -100, "d2": 1})
-    assert choose_pair(None, str(pony)).name == "inters_general_retrieval_ms_marco"
     found = candidates_of(open_collection(pony), None, 4)
     assert set(found.documents["q1"]) == {"d2", "d3", "d4", "d5"}
     assert found.counts["candidates excluded by the judgments left out"] == 1

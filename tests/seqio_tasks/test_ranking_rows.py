@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from seqio_tasks import ranking_rows
+from seqio_tasks import ranking_rows, tasks
 from seqio_tasks.base import DataError
 from seqio_tasks.catalog import pair
 from seqio_tasks.prompts.ranking import Style, document_text, question, values_for
@@ -210,3 +210,15 @@ def test_rerank_rows_follow_the_run_and_keep_every_query(folder: Path) -> None:
     with pytest.raises(DataError, match="'d99' for query 'q9'"):
         write_run(folder, [("q9", "d99", 1)])
         list(ranking_rows.set_rerank_rows(COLLECTION, folder.parent, "test"))
+
+
+def test_all_candidates_of_a_query_are_judged_behind_the_same_demonstrations() -> None:
+    found: dict[str, set[str]] = {}
+    task = tasks.task("inters_fact_retrieval_scifact_rerank_2shot")
+    for one in itertools.islice(task.encoded_examples("test"), 0, 60):
+        example = one.example
+        assert example.shots == 2 and example.template == 0
+        demonstrations = "\n\n".join(example.inputs.split("\n\n")[1:3])
+        found.setdefault(example.example_id.partition("/")[0], set()).add(demonstrations)
+    assert len(found) > 2 and {len(texts) for texts in found.values()} == {1}
+    assert len({text for texts in found.values() for text in texts}) == len(found)  # others for other queries

@@ -10,7 +10,8 @@ import pytest
 from inters_jax.ranking.backend import FunctionBackend
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.methods import METHODS, make_method
-from inters_jax.ranking.reranker import Document, Reranker, ranking_pair
+from inters_jax.ranking.pairs import ranking_pair
+from inters_jax.ranking.reranker import Document, Reranker
 from inters_jax.settings.judging import MethodOptions
 
 

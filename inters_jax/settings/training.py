@@ -53,7 +53,9 @@ class ModelSettings:
     """Which model is trained, and which part of it."""
 
     model: str | Any = setting(
-        "Hugging Face folder or hub name, run folder, or bare shape", path=True, objects=_DECODER_CONFIG
+        "Hugging Face folder, ORG/NAME or ORG/NAME@REVISION of the hub, run folder, or bare shape",
+        path=True,
+        objects=_DECODER_CONFIG,
     )
     lora: Any | None = setting(
         "low-rank updates of a frozen base (lora.gin); None trains every parameter",

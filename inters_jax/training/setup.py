@@ -295,12 +295,7 @@ def check_sizes(config: DecoderConfig, start: Start, length: LengthSettings) -> 
     Raises:
         UserError: MAX_LENGTH or TOKENIZER do not belong to MODEL.
     """
-    if length.max_length > config.max_position:
-        raise UserError(
-            f"MAX_LENGTH={length.max_length}: MODEL has {config.max_position} positions only, and generation "
-            f"and reranking stop there; set MAX_LENGTH={config.max_position} or less (of a bare shape, raise "
-            "DecoderConfig.max_position)"
-        )
+    config.check_length(length.max_length)
     if start.first and (file := local_tokenizer(start.tokenizer)) is not None:
         stat = file.stat()
         try:

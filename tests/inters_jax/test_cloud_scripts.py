@@ -209,7 +209,13 @@ def test_spot_machines_that_are_taken_away_are_asked_for_again(tmp_path: Path) -
     (tmp_path / "bin").mkdir()
     (tmp_path / "host").mkdir()
     (tmp_path / "tmp").mkdir()
-    programs = {"gcloud": CLOUD, "sudo": SUDO, "systemctl": SYSTEMCTL, "python3": PYTHON, "sleep": "#!/bin/sh\n"}
+    programs = {
+        "gcloud": CLOUD,
+        "sudo": SUDO,
+        "systemctl": SYSTEMCTL,
+        "python3": PYTHON,
+        "sleep": "#!/bin/sh\n",
+    }
     for name, text in programs.items():
         (tmp_path / "bin" / name).write_text(text)
         (tmp_path / "bin" / name).chmod(0o755)

@@ -126,7 +126,7 @@ class RankingSettings:
         ),
     )
     pair: str | None = setting(
-        "task-dataset pair whose wording is used; None: the collection's, else general retrieval",
+        "pair whose wording is used; None: the collection's own (serve: that of ms_marco, general retrieval)",
         default=None,
     )
     template: int = setting("which of the two wordings of the method", default=0, at_least=0)

@@ -27,7 +27,7 @@ setup(
     # wheel carries it under another name; inters_jax.config looks it up there.
     package_dir={"inters_jax.gin_configs": "gin"},
     package_data={
-        "inters_jax.gin_configs": ["*.gin", "experiments/*.yaml", "t5x/*.gin"],
+        "inters_jax.gin_configs": ["*.gin", "experiments/*.yaml"],
         "seqio_tasks": ["templates/*.yaml", "sample/**/*"],
         "inters_jax": ["py.typed"],
         "inters_jax.reports": ["templates/*"],

@@ -171,8 +171,8 @@ def choose_pair(name: str | None, collection: str) -> Any:
         if entry is not None and pair.dataset == entry.dataset:
             return catalog.pair(pair.wording)
     raise RerankError(
-        f"no ranking task is named after the collection {Path(collection).name!r}: set PAIR=ms_marco (general "
-        f"retrieval), or another of {known}"
+        f"no ranking task is named after the collection {Path(collection).name!r}: set PAIR=ms_marco "
+        f"(general retrieval), or another of {known}"
     )
 
 

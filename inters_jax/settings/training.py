@@ -169,6 +169,12 @@ class OptimizerSettings:
         "of the optimiser's moments; bfloat16 halves them", default="float32", choices=("float32", "bfloat16")
     )
 
+    def __post_init__(self) -> None:
+        if self.warmup > 1 and self.warmup != int(self.warmup):
+            raise SettingError(
+                "WARMUP", f"WARMUP={self.warmup:g}: from 1 on it is a number of steps, which is whole"
+            )
+
 
 @group
 class RetentionSettings:

@@ -1,4 +1,4 @@
-"""gin/t5x/inters.gin, read by the real gin and SeqIO; small modules stand in for T5X."""
+"""docs/t5x_inters.gin, read by the real gin and SeqIO; small modules stand in for T5X."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import seqio
 from seqio_tasks import settings
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
-FILE = Path(__file__).parents[2] / "gin" / "t5x" / "inters.gin"
+FILE = Path(__file__).parents[2] / "docs" / "t5x_inters.gin"
 SAMPLE = Path(settings.__file__).parent / "sample"
 
 

@@ -1,1 +1,1 @@
-"""Names and parameters of T5X that gin/t5x/inters.gin sets; what is called keeps its arguments."""
+"""Names and parameters of T5X that docs/t5x_inters.gin sets; what is called keeps its arguments."""

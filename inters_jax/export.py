@@ -65,7 +65,7 @@ trained: do not rank with it.
 
 ADAPTER_CARD = """---
 library_name: peft
-base_model: {base}
+base_model: {base_model}
 tags:
 - inters-jax
 - lora
@@ -128,13 +128,13 @@ def export_adapter(run: Path, target: Path, step: int) -> Path:
     record = bases.record_of(run)
     if record is None:
         raise ModelError(f"{run}: not a LoRA run, it has no adapter; export it with FORMAT='merged'")
-    config = config_of(run)
+    config = config_of(run, step)
     factors = bases.factors_of(run, config, step)
-    # Only a Hugging Face base has a name that peft can load.
-    base = record.base.source if record.base.seed is None and record.base.step is None else None
+    base, revision = record.base.for_libraries
     text = ADAPTER_CARD.format(
         name=target.name,
-        base=base or record.base.name,
+        base_model=base or record.base.name,
+        base=record.base.name,
         rank=record.settings.rank,
         version=__version__,
         base_dtype=record.settings.base_dtype,
@@ -145,8 +145,17 @@ def export_adapter(run: Path, target: Path, step: int) -> Path:
     )
     extra = {"README.md": text} | _prompt_files(run) | _tokenizer_files(run)
     tokenizer = run / run_folder.MODEL if _has_tokenizer(run) else None
-    peft.write(target, factors, config, record.settings, base_name=base, tokenizer=tokenizer, extra=extra)
-    print(f"{run.resolve().name}, step {step} -> {target}, an adapter of {base or record.base.name}")
+    peft.write(
+        target,
+        factors,
+        config,
+        record.settings,
+        base_name=base,
+        revision=revision,
+        tokenizer=tokenizer,
+        extra=extra,
+    )
+    print(f"{run.resolve().name}, step {step} -> {target}, an adapter of {record.base.name}")
     return target
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib
+import math
 import tokenize
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -173,7 +174,9 @@ class _Names(config_parser.ParserDelegate):
 
 
 def _statement(parsed: config_parser.BindingStatement, where: str, typed: bool = False) -> Statement:
-    names = list(_names(parsed.value))
+    if any(number in (math.inf, -math.inf) for number in _leaves(parsed.value) if isinstance(number, float)):
+        raise ConfigError(f"{where}: a number is too large: the largest that can be written is 1.7e308")
+    names = [leaf for leaf in _leaves(parsed.value) if isinstance(leaf, _Name)]
     return Statement(
         scope=parsed.scope or "",
         selector=parsed.selector,
@@ -188,15 +191,16 @@ def _statement(parsed: config_parser.BindingStatement, where: str, typed: bool =
     )
 
 
-def _names(value: Any) -> Iterator[_Name]:
-    if isinstance(value, _Name):
-        yield value
-    elif isinstance(value, dict):
+def _leaves(value: Any) -> Iterator[Any]:
+    """What stands in a value, within all its brackets."""
+    if isinstance(value, dict):
         for key, item in value.items():
-            yield from (*_names(key), *_names(item))
+            yield from (*_leaves(key), *_leaves(item))
     elif isinstance(value, list | tuple | set):
         for item in value:
-            yield from _names(item)
+            yield from _leaves(item)
+    else:
+        yield value
 
 
 def gin_value(text: str) -> str:

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import logging
 import math
@@ -125,6 +126,11 @@ def run_record(run: str | Path, step: int) -> dict[str, Any]:
         so = "; the checkpoint is incomplete" if is_damage(error) else ""
         raise CheckpointError(f"{file}: unreadable ({error}){so}") from error
     return record
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """16 hex digits that identify a model configuration, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def stored_shapes(folder: Any) -> dict[TreePath, tuple[int, ...]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from seqio_tasks import hub_names
 from seqio_tasks.base import DataError, MissingData
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -43,6 +44,9 @@ class LoadedTokenizer:
 def find_tokenizer(name: str) -> Path:
     """The tokenizer.json of a file, folder or hub name (downloaded once by huggingface_hub).
 
+    Args:
+      name: a path, ``org/name``, or ``org/name@revision``.
+
     Raises:
       MissingData: there is none.
     """
@@ -72,8 +76,9 @@ def local_tokenizer(name: str) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
+    repository, revision = hub_names.split(name)
     try:
-        cached = try_to_load_from_cache(name, TOKENIZER_FILE)
+        cached = try_to_load_from_cache(repository, TOKENIZER_FILE, revision=revision)
     except HFValidationError:  # the path of a missing file is not a hub name
         return None
     return Path(cached) if isinstance(cached, str) else None
@@ -90,9 +95,11 @@ def _from_hub(name: str) -> Path:
         OfflineModeIsEnabled,
     )
 
+    repository, revision = hub_names.split(name)
+
     def download(file: str) -> Path | None:
         try:
-            return Path(hf_hub_download(name, file))
+            return Path(hf_hub_download(repository, file, revision=revision))
         except LocalEntryNotFoundError:
             raise
         except EntryNotFoundError:

@@ -22,7 +22,7 @@ from inters_jax.evaluation.comparison import (
     compare_runs,
     compare_values,
 )
-from inters_jax.evaluation.results import read_result
+from inters_jax.evaluation.results import read_result, wrong_file
 from seqio_tasks.base import UserError
 from seqio_tasks.metrics import parse_measure, read_qrels, read_run
 from seqio_tasks.metrics.protocols import per_item
@@ -122,6 +122,9 @@ def compare_evaluations(
         shared = [task for task in shared if task in tasks]
     tables: list[Values] = []
     for task in shared:
+        for name, result in results.items():
+            if (wrong := wrong_file(_folder(paths[name]), result, task)) is not None:
+                raise CompareError(f"{wrong}; evaluate this task again")
         tables += _by_items(task, {name: per_item_values(path, task) for name, path in paths.items()})
     if not tables:
         raise CompareError("the evaluations have no task in common with a value per item")
@@ -134,7 +137,7 @@ def per_item_values(path: Path, task: str) -> dict[str, dict[str, float]]:
     Raises:
       CompareError: the predictions are missing, damaged, or not of this task.
     """
-    folder = (path if path.is_dir() else path.parent) / task
+    folder = _folder(path) / task
     predictions, judgments = folder / records.PREDICTIONS, folder / "qrels.txt"
     if not predictions.is_file():
         raise CompareError(f"{predictions}: no such file; evaluate writes it beside its results.json")
@@ -146,6 +149,10 @@ def per_item_values(path: Path, task: str) -> dict[str, dict[str, float]]:
         return per_item(task, rows, qrels=read_qrels(judgments) if judgments.is_file() else None)
     except (KeyError, ValueError) as error:
         raise CompareError(f"{predictions}: {error}") from error
+
+
+def _folder(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
 
 
 def _notes(results: Mapping[str, Mapping[str, Any]], shared: Sequence[str]) -> list[str]:

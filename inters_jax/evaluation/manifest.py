@@ -59,6 +59,7 @@ def manifest_of(loaded: Any, **more: Any) -> dict[str, Any]:
     return {
         "model": loaded.description,
         "model_fingerprint": loaded.fingerprint,
+        "hub": loaded.hub,
         "tokenizer": tokenizer.name if tokenizer.suffix else tokenizer.name + "/",
         "tokenizer_sha256": file_sha256(file) if file.is_file() else None,
         "dtype": str(loaded.model.dtype),

@@ -8,11 +8,11 @@ comparisons in `comparison`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from seqio_tasks.base import UserError, read_json, write_text
+from seqio_tasks.base import UserError, file_sha256, read_json, write_text
 
 # Shown first, in this order, when a task has them; the others follow by name.
 HEADLINES = (
@@ -54,6 +54,27 @@ def read_result(path: str | Path) -> dict[str, Any]:
     if not isinstance(value, dict) or not {"metrics", "manifest"} <= value.keys():
         raise UserError(f"{path}: not a result of evaluate or rerank: metrics or manifest are missing")
     return value
+
+
+def wrong_file(folder: Path, result: Mapping[str, Any], owner: str) -> str | None:
+    """What is wrong with the files that figures were computed from; None if they are unchanged.
+
+    Args:
+      folder: of the result.
+      result: its content.
+      owner: a task; "" for the files of a reranking.
+    """
+    files = (result.get("files") or {}).get(owner)
+    if not files:
+        of_task = f" for {owner}" if owner else ""
+        return f"{folder / 'results.json'}: lists no files{of_task}; it was made by an older version"
+    for name, digest in files.items():
+        path = folder / owner / name
+        if not path.is_file():
+            return f"{path}: missing; its result cannot be verified"
+        if file_sha256(path) != digest:
+            return f"{path}: changed, not the file that this result was made from (its sha256 differs)"
+    return None
 
 
 def write_json(path: str | Path, value: Any) -> None:

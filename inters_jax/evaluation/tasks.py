@@ -23,7 +23,7 @@ from inters_jax.evaluation import verify, written_runs
 from inters_jax.evaluation.averages import questions_of
 from inters_jax.evaluation.judge import Judge, TaskResult
 from inters_jax.evaluation.records import PREDICTIONS
-from inters_jax.evaluation.results import figure, headline_first, read_result
+from inters_jax.evaluation.results import figure, headline_first, read_result, wrong_file
 from seqio_tasks import catalog, named_tasks
 from seqio_tasks import settings as task_settings
 from seqio_tasks.base import UserError, file_sha256, nearest
@@ -32,7 +32,7 @@ from seqio_tasks.metrics.trec_files import write_run
 log = logging.getLogger(__name__)
 
 # In the manifest, but not part of an evaluation's identity: a step is identified by the model's fingerprint.
-_NOT_IDENTITY = ("device", "step")
+_NOT_IDENTITY = ("device", "step", "hub")
 
 
 def split_names(names: str | Sequence[str] | None) -> list[str]:
@@ -210,7 +210,7 @@ def judge_task(
       seed: of the task's dataset.
       skip: skip the task if its data is missing, instead of failing.
     """
-    if name in result["metrics"] and _unchanged(folder / name, result["files"].get(name, {})):
+    if name in result["metrics"] and wrong_file(folder, result, name) is None:
         print(f"{name}: judged before", flush=True)
         return
     reason = missing_data(name, split)
@@ -240,13 +240,6 @@ def judge_task(
     result.setdefault("files", {})[name] = write_task(folder / name, found)
     shown = ", ".join(f"{m} {figure(found.metrics[m])}" for m in headline_first(found.metrics)[:4])
     print(f"{name}: {shown} (n = {questions_of(found.counts)}, {found.counts['seconds']} s)", flush=True)
-
-
-def _unchanged(folder: Path, files: Mapping[str, str]) -> bool:
-    """Whether the files of a finished task are those that its figures were computed from."""
-    return bool(files) and all(
-        (folder / name).is_file() and file_sha256(folder / name) == digest for name, digest in files.items()
-    )
 
 
 def write_task(folder: Path, found: TaskResult) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from inters_jax.evaluation import target_loss, written_runs
 from inters_jax.evaluation.records import PREDICTIONS, read
-from inters_jax.evaluation.results import read_result
+from inters_jax.evaluation.results import read_result, wrong_file
 from inters_jax.evaluation.task_metrics import (
     as_number,
     paper_metrics,
@@ -23,7 +23,7 @@ from inters_jax.evaluation.task_metrics import (
     split_counts,
 )
 from inters_jax.evaluation.written_runs import QRELS
-from seqio_tasks.base import UserError, file_sha256
+from seqio_tasks.base import UserError
 from seqio_tasks.metrics.trec_files import read_qrels, read_run
 
 RUN = "run.trec"
@@ -41,13 +41,11 @@ def verify(path: str | Path) -> dict[str, int]:
     """
     result = read_result(path)
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
-    if not result.get("files"):
-        raise VerificationError(f"{path}: the result lists no files; it was made by an older version")
     counts = {"files": 0, "figures": 0}
-    for owner, files in result["files"].items():
-        for name, digest in files.items():
-            _check_file(folder / owner / name, digest)
-            counts["files"] += 1
+    for owner in result.get("files") or [""]:
+        if (wrong := wrong_file(folder, result, owner)) is not None:
+            raise VerificationError(wrong)
+        counts["files"] += len(result["files"][owner])
     if result["manifest"].get("command") == "rerank":
         counts["figures"] = _check_runs(folder, str(path), result)
         return counts
@@ -59,13 +57,6 @@ def verify(path: str | Path) -> dict[str, int]:
         theirs = result["paper_metrics"].get(task, {})
         counts["figures"] += _compare(str(path), f"{task} (protocol paper)", theirs, paper)
     return counts
-
-
-def _check_file(path: Path, digest: str) -> None:
-    if not path.is_file():
-        raise VerificationError(f"{path}: missing; the result cannot be verified without it")
-    if file_sha256(path) != digest:
-        raise VerificationError(f"{path}: not the file that this result was made from (its sha256 differs)")
 
 
 def _judged(folder: Path, name: str) -> tuple[dict[str, float], dict[str, float]]:

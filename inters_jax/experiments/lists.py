@@ -199,6 +199,8 @@ def _check(path: Path, found: Sequence[Experiment], main: str) -> None:
     folders: dict[str, str] = {}
     earlier: dict[str, Experiment] = {}
     for one in found:
+        if not one.folder.strip("."):
+            raise UserError(f"{path}: {one.name!r} names no folder; a name has a letter or a digit")
         if one.folder in folders:
             raise UserError(f"{path}: {one.name!r} and {folders[one.folder]!r} would have the same folder")
         for name in one.needs:

@@ -27,11 +27,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inters_jax.evaluation.results import read_result, write_json
+from inters_jax.evaluation.results import read_result, write_json, wrong_file
 from inters_jax.experiments import orders, routing
 from inters_jax.experiments.lists import Experiment, ExperimentList
 from inters_jax.experiments.routing import NO_ARGUMENTS, Arguments
-from seqio_tasks.base import AlreadyLocked, file_sha256, locked
+from seqio_tasks.base import AlreadyLocked, locked
 
 RESULTS = {"evaluate": "evaluation", "rerank": "rerank"}
 FINISHED, FAILED, LAUNCHED, ELSEWHERE, SKIPPED = "finished", "failed", "launched", "elsewhere", "skipped"
@@ -138,12 +138,8 @@ def problem(results: Path) -> str | None:
         return f"{path}: failed: {', '.join(result['failed'])}"
     if not result.get("metrics"):
         return f"{path}: nothing was judged"
-    for owner, files in (result.get("files") or {}).items():
-        for name, digest in files.items():
-            file = results / owner / name
-            if not file.is_file() or file_sha256(file) != digest:
-                return f"{file}: missing or changed since it was judged"
-    return None
+    wrong = (wrong_file(results, result, owner) for owner in result.get("files") or {})
+    return next(filter(None, wrong), None)
 
 
 def state(run: Run) -> dict[str, Any]:

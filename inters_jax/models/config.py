@@ -137,6 +137,19 @@ class DecoderConfig:
         fill("stop_ids", tuple(self.stop_ids) or (() if self.eos_id is None else (self.eos_id,)))
         self._check()
 
+    def check_length(self, max_length: int) -> None:
+        """Refuse sequences that are longer than the model can be.
+
+        Raises:
+          ModelError: says how long they may be.
+        """
+        if max_length > self.max_position:
+            raise ModelError(
+                f"MAX_LENGTH={max_length}: MODEL has {self.max_position} positions only, and generation and "
+                f"reranking stop there; set MAX_LENGTH={self.max_position} or less (of a bare shape, raise "
+                "DecoderConfig.max_position)"
+            )
+
     def _normalise_windows(self, fill: Callable[[str, Any], None]) -> None:
         """Give each window pattern one representation: no per-layer list where all layers are alike."""
         layers = tuple(bool(slides) for slides in self.sliding_layers)

@@ -21,10 +21,13 @@ from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.decoder import Decoder, abstract_model, logical_axes
 from inters_jax.models.fingerprint import fingerprint
 from inters_jax.models.hf import folder as huggingface
-from inters_jax.models.hf.config_json import config_from_hf
+from inters_jax.models.hf.config_json import config_from_hf, config_to_hf
 from inters_jax.models.lora import base as bases
 from inters_jax.models.lora import peft
-from seqio_tasks.tokenizer_files import special_tokens
+from inters_jax.run_folder import CheckpointError
+from seqio_tasks import hub_names
+from seqio_tasks.base import read_json
+from seqio_tasks.tokenizer_files import find_tokenizer, special_tokens
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +43,7 @@ class LoadedModel:
       bos_id, eos_id: of the tokenizer, or of the model where the tokenizer does not define them.
       description: one line for reports.
       fingerprint: the same for the same weights in the same dtype, wherever they were loaded from.
+      hub: ``org/name@commit`` of a model from the Hugging Face hub.
     """
 
     config: DecoderConfig
@@ -50,16 +54,41 @@ class LoadedModel:
     eos_id: int | None
     description: str
     fingerprint: str
+    hub: str | None = None
 
 
-def config_of(source: str | Path | DecoderConfig) -> DecoderConfig:
-    """The configuration of a model, without its weights. source: as for `load_model`."""
+def config_of(source: str | Path | DecoderConfig, step: int | None = None) -> DecoderConfig:
+    """The configuration of a model, without its weights. source, step: as for `load_model`."""
     source = paths.localized(source)
     if isinstance(source, DecoderConfig):
         return source
     if run_folder.is_run(source):
-        return config_from_hf(Path(source) / run_folder.MODEL)
+        return _config_of_run(Path(source), step)
     return config_from_hf(huggingface.folder_of(source))
+
+
+def _config_of_run(run: Path, step: int | None) -> DecoderConfig:
+    """The configuration in the folder of a run, which must be the one that its checkpoint was trained with.
+
+    Raises:
+      CheckpointError: the file was changed since; many changes fit the parameters and give other logits.
+    """
+    file = run / run_folder.MODEL / "config.json"
+    config = config_from_hf(file)
+    for saved in [step] if step is not None else reversed(run_folder.checkpoint_steps(run)):
+        try:
+            recorded = run_folder.run_record(run, saved).get("model")
+        except CheckpointError:  # who reads this checkpoint says so
+            continue
+        # The file as it was written, or one with keys that change nothing.
+        found = (read_json(file, ModelError), config_to_hf(config))
+        if recorded is not None and recorded not in map(run_folder.config_hash, found):
+            raise CheckpointError(
+                f"{file}: changed since the run wrote it: checkpoint {saved} was trained with another "
+                "configuration. Put back the file of this run, or the config.json of an export of it"
+            )
+        break
+    return config
 
 
 def load_model(
@@ -78,14 +107,15 @@ def load_model(
     """Load a decoder, ready for use.
 
     Args:
-      source: a Hugging Face folder or hub name, a run folder, or a `DecoderConfig` for random weights.
+      source: a Hugging Face folder or hub name (``org/name``, ``org/name@revision``), a run folder, or a
+        `DecoderConfig` for random weights.
       dtype: compute dtype.
       param_dtype: storage dtype of the parameters; None: `dtype`.
       mesh: shard the parameters over it while loading; None: the default device.
       rules: how the axes of parameters map to the mesh.
       step: checkpoint of a run; None for the newest, "best" for the best by its KEEP_BEST.
       seed: of random weights.
-      tokenizer: a tokenizer.json or its folder, instead of the model's own.
+      tokenizer: a tokenizer.json, its folder or hub name, instead of the model's own.
       adapter: a PEFT folder (adapter_config.json, adapter_model.safetensors) to merge into the weights.
       options: further options of `Decoder` (remat, constrain, flatten, attention).
 
@@ -96,24 +126,22 @@ def load_model(
     kinds = {"dtype": jnp.dtype(dtype), "param_dtype": jnp.dtype(param_dtype or dtype)}
     kinds |= {"attention": "auto", "mesh": mesh} | options
     source = paths.localized(source)
-    run, folder = None, None
+    run, folder, chosen = None, None, None
     if isinstance(source, DecoderConfig):
         config, name = source, f"random weights, seed {seed}"
     elif run_folder.is_run(source):
         run, folder = Path(source), Path(source) / run_folder.MODEL
-        config, name = config_from_hf(folder), paths.origin(run.resolve()).name
+        chosen = run_folder.resolve_step(run, step)
+        config, name = _config_of_run(run, chosen), f"{paths.origin(run.resolve()).name}, step {chosen}"
     else:
         folder = huggingface.folder_of(source)
         config = config_from_hf(folder)
         name = Path(source).resolve().name if Path(source).is_dir() else str(source)
-    if run is not None:
-        step = run_folder.resolve_step(run, step)
-        name = f"{name}, step {step}"
-    elif step is not None:
+    if run is None and step is not None:
         raise ModelError(f"{name}: STEP={step!r} was given, but only a run folder has steps")
     # Before the weights, so that a tokenizer that does not fit fails at once and not after minutes.
     opened, path, special = _tokenizer(
-        folder if tokenizer is None else Path(tokenizer), config, required=tokenizer is not None
+        folder if tokenizer is None else _here(tokenizer), config, required=tokenizer is not None
     )
 
     graphdef, params = abstract_model(config, **kinds)
@@ -131,9 +159,9 @@ def load_model(
     elif run is None:
         loaded = huggingface.load_parameters(folder, config, params, shardings)
     elif bases.record_of(run) is not None:
-        loaded = _streamed(bases.stream_run(run, config, step), params, shardings)
+        loaded = _streamed(bases.stream_run(run, config, chosen), params, shardings)
     else:
-        loaded = run_folder.restore_params(run, step, _placed(params, shardings))
+        loaded = run_folder.restore_params(run, chosen, _placed(params, shardings))
     model = nnx.merge(graphdef, loaded)
     return LoadedModel(
         config=config,
@@ -144,6 +172,7 @@ def load_model(
         eos_id=special["eos"],
         description=f"{name} ({config.family}, {_count(config.parameter_count)} parameters)",
         fingerprint=fingerprint(model),
+        hub=None if folder is None else hub_names.of_folder(folder),
     )
 
 
@@ -173,6 +202,12 @@ def _placed(params: nnx.State, shardings: Any) -> nnx.State:
         for leaf, sharding in zip(leaves, jax.tree.leaves(shardings), strict=True)
     ]
     return jax.tree.unflatten(structure, placed)
+
+
+def _here(tokenizer: str | Path) -> Path:
+    """The path of a tokenizer; a hub name is downloaded."""
+    path = Path(tokenizer).expanduser()
+    return path if path.exists() else find_tokenizer(str(tokenizer)).parent
 
 
 def _tokenizer(

@@ -50,7 +50,7 @@ def make_program(settings: Settings, topology: Topology) -> Program:
         settings.config,
         device_mesh=meshes.make_mesh(settings.mesh, topology.devices()),
         optimizer=settings.optimizer,
-        total_steps=1000,
+        total_steps=max(1000, int(settings.optimizer.warmup)),  # of the schedule, which takes no memory
         batch_size=settings.batch_size,
         max_length=settings.max_length,
         dtype=settings.dtype,

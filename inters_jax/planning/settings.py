@@ -54,7 +54,9 @@ class Settings:
 
         Raises:
           MeshError: the batch cannot be divided over devices and microbatches.
+          ModelError: sequences are longer than the model can be.
         """
+        self.config.check_length(self.max_length)
         axes = self.axes(topology)
         shards = prod(axes[name] for name in meshes.ROW_AXES)
         if self.batch_size % (shards * self.microbatches):

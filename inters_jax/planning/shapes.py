@@ -14,6 +14,7 @@ from inters_jax.models import loading
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.hf.config_json import config_from_hf
 from inters_jax.planning.devices import PlanError
+from seqio_tasks import hub_names
 
 _MISTRAL = {
     "architectures": ["MistralForCausalLM"], "model_type": "mistral", "vocab_size": 32000,
@@ -90,7 +91,7 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
 
 
 def shape_of(model: str | DecoderConfig) -> DecoderConfig:
-    """The shape of a model: a `DecoderConfig`, a folder, a run folder, or a hub name.
+    """The shape of a model: a `DecoderConfig`, a folder, a run folder, or a hub name (with @revision or not).
 
     Raises:
       PlanError: no such folder or hub name.
@@ -104,8 +105,9 @@ def shape_of(model: str | DecoderConfig) -> DecoderConfig:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    name, revision = hub_names.split(model)
     try:
-        return config_from_hf(hf_hub_download(model, "config.json"))
+        return config_from_hf(hf_hub_download(name, "config.json", revision=revision))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise PlanError(
             f"MODEL {model!r}: no such folder, and its config.json could not be read from the hub"

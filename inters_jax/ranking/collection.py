@@ -158,9 +158,11 @@ def _from_folder(folder: Path, split: str | None, *, own_qrels: bool, own_run: b
     if not whole and not tables:
         inner = sorted({path.parent for path in folder.glob("*/corpus.jsonl*")}) if folder.is_dir() else []
         if len(inner) != 1:
+            packed = "".join(f"; {path.name} is here: unpack it first" for path in folder.glob("*.zip"))
             raise RerankError(
-                f"{folder}: no corpus.jsonl here; COLLECTION must be an unpacked BEIR folder, a folder "
-                "with MS MARCO's collection.tsv or top1000 file, a JSON file with candidates, or irds:ID"
+                f"{folder}: no corpus.jsonl here{packed}; COLLECTION must be an unpacked BEIR folder, a "
+                "folder with MS MARCO's collection.tsv or top1000 file, a JSON file with candidates, or "
+                "irds:ID"
             )
         folder = inner[0]
     qrels = _judgments(folder, split) if split is not None and own_qrels else None

@@ -10,8 +10,9 @@
                 {"query": {"qid", "text"}, "candidates": [{"docid", "score", "doc": {"title", "text"}}]}
     qdu         the INTERS authors' test files, JSON lines {"query", "key", "key_index", "pos_index"}
 
-All files may be gzipped and in UTF-16. Document files are read line by line, and only the wanted documents
-are kept.
+The first line of a tab-separated document file decides whether it has titles: it then has three columns.
+Further tabs belong to the text (as in NovelEval's corpus.tsv). All files may be gzipped and in UTF-16.
+Document files are read line by line, and only the wanted documents are kept.
 """
 
 from __future__ import annotations
@@ -144,11 +145,10 @@ def _trec_topics(path: Path, name: str, fields: str) -> dict[str, str]:
 def documents(path: Path, wanted: Container[str] | None = None) -> dict[str, Document]:
     """doc id -> Document, of the wanted ids only (None: all)."""
     found: dict[str, Document] = {}
-    as_json: bool | None = None
+    head = next((text for _, text in lines(path)), "")
+    as_json, titled = head.lstrip().startswith("{"), head.count("\t") == 2
     for number, text in lines(path):
         where = f"{path}:{number}"
-        if as_json is None:
-            as_json = text.lstrip().startswith("{")
         if as_json:
             record = _object(text, where)
             doc_id = _first(record, _IDS, where, "an id")
@@ -159,12 +159,10 @@ def documents(path: Path, wanted: Container[str] | None = None) -> dict[str, Doc
             if not isinstance(title, str):
                 raise RerankError(f"{where}: the title is {title!r}, expected text")
         else:
-            cells = text.split("\t")
-            if len(cells) not in (2, 3):
-                raise RerankError(
-                    f"{where}: {len(cells)} columns, expected docid<TAB>text or docid<TAB>title<TAB>text"
-                )
-            doc_id, title, body = cells[0].strip(), "" if len(cells) == 2 else cells[1], cells[-1]
+            cells = text.split("\t", 2 if titled else 1)
+            if len(cells) == 1:
+                raise RerankError(f"{where}: no tab, expected docid<TAB>text or docid<TAB>title<TAB>text")
+            doc_id, title, body = cells[0].strip(), cells[1] if len(cells) == 3 else "", cells[-1]
             if wanted is not None and doc_id not in wanted:
                 continue
         if not doc_id:
@@ -172,6 +170,8 @@ def documents(path: Path, wanted: Container[str] | None = None) -> dict[str, Doc
         if doc_id in found:
             raise RerankError(f"{where}: document {doc_id!r} appears twice; keep one of the two")
         found[doc_id] = Document(" ".join(title.split()), " ".join(body.split()), doc_id)
+    if not head:
+        raise RerankError(f"{path}: the document file is empty")
     return found
 
 

@@ -46,8 +46,8 @@ def pair_of(data: Collection, given: Pair | None) -> Pair:
     """
     if given is None and not data.dataset:
         raise RerankError(
-            f"no ranking task is named after the collection {data.name!r}; set PAIR to the one whose "
-            f"wording, measures and grades hold: one of {_datasets()}"
+            f"no ranking task is named after the collection {data.name!r}: set PAIR=ms_marco (general "
+            f"retrieval), or the pair whose wording, measures and grades hold: one of {_datasets()}"
         )
     named = ranking_pair(data.dataset) if data.dataset else None
     if given is None:

@@ -44,6 +44,12 @@ class TextDocument(BaseModel):
     text: str
     title: str = ""
 
+    @field_validator("title", mode="before")
+    @classmethod
+    def _no_title(cls, value: Any) -> Any:
+        """Programs that read titles from a table send null where there is none."""
+        return "" if value is None else value
+
 
 class RerankRequest(BaseModel):
     """The body of a request. Fields of other services that have no meaning here are accepted and ignored.

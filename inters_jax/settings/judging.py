@@ -14,12 +14,14 @@ from seqio_tasks.metrics.trec_files import RUN_FORMATS
 class InferenceSettings:
     """Which model answers, and how it is run."""
 
-    model_dir: str = setting("run folder of train, Hugging Face folder or hub name", path=True)
+    model_dir: str = setting(
+        "run folder of train, Hugging Face folder or ORG/NAME@REVISION of the hub", path=True
+    )
     step: int | str | None = setting(
         "checkpoint of a run folder; None: the newest; 'best': by KEEP_BEST", default=None, at_least=0
     )
     tokenizer: str | None = setting(
-        "tokenizer.json or its folder; None: the model's own", default=None, path=True
+        "tokenizer.json, its folder or hub name; None: the model's own", default=None, path=True
     )
     chat_template: str | None = setting(
         "None: as in training; 'none': plain prompts; 'tokenizer': the tokenizer's; or a file",
@@ -127,7 +129,7 @@ class RankingSettings:
         ),
     )
     pair: str | None = setting(
-        "task-dataset pair whose wording, measures and grades hold; None: the one with the collection's name",
+        "pair whose wording, measures and grades hold; None: the collection's own (serve: wording of ms_marco)",
         default=None,
     )
     template: int = setting("which of the two wordings of the method", default=0, at_least=0)

@@ -53,7 +53,9 @@ class ModelSettings:
     """Which model is trained, and which part of it."""
 
     model: str | Any = setting(
-        "Hugging Face folder or hub name, run folder, or bare shape", path=True, objects=_DECODER_CONFIG
+        "Hugging Face folder, ORG/NAME or ORG/NAME@REVISION of the hub, run folder, or bare shape",
+        path=True,
+        objects=_DECODER_CONFIG,
     )
     lora: Any | None = setting(
         "low-rank updates of a frozen base (lora.gin); None trains every parameter",
@@ -176,6 +178,12 @@ class OptimizerSettings:
     moment_dtype: str = setting(
         "of the optimiser's moments; bfloat16 halves them", default="float32", choices=("float32", "bfloat16")
     )
+
+    def __post_init__(self) -> None:
+        if self.warmup > 1 and self.warmup != int(self.warmup):
+            raise SettingError(
+                "WARMUP", f"WARMUP={self.warmup:g}: from 1 on it is a number of steps, which is whole"
+            )
 
 
 @group

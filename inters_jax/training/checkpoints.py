@@ -10,8 +10,6 @@ older one was read in its place; any other error while reading moves nothing and
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -63,11 +61,6 @@ MUST_AGREE: Mapping[str, str] = {
 _PARTS = ("_CHECKPOINT_METADATA", "params", "opt_state", "run")
 
 log = logging.getLogger(__name__)
-
-
-def config_hash(config: Mapping[str, Any]) -> str:
-    """16 hex digits that identify a model configuration, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 class Checkpoints:

@@ -24,6 +24,7 @@ from inters_jax.models.lora import layers, trainable
 from inters_jax.models.prompt_record import RECORD, TEMPLATE, Prompts
 from inters_jax.training import step as steps
 from seqio_tasks.base import write_text
+from seqio_tasks.tokenizer_files import find_tokenizer
 
 
 def read_parameters(source: str | Path, abstract: steps.Parameters, shardings: Any) -> steps.Parameters:
@@ -226,7 +227,7 @@ def write_model_folder(
         if record is not None:
             write_json(made / bases.RECORD, record.to_json())
         path = Path(tokenizer)
-        huggingface.copy_tokenizer(path if path.exists() else huggingface.folder_of(tokenizer), made)
+        huggingface.copy_tokenizer(path if path.exists() else find_tokenizer(tokenizer), made)
         prompts.write(made)
         shutil.move(str(made), folder)
 

@@ -21,9 +21,17 @@ def warmup_steps(total_steps: int, warmup: float) -> int:
 
     >>> warmup_steps(1000, 0.03), warmup_steps(10, 0.03), warmup_steps(1000, 50), warmup_steps(1000, 0)
     (30, 1, 50, 0)
+
+    Raises:
+        UserError: the run is shorter than its warm-up.
     """
+    if warmup > total_steps:
+        raise UserError(
+            f"WARMUP={warmup:g} steps, but the whole run has {total_steps}: the learning rate would never "
+            "reach its peak. Set fewer, or a share of the run below 1"
+        )
     # 0.03 * 1000 is 30.000000000000004 in some orders of evaluation: do not let it become 31.
-    return min(total_steps, int(warmup) if warmup >= 1 else ceil(round(warmup * total_steps, 6)))
+    return int(warmup) if warmup >= 1 else ceil(round(warmup * total_steps, 6))
 
 
 def learning_rate_schedule(

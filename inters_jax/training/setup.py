@@ -38,7 +38,6 @@ from inters_jax.settings.training import (
 )
 from inters_jax.training import prepare_store
 from inters_jax.training import step as steps
-from inters_jax.training.checkpoints import config_hash
 from inters_jax.training.initialise import (
     check_model_folder,
     read_base,
@@ -49,6 +48,7 @@ from inters_jax.training.initialise import (
 from inters_jax.training.optimizer import identity_of as optimizer_identity
 from inters_jax.training.program import Program, build_program
 from inters_jax.training.utilisation import Utilisation
+from seqio_tasks import hub_names
 from seqio_tasks.base import UserError, locked
 from seqio_tasks.tokenizer_files import load as load_tokenizer
 from seqio_tasks.tokenizer_files import local_tokenizer
@@ -163,9 +163,10 @@ def identity_of(
     retention: RetentionSettings,
     record: LoraRecord | None,
 ) -> dict[str, Any]:
-    """What may not change when a run is resumed."""
+    """What may not change when a run is resumed, and more that its checkpoints record."""
+    start = setup.start
     return {
-        "model": config_hash(config_to_hf(setup.config)),
+        "model": run_folder.config_hash(config_to_hf(setup.config)),
         "store": setup.store.fingerprint,
         "seed": data.seed,
         "batch_rows": step.batch_size,
@@ -175,8 +176,9 @@ def identity_of(
         "dtype": step.dtype,
         "microbatches": step.microbatches,
         "keep_best": retention.keep_best,
+        "hub": None if isinstance(start.source, DecoderConfig) else hub_names.of_folder(start.source),
         **(
-            {"start": start_identity(setup.start.source, random_start=setup.start.random, seed=data.seed)}
+            {"start": start_identity(start.source, random_start=start.random, seed=data.seed)}
             if record is None
             else {"base": record.fingerprint, "lora": record.to_json()["lora"]}
         ),
@@ -236,6 +238,8 @@ def open_start(run: RunSettings, model: ModelSettings, data: DataSettings) -> St
         source = name if run_folder.is_run(name) else huggingface.folder_of(name)
     steps = list(checkpoint_steps(folder))
     check_model_folder(folder, fresh=not steps)
+    if steps and run_folder.is_run(folder):
+        loading.config_of(folder)  # model/ is kept, and may have been changed since
     return Start(
         run=folder,
         source=source,
@@ -291,12 +295,7 @@ def check_sizes(config: DecoderConfig, start: Start, length: LengthSettings) -> 
     Raises:
         UserError: MAX_LENGTH or TOKENIZER do not belong to MODEL.
     """
-    if length.max_length > config.max_position:
-        raise UserError(
-            f"MAX_LENGTH={length.max_length}: MODEL has {config.max_position} positions only, and generation "
-            f"and reranking stop there; set MAX_LENGTH={config.max_position} or less (of a bare shape, raise "
-            "DecoderConfig.max_position)"
-        )
+    config.check_length(length.max_length)
     if start.first and (file := local_tokenizer(start.tokenizer)) is not None:
         stat = file.stat()
         try:

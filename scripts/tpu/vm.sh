@@ -104,17 +104,23 @@ everywhere() {
   done
 }
 
-setup() {
-  local archive=/tmp/inters-jax-$NAME.tar.gz node
+setup() (
+  folder=.
+  if [[ $DRY_RUN == false ]]; then
+    folder=$(mktemp -d)
+    trap 'rm -rf "$folder"' EXIT
+  fi
+  archive=$folder/inters-jax.tar.gz
   run git -C "$ROOT" archive --format=tar.gz "--output=$archive" HEAD
   for node in "${nodes[@]}"; do
     retry "${tpus[@]}" tpu-vm scp "$archive" "$node:inters-jax.tar.gz" "${place[@]}" --worker=all || return 1
   done
   # The machines' own Python is too old; uv installs one.
-  everywhere "curl -LsSf https://astral.sh/uv/install.sh | sh && rm -rf inters-jax && mkdir inters-jax &&\
- tar -xzf inters-jax.tar.gz -C inters-jax && .local/bin/uv venv --clear --python 3.11 venv &&\
- .local/bin/uv pip install --python venv/bin/python -c inters-jax/constraints.txt ./inters-jax[$EXTRAS]"
-}
+  everywhere "rm -rf inters-jax && mkdir inters-jax && tar -xzf inters-jax.tar.gz -C inters-jax &&\
+ python3 -m pip install --quiet --upgrade --target .uv --require-hashes -r inters-jax/scripts/tpu/uv.txt &&\
+ .uv/bin/uv venv --clear --python 3.11 venv &&\
+ .uv/bin/uv pip install --python venv/bin/python -c inters-jax/constraints.txt ./inters-jax[$EXTRAS]"
+)
 
 start() {
   need_training

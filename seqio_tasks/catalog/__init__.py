@@ -80,7 +80,7 @@ def pairs(
 
 
 def table() -> str:
-    """The catalog as text: one line per pair, then the official files of every dataset folder."""
+    """The catalog as text: one line per pair or collection, then the official files of every folder."""
     heads = ("name", "kind", "domain", "train", "validation", "test", "folder", "fields")
     body = [
         (
@@ -91,10 +91,14 @@ def table() -> str:
             entry.folder,
             " ".join(entry.fields),
         )
-        for entry in PAIRS
+        for entry in (*PAIRS, *EVALUATION_ONLY)
     ]
     lines = aligned([heads, *body])
-    lines += ["", f"{len(PAIRS)} pairs. Official files, by folder of the raw directory:"]
+    lines += [
+        "",
+        f"{len(PAIRS)} pairs, and {len(EVALUATION_ONLY)} collections for evaluation only (inters_ood_...). "
+        "Official files, by folder of the raw directory:",
+    ]
     for source in SOURCES.values():
         also = f"; also read: {source.accepted}" if source.accepted else ""
         lines.append(f"{source.folder}/  ({source.licence}{also})")

@@ -79,9 +79,15 @@ def beir_folder(raw_dir: Path | str, name: str, unzipped: str = "") -> Path:
     for folder in (outer, outer / unzipped):
         if any((folder / corpus).is_file() for corpus in CORPUS_FILES):
             return folder
-    raise MissingData(
-        "no corpus.jsonl here", path=outer, todo=f"unpack the official BEIR zip {unzipped}.zip into {outer}"
-    )
+    raise MissingData("no corpus.jsonl here", path=outer, todo=todo_unpack(outer, unzipped))
+
+
+def todo_unpack(folder: Path, unzipped: str) -> str:
+    """What to do when a collection is missing: unpack its zip, which may be there already."""
+    name = f"{unzipped}.zip"
+    if not (folder / name).is_file():
+        return f"unpack the official BEIR zip {name} into {folder}"
+    return f"{name} is there: unpack it (python -m seqio_tasks.download {folder.name} does)"
 
 
 def document(record: dict[str, Any], path: Path, line: int | None = None) -> tuple[str, Document]:
@@ -96,22 +102,37 @@ def document(record: dict[str, Any], path: Path, line: int | None = None) -> tup
 
 def iterate_corpus(folder: Path | str) -> Iterator[tuple[str, Document]]:
     """(doc_id, Document) in file order, without loading the corpus into memory."""
+    for doc_id, found, _, _ in _documents(folder):
+        yield doc_id, found
+
+
+def _documents(folder: Path | str) -> Iterator[tuple[str, Document, Path, int]]:
+    """(doc_id, Document, file, line)."""
     path = _existing(folder, "corpus.jsonl")
     for number, record in json_lines(path):
-        yield document(record, path, number)
+        yield *document(record, path, number), path, number
+
+
+def empty_corpus(path: Path) -> DataError:
+    """The error of a corpus file without a document."""
+    return DataError("the corpus is empty", path=path, todo="unpack the official BEIR zip again")
 
 
 def read_corpus(folder: Path | str) -> dict[str, Document]:
     """doc_id -> Document(title, text), in file order; `corpus_index.Corpus` is the same on disk."""
     corpus: dict[str, Document] = {}
-    for doc_id, found in iterate_corpus(folder):
+    places: dict[str, int] = {}
+    for doc_id, found, path, line in _documents(folder):
         if doc_id in corpus:
             raise DataError(
-                f"document {doc_id!r} appears twice",
-                path=Path(folder) / "corpus.jsonl",
+                f"document {doc_id!r} appears twice, first in line {places[doc_id]}",
+                path=path,
+                line=line,
                 todo="keep one of the two",
             )
-        corpus[doc_id] = found
+        corpus[doc_id], places[doc_id] = found, line
+    if not corpus:
+        raise empty_corpus(_existing(folder, "corpus.jsonl"))
     return corpus
 
 

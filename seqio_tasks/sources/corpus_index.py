@@ -88,6 +88,8 @@ class Corpus(Mapping[str, Document]):
             empty = not plain.stat().st_size
             self._bytes = b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._index = self._kept_index()
+        if not len(self):
+            raise beir.empty_corpus(self.path)
 
     def __len__(self) -> int:
         return len(self._index.offsets)
@@ -176,9 +178,19 @@ class Corpus(Mapping[str, Document]):
             first, _ = self.at(int(index.places[number]))
             second, _ = self.at(int(index.places[number + 1]))
             if first == second:
+                lines = [self._line(int(index.places[place])) for place in (number, number + 1)]
                 raise DataError(
-                    f"document {first!r} appears twice", path=self.path, todo="keep one of the two"
+                    f"document {first!r} appears twice, first in line {min(lines)}",
+                    path=self.path,
+                    line=max(lines),
+                    todo="keep one of the two",
                 )
+
+    def _line(self, position: int) -> int:
+        """The line number of a document."""
+        end = int(self._index.offsets[position])
+        blocks = range(0, end, 1 << 24)
+        return 1 + sum(self._bytes[start : min(start + (1 << 24), end)].count(b"\n") for start in blocks)
 
 
 class _Items(ItemsView[str, Document]):

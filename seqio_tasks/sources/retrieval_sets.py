@@ -73,7 +73,7 @@ class RetrievalSet:
                 raise MissingData(
                     "no corpus.jsonl here",
                     path=base / forum,
-                    todo=f"unpack the official BEIR zip {self.unzipped}.zip into {outer}",
+                    todo=beir.todo_unpack(outer, self.unzipped),
                 )
         return tuple(Part(base / forum, f"{forum}/") for forum in self.forums)
 

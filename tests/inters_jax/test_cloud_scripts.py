@@ -198,23 +198,34 @@ runs=$(($(cat "$CLOUD/runs" 2>/dev/null || echo 0) + 1)); echo $runs > "$CLOUD/r
 SYSTEMCTL = """#!/usr/bin/env bash
 if [[ -e unit ]]; then echo loaded; else echo not-found; fi
 """
-CURL = """#!/usr/bin/env bash
-echo 'mkdir -p .local/bin; echo "#!/bin/sh" > .local/bin/uv; chmod +x .local/bin/uv'
+PYTHON = """#!/usr/bin/env bash
+# Only pip is called: a package of uv with the digests of the repository.
+[[ $* == *--require-hashes* ]] && grep -q sha256 "${@: -1}" || exit 1
+mkdir -p .uv/bin; echo "#!/bin/sh" > .uv/bin/uv; chmod +x .uv/bin/uv
 """
 
 
 def test_spot_machines_that_are_taken_away_are_asked_for_again(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "host").mkdir()
-    programs = {"gcloud": CLOUD, "sudo": SUDO, "systemctl": SYSTEMCTL, "curl": CURL, "sleep": "#!/bin/sh\n"}
+    (tmp_path / "tmp").mkdir()
+    programs = {
+        "gcloud": CLOUD,
+        "sudo": SUDO,
+        "systemctl": SYSTEMCTL,
+        "python3": PYTHON,
+        "sleep": "#!/bin/sh\n",
+    }
     for name, text in programs.items():
         (tmp_path / "bin" / name).write_text(text)
         (tmp_path / "bin" / name).chmod(0o755)
     done = call(
         "vm.sh", "keep", "run1", "--zone=z", "--type=v6e-8", "--spot", "--every=0", "--extras=tpu", "--",
-        *TRAIN, CLOUD=str(tmp_path), PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+        *TRAIN, CLOUD=str(tmp_path), TMPDIR=str(tmp_path / "tmp"),
+        PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+    assert not any((tmp_path / "tmp").iterdir())  # where the archive of the repository was
     log = (tmp_path / "log").read_text()
     assert log.count("queued-resources create") == 2 and log.count("queued-resources delete") == 2
     assert "the machines were preempted" in done.stdout and "training is done" in done.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -17,7 +18,9 @@ from inters_jax import compare as command
 from inters_jax.compare import main, plain_arguments
 from inters_jax.evaluation.comparison import CompareError, Options, Values, compare_runs, compare_values
 from inters_jax.evaluation.comparison_files import compare_run_files, named_paths
+from inters_jax.evaluation.verify import main as verify
 from inters_jax.reports import comparison_page
+from seqio_tasks.base import file_sha256
 from seqio_tasks.metrics import evaluate_run, write_run
 from seqio_tasks.metrics.measures import split_measures
 
@@ -187,6 +190,15 @@ SQUAD, LABELS = "inters_reading_comprehension_squad_0shot", "inters_query_matchi
 RANKS = "inters_fact_retrieval_scifact_rerank"
 
 
+def state_files(folder: Path, result: dict[str, Any]) -> None:
+    """Write results.json with the digests of the files of its tasks as they are now."""
+    result["files"] = {
+        task: {path.name: file_sha256(path) for path in (folder / task).iterdir()}
+        for task in result["metrics"]
+    }
+    (folder / "results.json").write_text(json.dumps(result))
+
+
 def evaluation(folder: Path, answers: list[str], scores: list[float], **manifest: Any) -> Path:
     """A folder as evaluate leaves it, with three tasks."""
     records: dict[str, list[dict[str, Any]]] = {
@@ -215,7 +227,7 @@ def evaluation(folder: Path, answers: list[str], scores: list[float], **manifest
         "manifest": {"command": "evaluate", "split": "test"} | manifest,
         "metrics": {task: {"f1": 0.0} for task in records},
     }
-    (folder / "results.json").write_text(json.dumps(result))
+    state_files(folder, result)
     return folder
 
 
@@ -249,16 +261,32 @@ def test_evaluations_over_different_items_are_refused(tmp_path: Path) -> None:
     ):
         main([str(one), str(two), "--tasks=inters_other"])
     (two / SQUAD / "predictions.jsonl").write_text("{}\n{\n")
+    state_files(two, json.loads((two / "results.json").read_text()))
     with pytest.raises(SystemExit, match=r"predictions\.jsonl:2: not JSON"):
-        main([str(one), str(two)])
-    (two / SQUAD / "predictions.jsonl").unlink()
-    with pytest.raises(SystemExit, match=r"predictions\.jsonl: no such file; evaluate writes it"):
         main([str(one), str(two)])
     reranked = evaluation(tmp_path / "three", ["a"], [0.0, 0.0], command="rerank")
     with pytest.raises(SystemExit, match=r"compare its reranked\.trec"):
         main([str(one), str(reranked)])
     with pytest.raises(SystemExit, match="evaluations bring their judgments"):
         main([str(one), str(two), "--qrels=x"])
+
+
+def test_predictions_that_verify_rejects_are_not_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = (
+        evaluation(tmp_path / name, ["red kite"], [-1.0, -2.0, -1.0, -2.0]) for name in ("one", "two")
+    )
+    predictions = two / SQUAD / "predictions.jsonl"
+    predictions.write_text(predictions.read_text().replace('"prediction": "red kite"', '"prediction": "no"'))
+    for change in (lambda: None, predictions.unlink):
+        change()
+        assert verify([str(two)]) == 1
+        said = capsys.readouterr().out.removeprefix("verify: ").strip()
+        assert str(predictions) in said
+        with pytest.raises(SystemExit, match=re.escape(said)):
+            main([str(one), str(two), "--tasks", SQUAD])
+    assert len(main([str(one), str(two), "--tasks", LABELS]).tables) == 1  # whose files are unchanged
 
 
 def test_the_command_starts_in_two_seconds_without_jax_and_tensorflow(tmp_path: Path) -> None:

@@ -124,6 +124,19 @@ def test_another_base_or_other_settings_are_refused(work, run):
 
 
 @pytest.mark.slow
+def test_edited_settings_of_an_adapter_are_refused(work, run, tmp_path):
+    file = run / "model" / "lora.json"
+    written = file.read_text()
+    try:
+        file.write_text(written.replace('"alpha": 8.0', '"alpha": 16.0'))
+        for read in (load_model, lambda run: export(str(run), str(tmp_path / "out"), format="peft")):
+            with pytest.raises(ModelError, match=r"lora\.json: changed since .* with .*'alpha': 8\.0"):
+                read(run)
+    finally:
+        file.write_text(written)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("base_dtype", ["float32", "nf4"])
 def test_exports_have_the_logits_of_the_run(work, run, base_dtype):
     """Merged, as an adapter for peft on the transformers base, and read back from that adapter."""

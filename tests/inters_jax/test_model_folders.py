@@ -20,7 +20,7 @@ from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.decoder import Decoder, abstract_model, logical_axes
 from inters_jax.models.hf.config_json import config_from_hf, config_to_hf
 from inters_jax.models.hf.families import FAMILIES
-from inters_jax.models.hf.folder import SINGLE, load, save
+from inters_jax.models.hf.folder import SINGLE, folder_of, load, save
 
 CONFIG = DecoderConfig(
     vocab_size=61,
@@ -166,16 +166,19 @@ def test_hub_names_download_plain_files_only(
         "pytorch_model.bin", "modeling_custom.py", "original/params.json", "other/model.safetensors", "a.md",
     ]  # fmt: skip
     wanted: list[str] = []
+    revisions: list[str | None] = []
 
-    def download(name: str, **patterns: Any) -> str:
+    def download(name: str, revision: str | None, **patterns: Any) -> str:
         if name != "someone/model":
             raise OSError("404")
+        revisions.append(revision)
         wanted.extend(filter_repo_objects(files, **patterns))
         return str(folder)
 
     monkeypatch.setattr("inters_jax.models.hf.folder.snapshot_download", download)
     assert parameters(load("someone/model")).keys() == parameters(model).keys()
     assert wanted == files[:3]
+    assert folder_of("someone/model@refs/pr/1") == folder and revisions == [None, "refs/pr/1"]
     with pytest.raises(
         ModelError,
         match=r"someone/modle: not a local folder, and not available from the Hugging Face hub .*404",

@@ -51,6 +51,12 @@ def test_very_short_runs_have_a_schedule(total):
     assert all(0 < float(rate(step)) <= 1 for step in range(total))
 
 
+def test_a_warm_up_longer_than_the_run_is_refused():
+    with pytest.raises(UserError, match="WARMUP=100 steps, but the whole run has 99"):
+        learning_rate_schedule(1.0, 99, warmup=100)
+    assert learning_rate_schedule(1.0, 100, warmup=100)(99) == 1.0
+
+
 def test_norms_can_be_spared_from_decay():
     axes = {"norm": ("layers", "norm"), "bias": ("mlp",), "w": ("layers", "embed", "mlp")}
     params = {"norm": jnp.ones((2, 3)), "bias": jnp.ones(3), "w": jnp.ones((2, 3, 3))}

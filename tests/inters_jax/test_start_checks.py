@@ -111,6 +111,16 @@ def test_a_base_is_found_beside_a_run_that_was_moved_with_it(tmp_path):
         next(bases.stream_run(moved, TINY, None))
 
 
+def test_a_base_from_the_hub_is_recorded_with_its_commit(tmp_path):
+    snapshot = tmp_path / "models--org--base" / "snapshots" / ("c" * 40)
+    snapshot.mkdir(parents=True)
+    base = bases.base_of(snapshot)
+    assert base.source == f"org/base@{'c' * 40}" and base.for_libraries == ("org/base", "c" * 40)
+    assert bases.base_of("org/base").for_libraries == ("org/base", None)
+    (tmp_path / "base@home").mkdir()
+    assert bases.base_of(tmp_path / "base@home").for_libraries == (str(tmp_path / "base@home"), None)
+
+
 @pytest.mark.slow
 def test_a_run_continued_with_the_new_place_of_its_base_records_it(store, tmp_path):
     given = {"init": "pretrained", "lora": LoRA(rank=2, alpha=4.0, base_dtype="float32")}

@@ -107,6 +107,8 @@ def test_a_list_is_expanded_and_checked(tmp_path):
         ("experiments: [{name: a, steps: [tune]}]", "no step 'tune'"),
         ("experiments: [{name: a, model_of: b}]", "needs 'b'"),
         ("experiments: [{name: a}, {name: a!}]", "same folder"),
+        ("experiments: [{name: ..}]", r"'\.\.' names no folder; a name has a letter"),
+        ("experiments: [{name: '%'}]", "'%' names no folder"),
         ("main: b\nexperiments: [{name: a}]", "not an experiment of the list"),
         ("experiments: [{name: a, steps: [evaluate]}]", "either trains, or has model_of"),
         ("seeds: [x]\nexperiments: [{name: a}]", "whole numbers"),

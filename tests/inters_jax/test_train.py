@@ -19,6 +19,7 @@ from training_stand_ins import TINY, Prepared, make_store, run_train
 
 from inters_jax import config, train
 from inters_jax.command_line import parse_arguments, run_command
+from inters_jax.models import loading
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import abstract_model
 from inters_jax.models.hf import folder as huggingface
@@ -100,6 +101,30 @@ def test_another_model_or_store_in_the_folder_is_refused(finished, store, tmp_pa
         run_train(finished[0], store, model=other)
     with pytest.raises(CheckpointError, match="another token store"):
         run_train(finished[0], make_store(tmp_path / "store", examples=100).folder)
+
+
+def test_a_run_whose_configuration_was_edited_is_neither_read_nor_continued(finished, store, tmp_path):
+    run, _ = finished
+    file = run / "model" / "config.json"
+    written = file.read_text()
+    edited = json.loads(written)
+    try:
+        file.write_text(json.dumps(edited | {"torch_dtype": "float32"}))  # a key that changes nothing
+        assert loading.config_of(run) == TINY
+        file.write_text(json.dumps(edited | {"rope_theta": 500.0}))
+        for read in (
+            lambda: loading.load_model(run),
+            lambda: loading.config_of(run),
+            lambda: run_train(run, store),
+            lambda: run_train(tmp_path / "run", store, model=str(run), init="pretrained"),
+        ):
+            with pytest.raises(
+                CheckpointError,
+                match=r"config\.json: changed since .* checkpoint \d+ .* Put back the file",
+            ):
+                read()
+    finally:
+        file.write_text(written)
 
 
 @pytest.mark.slow

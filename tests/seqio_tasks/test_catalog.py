@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from seqio_tasks.base import DataError, MissingData, text_hash
-from seqio_tasks.catalog import GROUPS, KINDS, PAIRS, TASKS, Pair, page, pair, pairs, table
+from seqio_tasks.catalog import EVALUATION_ONLY, GROUPS, KINDS, PAIRS, TASKS, Pair, page, pair, pairs, table
+from seqio_tasks.catalog.__main__ import main as command
 from seqio_tasks.catalog.files import SOURCES
 from seqio_tasks.metrics.labels import split_labels
 from seqio_tasks.sources.splits import SPLITS
@@ -85,15 +84,28 @@ def test_missing_data_is_said_before_the_first_row(entry: Pair, tmp_path: Path) 
 
 def test_table_lists_every_pair_and_folder() -> None:
     text = table()
-    assert all(entry.name in text for entry in PAIRS)
+    assert all(entry.name in text for entry in (*PAIRS, *EVALUATION_ONLY))
     assert all(f"{source.folder}/" in text for source in SOURCES.values())
 
 
-@pytest.mark.slow
-def test_command_prints_the_table() -> None:
-    command = [sys.executable, "-m", "seqio_tasks.catalog"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == table() + "\n"
+def test_command_prints_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command([]) == 0 and capsys.readouterr().out == table() + "\n"
+
+
+def test_the_rows_that_are_there_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    raw = tmp_path / "msrp"
+    raw.mkdir()
+    heads = "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n"
+    (raw / "msr_paraphrase_test.txt").write_text(heads + "1\t1\t2\tred kite\ta red kite\n0\t3\t4\ta\tb\n")
+    assert command(["--rows", "--raw_dir", str(tmp_path), "msrp", "inters_ood_touche"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[1].split() == ["inters_query_matching_msrp", "test", "2", "1,725"]
+    assert shown[3].startswith(
+        "not counted: inters_query_matching_msrp train, inters_query_matching_msrp valid"
+    )
+    assert shown[4].startswith("not counted: inters_ood_touche test: ") and len(shown) == 5
+    assert command(["--rows", "inters_query_matching_mrsp"]) == 2
+    assert "did you mean inters_query_matching_msrp" in capsys.readouterr().err
 
 
 def test_the_page_of_the_documentation_is_that_of_the_catalog() -> None:

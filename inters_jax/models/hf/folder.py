@@ -32,6 +32,7 @@ from inters_jax.models.hf.families import tensors
 from inters_jax.models.hf.safetensors_files import INDEX, SINGLE, Checkpoint
 from inters_jax.models.hf.tensors import Tensor
 from inters_jax.trees import TreePath, by_path
+from seqio_tasks import hub_names
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -52,24 +53,31 @@ MAX_SHARD_BYTES = 5_000_000_000
 def folder_of(source: str | Path) -> Path:
     """The local folder of a model: `source` itself, or the download of a hub name.
 
+    Args:
+      source: a folder, ``org/name``, or ``org/name@revision``.
+
     Raises:
       ModelError: there is neither such a folder nor such a repository.
     """
     path = paths.local(source).expanduser()
     if path.is_dir():
         return path
-    if path.exists() or str(source).count("/") > 1 or str(source).startswith((".", "~", "/")):
+    name, revision = hub_names.split(str(source))
+    if path.exists() or name.count("/") > 1 or name.startswith((".", "~", "/")):
         raise ModelError(f"{source}: no such folder; name a folder with a config.json, or a hub repository")
     try:
         return Path(
             snapshot_download(
-                str(source), allow_patterns=list(HUB_PATTERNS), ignore_patterns=list(HUB_DUPLICATES)
+                name,
+                revision=revision,
+                allow_patterns=list(HUB_PATTERNS),
+                ignore_patterns=list(HUB_DUPLICATES),
             )
         )
     except Exception as error:  # the hub client raises many unrelated types
         raise ModelError(
             f"{source}: not a local folder, and not available from the Hugging Face hub"
-            f" ({type(error).__name__}: {error}); check the name, the network and HF_TOKEN"
+            f" ({type(error).__name__}: {error}); check the name, the revision, the network and HF_TOKEN"
         ) from error
 
 

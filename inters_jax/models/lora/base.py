@@ -29,6 +29,7 @@ from inters_jax.models.lora import layers as lora
 from inters_jax.models.lora import quantisation, trainable
 from inters_jax.models.lora.peft import Factors
 from inters_jax.trees import TreePath, by_path
+from seqio_tasks import hub_names
 
 RECORD = "lora.json"  # in the `model` folder of a run
 
@@ -39,7 +40,8 @@ Parameter = tuple[TreePath, np.ndarray]
 class Base:
     """Where the weights of a base come from."""
 
-    source: str  # a Hugging Face folder or hub name, or a run folder; "" for random weights
+    # A folder, a run folder, or a hub name (with the commit if it is known); "" for random weights.
+    source: str
     seed: int | None = None  # of random weights
     step: int | None = None  # of a run
     # The place of `source` as seen from the run folder, for runs that are moved together with their base.
@@ -50,6 +52,13 @@ class Base:
         """Its name in messages and model cards."""
         step = "" if self.step is None else f", step {self.step}"
         return f"random weights, seed {self.seed}" if self.seed is not None else f"{self.source}{step}"
+
+    @property
+    def for_libraries(self) -> tuple[str | None, str | None]:
+        """The folder or hub name and the revision by which Hugging Face libraries load it, if they can."""
+        if self.seed is not None or self.step is not None:
+            return None, None
+        return (self.source, None) if Path(self.source).is_absolute() else hub_names.split(self.source)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +149,9 @@ def base_of(
     path = Path(source)
     if run_folder.is_run(path):
         return Base(str(path.resolve()), step=run_folder.resolve_step(path, step))
-    return Base(str(path.resolve()) if path.is_dir() else str(source))
+    if not path.is_dir():
+        return Base(str(source))
+    return Base(hub_names.of_folder(path) or str(path.resolve()))
 
 
 def stream(base: Base, config: DecoderConfig) -> Iterator[Parameter]:
@@ -196,8 +207,19 @@ def check(record: LoraRecord, fingerprint: str, where: str) -> None:
 
 
 def factors_of(run: str | Path, config: DecoderConfig, step: int | None) -> Factors:
-    """The trained part of a LoRA run, on the host. step: None for the newest checkpoint."""
+    """The trained part of a LoRA run, on the host. step: None for the newest checkpoint.
+
+    Raises:
+        ModelError: `model/lora.json` has other settings than the run was trained with.
+    """
     record = _expect_record(run)
+    step = run_folder.resolve_step(run, step)
+    trained_with = run_folder.run_record(run, step).get("lora")
+    if trained_with not in (None, record.to_json()["lora"]):
+        raise ModelError(
+            f"{Path(run) / run_folder.MODEL / RECORD}: changed since the run wrote it: checkpoint {step} was "
+            f"trained with {trained_with}; write this as its value of 'lora'"
+        )
     _, params = lora.abstract_model(config, record.settings)
     trained, _ = trainable.split(nnx.to_pure_dict(params))
     restored = run_folder.restore_params(run, step, _host_shapes(trained))

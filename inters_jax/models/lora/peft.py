@@ -94,6 +94,7 @@ def write(
     settings: lora.LoRA,
     *,
     base_name: str | None,
+    revision: str | None = None,
     tokenizer: Path | None = None,
     extra: Mapping[str, str] | None = None,
 ) -> Path:
@@ -105,6 +106,7 @@ def write(
         config: of the base.
         settings: of the run.
         base_name: folder or hub name of the base for Hugging Face libraries.
+        revision: of the hub repository.
         tokenizer: a folder with tokenizer files, which are copied.
         extra: further text files, {name: content}.
 
@@ -129,6 +131,7 @@ def write(
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": base_name,
+        "revision": revision,
         "r": settings.rank,
         "lora_alpha": settings.alpha,
         "lora_dropout": settings.dropout,

@@ -9,7 +9,7 @@ import pytest
 
 from inters_jax import config
 from inters_jax.mesh import MeshError
-from inters_jax.models.config import DecoderConfig
+from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.lora.layers import LoRA
 from inters_jax.planning import analytic, devices, shapes, topologies
 from inters_jax.planning.compile import refused
@@ -113,6 +113,11 @@ def test_lora_trains_little_and_its_base_is_small():
 def test_a_batch_that_train_would_refuse_is_refused():
     with pytest.raises(MeshError, match=r"BATCH_SIZE=8 rows cannot be divided over 16 devices"):
         Settings(CONFIG).check(topologies.resolve("v4-32"))
+
+
+def test_a_length_that_train_would_refuse_is_refused():
+    with pytest.raises(ModelError, match="MAX_LENGTH=4097: MODEL has 4096 positions only"):
+        Settings(CONFIG, batch_size=16, max_length=4097).check(topologies.resolve("v4-32"))
 
 
 def test_what_a_refusing_compiler_says_is_understood():

@@ -208,7 +208,8 @@ def test_a_run_that_does_not_fit_is_refused_with_file_and_line(tmp_path, line, m
         ("topics", "t.jsonl", [{"qid": 1, "text": "a"}, "{"], r"t\.jsonl:2: not JSON"),
         ("topics", "t.txt", [], "the topic file is empty"),
         ("documents", "d.tsv", ["d1\ta", "d1\tb"], r"d\.tsv:2: document 'd1' appears twice"),
-        ("documents", "d.tsv", ["d1\ta\tb\tc"], r"d\.tsv:1: 4 columns"),
+        ("documents", "d.tsv", ["d1\ta", "d2"], r"d\.tsv:2: no tab, expected docid<TAB>text"),
+        ("documents", "d.tsv", [], r"d\.tsv: the document file is empty"),
         ("documents", "d.jsonl", [{"text": "a"}], r"d\.jsonl:1: no id under _id"),
         ("documents", "d.jsonl", [{"id": "a", "title": 3, "text": ""}], r"d\.jsonl:1: the title is 3"),
         ("top1000", "top1000.tsv", ["1\t2\tq"], r"top1000\.tsv:1: 3 columns"),
@@ -229,6 +230,19 @@ def test_broken_files_are_refused_with_their_line(tmp_path, read, name, rows, me
     path = write(tmp_path / name, rows)
     with pytest.raises((RerankError, DataError), match=message):
         getattr(formats, read)(path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (["0-0\ta b", "0-1\tc\td", "0-2\te\tf\tg"], [("", "a b"), ("", "c d"), ("", "e f g")]),
+        (["0-0\ta\tb\tc", "0-1\td\te"], [("", "a b c"), ("", "d e")]),
+        (["1\tT\ta", "2\t\tb", "3\tT\tc\td", "4\te"], [("T", "a"), ("", "b"), ("T", "c d"), ("", "e")]),
+    ],
+)
+def test_tabs_within_a_text_belong_to_it(tmp_path, rows, expected):
+    found = formats.documents(write(tmp_path / "corpus.tsv", rows))
+    assert [(document.title, document.text) for document in found.values()] == expected
 
 
 def test_what_is_missing_is_said(tmp_path):

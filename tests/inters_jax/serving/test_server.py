@@ -57,6 +57,13 @@ def test_an_answer_has_the_fields_that_clients_read(client):
     assert {"id", "model", "usage", "meta"} <= body.keys() and body["usage"]["total_tokens"] == 0
 
 
+def test_a_title_may_be_null(client):
+    documents = [{"text": "pears", "title": None}, {"text": "apples", "title": None}]
+    response = post(client, query="apples", documents=documents)
+    assert response.status_code == 200 and response.json()["results"][0]["index"] == 1
+    assert post(client, query="apples", documents=[{"text": "pears", "title": 3}]).status_code == 422
+
+
 def test_documents_may_be_objects_and_keep_their_fields(client):
     documents = [{"text": "pears", "id": 7}, {"text": "apples", "title": "t", "url": "u"}]
     body = post(client, query="apples", documents=documents, return_documents=True).json()

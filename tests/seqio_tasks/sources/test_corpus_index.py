@@ -45,10 +45,13 @@ def test_every_sample_collection_is_read_alike() -> None:
 def test_byte_order_mark_blank_lines_line_ends_and_a_missing_last_one(tmp_path: Path) -> None:
     first = '\ufeff{"_id": 7, "title": " A\\n b", "text": "\u00fc\u2028x"}\r\n\n'
     agree(write(tmp_path / "a", first + '{"_id": "q", "text": ""}'))
-    agree(write(tmp_path / "empty", ""))
 
 
-@given(st.dictionaries(st.text(min_size=1, max_size=5), st.tuples(st.text(max_size=8), st.text(max_size=20))))
+@given(
+    st.dictionaries(
+        st.text(min_size=1, max_size=5), st.tuples(st.text(max_size=8), st.text(max_size=20)), min_size=1
+    )
+)
 @hypothesis_settings(max_examples=30, deadline=None)
 def test_any_corpus(documents: dict[str, tuple[str, str]]) -> None:
     import tempfile
@@ -65,8 +68,12 @@ def test_the_same_hash_for_two_ids_does_no_harm(tmp_path: Path, monkeypatch: pyt
 
 def test_refusals_name_the_line(tmp_path: Path) -> None:
     line = '{"_id": "a", "text": "x"}\n'
-    with pytest.raises(DataError, match=r"corpus\.jsonl: document 'a' appears twice; keep one"):
-        Corpus(write(tmp_path / "twice", line + line))
+    twice = write(tmp_path / "twice", "\n" + line + line.replace("a", "b", 1) + line)
+    for read in (Corpus, beir.read_corpus):
+        with pytest.raises(DataError, match=r"corpus\.jsonl:4: document 'a' .* twice, first in line 2; keep"):
+            read(twice)
+        with pytest.raises(DataError, match=r"corpus\.jsonl: the corpus is empty; unpack"):
+            read(write(tmp_path / "empty", "\n"))
     with pytest.raises(DataError, match=r"corpus\.jsonl:2: not JSON"):
         Corpus(write(tmp_path / "broken", line + "{\n"))
     with pytest.raises(DataError, match=r"corpus\.jsonl:2: field 'text' is None"):

@@ -21,6 +21,17 @@ RESIDUALS = ("sequential", "parallel", "parallel_shared")
 ROPE_KINDS = ("linear", "llama3", "yarn", "longrope")
 
 
+_TYPES: dict[str, Any] = {
+    "bool": bool,
+    "str": str,
+    "int": int,
+    "int | None": int,
+    "float": (int, float),
+    "float | None": (int, float),
+}
+MOST_LAYERS = 10_000  # more are a mistake, and would take hours to describe
+
+
 class ModelError(UserError):
     """A model cannot be read, built or written; the message says what to do."""
 
@@ -120,6 +131,7 @@ class DecoderConfig:
         def fill(name: str, value: Any) -> None:
             object.__setattr__(self, name, value)
 
+        self._check_values()
         if not self.num_kv_heads:
             fill("num_kv_heads", self.num_heads)
         if not self.head_dim:
@@ -150,10 +162,25 @@ class DecoderConfig:
         if self.sliding_window is None:
             fill("local_rope_theta", None)
 
-    def _check(self) -> None:
-        for name in ("vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads", "head_dim"):
+    def _check_values(self) -> None:
+        """What has to hold before anything is derived from the fields."""
+        for field in dataclasses.fields(self):
+            kinds, value = _TYPES.get(str(field.type)), getattr(self, field.name)
+            if kinds is None or (value is None and str(field.type).endswith("None")):
+                continue
+            if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
+                raise ModelError(f"{field.name} is {value!r:.80}, expected {field.type}")
+        self._check_positive("vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads")
+        if self.num_layers > MOST_LAYERS:
+            raise ModelError(f"num_layers is {self.num_layers}; models have at most {MOST_LAYERS:,}")
+
+    def _check_positive(self, *names: str) -> None:
+        for name in names:
             if getattr(self, name) < 1:
                 raise ModelError(f"{name} must be positive, not {getattr(self, name)}")
+
+    def _check(self) -> None:
+        self._check_positive("num_kv_heads", "head_dim", "max_position")
         if self.num_heads % self.num_kv_heads:
             raise ModelError(
                 f"num_heads {self.num_heads} must be a multiple of num_kv_heads {self.num_kv_heads}"

@@ -24,7 +24,7 @@ from inters_jax.models.hf import folder as huggingface
 from inters_jax.models.hf.config_json import config_from_hf
 from inters_jax.models.lora import base as bases
 from inters_jax.models.lora import peft
-from seqio_tasks.tokenizer_files import special_tokens
+from seqio_tasks.tokenizer_files import read_tokenizer, special_tokens
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,7 +189,7 @@ def _tokenizer(
         if required and not bare:
             raise ModelError(f"{source}: no tokenizer.json; name a folder that has one, or the file")
         return None, str(bare[0]) if bare else None, ids
-    opened = Tokenizer.from_file(str(file))
+    opened = read_tokenizer(file)
     size = opened.get_vocab_size(with_added_tokens=True)
     if size > config.vocab_size:
         raise ModelError(

@@ -43,6 +43,7 @@ from inters_jax.training.metrics import jsonable
 from inters_jax.training.retention import Keep
 from inters_jax.training.step import TrainState, path_name
 from inters_jax.trees import TreePath, by_path
+from seqio_tasks.expected_errors import is_disk_full
 
 DAMAGED_FOLDER = "damaged_checkpoints"
 
@@ -208,7 +209,7 @@ class Checkpoints:
     def _explained(self, error: Exception) -> Exception:
         # One reason is raised; asyncio would log those of all other arrays after it, at the very end.
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-        if faults.is_disk_full(error):
+        if is_disk_full(error):
             return faults.disk_full("a checkpoint", self.folder)
         reason = str(error).strip() or type(error).__name__
         return CheckpointError(

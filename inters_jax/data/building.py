@@ -228,7 +228,12 @@ class _Registry:
 
     def __init__(self, name: str, tokenizer: str, modules: Sequence[str]) -> None:
         for module in modules:
-            importlib.import_module(module)
+            try:
+                importlib.import_module(module)
+            except ImportError as error:
+                raise StoreError(
+                    f"MODULES: {module} cannot be imported ({error}); install it, or correct the name"
+                ) from error
         names = {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}
         if name not in names:
             raise StoreError(

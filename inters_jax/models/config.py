@@ -12,6 +12,7 @@ from typing import Any
 
 import gin
 
+from inters_jax.field_types import check_field_types
 from seqio_tasks.base import UserError
 
 ACTIVATIONS = ("silu", "gelu_tanh", "gelu")
@@ -21,14 +22,6 @@ RESIDUALS = ("sequential", "parallel", "parallel_shared")
 ROPE_KINDS = ("linear", "llama3", "yarn", "longrope")
 
 
-_TYPES: dict[str, Any] = {
-    "bool": bool,
-    "str": str,
-    "int": int,
-    "int | None": int,
-    "float": (int, float),
-    "float | None": (int, float),
-}
 MOST_LAYERS = 10_000  # more are a mistake, and would take hours to describe
 
 
@@ -67,6 +60,7 @@ class RopeScaling:
     long_factors: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        check_field_types(self, ModelError)
         if self.kind not in ROPE_KINDS:
             raise ModelError(
                 f"rope scaling {self.kind!r} is not supported; known kinds: {', '.join(ROPE_KINDS)}"
@@ -164,12 +158,7 @@ class DecoderConfig:
 
     def _check_values(self) -> None:
         """What has to hold before anything is derived from the fields."""
-        for field in dataclasses.fields(self):
-            kinds, value = _TYPES.get(str(field.type)), getattr(self, field.name)
-            if kinds is None or (value is None and str(field.type).endswith("None")):
-                continue
-            if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
-                raise ModelError(f"{field.name} is {value!r:.80}, expected {field.type}")
+        check_field_types(self, ModelError)
         self._check_positive("vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads")
         if self.num_layers > MOST_LAYERS:
             raise ModelError(f"num_layers is {self.num_layers}; models have at most {MOST_LAYERS:,}")

@@ -22,6 +22,7 @@ from inters_jax.models.decoder import Decoder, abstract_model, logical_axes
 from inters_jax.models.fingerprint import fingerprint
 from inters_jax.models.hf import folder as huggingface
 from inters_jax.models.hf.config_json import config_from_hf
+from inters_jax.models.hf.families import family_of
 from inters_jax.models.lora import base as bases
 from inters_jax.models.lora import peft
 from seqio_tasks.tokenizer_files import read_tokenizer, special_tokens
@@ -56,6 +57,7 @@ def config_of(source: str | Path | DecoderConfig) -> DecoderConfig:
     """The configuration of a model, without its weights. source: as for `load_model`."""
     source = paths.localized(source)
     if isinstance(source, DecoderConfig):
+        family_of(source)
         return source
     if run_folder.is_run(source):
         return config_from_hf(Path(source) / run_folder.MODEL)

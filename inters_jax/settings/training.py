@@ -79,7 +79,10 @@ class DataSettings:
     passes: int = setting("renderings of every example, each with fresh templates", default=1, at_least=1)
     max_shots: int = setting("training prompts carry 0 to this many demonstrations", default=5, at_least=0)
     epoch_examples: int | None = setting(
-        "examples of an epoch; None: the sum of the mixture's rates", default=None, at_least=1
+        "examples of an epoch; None: the sum of the mixture's rates",
+        default=None,
+        at_least=1,
+        at_most=100_000_000,
     )
     chat_template: str | None = setting(
         "None: plain prompts; 'tokenizer': the tokenizer's chat template; or a file", default=None, path=True

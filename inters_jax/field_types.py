@@ -11,6 +11,7 @@ from seqio_tasks.base import UserError
 _TYPES: dict[str, tuple[type, ...]] = {
     "bool": (bool,),
     "str": (str,),
+    "str | None": (str, type(None)),
     "int": (int,),
     "int | None": (int, type(None)),
     "float": (int, float),

@@ -71,6 +71,12 @@ def nearest(name: str, candidates: Iterable[str], *, most: int = 3) -> str:
     return f"; did you mean {' or '.join(by_folded[folded] for folded in close)}?" if close else ""
 
 
+def some(names: list[str], separator: str = ", ", limit: int = 5) -> str:
+    """The first `limit` names and how many more there are, for error messages."""
+    more = f"{separator}and {len(names) - limit} more" if len(names) > limit else ""
+    return separator.join(names[:limit]) + more
+
+
 def aligned(rows: Sequence[Sequence[str]], align: str = "") -> list[str]:
     """Lines of text whose cells stand in columns, two spaces apart.
 

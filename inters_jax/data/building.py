@@ -34,7 +34,7 @@ from inters_jax.data.token_store import (
     write_json,
 )
 from seqio_tasks import settings as task_settings
-from seqio_tasks.base import MissingData, nearest
+from seqio_tasks.base import MissingData, nearest, some
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
 
@@ -136,8 +136,8 @@ def _build(
         rate = registry.rate(task, counts[0]["kept"])
         tasks[task.name] = {"rate": rate, "passes": counts}
     if not tasks:
-        reasons = "\n  - ".join(f"{name}: {reason}" for name, reason in without_data.items())
-        raise StoreError(f"{settings['name']} has no data:\n  - {reasons}")
+        reasons = [f"{name}: {reason}" for name, reason in without_data.items()]
+        raise StoreError(f"{settings['name']} has no data: {some(reasons, '; ')}")
     # Tasks that an interrupted build of another mixture left behind.
     for leftover in partial.iterdir():
         if leftover.name not in tasks:

@@ -211,9 +211,8 @@ class Checkpoints:
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         if is_disk_full(error):
             return faults.disk_full("a checkpoint", self.folder)
-        reason = str(error).strip() or type(error).__name__
         return CheckpointError(
-            f"{self.folder}: a checkpoint could not be written: {reason[:500]}. The ones before it are "
+            f"{self.folder}: a checkpoint could not be written: {reason_of(error)}. The ones before it are "
             "complete: run the same command again to resume from the newest"
         )
 

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from inters_jax.models.config import ModelError
 from inters_jax.models.hf.tensors import Shape, Tensor
 from inters_jax.trees import TreePath
-from seqio_tasks.base import read_json_object
+from seqio_tasks.base import read_json_object, some
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -213,9 +213,3 @@ def _plain(name: str) -> str:
         if name.startswith(prefix):
             return plain + name[len(prefix) :]
     return name
-
-
-def some(names: list[str], separator: str = ", ", limit: int = 5) -> str:
-    """The first `limit` names and how many more there are, for error messages."""
-    more = f"{separator}and {len(names) - limit} more" if len(names) > limit else ""
-    return separator.join(names[:limit]) + more

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,9 +22,8 @@ from typing import Any
 from inters_jax import config, paths
 from inters_jax.gin_files import ConfigError, known_files, search_paths
 from inters_jax.settings.commands import COMMANDS, settings_of_command
-from seqio_tasks.base import UserError, nearest
-
-TRACEBACK = "INTERS_TRACEBACK"
+from seqio_tasks.base import nearest
+from seqio_tasks.expected_errors import one_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,11 +75,11 @@ def parse_arguments(argv: Sequence[str]) -> CommandLine:
 def run_command(function: Callable[..., Any], argv: Sequence[str] | None = None) -> Any:
     """Call a command with the settings of the command line; returns what it returns.
 
-    An error that the user can put right (`UserError`) ends the command with its message alone; set
-    INTERS_TRACEBACK=1 to see where it was raised.
+    An error that the user can put right (`UserError`), a file that the system refuses and a device without
+    room end the command with one line; set INTERS_TRACEBACK=1 to see where it was raised.
     """
     command = function.__name__
-    try:
+    with one_line(command):
         line = parse_arguments(sys.argv[1:] if argv is None else argv)
         folders = search_paths(line.search_paths)
         if line.help:
@@ -90,10 +88,6 @@ def run_command(function: Callable[..., Any], argv: Sequence[str] | None = None)
         groups = config.load(command, line.files, line.overrides, folders)
         with paths.mirrors() as mirrored:
             return function(*(_at_mirrors(group, mirrored) for group in groups))
-    except UserError as error:
-        if os.environ.get(TRACEBACK):
-            raise
-        raise SystemExit(f"{command}: {error}") from error
 
 
 def _at_mirrors(group: Any, mirrored: Callable[[Any], Any]) -> Any:

@@ -30,6 +30,7 @@ from inters_jax.evaluation.results import write_json
 from inters_jax.reports import comparison_page
 from inters_jax.settings.tools import CompareSettings
 from seqio_tasks.base import file_sha256
+from seqio_tasks.expected_errors import one_line
 from seqio_tasks.metrics.measures import split_measures
 
 _PLAIN = ("qrels", "measures", "tasks", "output_dir", "missing", "run_format")
@@ -101,10 +102,8 @@ def plain_arguments(argv: Sequence[str]) -> list[str]:
 
 def main(argv: Sequence[str]) -> Any:
     """The command; ends with one line for an error of the user."""
-    try:
+    with one_line("compare"):
         arguments = plain_arguments(argv)
-    except CompareError as error:
-        raise SystemExit(f"compare: {error}") from error
     return run_command(compare, arguments)
 
 

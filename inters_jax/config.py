@@ -170,11 +170,26 @@ class _Configuration:
         while values:
             statement = values.pop()
             values += self._bindings_of(statement)
+            self._check_circle(statement)
             for name in statement.macros:
                 if name not in needed:
                     needed[name] = self._macro(name, statement.where)
                     values.append(needed[name])
         yield from needed.items()
+
+    def _check_circle(self, statement: Statement) -> None:
+        """Refuse a value that needs itself."""
+        names = set(statement.macros)
+        seen: set[str] = set()
+        while names:
+            name = names.pop()
+            if name in seen:
+                continue
+            seen.add(name)
+            found = self._macro(name, statement.where)
+            if found is statement:
+                raise ConfigError(f"{statement.where}: {statement.target} refers to itself by %{name}")
+            names |= found.macros
 
     def _macro(self, name: str, where: str) -> Statement:
         found = self.given.get(name) or self.macros.get(name)

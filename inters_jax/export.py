@@ -26,6 +26,7 @@ from inters_jax.models.loading import LoadedModel, config_of, load_model
 from inters_jax.models.lora import base as bases
 from inters_jax.models.lora import peft
 from inters_jax.settings.tools import ExportSettings
+from seqio_tasks.base import read_text
 from seqio_tasks.tokenizer import HuggingFaceTokenizer
 from seqio_tasks.tokenizer_files import LoadedTokenizer
 from seqio_tasks.tokenizer_files import load as load_tokenizer
@@ -165,7 +166,7 @@ def card(loaded: LoadedModel, run: Path, name: str, dtype: str) -> str:
     operative = run / "operative_config.gin"
     settings = "The run folder has no operative_config.gin."
     if operative.is_file():
-        settings = f"```\n{operative.read_text(encoding='utf-8').strip()}\n```"
+        settings = f"```\n{read_text(operative, ModelError).strip()}\n```"
     return CARD.format(
         name=name,
         description=loaded.description,

@@ -130,6 +130,8 @@ def _import(module: str, where: str) -> None:
         importlib.import_module(module)
     except ImportError as error:
         raise ConfigError(f"{where}: import {module}: {error}; install it, or correct the name") from error
+    except Exception as error:  # whatever the module does when it is imported
+        raise ConfigError(f"{where}: import {module}: {type(error).__name__}: {error}") from error
 
 
 def _statements(text: str, where: str) -> Iterator[tuple[Any, int]]:
@@ -145,6 +147,8 @@ def _statements(text: str, where: str) -> Iterator[tuple[Any, int]]:
         ) from error
     except (ValueError, tokenize.TokenError) as error:
         raise ConfigError(f"{where}: {error}") from error
+    except (RecursionError, MemoryError) as error:
+        raise ConfigError(f"{where}: a value is nested too deeply") from error
 
 
 class _Name:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from seqio_tasks.base import UserError
+from seqio_tasks.base import UserError, parse_json
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ def read_objects(path: Path, *, todo: str) -> Iterator[tuple[int, Entry]]:
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
-                value = json.loads(line)
+                value = parse_json(line)
             except ValueError as error:  # not JSON, or not UTF-8
                 reason = getattr(error, "msg", None) or getattr(error, "reason", error)
                 raise UserError(f"{path}:{number}: not JSON ({reason}); {todo}") from None

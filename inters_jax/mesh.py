@@ -109,6 +109,8 @@ def _merged(
                 f"{table}: no logical axis {name!r} to change; the axes are {', '.join(known)}{hint}"
             )
         axes = tuple(rule) if isinstance(rule, tuple | list) else rule
+        if not isinstance(axes, str | tuple | None):
+            raise MeshError(f"{table}: {name!r}: {rule!r} is no name of a mesh axis, list of names, or None")
         for axis in _axes(axes):
             if axis not in AXES:
                 raise MeshError(f"{table}: {name!r}: no mesh axis {axis!r}; the axes are {', '.join(AXES)}")

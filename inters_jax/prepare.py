@@ -24,7 +24,7 @@ from inters_jax.data.token_store import MANIFEST, StoreError, TokenStore
 from inters_jax.gin_files import ConfigError
 from inters_jax.reports import store_report
 from inters_jax.settings.training import DataSettings, LengthSettings, StoreSettings
-from seqio_tasks.base import locked
+from seqio_tasks.base import locked, some
 
 
 def prepare(data: DataSettings, length: LengthSettings, existing: StoreSettings) -> TokenStore:
@@ -109,10 +109,8 @@ def _current(store: Path, asked: Mapping[str, Any], rebuild: bool, check_sources
     if rebuild:
         return None
     raise StoreError(
-        f"{store} was made otherwise:\n  - "
-        + "\n  - ".join(differences)
-        + "\nName another store_dir, or replace this one with --gin.REBUILD=True (when only "
-        "sources have changed, --gin.CHECK_SOURCES=False uses it as it is)."
+        f"{store} was made otherwise: {some(differences, '; ')}. Name another STORE_DIR, or replace this one "
+        "with --gin.REBUILD=True (when only sources have changed, --gin.CHECK_SOURCES=False uses it as it is)"
     )
 
 

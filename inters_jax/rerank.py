@@ -43,6 +43,7 @@ from inters_jax.settings.judging import (
     RankingSettings,
     RerankSettings,
 )
+from seqio_tasks.base import UserError
 from seqio_tasks.metrics.measures import parse_measure, split_measures
 from seqio_tasks.prompts import chat
 from seqio_tasks.settings import current
@@ -168,9 +169,12 @@ def parse_measures(measures: Sequence[str] | str) -> tuple[str, ...]:
     ('nDCG@10', 'RR(judged_only=True,rel=2)@10')
     """
     try:
-        return tuple(str(parse_measure(part)) for part in split_measures(measures))
-    except ValueError as error:
+        found = tuple(str(parse_measure(part)) for part in split_measures(measures))
+    except UserError as error:
         raise RerankError(f"MEASURES: {error}") from None
+    if not found:
+        raise RerankError("MEASURES is empty; name one, such as nDCG@10")
+    return found
 
 
 def _question(method: Method) -> Question:

@@ -30,7 +30,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from inters_jax import paths
 from inters_jax.checksums import Checksums, differences, readable_type
 from inters_jax.trees import TreePath, by_path
-from seqio_tasks.base import UserError, nearest
+from seqio_tasks.base import UserError, nearest, parse_json
 
 MODEL = "model"
 CHECKPOINTS = "checkpoints"
@@ -81,7 +81,9 @@ def is_damage(error: BaseException) -> bool:
 
 
 def reason_of(error: BaseException) -> str:
-    """The first line of an error."""
+    """The first line of the error that caused an error: those of Orbax begin with pages of its settings."""
+    while error.__cause__ is not None:
+        error = error.__cause__
     return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
 
 
@@ -119,9 +121,12 @@ def run_record(run: str | Path, step: int) -> dict[str, Any]:
     """
     file = checkpoint_folder(run, step) / "run" / "metadata"
     try:
-        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        record: dict[str, Any] = parse_json(file.read_bytes())
         if not isinstance(record, dict):
             raise json.JSONDecodeError("not a JSON object", "", 0)
+        checksums = record.get("checksums", {})
+        if not isinstance(checksums, dict) or not all(isinstance(one, dict) for one in checksums.values()):
+            raise json.JSONDecodeError("checksums are no object of objects", "", 0)
     except (OSError, ValueError) as error:
         so = "; the checkpoint is incomplete" if is_damage(error) else ""
         raise CheckpointError(f"{file}: unreadable ({error}){so}") from error
@@ -277,8 +282,10 @@ def restore_params(run: str | Path, step: int | None, abstract_params: Any) -> A
     except CheckpointError:
         raise
     except Exception as error:  # a cut file makes the readers raise anything
+        # One reason is raised; asyncio would log those of all other arrays after it, at the very end.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         what = "damaged, it cannot be read" if is_damage(error) else "cannot be read"
-        raise CheckpointError(f"{folder}: {what} ({error})") from error
+        raise CheckpointError(f"{folder}: {what} ({reason_of(error)})") from error
     return jax.tree.unflatten(jax.tree.structure(abstract_params), [restored[path] for path in wanted])
 
 

@@ -32,6 +32,7 @@ from inters_jax.reports import sweep_page
 from inters_jax.settings.commands import settings_of_command
 from inters_jax.settings.tools import SweepSettings
 from seqio_tasks.base import UserError
+from seqio_tasks.expected_errors import one_line
 
 
 def sweep(settings: SweepSettings, arguments: Arguments = NO_ARGUMENTS) -> Mapping[str, tuple[str, str]]:
@@ -151,10 +152,8 @@ def _stopping(stop: threading.Event) -> Iterator[None]:
 
 def main(argv: Sequence[str]) -> Any:
     """Run the command: its own settings, everything else for the runs."""
-    try:
+    with one_line("sweep"):
         own, others = divided(argv)
-    except UserError as error:
-        raise SystemExit(f"sweep: {error}") from error
     return run_command(functools.update_wrapper(functools.partial(sweep, arguments=others), sweep), own)
 
 

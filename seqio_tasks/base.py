@@ -71,6 +71,12 @@ def nearest(name: str, candidates: Iterable[str], *, most: int = 3) -> str:
     return f"; did you mean {' or '.join(by_folded[folded] for folded in close)}?" if close else ""
 
 
+def some(names: list[str], separator: str = ", ", limit: int = 5) -> str:
+    """The first `limit` names and how many more there are, for error messages."""
+    more = f"{separator}and {len(names) - limit} more" if len(names) > limit else ""
+    return separator.join(names[:limit]) + more
+
+
 def aligned(rows: Sequence[Sequence[str]], align: str = "") -> list[str]:
     """Lines of text whose cells stand in columns, two spaces apart.
 
@@ -126,16 +132,71 @@ def write_text(path: str | Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+      json.JSONDecodeError: it is no JSON, nested too deeply, or has a number that Python does not read.
+      UnicodeDecodeError: bytes that are not UTF-8.
+    """
+    text = text if isinstance(text, str) else text.decode("utf-8-sig")
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except RecursionError:
+        reason = "nested too deeply"
+    except ValueError:
+        reason = "a number has more than 4,300 digits"
+    raise json.JSONDecodeError(reason, text, 0)
+
+
 def read_json(path: Path, error: type[UserError] = UserError) -> Any:
     """The value of a JSON file.
 
     Raises:
-      error: the file is not JSON; the message has its line.
+      error: the file is not JSON in UTF-8; the message has its line.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_bytes())
     except json.JSONDecodeError as wrong:
         raise error(f"{path}:{wrong.lineno}: not JSON ({wrong.msg})") from wrong
+    except UnicodeDecodeError as wrong:
+        raise error(f"{path}: not UTF-8 ({wrong.reason} at byte {wrong.start})") from wrong
+
+
+def read_json_object(path: Path, error: type[UserError] = UserError) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+      error: the file is not JSON, or holds another value.
+    """
+    value = read_json(path, error)
+    if not isinstance(value, dict):
+        raise error(f"{path}: a JSON {json_kind(value)}, expected an object")
+    return value
+
+
+def json_kind(value: Any) -> str:
+    """What JSON calls a value.
+
+    >>> [json_kind(value) for value in ({}, [], "a", 1, 0.5, True, None)]
+    ['object', 'list', 'text', 'number', 'number', 'truth value', 'null']
+    """
+    kinds = {dict: "object", list: "list", str: "text", int: "number", float: "number", bool: "truth value"}
+    return kinds.get(type(value), "null")
+
+
+def read_text(path: Path, error: type[UserError] = UserError) -> str:
+    """The text of a file in UTF-8, without a byte order mark.
+
+    Raises:
+      error: the file is not UTF-8.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as wrong:
+        raise error(f"{path}: not UTF-8 ({wrong.reason} at byte {wrong.start})") from wrong
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
@@ -178,6 +239,19 @@ def locked(path: str | Path, *, busy: str | None = None) -> Iterator[None]:
             except OSError:
                 pass
         yield
+
+
+def whole_number(text: str) -> int | None:
+    """The number of a text; None if it is not a whole number of 32 bits.
+
+    >>> whole_number("2"), whole_number("0.5"), whole_number("9" * 5000)
+    (2, None, None)
+    """
+    try:
+        number = int(text)
+    except ValueError:
+        return None
+    return number if -(2**31) <= number < 2**31 else None
 
 
 def text_hash(text: str, byteorder: Literal["little", "big"] = "little") -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from seqio_tasks import hub_names
-from seqio_tasks.base import DataError, MissingData
+from seqio_tasks.base import DataError, MissingData, read_json_object
 
 TOKENIZER_FILE = "tokenizer.json"
 CHAT_TEMPLATE_FILE = "chat_template.jinja"  # see `prompts.chat`; older folders use tokenizer_config.json
@@ -132,6 +132,9 @@ def load(path: str, modified: int, size: int) -> LoadedTokenizer:
     content = file.read_bytes()
     names, ids = special_tokens(file.parent)
     tokenizer = _open(content, {name for name in names.values() if name}, file)
+    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+    if not vocabulary:
+        raise DataError("has no token", path=file, todo="download it again")
     bos, eos = (_control_id(kind, names, ids, tokenizer, file) for kind in ("bos", "eos"))
     model = json.loads(content)["model"]
     unknown_token = model.get("unk_token")
@@ -149,7 +152,7 @@ def load(path: str, modified: int, size: int) -> LoadedTokenizer:
     return LoadedTokenizer(
         tokenizer=tokenizer,
         fingerprint=digest.hexdigest(),
-        size=max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1,
+        size=max(vocabulary.values()) + 1,
         bos=bos,
         eos=eos,
         unknown=unknown,
@@ -158,17 +161,35 @@ def load(path: str, modified: int, size: int) -> LoadedTokenizer:
     )
 
 
+def read_tokenizer(file: Path) -> Tokenizer:
+    """A tokenizer.json as the library reads it.
+
+    Raises:
+      DataError: it cannot be read.
+    """
+    return _parsed(file.read_bytes(), file)
+
+
+def _parsed(content: bytes, file: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_str(content.decode("utf-8"))
+    except Exception as error:  # the library raises plain Exception
+        reason = str(error).splitlines()[0]
+        raise DataError(
+            f"cannot be read as a tokenizer: {reason}", path=file, todo="download it again"
+        ) from error
+
+
 def _open(content: bytes, control: set[str], file: Path) -> Tokenizer:
     """The tokenizer without truncation or padding, treating the strings of control tokens as text."""
-    try:
-        description = json.loads(content)
-        marked = False
-        for added in description.get("added_tokens", ()):
-            if added["content"] in control and not added["special"]:
-                added["special"] = marked = True  # some files register BOS or EOS as ordinary added words
-        tokenizer = Tokenizer.from_str(json.dumps(description) if marked else content.decode("utf-8"))
-    except Exception as error:  # the library raises plain Exception
-        raise DataError(f"cannot be read as a tokenizer: {error}", path=file) from error
+    tokenizer = _parsed(content, file)
+    description = json.loads(content)
+    marked = False
+    for added in description.get("added_tokens") or ():
+        if added["content"] in control and not added["special"]:
+            added["special"] = marked = True  # some files register BOS or EOS as ordinary added words
+    if marked:
+        tokenizer = _parsed(json.dumps(description).encode(), file)
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True
@@ -186,14 +207,14 @@ def special_tokens(folder: Path) -> tuple[dict[str, str | None], dict[str, int]]
         path = folder / file
         if not path.is_file():
             continue
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise DataError(f"is not JSON: {error}", path=path) from error
+        content = read_json_object(path)
         for kind in ("bos", "eos", "unk", "pad"):
             if file in _NAME_FILES and f"{kind}_token" in content:
                 token = content[f"{kind}_token"]
-                names[kind] = token["content"] if isinstance(token, dict) else token
+                name = token.get("content", token) if isinstance(token, dict) else token
+                if name is not None and not isinstance(name, str):
+                    raise DataError(f"{kind}_token is {token!r:.80}, expected a text or null", path=path)
+                names[kind] = name
             number = content.get(f"{kind}_token_id")
             number = number[0] if isinstance(number, list) and number else number
             if file in _ID_FILES and isinstance(number, int):

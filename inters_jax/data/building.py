@@ -37,7 +37,7 @@ from inters_jax.data.token_store import (
     write_json,
 )
 from seqio_tasks import settings as task_settings
-from seqio_tasks.base import MissingData, nearest
+from seqio_tasks.base import MissingData, nearest, some
 from seqio_tasks.mixtures import recipes
 from seqio_tasks.mixtures.registered import InstructionMixture
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
@@ -148,8 +148,8 @@ def _build(
             continue
         tasks[task.name] = {"rate": rate(counts[0]["kept"]), "passes": counts}
     if not tasks:
-        reasons = "\n  - ".join(f"{name}: {reason}" for name, reason in without_data.items())
-        raise StoreError(f"{settings['name']} has no data:\n  - {reasons}")
+        reasons = [f"{name}: {reason}" for name, reason in without_data.items()]
+        raise StoreError(f"{settings['name']} has no data: {some(reasons, '; ')}")
     # Tasks that an interrupted build of another mixture left behind.
     for leftover in partial.iterdir():
         if leftover.name not in tasks:
@@ -249,7 +249,12 @@ class _Registry:
 
     def __init__(self, name: str, tokenizer: str, modules: Sequence[str]) -> None:
         for module in modules:
-            importlib.import_module(module)
+            try:
+                importlib.import_module(module)
+            except ImportError as error:
+                raise StoreError(
+                    f"MODULES: {module} cannot be imported ({error}); install it, or correct the name"
+                ) from error
         names = {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}
         if name not in names:
             raise StoreError(

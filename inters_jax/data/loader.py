@@ -32,6 +32,7 @@ import numpy as np
 
 from inters_jax.data import mixing, packing
 from inters_jax.data.token_store import TokenStore
+from seqio_tasks.base import UserError
 
 Batch = dict[str, np.ndarray]
 
@@ -90,9 +91,9 @@ class PackedBatches:
         if any(not 0 <= row < batch_rows for row in rows):
             raise ValueError(f"host_rows {list(rows)} are not rows of a batch of {batch_rows}")
         if store.longest - 1 > max_length:
-            raise ValueError(
+            raise UserError(
                 f"the store {store.folder} has sequences of up to {store.longest} tokens, but rows have only "
-                f"{max_length} positions; prepare it with this max_length or train with a larger one"
+                f"{max_length} positions; prepare it with this MAX_LENGTH or train with a larger one"
             )
         self.store = store
         self.batch_rows = batch_rows

@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from inters_jax.data.shuffling import permutation
+from seqio_tasks.base import UserError
 
 
 class Mixable(Protocol):
@@ -44,11 +45,11 @@ def shares(rates: np.ndarray, total: int) -> np.ndarray:
     [6, 3, 1]
     """
     if len(rates) == 0 or not np.all(np.isfinite(rates)) or np.any(rates <= 0):
-        raise ValueError(f"mixing needs positive rates, one for each task; got {rates.tolist()}")
+        raise UserError(f"mixing needs positive rates, one for each task; got {rates.tolist()}")
     if total < len(rates):
-        raise ValueError(
+        raise UserError(
             f"an epoch of {total} examples has no room for one of each of {len(rates)} tasks; "
-            "raise epoch_examples"
+            "raise EPOCH_EXAMPLES"
         )
     exact = total * rates / rates.sum()
     counts = np.floor(exact).astype(np.int64)
@@ -84,7 +85,7 @@ def _stretch(store: Mixable, task: str, seed: int, start: int, end: int) -> np.n
     """Examples start..end-1 of the infinite stream of a task: int64 [end - start, 2] of (pass, index)."""
     sizes = [store.examples(task, pass_) for pass_ in range(store.passes(task))]
     if 0 in sizes:
-        raise ValueError(f"pass {sizes.index(0)} of {task} has no example; prepare the store again")
+        raise UserError(f"pass {sizes.index(0)} of {task} has no example; prepare the store again")
     around, first = divmod(start, sum(sizes))
     cycle = around * len(sizes)
     while first >= sizes[cycle % len(sizes)]:

@@ -45,7 +45,7 @@ from typing import Any
 import numpy as np
 
 from inters_jax import paths
-from seqio_tasks.base import UserError, write_text
+from seqio_tasks.base import UserError, parse_json, write_text
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -178,7 +178,7 @@ def check_removable(folder: Path, *, finished: bool) -> None:
 def _has_manifest(folder: Path) -> bool:
     """Whether the manifest is one that we have written, of whatever version."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = parse_json((folder / MANIFEST).read_bytes())
         return isinstance(manifest["format"], int) and len(bytes.fromhex(manifest["fingerprint"])) == 32
     except (OSError, ValueError, KeyError, TypeError):
         return False
@@ -219,7 +219,7 @@ class TokenStore:
                 f"{path} has no {MANIFEST}: not a finished store. Run `python -m inters_jax.prepare`."
             )
         try:
-            manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+            manifest = parse_json((path / MANIFEST).read_bytes())
             version, stated = manifest["format"], manifest["fingerprint"]
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{path / MANIFEST} is damaged ({error}). Prepare the store again.") from error
@@ -470,7 +470,7 @@ def _load(path: Path, dtype: np.dtype, size: int) -> np.ndarray:
     """An array file of a pass."""
     try:
         array: np.ndarray = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # numpy reads the header with Python's parser, which raises many kinds
         raise _damaged(path, f"cannot be read ({error})") from error
     if array.dtype != dtype or array.shape != (size,):
         raise _damaged(path, f"{array.dtype}{list(array.shape)}, expected {dtype}[{size}]")

@@ -145,6 +145,11 @@ def per_item_values(path: Path, task: str) -> dict[str, dict[str, float]]:
         rows = list(records.read(predictions))
     except UserError as error:
         raise CompareError(str(error)) from error
+    for number, row in enumerate(rows, start=1):
+        if "score" not in row and not isinstance(row.get("prediction", ""), str):
+            raise CompareError(
+                f"{predictions}:{number}: the prediction is {row['prediction']!r:.40}, not a text"
+            )
     try:
         return per_item(task, rows, qrels=read_qrels(judgments) if judgments.is_file() else None)
     except (KeyError, ValueError) as error:

@@ -53,6 +53,11 @@ def read_result(path: str | Path) -> dict[str, Any]:
     value = read_json(path)
     if not isinstance(value, dict) or not {"metrics", "manifest"} <= value.keys():
         raise UserError(f"{path}: not a result of evaluate or rerank: metrics or manifest are missing")
+    for name in ("manifest", "metrics", "paper_metrics", "files"):
+        part = value.get(name, {})
+        nested = [] if name == "manifest" or not isinstance(part, dict) else list(part.values())
+        if not isinstance(part, dict) or not all(isinstance(one, dict) for one in nested):
+            raise UserError(f"{path}: {name} is {part!r:.80}, not what evaluate and rerank write")
     return value
 
 

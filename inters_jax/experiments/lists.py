@@ -36,9 +36,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from seqio_tasks.base import UserError, nearest
+from seqio_tasks.yaml_files import read_yaml
 
 STEPS = ("train", "evaluate", "rerank")
 ORDER = re.compile(r"reversed|shuffled-\d+")
@@ -102,10 +101,7 @@ def read(path: str | Path) -> ExperimentList:
       UserError: a key, value or name that is wrong, with the experiment's number and name.
     """
     path = Path(path)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML: {error}") from error
+    content = read_yaml(path, UserError)
     if not isinstance(content, Mapping) or not content.get("experiments"):
         raise UserError(f"{path}: a list of experiments has the key 'experiments' with at least one")
     _check_keys(str(path), content, _LIST_KEYS)
@@ -122,7 +118,7 @@ def read(path: str | Path) -> ExperimentList:
     main = str(content.get("main", found[0].name))
     _check(path, found, main)
     seeds = content.get("seeds", [0])
-    if not seeds or not all(isinstance(seed, int) for seed in seeds):
+    if not isinstance(seeds, list) or not seeds or not all(isinstance(seed, int) for seed in seeds):
         raise UserError(f"{path}: seeds are whole numbers, such as [0, 1, 2]; found {seeds!r}")
     return ExperimentList(path.stem, main, tuple(dict.fromkeys(seeds)), tuple(found), shared)
 
@@ -176,7 +172,7 @@ def _experiment(
         raise UserError(f"{where}: order must be reversed or shuffled-N, got {order!r}")
     try:
         series = {str(key): float(value) for key, value in (entry.get("series") or {}).items()}
-    except ValueError:
+    except (TypeError, ValueError):
         if order is None:
             raise UserError(f"{where}: the values of series are numbers") from None
         places = {"reversed": -1.0}  # on the axis of orders, left of the shuffles
@@ -200,7 +196,7 @@ def _check(path: Path, found: Sequence[Experiment], main: str) -> None:
     earlier: dict[str, Experiment] = {}
     for one in found:
         if not one.folder.strip("."):
-            raise UserError(f"{path}: {one.name!r} names no folder; a name has a letter or a digit")
+            raise UserError(f"{path}: {one.name!r} has no letter or digit that could name its folder")
         if one.folder in folders:
             raise UserError(f"{path}: {one.name!r} and {folders[one.folder]!r} would have the same folder")
         for name in one.needs:

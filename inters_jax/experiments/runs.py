@@ -14,7 +14,6 @@ other steps are started again: train resumes from its checkpoint, the judging co
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shlex
 import subprocess
@@ -31,7 +30,7 @@ from inters_jax.evaluation.results import read_result, write_json, wrong_file
 from inters_jax.experiments import orders, routing
 from inters_jax.experiments.lists import Experiment, ExperimentList
 from inters_jax.experiments.routing import NO_ARGUMENTS, Arguments
-from seqio_tasks.base import AlreadyLocked, locked
+from seqio_tasks.base import AlreadyLocked, UserError, locked, read_json
 
 RESULTS = {"evaluate": "evaluation", "rerank": "rerank"}
 FINISHED, FAILED, LAUNCHED, ELSEWHERE, SKIPPED = "finished", "failed", "launched", "elsewhere", "skipped"
@@ -145,8 +144,8 @@ def problem(results: Path) -> str | None:
 def state(run: Run) -> dict[str, Any]:
     """The recorded state of a run; an unreadable state counts as none."""
     try:
-        found = json.loads((run.folder / "state.json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+        found = read_json(run.folder / "state.json")
+    except (OSError, UserError):
         return {}
     return found if isinstance(found, dict) else {}
 

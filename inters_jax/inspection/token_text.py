@@ -26,7 +26,7 @@ from tokenizers import Tokenizer
 
 from inters_jax.data.token_store import StoreError
 from seqio_tasks import tokenizer_files
-from seqio_tasks.base import file_sha256
+from seqio_tasks.base import file_sha256, read_json_object
 
 TEXT, BOS, EOS, SPECIAL, REST = range(5)  # REST: only later bytes of a character
 Piece = tuple[int, str, int]  # id, text, kind
@@ -164,7 +164,7 @@ def open_texts(manifest: Mapping[str, Any], tokenizer: str | None) -> TokenTexts
             f"{file} is not the tokenizer of the store (made with {known['name']}, another tokenizer.json); "
             "its ids would be shown as the wrong text. Name the right one with --gin.TOKENIZER=..."
         )
-    description = json.loads(file.read_text(encoding="utf-8"))
+    description = read_json_object(file)
     return TokenTexts(description, bos_id=known["bos_id"], eos_id=known["eos_id"])
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import gin
 
+from inters_jax.field_types import check_field_types
 from seqio_tasks.base import UserError
 
 ACTIVATIONS = ("silu", "gelu_tanh", "gelu")
@@ -19,6 +20,9 @@ NORMS = ("rms", "rms_late", "rms_plus_one", "layer")
 NORM_PLACES = ("before", "after", "both")
 RESIDUALS = ("sequential", "parallel", "parallel_shared")
 ROPE_KINDS = ("linear", "llama3", "yarn", "longrope")
+
+
+MOST_LAYERS = 10_000  # more are a mistake, and would take hours to describe
 
 
 class ModelError(UserError):
@@ -56,6 +60,7 @@ class RopeScaling:
     long_factors: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        check_field_types(self, ModelError)
         if self.kind not in ROPE_KINDS:
             raise ModelError(
                 f"rope scaling {self.kind!r} is not supported; known kinds: {', '.join(ROPE_KINDS)}"
@@ -120,6 +125,7 @@ class DecoderConfig:
         def fill(name: str, value: Any) -> None:
             object.__setattr__(self, name, value)
 
+        self._check_values()
         if not self.num_kv_heads:
             fill("num_kv_heads", self.num_heads)
         if not self.head_dim:
@@ -163,10 +169,20 @@ class DecoderConfig:
         if self.sliding_window is None:
             fill("local_rope_theta", None)
 
-    def _check(self) -> None:
-        for name in ("vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads", "head_dim"):
+    def _check_values(self) -> None:
+        """What has to hold before anything is derived from the fields."""
+        check_field_types(self, ModelError)
+        self._check_positive("vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads")
+        if self.num_layers > MOST_LAYERS:
+            raise ModelError(f"num_layers is {self.num_layers}; models have at most {MOST_LAYERS:,}")
+
+    def _check_positive(self, *names: str) -> None:
+        for name in names:
             if getattr(self, name) < 1:
                 raise ModelError(f"{name} must be positive, not {getattr(self, name)}")
+
+    def _check(self) -> None:
+        self._check_positive("num_kv_heads", "head_dim", "max_position")
         if self.num_heads % self.num_kv_heads:
             raise ModelError(
                 f"num_heads {self.num_heads} must be a multiple of num_kv_heads {self.num_kv_heads}"

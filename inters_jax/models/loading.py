@@ -22,12 +22,13 @@ from inters_jax.models.decoder import Decoder, abstract_model, logical_axes
 from inters_jax.models.fingerprint import fingerprint
 from inters_jax.models.hf import folder as huggingface
 from inters_jax.models.hf.config_json import config_from_hf, config_to_hf
+from inters_jax.models.hf.families import family_of
 from inters_jax.models.lora import base as bases
 from inters_jax.models.lora import peft
 from inters_jax.run_folder import CheckpointError
 from seqio_tasks import hub_names
 from seqio_tasks.base import read_json
-from seqio_tasks.tokenizer_files import find_tokenizer, special_tokens
+from seqio_tasks.tokenizer_files import find_tokenizer, read_tokenizer, special_tokens
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +62,7 @@ def config_of(source: str | Path | DecoderConfig, step: int | None = None) -> De
     """The configuration of a model, without its weights. source, step: as for `load_model`."""
     source = paths.localized(source)
     if isinstance(source, DecoderConfig):
+        family_of(source)
         return source
     if run_folder.is_run(source):
         return _config_of_run(Path(source), step)
@@ -224,7 +226,7 @@ def _tokenizer(
         if required and not bare:
             raise ModelError(f"{source}: no tokenizer.json; name a folder that has one, or the file")
         return None, str(bare[0]) if bare else None, ids
-    opened = Tokenizer.from_file(str(file))
+    opened = read_tokenizer(file)
     size = opened.get_vocab_size(with_added_tokens=True)
     if size > config.vocab_size:
         raise ModelError(

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jax.experimental.pallas.ops.tpu import splash_attention as splash  # it has no stable API
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from inters_jax.field_types import check_field_types
 from inters_jax.models.attention_sharding import Layout, repeat_heads
 from inters_jax.models.config import ModelError
 
@@ -48,6 +49,7 @@ class SplashBlocks:
     fused_backward: bool = False
 
     def __post_init__(self) -> None:
+        check_field_types(self, ModelError)
         for name, size in dataclasses.asdict(self).items():
             if name != "fused_backward" and (size < LANES or size % LANES):
                 raise ModelError(f"SplashBlocks.{name}={size}: must be a positive multiple of {LANES}")

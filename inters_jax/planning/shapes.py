@@ -96,9 +96,7 @@ def shape_of(model: str | DecoderConfig) -> DecoderConfig:
     Raises:
       PlanError: no such folder or hub name.
     """
-    if isinstance(model, DecoderConfig):
-        return model
-    if Path(model).exists():
+    if isinstance(model, DecoderConfig) or Path(model).exists():
         return loading.config_of(model)
     if model in SHAPES:
         return config_from_hf(SHAPES[model])

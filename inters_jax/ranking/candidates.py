@@ -79,6 +79,8 @@ def candidates_of(
         return _cut(collection, collection.run, depth, collection.run_source, drop)
     if not collection.searchable:
         raise RerankError(f"{collection.source}: no corpus to search; set RUN to the run of a first stage")
+    if not len(collection.documents):
+        raise RerankError(f"{collection.source}: the corpus is empty, it has no document to rank")
     queries = {query: collection.queries[query] for query in collection.wanted}
     most = max((len(_excluded(collection, query)) for query in collection.wanted), default=0)
     found = first_stage.bm25_run(collection.documents, queries, depth + drop + most)

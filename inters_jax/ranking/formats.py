@@ -28,6 +28,8 @@ from typing import Any
 
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.questions import Document
+from seqio_tasks.base import json_kind, parse_json
+from seqio_tasks.metrics.ranking import is_score
 from seqio_tasks.sources import trec_topics
 from seqio_tasks.sources.common import unusable
 from seqio_tasks.sources.json_stream import array_items, open_text
@@ -224,10 +226,9 @@ def _hits(found: Lists, record: dict[str, Any], where: str) -> None:
             raise RerankError(f"{at}: not an object")
         query_id, doc_id = _first(hit, ("qid",), at, "qid"), _first(hit, ("docid",), at, "docid")
         text = _first(hit, ("content", "text"), at, "content", empty=True)
-        # RankGPT's own lists have only a rank.
-        score = hit.get("score", -float(hit.get("rank", place)))
+        score = _score(hit["score"], at) if "score" in hit else -_score(hit.get("rank", place), at, "rank")
         document = Document(" ".join(str(hit.get("title") or "").split()), " ".join(text.split()), doc_id)
-        found.add(at, query_id, " ".join(query.split()), document, _score(score, at))
+        found.add(at, query_id, " ".join(query.split()), document, score)
 
 
 def _candidates(found: Lists, record: dict[str, Any], where: str) -> None:
@@ -275,11 +276,11 @@ def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _object(text: str, where: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except json.JSONDecodeError as error:
         raise RerankError(f"{where}: not JSON ({error.msg}, column {error.colno})") from None
     if not isinstance(value, dict):
-        raise RerankError(f"{where}: a JSON {type(value).__name__}, expected an object")
+        raise RerankError(f"{where}: a JSON {json_kind(value)}, expected an object")
     if found := unusable(text, value):
         raise RerankError(f"{where}: {found}; repair or remove it")
     return value
@@ -298,7 +299,8 @@ def _first(
     raise RerankError(f"{where}: no {what.removeprefix('a ').removeprefix('an ')} under {' or '.join(names)}")
 
 
-def _score(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-        raise RerankError(f"{where}: the score is {value!r}, expected a number")
+def _score(value: Any, where: str, name: str = "score") -> float:
+    """The score of a candidate. RankGPT's own lists have only ranks."""
+    if not is_score(value):
+        raise RerankError(f"{where}: the {name} is {value!r:.40}, expected a number that float32 can hold")
     return float(value)

@@ -60,6 +60,8 @@ class Identifiers:
     def __init__(self, vocabulary: Any, *, marker: str = "[1]", joiner: str = " > ", kind: str = "auto"):
         if marker.count("1") != 1:
             raise RerankError(f"marker {marker!r} must contain the digit 1 once, as [1] does")
+        if not joiner:
+            raise RerankError("joiner is empty; an order needs something between its identifiers, as ' > '")
         if kind not in KINDS:
             raise RerankError(f"identifiers {kind!r} are unknown; choose one of {', '.join(KINDS)}")
         self.vocabulary, self.marker, self.joiner, self.kind = vocabulary, marker, joiner, kind

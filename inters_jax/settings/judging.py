@@ -129,7 +129,7 @@ class RankingSettings:
         ),
     )
     pair: str | None = setting(
-        "pair whose wording, measures and grades hold; None: the collection's own (serve: wording of ms_marco)",
+        "pair whose wording, measures and grades hold; None: the collection's own (serve: ms_marco's)",
         default=None,
     )
     template: int = setting("which of the two wordings of the method", default=0, at_least=0)

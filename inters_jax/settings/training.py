@@ -92,6 +92,7 @@ class DataSettings:
         "examples of an epoch; None: those of the mixture (200,000 of inters with all data)",
         default=None,
         at_least=1,
+        at_most=100_000_000,
     )
     chat_template: str | None = setting(
         "None: plain prompts; 'tokenizer': the tokenizer's chat template; or a file", default=None, path=True

@@ -41,6 +41,7 @@ from inters_jax.training.metrics import jsonable
 from inters_jax.training.retention import Keep
 from inters_jax.training.step import TrainState, path_name
 from inters_jax.trees import TreePath, by_path
+from seqio_tasks.expected_errors import is_disk_full
 
 DAMAGED_FOLDER = "damaged_checkpoints"
 
@@ -201,11 +202,10 @@ class Checkpoints:
     def _explained(self, error: Exception) -> Exception:
         # One reason is raised; asyncio would log those of all other arrays after it, at the very end.
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-        if faults.is_disk_full(error):
+        if is_disk_full(error):
             return faults.disk_full("a checkpoint", self.folder)
-        reason = str(error).strip() or type(error).__name__
         return CheckpointError(
-            f"{self.folder}: a checkpoint could not be written: {reason[:500]}. The ones before it are "
+            f"{self.folder}: a checkpoint could not be written: {reason_of(error)}. The ones before it are "
             "complete: run the same command again to resume from the newest"
         )
 

@@ -61,6 +61,9 @@ class Optax(Optimizer):
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.arguments, Mapping):
+            raise UserError(f"Optax.arguments is {self.arguments!r:.80}, expected {{'name': value}}")
         for start, reason in _REFUSED.items():
             if self.name.startswith(start):
                 raise UserError(f"{self.kind} cannot be used: {reason}")

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from inters_jax.field_types import check_field_types
 from inters_jax.training.matrices import by_matrix, matrix_sides, split_matrices
 from inters_jax.training.schedule import Schedule
 from seqio_tasks.base import UserError
@@ -25,6 +26,13 @@ from seqio_tasks.base import UserError
 @dataclasses.dataclass(frozen=True)
 class Optimizer(abc.ABC):
     """Turns gradients into updates of the parameters."""
+
+    def __post_init__(self) -> None:
+        check_field_types(self)
+        for name in ("b1", "b2", "momentum"):
+            decay = getattr(self, name, None)
+            if decay is not None and not 0 <= decay < 1:
+                raise UserError(f"{type(self).__name__}.{name} must be at least 0 and below 1, not {decay}")
 
     @property
     def kind(self) -> str:

@@ -23,7 +23,7 @@ from inters_jax.models.decoder import random_parameters
 from inters_jax.models.hf import folder as huggingface
 from inters_jax.models.hf.config_json import config_to_hf
 from inters_jax.models.lora.base import LoraRecord
-from inters_jax.models.lora.layers import LoRA, adapter_parameters
+from inters_jax.models.lora.layers import LoRA, adapter_parameters, target_paths
 from inters_jax.models.prompt_record import Prompts
 from inters_jax.run_folder import checkpoint_steps
 from inters_jax.settings.training import (
@@ -106,8 +106,11 @@ def set_up(
 ) -> Setup:
     """Everything of a run but its parameters: store, batches and the program of its step."""
     mesh = meshes.make_mesh(step.mesh)
+    rules = meshes.AxisRules(step.axis_rules, step.activation_axis_rules)
     meshes.check_batch(mesh, step.batch_size, step.microbatches)
     start = open_start(run, model, data)
+    if model.lora is not None:
+        target_paths(loading.config_of(start.source), model.lora.targets)  # refused before hours of preparing
     config, store = prepared(start, data, length)
     store_check = store.verify(whole=run.verify_store)
     batches = PackedBatches(
@@ -133,7 +136,7 @@ def set_up(
         attention=step.attention,
         lora=model.lora,
         noise_seed=data.seed,
-        rules=meshes.AxisRules(step.axis_rules, step.activation_axis_rules),
+        rules=rules,
         splash_blocks=step.splash_blocks,
     )
     prompts = read_prompts(data.chat_template, start.tokenizer, store) if start.first else Prompts()

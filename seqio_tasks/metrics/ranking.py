@@ -100,6 +100,19 @@ def ranking_order(scores: Mapping[str, float]) -> list[str]:
     return ordered
 
 
+def is_score(value: object) -> bool:
+    """Whether a value is a number that float32 can hold: rankings are compared in that type.
+
+    >>> [is_score(value) for value in (2, 1e39, float("nan"), "2", True)]
+    [True, False, False, False, False]
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and abs(value) <= _LARGEST  # type: ignore[arg-type]  # a number; false of NaN
+
+
+_LARGEST = float(np.finfo(np.float32).max)
+
+
 def float32_scores(query: str, scores: Mapping[str, float]) -> npt.NDArray[np.float32]:
     """Scores of one query as float32[n].
 

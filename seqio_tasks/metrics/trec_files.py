@@ -26,8 +26,8 @@ from typing import Literal
 
 import numpy as np
 
-from seqio_tasks.base import DataError, MissingData, UserError, replacing
-from seqio_tasks.metrics.ranking import float32_scores, ranking_order
+from seqio_tasks.base import DataError, MissingData, UserError, replacing, whole_number
+from seqio_tasks.metrics.ranking import float32_scores, is_score, ranking_order
 
 log = logging.getLogger(__name__)
 
@@ -159,12 +159,11 @@ def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
         if len(fields) != width or width not in (3, 4):
             raise DataError(f"{len(fields)} fields; {_QRELS_FORMS}", path=path, line=number)
         query, document, text = (field.strip() for field in (fields[0], fields[-2], fields[-1]))
-        try:
-            grade = int(text)
-        except ValueError:
+        grade = whole_number(text)
+        if grade is None:
             raise DataError(
-                f"grade {text!r} is not a whole number; {_QRELS_FORMS}", path=path, line=number
-            ) from None
+                f"grade {text!r:.40} is not a whole number of 32 bits; {_QRELS_FORMS}", path=path, line=number
+            )
         if qrels.setdefault(query, {}).setdefault(document, grade) != grade:
             raise DataError(
                 f"document {document!r} of query {query!r} is judged {qrels[query][document]} and {grade}",
@@ -249,5 +248,10 @@ def _number(text: str, path: str | Path, line: int) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise DataError(f"{text!r} is not a finite number; {_RUN_FORMS}", path=path, line=line)
+        raise DataError(f"{text!r:.40} is not a finite number; {_RUN_FORMS}", path=path, line=line)
+    if not is_score(value):
+        raise DataError(
+            f"{text!r:.40} is beyond float32, in which rankings are compared", path=path, line=line,
+            todo="scale the scores",
+        )  # fmt: skip
     return value

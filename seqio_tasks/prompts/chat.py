@@ -21,11 +21,8 @@ write it. Where a template trims a turn, the text is trimmed here.
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import functools
 import hashlib
-import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +30,8 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from seqio_tasks import settings
-from seqio_tasks.base import DataError, MissingData
+from seqio_tasks.base import DataError, MissingData, read_json_object, read_text
+from seqio_tasks.prompts.chat_templates import render
 from seqio_tasks.tokenizer_files import (
     CHAT_TEMPLATE_FILE,
     LoadedTokenizer,
@@ -180,7 +178,12 @@ def in_force(tokenizer: str, template: str | None = None) -> ChatFormat | None:
         return None
     file = find_tokenizer(tokenizer)
     stat = file.stat()
-    return _format(template_text(chosen, file), str(file), stat.st_mtime_ns, stat.st_size)
+    try:
+        return _format(template_text(chosen, file), str(file), stat.st_mtime_ns, stat.st_size)
+    except DataError as error:
+        if error.path is not None:
+            raise
+        raise DataError(error.what, path=template_file(chosen, file), todo=error.todo) from error
 
 
 @functools.lru_cache(maxsize=8)
@@ -224,13 +227,11 @@ def template_text(template: str, tokenizer: str | Path) -> str:
     """The Jinja text of a chat template; arguments as for `template_file`."""
     path = template_file(template, tokenizer)
     if path.suffix != ".json":
-        return path.read_text(encoding="utf-8")
-    try:
-        found: Any = json.loads(path.read_text(encoding="utf-8")).get("chat_template")
-    except ValueError as error:
-        raise DataError(f"is not JSON: {error}", path=path) from error
+        return read_text(path)
+    found: Any = read_json_object(path).get("chat_template")
     if isinstance(found, list):  # several by name
-        found = {entry["name"]: entry["template"] for entry in found}.get("default")
+        named = [entry for entry in found if isinstance(entry, dict) and entry.get("name") == "default"]
+        found = named[-1].get("template") if named else None
     if not isinstance(found, str):
         raise MissingData(
             "has no chat template",
@@ -277,56 +278,3 @@ def _around(rendered: str, mark: str) -> tuple[str, str, bool]:
     if any(kept):
         raise DataError("the chat template trims only one side of a message; use one that trims both")
     return before, after, True
-
-
-def render(text: str, messages: Sequence[dict[str, str]], names: dict[str, str], **options: Any) -> str:
-    """A template rendered for messages, in the sandbox, with the helpers that templates may use."""
-    try:
-        import jinja2  # an optional dependency
-    except ImportError as error:
-        raise MissingData("chat templates need the package jinja2", todo="pip install jinja2") from error
-    try:
-        template = _environment().from_string(text)
-        written: str = template.render(
-            messages=list(messages), tools=None, documents=None, **names, **options
-        )
-    except jinja2.TemplateError as error:
-        raise DataError(f"the chat template cannot be rendered: {error}") from error
-    return written
-
-
-@functools.cache
-def _environment() -> Any:
-    from jinja2 import TemplateError, nodes
-    from jinja2.ext import Extension, loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class GenerationBlock(Extension):
-        """`{% generation %}`, which marks the assistant's text for training; it renders as its content."""
-
-        tags = {"generation"}  # noqa: RUF012 (Jinja expects a set)
-
-        def parse(self, parser: Any) -> list[nodes.Node]:
-            next(parser.stream)
-            body: list[nodes.Node] = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-            return body
-
-    def refuse(message: str) -> None:
-        raise TemplateError(message)
-
-    def now(form: str) -> str:
-        # A fixed date makes prompts reproducible; SOURCE_DATE_EPOCH is the common variable for it.
-        given = os.environ.get("SOURCE_DATE_EPOCH")
-        if given is None:
-            return datetime.datetime.now().strftime(form)
-        return datetime.datetime.fromtimestamp(int(given), datetime.UTC).strftime(form)
-
-    def to_json(value: Any, indent: int | None = None, **options: Any) -> str:
-        return json.dumps(value, **{"ensure_ascii": False, "indent": indent, **options})
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[GenerationBlock, loopcontrols]
-    )
-    environment.filters["tojson"] = to_json
-    environment.globals |= {"raise_exception": refuse, "strftime_now": now}
-    return environment

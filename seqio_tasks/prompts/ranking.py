@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from seqio_tasks import settings, templates
+from seqio_tasks.base import UserError
 from seqio_tasks.prompts.filling import Block, Chunks, Rendered, Value, fill, without_blank_lines
 from seqio_tasks.seeded import Draws
 
@@ -263,8 +264,9 @@ def _slot(task: str, dataset: str, family: str, wording: int, files: tuple[str, 
     options = templates.load(task, files).of(dataset)
     slots = [slot for slot, template in enumerate(options) if template.family == family]
     if not 0 <= wording < len(slots):
-        raise ValueError(
-            f"{task}, {dataset}: no template {wording} of the family {family}; there are {len(slots)}"
+        raise UserError(
+            f"{task}, {dataset}: no template {wording} of the family {family}; there are {len(slots)}, "
+            "counted from 0"
         )
     return slots[wording]
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seqio_tasks.base import DataError, MissingData
+from seqio_tasks.base import DataError, MissingData, whole_number
 from seqio_tasks.sources.common import Row, SourceReport, json_lines, lines, one_line, plain_or_gz, tsv_rows
 from seqio_tasks.sources.splits import (
     IN_OFFICIAL_DEV,
@@ -188,12 +188,14 @@ def read_qrels_file(path: Path | str) -> Qrels:
         query_id, doc_id, score = cells["query-id"], cells["corpus-id"], cells["score"]
         if not query_id or not doc_id:
             raise DataError("empty query or document id", path=path, line=number, todo="check the line")
-        try:
-            grade = int(score)
-        except ValueError:
+        grade = whole_number(score)
+        if grade is None:
             raise DataError(
-                f"score {score!r} is not a whole number", path=path, line=number, todo="check the line"
-            ) from None
+                f"score {score!r:.40} is not a whole number of 32 bits",
+                path=path,
+                line=number,
+                todo="check the line",
+            )
         judged = qrels.setdefault(query_id, {})
         if judged.get(doc_id, grade) != grade:
             raise DataError(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 from xml.etree import ElementTree
 
-from seqio_tasks.base import DataError, MissingData
+from seqio_tasks.base import DataError, MissingData, json_kind, parse_json
 
 Row = dict[str, Any]
 
@@ -157,7 +157,7 @@ def json_file(path: Path) -> Any:
     """The value of a JSON file that is small enough to be read at once."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-        value = json.loads(text)
+        value = parse_json(text)
     except ValueError as error:  # neither UTF-8 nor JSON
         line = getattr(error, "lineno", None)
         raise DataError(f"not JSON ({error})", path=path, line=line, todo="download the file again") from None
@@ -176,7 +176,7 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def json_object(text: str, path: Path, number: int | None = None) -> dict[str, Any]:
     """The object on one line of a JSON-lines file; path and line number are for error messages."""
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except json.JSONDecodeError as error:
         raise DataError(
             f"not JSON ({error.msg}, column {error.colno})",
@@ -186,7 +186,7 @@ def json_object(text: str, path: Path, number: int | None = None) -> dict[str, A
         ) from None
     if not isinstance(value, dict):
         raise DataError(
-            f"a JSON {type(value).__name__}, expected an object",
+            f"a JSON {json_kind(value)}, expected an object",
             path=path,
             line=number,
             todo="check the file",

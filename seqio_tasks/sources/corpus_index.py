@@ -174,11 +174,14 @@ class Corpus(Mapping[str, Document]):
 
     def _refuse_repeated_ids(self, index: _Index) -> None:
         self._index = index
-        for number in np.flatnonzero(index.hashes[1:] == index.hashes[:-1]).tolist():
+        same = np.flatnonzero(index.hashes[1:] == index.hashes[:-1])
+        # In file order, so that the error names the first line that repeats an id.
+        for number in same[np.argsort(index.places[same + 1])].tolist():
+            place = int(index.places[number + 1])
             first, _ = self.at(int(index.places[number]))
-            second, _ = self.at(int(index.places[number + 1]))
+            second, _ = self.at(place)
             if first == second:
-                lines = [self._line(int(index.places[place])) for place in (number, number + 1)]
+                lines = [self._line(int(index.places[n])) for n in (number, number + 1)]
                 raise DataError(
                     f"document {first!r} appears twice, first in line {min(lines)}",
                     path=self.path,

@@ -147,6 +147,10 @@ class _Stream:
                 if len(self.text) - self.at > _LARGEST or not self.more():
                     raise self.error(f"not JSON: {error.msg}", error.pos) from None
                 continue
+            except RecursionError:
+                raise self.error("not JSON: nested too deeply") from None
+            except ValueError:
+                raise self.error("not JSON: a number has more than 4,300 digits") from None
             if end == len(self.text) and self.more():
                 continue  # a number may continue beyond the buffer
             if found := unusable(self.text, value, self.at, end):

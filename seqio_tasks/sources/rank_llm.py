@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from seqio_tasks.base import DataError, replacing
+from seqio_tasks.expected_errors import one_line as program
+from seqio_tasks.metrics.ranking import is_score
 from seqio_tasks.metrics.trec_files import read_qrels, write_run
 from seqio_tasks.sources.common import one_line
 from seqio_tasks.sources.json_stream import array_items
@@ -100,8 +101,8 @@ def _candidates(record: Any) -> Iterator[tuple[str, str, str | None, str, float]
 
 
 def _finite(score: Any) -> float:
-    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
-        raise ValueError(f"the score is {score!r}, expected a number")
+    if not is_score(score):
+        raise ValueError(f"the score is {score!r:.40}, expected a number that float32 can hold")
     return float(score)
 
 
@@ -153,7 +154,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("qrels", type=Path, help="judgments, in TREC or BEIR format")
     parser.add_argument("folder", type=Path, help="the BEIR folder to write")
     options = parser.parse_args(arguments)
-    counts = write_folder(options.results, options.qrels, options.folder)
+    with program("rank_llm"):
+        counts = write_folder(options.results, options.qrels, options.folder)
     print(f"{options.folder}: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
 
 

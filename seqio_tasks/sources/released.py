@@ -13,7 +13,6 @@ evaluation.
 from __future__ import annotations
 
 import functools
-import json
 import os
 from array import array
 from bisect import bisect_right
@@ -21,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
-from seqio_tasks.base import DataError
+from seqio_tasks.base import DataError, parse_json
 from seqio_tasks.sources.common import Row, SourceReport, unusable
 
 FOLDER = "inters_released"
@@ -82,7 +81,7 @@ class JsonLines(Sequence[dict[str, Any]]):
 
     def _decode(self, line: bytes, number: int) -> dict[str, Any]:
         try:
-            value = json.loads(line)
+            value = parse_json(line)
         except ValueError as error:
             raise DataError(
                 f"not JSON ({error})", path=self.path, line=number, todo="download the released file again"

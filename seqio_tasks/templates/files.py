@@ -30,9 +30,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from seqio_tasks.base import UserError
+from seqio_tasks.yaml_files import read_yaml
 
 FOLDER = Path(__file__).resolve().parent
 SLOTS = 12
@@ -140,11 +139,7 @@ def load_file(path: str | Path) -> TaskTemplates:
       TemplateError: it is not valid; the message names file, dataset and slot.
     """
     path = Path(path)
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise TemplateError(f"{path.name}: not valid YAML: {error}") from error
-    return load_entries(data, path.name)
+    return load_entries(read_yaml(path, TemplateError), path.name)
 
 
 def load_entries(data: Any, where: str) -> TaskTemplates:

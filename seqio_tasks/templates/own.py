@@ -37,10 +37,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import yaml
-
 from seqio_tasks import catalog
-from seqio_tasks.base import nearest
+from seqio_tasks.base import nearest, read_text
 from seqio_tasks.catalog import Pair
 from seqio_tasks.templates.files import (
     FAMILIES,
@@ -52,6 +50,7 @@ from seqio_tasks.templates.files import (
     load_entries,
 )
 from seqio_tasks.templates.linter import FAMILY_FIELDS
+from seqio_tasks.yaml_files import read_yaml
 
 # Keys that are not task and dataset as in the catalog.
 KEYS: Mapping[str, str] = MappingProxyType(
@@ -128,10 +127,7 @@ def _read_file(name: str) -> tuple[TaskTemplates, ...]:
 
 
 def _read_yaml(path: Path) -> TaskTemplates:
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise TemplateError(f"{path}: not valid YAML: {error}") from error
+    data = read_yaml(path, TemplateError)
     if not isinstance(data, dict) or not {"task", "datasets"} <= set(data):
         raise TemplateError(f"{path}: the top level must have the keys task and datasets (and description)")
     entries = data["datasets"]
@@ -150,10 +146,13 @@ def _read_yaml(path: Path) -> TaskTemplates:
 
 def _read_python(path: Path) -> list[TaskTemplates]:
     """The assignments of the known names, read as literals; everything else in the file is ignored."""
+    text = read_text(path, TemplateError)
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+        tree = ast.parse(text, filename=str(path))
     except SyntaxError as error:
         raise TemplateError(f"{path}:{error.lineno}: not valid Python: {error.msg}") from error
+    except (ValueError, RecursionError, MemoryError) as error:  # a null byte, deep nesting
+        raise TemplateError(f"{path}: not valid Python: {str(error) or 'nested too deeply'}") from error
     values: dict[str, Any] = {}
     lines: dict[str, int] = {}
     for statement in tree.body:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from inters_jax.models.config import DecoderConfig, ModelError
+from inters_jax.models.hf.config_values import check_values
 from inters_jax.models.hf.families import FAMILIES, Family, family_of
 from inters_jax.models.hf.rope_keys import write_rope
-from seqio_tasks.base import read_json
+from seqio_tasks.base import read_json_object
 
 Json = Mapping[str, Any]
 
@@ -64,11 +65,12 @@ def config_from_hf(source: Json | str | Path) -> DecoderConfig:
     path = path / "config.json" if path.is_dir() else path
     if not path.is_file():
         raise ModelError(f"{path}: no such file; a model folder holds a config.json")
-    return _from_json(read_json(path, ModelError), str(path))
+    return _from_json(read_json_object(path, ModelError), str(path))
 
 
 def _from_json(source: Json, where: str) -> DecoderConfig:
     family, source = _family_in(source, where)
+    check_values(source, where)
     data = {**family.defaults, **source}
     keys = family.all_keys
     missing = [
@@ -95,7 +97,10 @@ def _from_json(source: Json, where: str) -> DecoderConfig:
             f"{where}: activation {activation!r} is not supported; known: {', '.join(ACTIVATION_NAMES)}"
         )
     fields["activation"] = ACTIVATION_NAMES[activation]
-    return DecoderConfig(**{"family": family.name, **fields, **family.fixed, **family.read(data, where)})
+    try:
+        return DecoderConfig(**{"family": family.name, **fields, **family.fixed, **family.read(data, where)})
+    except ModelError as error:
+        raise ModelError(str(error) if str(error).startswith(where) else f"{where}: {error}") from None
 
 
 def config_to_hf(config: DecoderConfig) -> dict[str, Any]:
@@ -131,6 +136,8 @@ def is_multimodal(source: Json) -> bool:
 def _family_in(source: Json, where: str) -> tuple[Family, Json]:
     """The family of a `config.json`, and the part of it that describes the decoder."""
     named = source.get("architectures") or []
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        raise ModelError(f"{where}: architectures is {named!r}, expected a list of names")
     for family in FAMILIES.values():
         model_type = family.model_type or family.name
         if family.architecture in named or (not named and source.get("model_type") == model_type):
@@ -143,8 +150,11 @@ def _family_in(source: Json, where: str) -> tuple[Family, Json]:
                 "tie_word_embeddings",
                 "quantization_config",
             )
+            inner = source.get("text_config") or {}
+            if not isinstance(inner, Mapping):
+                raise ModelError(f"{where}: text_config is {inner!r}, expected an object")
             outer = {key: source[key] for key in ids if source.get(key) is not None}
-            return family, {**(source.get("text_config") or {}), **outer}
+            return family, {**inner, **outer}
     asked = ", ".join(named) or source.get("model_type") or "no architecture at all"
     known = ", ".join(family.architecture for family in FAMILIES.values())
     raise ModelError(f"{where}: {asked} is not supported; known architectures: {known}")

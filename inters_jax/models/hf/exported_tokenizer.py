@@ -16,6 +16,8 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from inters_jax.models.config import ModelError
+from seqio_tasks.base import read_json_object
+from seqio_tasks.tokenizer_files import read_tokenizer
 
 TOKENIZER, SETTINGS = "tokenizer.json", "tokenizer_config.json"
 GENERIC_CLASS = "PreTrainedTokenizerFast"
@@ -31,21 +33,15 @@ def files_beginning_with(folder: Path, bos: int | None) -> dict[str, str]:
       bos: Hugging Face id of the token in front of a text; None: there is none.
 
     Raises:
-      ModelError: tokenizer.json cannot be read, or has no such token.
+      UserError: a file cannot be read, or tokenizer.json has no such token.
     """
-    content = (folder / TOKENIZER).read_text(encoding="utf-8")
-    try:
-        opened = Tokenizer.from_str(content)
-    except Exception as error:  # the library raises plain Exception
-        raise ModelError(f"{folder / TOKENIZER}: cannot be read as a tokenizer ({error})") from error
-    settings = {}
-    if (folder / SETTINGS).is_file():
-        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    opened = read_tokenizer(folder / TOKENIZER)
+    settings = read_json_object(folder / SETTINGS) if (folder / SETTINGS).is_file() else {}
     wanted = {"add_bos_token": bos is not None, "add_eos_token": False}
     stated = {name: settings[name] for name in wanted if settings.get(name) is not None}
     if _begins_with(opened, bos) and all(stated[name] == wanted[name] for name in stated):
         return {}
-    description = json.loads(content)
+    description = read_json_object(folder / TOKENIZER)
     description["post_processor"] = _post_processor(description.get("post_processor"), opened, bos, folder)
     return {
         TOKENIZER: json.dumps(description, ensure_ascii=False, indent=2) + "\n",

@@ -33,6 +33,7 @@ from inters_jax.models.hf.safetensors_files import INDEX, SINGLE, Checkpoint
 from inters_jax.models.hf.tensors import Tensor
 from inters_jax.trees import TreePath, by_path
 from seqio_tasks import hub_names
+from seqio_tasks.base import read_json_object
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -150,7 +151,7 @@ def _checked(
     folder: Path, config: DecoderConfig, flat: Mapping[TreePath, Any]
 ) -> tuple[list[Tensor], Checkpoint]:
     """The tensors of a folder, checked against the parameters. flat: parameters by path."""
-    described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    described = read_json_object(folder / "config.json", ModelError)
     checkpoint = Checkpoint(folder, nested=is_multimodal(described))
     rows = tensors(config)
     shapes = {path: tuple(leaf.shape) for path, leaf in flat.items()}

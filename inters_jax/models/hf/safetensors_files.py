@@ -6,7 +6,6 @@ read, so that pieces read earlier do not count as memory in use.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,11 @@ from safetensors import SafetensorError, safe_open
 from inters_jax.models.config import ModelError
 from inters_jax.models.hf.tensors import Shape, Tensor
 from inters_jax.trees import TreePath
+from seqio_tasks.base import read_json_object, some
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+FLOATS = ("F32", "BF16", "F16", "F64")
 # Buffers in older files; they follow from the configuration.
 IGNORED_SUFFIXES = (
     ".rotary_emb.inv_freq",
@@ -56,7 +57,7 @@ class Checkpoint:
 
     def __init__(self, folder: Path, *, nested: bool = False) -> None:
         self.folder = folder
-        self._headers: dict[str, dict[str, tuple[int, ...]]] = {}  # file -> tensor -> shape
+        self._headers: dict[str, dict[str, tuple[tuple[int, ...], str]]] = {}  # file -> tensor -> shape, type
         located = self._locate()
         self._stored = (
             {_plain(name): name for name in located} if nested else {name: name for name in located}
@@ -70,12 +71,16 @@ class Checkpoint:
     def _locate(self) -> dict[str, str]:
         """Tensor name -> file name. As in transformers, a single file wins over an index beside it."""
         if (self.folder / SINGLE).is_file():
-            return dict.fromkeys(self._shapes(SINGLE), SINGLE)
+            return dict.fromkeys(self._header(SINGLE), SINGLE)
         index = self.folder / INDEX
         if index.is_file():
-            listed: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            listed = read_json_object(index, ModelError).get("weight_map")
+            if not isinstance(listed, dict) or not all(isinstance(file, str) for file in listed.values()):
+                raise ModelError(
+                    f"{index}: no weight_map with a file for each tensor; download the folder again"
+                )
             for file in sorted(set(listed.values())):
-                if Path(file).name != file:
+                if not file or Path(file).name != file:
                     raise ModelError(
                         f"{index}: {file!r} is outside the folder; weights must be next to the index"
                     )
@@ -83,7 +88,7 @@ class Checkpoint:
                     raise ModelError(
                         f"{self.folder / file}: missing, but {INDEX} names it; download the folder again"
                     )
-                held = self._shapes(file)
+                held = self._header(file)
                 absent = sorted(name for name, where in listed.items() if where == file and name not in held)
                 if absent:
                     raise ModelError(
@@ -103,35 +108,31 @@ class Checkpoint:
                 f"{self.folder / file}: not a complete safetensors file ({error}); download it again"
             ) from error
 
-    def _shapes(self, file: str) -> dict[str, tuple[int, ...]]:
+    def _header(self, file: str) -> dict[str, tuple[tuple[int, ...], str]]:
         if file not in self._headers:
             with self._open(file) as handle:
+                slices = {name: handle.get_slice(name) for name in handle.keys()}  # noqa: SIM118
                 self._headers[file] = {
-                    name: tuple(handle.get_slice(name).get_shape())
-                    for name in handle.keys()  # noqa: SIM118
+                    name: (tuple(one.get_shape()), str(one.get_dtype())) for name, one in slices.items()
                 }
         return self._headers[file]
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a tensor, from the header of its file."""
-        return self._shapes(self.files[name])[self._stored[name]]
+        return self._header(self.files[name])[self._stored[name]][0]
+
+    def dtype(self, name: str) -> str:
+        """The type of a tensor as its file names it, such as BF16."""
+        return self._header(self.files[name])[self._stored[name]][1]
 
     def read(self, name: str, rows: slice | None = None) -> np.ndarray:
-        """A tensor, or some rows of it, in the dtype of the file.
-
-        Raises:
-          ModelError: it does not hold floating-point numbers.
-        """
+        """A tensor, or some rows of it, in the dtype of the file."""
         file = self.files[name]
         with self._open(file) as handle:
-            if rows is None:
-                array: np.ndarray = handle.get_tensor(self._stored[name])
-            else:
-                array = handle.get_slice(self._stored[name])[rows]
-        if array.dtype.kind not in "fV":
-            raise ModelError(
-                f"{self.folder / file}: {name} holds {array.dtype}, not floating-point numbers;"
-                " quantised weights are not supported"
+            array: np.ndarray = (
+                handle.get_tensor(self._stored[name])
+                if rows is None
+                else handle.get_slice(self._stored[name])[rows]
             )
         return array
 
@@ -149,7 +150,7 @@ class Checkpoint:
         layers: int,
         family: str,
     ) -> None:
-        """Check that every tensor exists in its shape, and that there are no others.
+        """Check that every tensor exists in its shape, as floating-point numbers, and no other.
 
         Args:
           rows: the tensors of the model.
@@ -158,7 +159,7 @@ class Checkpoint:
           family: for error messages.
 
         Raises:
-          ModelError: tensors are missing, unknown, or of another shape.
+          ModelError: tensors are missing, unknown, quantised, or of another shape.
         """
         expected = {}
         for row in rows:
@@ -175,6 +176,13 @@ class Checkpoint:
                 f"{self.folder}: {len(extra)} tensors are not part of the {family} model of this"
                 f" config.json: {some(extra)}"
             )
+        for name in expected:
+            if self.dtype(name) not in FLOATS:
+                raise ModelError(
+                    f"{self.folder / self.files[name]}: {name} holds {self.dtype(name)}, not"
+                    f" {', '.join(FLOATS)}; quantised weights are not supported, use the model they were"
+                    " quantised from"
+                )
         wrong = [
             f"{name} is {list(self.shape(name))}, expected {list(shape)}"
             for name, shape in expected.items()
@@ -205,9 +213,3 @@ def _plain(name: str) -> str:
         if name.startswith(prefix):
             return plain + name[len(prefix) :]
     return name
-
-
-def some(names: list[str], separator: str = ", ", limit: int = 5) -> str:
-    """The first `limit` names and how many more there are, for error messages."""
-    more = f"{separator}and {len(names) - limit} more" if len(names) > limit else ""
-    return separator.join(names[:limit]) + more

@@ -8,7 +8,6 @@ there layer by layer before it goes to its devices, which never hold more than w
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from flax import nnx
 from flax.traverse_util import unflatten_dict
 
 from inters_jax import run_folder
+from inters_jax.field_types import check_field_types
 from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.decoder import abstract_model, random_parameters
 from inters_jax.models.fingerprint import Fingerprint
@@ -30,6 +30,7 @@ from inters_jax.models.lora import quantisation, trainable
 from inters_jax.models.lora.peft import Factors
 from inters_jax.trees import TreePath, by_path
 from seqio_tasks import hub_names
+from seqio_tasks.base import read_json_object
 
 RECORD = "lora.json"  # in the `model` folder of a run
 
@@ -46,6 +47,9 @@ class Base:
     step: int | None = None  # of a run
     # The place of `source` as seen from the run folder, for runs that are moved together with their base.
     relative: str | None = dataclasses.field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        check_field_types(self, ModelError)
 
     @property
     def name(self) -> str:
@@ -90,11 +94,11 @@ def record_of(run: str | Path) -> LoraRecord | None:
     file = Path(run) / run_folder.MODEL / RECORD
     if not file.is_file():
         return None
+    content = read_json_object(file, ModelError)
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
         base = found_from(Base(**content["base"]), Path(run))
         return LoraRecord(lora.LoRA(**content["lora"]), base, content["fingerprint"])
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (KeyError, TypeError, ModelError) as error:
         raise ModelError(f"{file}: not the record of a LoRA run ({error})") from error
 
 

@@ -29,6 +29,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
+from inters_jax.field_types import check_field_types
 from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.decoder import Decoder
 from inters_jax.models.hf.families import tensors
@@ -74,7 +75,10 @@ class LoRA:
     rslora: bool = False
 
     def __post_init__(self) -> None:
+        check_field_types(self, ModelError)
         if not isinstance(self.targets, str):
+            if not isinstance(self.targets, list | tuple):
+                raise ModelError(f"LoRA.targets is {self.targets!r:.80}, expected names of modules")
             object.__setattr__(self, "targets", tuple(self.targets))
         if self.rank < 1:
             raise ModelError(f"LoRA.rank must be positive, not {self.rank}")

@@ -22,11 +22,13 @@ from safetensors.numpy import load_file
 
 from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.decoder import abstract_model
+from inters_jax.models.hf.config_values import is_number
 from inters_jax.models.hf.families import tensors
 from inters_jax.models.hf.folder import copy_tokenizer, new_folder, save_tensors, shapes_by_path
 from inters_jax.models.hf.tensors import Tensor
 from inters_jax.models.lora import layers as lora
 from inters_jax.trees import TreePath, by_path
+from seqio_tasks.base import read_json_object
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
@@ -173,10 +175,7 @@ def read(folder: str | Path, config: DecoderConfig) -> Factors:
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise ModelError(f"{folder}: no {name}; an adapter is a folder written by peft, with safetensors")
-    try:
-        settings = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except ValueError as error:  # neither UTF-8 nor JSON
-        raise ModelError(f"{folder / CONFIG}: not JSON ({error})") from error
+    settings = read_json_object(folder / CONFIG, ModelError)
     _check(settings, folder)
     try:
         arrays = load_file(folder / WEIGHTS)
@@ -191,9 +190,7 @@ def read(folder: str | Path, config: DecoderConfig) -> Factors:
     return Factors(_factors(arrays, settings, config, folder))
 
 
-def _check(settings: Any, folder: Path) -> None:
-    if not isinstance(settings, dict):
-        raise ModelError(f"{folder / CONFIG}: a JSON {type(settings).__name__}, expected an object")
+def _check(settings: Mapping[str, Any], folder: Path) -> None:
     if settings.get("peft_type") != "LORA":
         kind = settings.get("peft_type")
         raise ModelError(f"{folder / CONFIG}: peft_type is {kind!r}; only LORA is supported")
@@ -201,8 +198,18 @@ def _check(settings: Any, folder: Path) -> None:
         if name in settings and settings[name] not in neutral:
             raise ModelError(f"{folder / CONFIG}: {name} is {settings[name]!r}, which is not supported")
     alpha = settings.get("lora_alpha")
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
+    if not is_number(alpha):
         raise ModelError(f"{folder / CONFIG}: lora_alpha is {alpha!r}, not a number")
+    patterns = settings.get("alpha_pattern") or {}
+    if not isinstance(patterns, dict) or not all(map(is_number, patterns.values())):
+        raise ModelError(f"{folder / CONFIG}: alpha_pattern is {patterns!r:.80}, not an object of numbers")
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ModelError(
+                f"{folder / CONFIG}: alpha_pattern {pattern!r} is no regular expression ({error})"
+            ) from error
 
 
 def _rows(config: DecoderConfig) -> list[Tensor]:
@@ -252,6 +259,11 @@ def _factors(
                     " needs both"
                 )
             if a is not None and b is not None:
+                if a.ndim != 2 or b.ndim != 2 or not a.size:
+                    raise ModelError(
+                        f"{folder / WEIGHTS}: the update of {PREFIX}{module} is {list(b.shape)} x"
+                        f" {list(a.shape)}, not two matrices"
+                    )
                 read[layer] = a.astype("f4"), b.astype("f4"), _scale(settings, module, len(a))
         if not read:
             continue

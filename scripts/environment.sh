@@ -16,7 +16,9 @@ install_into_environment() {
     echo "Installing inters-jax into $venv (once; about 2 GB, most of it TensorFlow for SeqIO) ..."
     "$venv/bin/python" -m pip install --quiet --upgrade pip
     # setuptools prints long warnings about editable installs, which cannot be avoided.
-    PYTHONWARNINGS=ignore "$venv/bin/python" -m pip install --quiet -c constraints.txt -e ".${extra:+[$extra]}"
+    # --no-compile: most of the modules are never imported; Python compiles the others when they are.
+    PYTHONWARNINGS=ignore "$venv/bin/python" -m pip install --quiet --no-compile -c constraints.txt \
+      -e ".${extra:+[$extra]}"
     echo "$want" > "$stamp"
   fi
   # shellcheck source=/dev/null

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from inters_jax import config, paths
+from inters_jax import config, paths, terminal
 from inters_jax.gin_files import ConfigError, known_files, search_paths
 from inters_jax.settings.commands import COMMANDS, settings_of_command
 from seqio_tasks.base import nearest
@@ -79,6 +79,7 @@ def run_command(function: Callable[..., Any], argv: Sequence[str] | None = None)
     room end the command with one line; set INTERS_TRACEBACK=1 to see where it was raised.
     """
     command = function.__name__
+    terminal.never_wait()
     with one_line(command):
         line = parse_arguments(sys.argv[1:] if argv is None else argv)
         folders = search_paths(line.search_paths)

@@ -104,6 +104,7 @@ def _build(
         for name, value in (("bos_id", vocabulary.bos_id), ("eos_id", vocabulary.eos_id))
     }
     description = {"name": tokenizer, "vocab_size": registry.vocab_size} | special | identity
+    recorded = description | provenance.hub_revision(tokenizer)
     partial = store.with_name(store.name + ".partial")
     replaced = store.with_name(store.name + ".replaced")
     for folder, finished in ((store, True), (partial, False), (replaced, False)):
@@ -159,7 +160,7 @@ def _build(
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "settings": settings,
-        "tokenizer": description,
+        "tokenizer": recorded,
         "sources": dict(sorted(sources.items())),
         "dtype": token_dtype(registry.vocab_size).str,
         "epoch_examples": settings["epoch_examples"] or max(by_rates, len(tasks)),

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from seqio_tasks import hub_names
 from seqio_tasks import settings as task_settings
 from seqio_tasks.base import file_sha256
 from seqio_tasks.prompts import chat
@@ -63,6 +64,13 @@ def tokenizer_identity(tokenizer: str) -> dict[str, Any] | None:
     names, _ = special_tokens(file.parent)
     special = {f"{kind}_token": names.get(kind) for kind in ("bos", "eos")} if names else {}
     return {"sha256": file_sha256(file), "special": special}
+
+
+def hub_revision(tokenizer: str) -> dict[str, str]:
+    """{"hub": ``org/name@commit``} of a tokenizer from the Hugging Face hub, else {}."""
+    file = local_tokenizer(tokenizer)
+    found = None if file is None else hub_names.of_folder(file.parent)
+    return {} if found is None else {"hub": found}
 
 
 def chat_template_asked(chat_template: str | None) -> str:

@@ -174,3 +174,11 @@ def test_folders_that_are_read_are_noted(tmp_path):
         (tmp_path / "raw" / "README").read_text()
     (tmp_path / "raw" / "gov2" / "topics.txt").read_text()
     assert opened.folders == {"fire"}
+
+
+def test_a_tokenizer_from_the_hub_is_recorded_with_its_commit(tmp_path):
+    snapshot = tmp_path / "models--org--base" / "snapshots" / ("c" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot / "tokenizer.json").write_text("{}")
+    assert provenance.hub_revision(str(snapshot)) == {"hub": f"org/base@{'c' * 40}"}
+    assert provenance.hub_revision(str(tmp_path)) == {}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
+import os
+import subprocess
 import sys
 import threading
 import time
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 import tensorboardX.record_writer
 
+from inters_jax import terminal
 from inters_jax.training import profiling
 from inters_jax.training.metrics import EventFile, InBackground, MetricWriter, read_metrics
 from inters_jax.training.progress import Progress
@@ -199,3 +202,32 @@ def test_a_trace_that_cannot_be_written_is_reported(tmp_path, monkeypatch):
                 profiler.after_step(end)
         profiler.finish()
     assert len(said) == 2 and all("No space left" in line for line in said)
+
+
+def test_a_pipe_that_nobody_reads_does_not_stop_a_run():
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as pipe, os.fdopen(reader, "rb", buffering=0) as end:
+        stream = terminal.Unblocked(pipe, patience=0.05)
+        progress = Progress(10, stream=stream)
+        for number in range(3000):
+            progress.line(f"line {number} " + "ü" * 100)
+        taken = end.read(1 << 20)
+        assert taken.startswith(b"line 0 ") and len(taken) <= 1 << 16
+        progress.line("the reader is back")
+        assert end.read(1 << 20).decode().endswith("nobody read them)\nthe reader is back\n")
+
+
+def test_a_command_ends_although_nobody_reads_its_messages():
+    program = (
+        "import sys\nfrom inters_jax.command_line import run_command\n"
+        "def compare(settings):\n"
+        "    sys.stderr._patience = 0.1\n"
+        "    for number in range(3000):\n        print('x' * 100, file=sys.stderr)\n"
+        "    print('done')\n"
+        "run_command(compare, ['--gin.RUNS=a'])"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.wait(60) == 0 and process.stdout.read() == b"done\n"
+        assert len(process.stderr.read()) <= 1 << 16

@@ -17,7 +17,8 @@ a small dataset comes round several times in an epoch, each time in other words.
     inters_1template, _3templates, _6templates  everything, with this number of the twelve templates
     inters_<family>                         everything, ranking pairs in one family of templates only
     inters_5tasks, _10tasks, _5tasks_25pct, ..  fewer tasks, all or a part of their rows
-    inters_1shot to _5shot                  what is evaluated, with this number of demonstrations
+    inters_1shot to _5shot                  what is generated or labelled, with this number of demonstrations
+    inters_rerank_1shot to _5shot           what is reranked, likewise
     inters_template0 to _template4          what is evaluated, with one template of every pair
     inters_quickstart                       a few pairs of every group, for a first run in minutes
     inters_released_<group>                 the authors' own evaluation files (see `released`)
@@ -220,6 +221,8 @@ def recipes() -> Mapping[str, Recipe]:
     for shots in (*SHOTS, 5):
         names = [name_of_judged(pair, f"{shots}shot") for pair in pairs if pair.kind != "rank"]
         part(f"{shots}shot", names, f"evaluated with {shots} demonstrations", split="test")
+        names = [name_of_judged(pair, f"{shots}shot") for pair in pairs if pair.kind == "rank"]
+        part(f"rerank_{shots}shot", names, f"reranked with {shots} demonstrations", split="test")
     for template in range(TEST_TEMPLATES):
         asked = [pair for pair in pairs if pair.kind != "rank" or template == 1]
         names = [name_of_judged(pair, f"template{template}") for pair in asked]

@@ -40,7 +40,7 @@ rows = {split: task.num_input_examples(split) for split in ("train", "validation
 assert sum(rows.values()) == 100 and min(rows.values()) >= 10, rows
 assert {e.example.template for e in task.encoded_examples("train")} == {0, 1, 2}
 assert not any(e.example.template == 2 for e in task.encoded_examples("test"))
-assert mixtures.rate(task.name) == rows["train"]
+assert mixtures.rate(task.name) == 6 * rows["train"]  # with 0 to 5 demonstrations
 """
     out = run("\n".join([*blocks("add_a_dataset.md"), check]), tmp_path)
     assert "corners" in out

@@ -8,7 +8,6 @@ import gzip
 import importlib
 import io
 import json
-import logging
 import re
 import resource
 import shutil
@@ -245,8 +244,6 @@ def attempt(case: Case, place: Place) -> tuple[str, str]:
         return _judged(case, str(error))
     except BaseException:
         return TRACEBACK, traceback.format_exc()
-    finally:
-        logging.disable(logging.NOTSET)
     if case.error is not None:
         return WRONG, f"no error, but {value!r:.200}"
     if case.value is not None and value != case.value:

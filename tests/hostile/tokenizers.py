@@ -219,6 +219,21 @@ TEMPLATES = [
             r"t\.jinja: .*chat template cannot be rendered",
         ),
         (
+            "formats a huge text",
+            "{{ '{:10000000000}'.format(1) }}",
+            r"t\.jinja: .*chat template cannot be rendered",
+        ),
+        (
+            "repeats by a filter",
+            "{{ ('x' * 90000) | replace('x', 'y' * 90000) }}",
+            r"t\.jinja: .*chat template cannot be rendered",
+        ),
+        (
+            "repeats by a method",
+            "{{ ('y' * 90000).join(['x'] * 90000) }}",
+            r"t\.jinja: .*chat template cannot be rendered",
+        ),
+        (
             "doubles a text",
             "{% set n = namespace(x='xx') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
             r"t\.jinja: .*chat template cannot be rendered",

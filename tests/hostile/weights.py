@@ -50,7 +50,7 @@ def _fp8(old: bytes) -> bytes:
     return struct.pack("<Q", len(text)) + text + bytes(end)
 
 
-def _indexed(index: Any, *, keep: bool = False) -> Act:
+def _indexed(index: Any) -> Act:
     """`rerank` with an index, whose weights have another name."""
 
     def act(place: Place) -> Any:

@@ -80,7 +80,7 @@ def is_damage(error: BaseException) -> bool:
 
 
 def reason_of(error: BaseException) -> str:
-    """The first line of an error; of Orbax's, which begin with pages of settings, of the one that caused it."""
+    """The first line of an error; of one of Orbax, which begins with pages of settings, that of its cause."""
     while error.__cause__ is not None and not isinstance(error, UserError):
         error = error.__cause__
     return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__

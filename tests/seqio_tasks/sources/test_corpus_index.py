@@ -65,7 +65,7 @@ def test_the_same_hash_for_two_ids_does_no_harm(tmp_path: Path, monkeypatch: pyt
 
 def test_refusals_name_the_line(tmp_path: Path) -> None:
     line = '{"_id": "a", "text": "x"}\n'
-    with pytest.raises(DataError, match=r"corpus\.jsonl: document 'a' appears twice; keep one"):
+    with pytest.raises(DataError, match=r"corpus\.jsonl:2: document 'a' appears twice; keep one"):
         Corpus(write(tmp_path / "twice", line + line))
     with pytest.raises(DataError, match=r"corpus\.jsonl:2: not JSON"):
         Corpus(write(tmp_path / "broken", line + "{\n"))

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from seqio_tasks.base import UserError, parse_json
+from seqio_tasks.base import UserError, named, parse_json
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Journal:
 
     def _write(self, mode: str, entries: Sequence[Entry]) -> None:
         text = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
-        with self.path.open(mode) as file:
+        with named(self.path), self.path.open(mode) as file:
             file.write(text.encode("utf-8", "backslashreplace"))  # a lone surrogate as its JSON escape
 
     def _resume(self) -> bool:

@@ -25,6 +25,7 @@ from inters_jax.gin_files import ConfigError
 from inters_jax.reports import store_report
 from inters_jax.settings.training import DataSettings, LengthSettings, StoreSettings
 from seqio_tasks.base import locked, some
+from seqio_tasks.expected_errors import is_disk_full, no_space
 
 
 def prepare(data: DataSettings, length: LengthSettings, existing: StoreSettings) -> TokenStore:
@@ -83,7 +84,15 @@ def prepare(data: DataSettings, length: LengthSettings, existing: StoreSettings)
         from inters_jax.data.building import build  # needs SeqIO, hence TensorFlow: seconds to import
 
         begin = time.monotonic()
-        build(store, **asked, templates=named, cache_dirs=caches, chat_template=chat)
+        try:
+            build(store, **asked, templates=named, cache_dirs=caches, chat_template=chat)
+        except Exception as error:
+            if not is_disk_full(error):
+                raise
+            raise StoreError(
+                f"{store}: {no_space(store.parent)}; free some, then start the same command again: it keeps "
+                "the tasks that are finished"
+            ) from error
         found = TokenStore.open(store)
         paths.push(store)
         print(store_report.text(found.manifest))

@@ -81,8 +81,8 @@ def is_damage(error: BaseException) -> bool:
 
 
 def reason_of(error: BaseException) -> str:
-    """The first line of the error that caused an error: those of Orbax begin with pages of its settings."""
-    while error.__cause__ is not None:
+    """The first line of an error; of one of Orbax, which begins with pages of settings, that of its cause."""
+    while error.__cause__ is not None and not isinstance(error, UserError):
         error = error.__cause__
     return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
 

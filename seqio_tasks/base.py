@@ -98,6 +98,17 @@ def aligned(rows: Sequence[Sequence[str]], align: str = "") -> list[str]:
 
 
 @contextlib.contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Gives the system's errors of writing, such as that of a full disk, the name of the file."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """A temporary path next to `path`, renamed to it when the block succeeds and removed otherwise.
 
@@ -119,7 +130,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     partial = Path(name)
     try:
         partial.chmod(0o666 & ~_umask())
-        yield partial
+        with named(path):
+            yield partial
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)

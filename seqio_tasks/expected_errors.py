@@ -9,7 +9,9 @@ import contextlib
 import errno
 import os
 import re
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 from seqio_tasks.base import UserError
 
@@ -35,6 +37,16 @@ def is_disk_full(error: BaseException) -> bool:
             return True
         seen = seen.__cause__ or seen.__context__
     return False
+
+
+def no_space(folder: Path) -> str:
+    """What to say of a folder without room."""
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    usage = shutil.disk_usage(existing)
+    free, total = usage.free / 2**30, usage.total / 2**30
+    return f"no disk space is left in {folder} ({free:.2f} of {total:.2f} GiB free)"
 
 
 def expected(error: BaseException) -> str | None:

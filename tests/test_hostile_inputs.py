@@ -13,23 +13,35 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import hostile_models
-import hostile_rankings
-import hostile_runs
-import hostile_settings
 import pytest
-from hostile_cases import BEIR, ERROR, HANG, TRACEBACK, VALUE, WRONG, Case, Place, attempt
+from hostile import (
+    adapters,
+    candidates,
+    collections,
+    configs,
+    files,
+    rankings,
+    results,
+    run_folders,
+    settings,
+    stores,
+    tokenizers,
+    weights,
+)
+from hostile.cases import BEIR, ERROR, HANG, TRACEBACK, VALUE, WRONG, Case, Place, attempt
 
 sys.path.insert(0, str(Path(__file__).parent / "inters_jax"))  # its stand-ins
 
 # TensorStore's tasks of the arrays that could not be read, which nobody waits for any more.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
-CASES: list[Case] = [
-    case
-    for table in (hostile_models, hostile_rankings, hostile_settings, hostile_runs)
-    for case in table.CASES
-]
+TABLES = (
+    *(configs, weights, tokenizers, adapters),
+    *(collections, rankings, candidates),
+    *(settings, files),
+    *(run_folders, stores, results),
+)
+CASES: list[Case] = [case for table in TABLES for case in table.CASES]
 
 
 def build_sound(folder: Path) -> Place:
@@ -40,14 +52,16 @@ def build_sound(folder: Path) -> Place:
     import inters_jax.data.building  # noqa: F401  (TensorFlow takes seconds, which belong to no case)
     from inters_jax.models.hf import folder as huggingface
 
-    decoder = tiny_loaded(hidden_size=16, intermediate_size=24, num_layers=1, num_heads=2, num_kv_heads=1).model
+    decoder = tiny_loaded(
+        hidden_size=16, intermediate_size=24, num_layers=1, num_heads=2, num_kv_heads=1
+    ).model
     model = huggingface.save(decoder, folder / "model", tokenizer=TOKENIZER)
     return Place(
         folder=folder,
         model=model,
-        run=hostile_runs.build_run(folder / "run", model, decoder),
+        run=run_folders.build_run(folder / "run", model, decoder),
         store=make_store(folder / "store").folder,
-        evaluation=hostile_runs.build_evaluation(folder / "evaluation"),
+        evaluation=results.build_evaluation(folder / "evaluation"),
     )
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from seqio_tasks.base import UserError
+from seqio_tasks.expected_errors import no_space
 
 
 class DiskFull(UserError):
@@ -15,14 +15,6 @@ class DiskFull(UserError):
 def disk_full(what: str, folder: Path) -> DiskFull:
     """The error to raise when `what` could not be written below `folder`."""
     return DiskFull(
-        f"{what} could not be written: no disk space is left in {folder} ({_room(folder)}). Free some space "
-        "(or lower KEEP_CHECKPOINTS), then start the same command again: it resumes from the newest complete "
-        "checkpoint"
+        f"{what} could not be written: {no_space(folder)}. Free some space (or lower KEEP_CHECKPOINTS), "
+        "then start the same command again: it resumes from the newest complete checkpoint"
     )
-
-
-def _room(folder: Path) -> str:
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    usage = shutil.disk_usage(folder)
-    return f"{usage.free / 2**30:.2f} of {usage.total / 2**30:.2f} GiB free"

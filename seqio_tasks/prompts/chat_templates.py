@@ -114,7 +114,19 @@ def _environment() -> Any:
 
         def call(self, context: Any, function: Any, /, *args: Any, **options: Any) -> Any:
             _check_arguments(args, options)
+            owner, name = getattr(function, "__self__", None), getattr(function, "__name__", "")
+            if isinstance(owner, str) and name == "replace":
+                function = functools.partial(_replace, owner)
+            elif isinstance(owner, str) and name == "join":
+                function = functools.partial(_join, joiner=owner)
             return _checked(super().call(context, function, *args, **options))
+
+        def wrap_str_format(self, value: Any) -> Any:
+            if getattr(value, "__name__", "") in ("format", "format_map") and _WIDE.search(
+                str(value.__self__)
+            ):
+                raise SecurityError(f"a format with a number above {NUMBER:,}")
+            return super().wrap_str_format(value)
 
         def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
             if operator == "%" and isinstance(left, str):
@@ -140,6 +152,18 @@ def _environment() -> Any:
                 bits = left.bit_length() * right
             if bits > BITS:
                 raise SecurityError(f"a number of more than {BITS:,} bits")
+
+    def _replace(text: Any, old: Any, new: Any, count: int | None = None) -> str:
+        text, old, new = str(text), str(old), str(new)
+        if len(text) + text.count(old) * len(new) > SIZE:
+            raise SecurityError(f"a text of more than {SIZE:,} characters")
+        return text.replace(old, new, -1 if count is None else count)
+
+    def _join(parts: Any, joiner: Any = "", attribute: Any = None) -> str:
+        texts = [str(one if attribute is None else environment.getitem(one, attribute)) for one in parts]
+        if sum(map(len, texts)) + len(texts) * len(str(joiner)) > SIZE:
+            raise SecurityError(f"a text of more than {SIZE:,} characters")
+        return str(joiner).join(texts)
 
     def _checked(value: Any) -> Any:
         if isinstance(value, str | list | tuple) and len(value) > SIZE:
@@ -171,7 +195,7 @@ def _environment() -> Any:
         trim_blocks=True, lstrip_blocks=True, extensions=[GenerationBlock, loopcontrols]
     )
     environment.filters = {name: _bounded(one) for name, one in environment.filters.items()}
-    environment.filters["tojson"] = to_json
+    environment.filters |= {"tojson": to_json, "replace": _replace, "join": _join}
     del environment.globals["lipsum"]  # random text of any length
     environment.globals |= {"raise_exception": refuse, "strftime_now": now}
     return environment

@@ -249,7 +249,7 @@ def test_starting_plans_no_more_epochs_than_needed(store, monkeypatch):
         ({"epochs": 1, "steps": 1}, "epochs or steps, not both"),
         ({"batch_rows": 0}, "at least 1 row, got 0"),
         ({"host_rows": [0, 99]}, "not rows of a batch"),
-        ({"max_length": 10}, "prepare it with this max_length"),
+        ({"max_length": 10}, "prepare it with this MAX_LENGTH"),
     ],
 )
 def test_impossible_arrangements_are_refused(store, changes, named):

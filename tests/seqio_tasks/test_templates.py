@@ -224,7 +224,7 @@ def test_command_reports_and_exits(tmp_path: Path, capsys: pytest.CaptureFixture
     assert f"{12 * len(PAIRS)} templates" in capsys.readouterr().out
     (tmp_path / "bad.yaml").write_text("task: [", encoding="utf-8")
     assert main([str(tmp_path), "--check"]) == 1
-    assert "form: bad.yaml: not valid YAML" in capsys.readouterr().out
+    assert "bad.yaml:1: not valid YAML" in capsys.readouterr().out
 
 
 def test_unknown_names_are_explained() -> None:

@@ -34,6 +34,7 @@ from inters_jax.models.hf.tensors import Tensor
 from inters_jax.trees import TreePath, by_path
 from seqio_tasks import hub_names
 from seqio_tasks.base import read_json_object
+from seqio_tasks.expected_errors import is_disk_full, no_space
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -210,7 +211,14 @@ def new_folder(folder: str | Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as work:
         made = Path(work) / "new"
         made.mkdir()
-        yield made
+        try:
+            yield made
+        except Exception as error:
+            if not is_disk_full(error):
+                raise
+            raise ModelError(
+                f"{target}: {no_space(target.parent)}; free some, or name another folder"
+            ) from error
         if target.exists():
             target.rmdir()
         made.rename(target)

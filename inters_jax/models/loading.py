@@ -87,7 +87,7 @@ def _config_of_run(run: Path, step: int | None) -> DecoderConfig:
         if recorded is not None and recorded not in map(run_folder.config_hash, found):
             raise CheckpointError(
                 f"{file}: changed since the run wrote it: checkpoint {saved} was trained with another "
-                "configuration. Put back the file of this run, or the config.json of an export of it"
+                "configuration. Put back the file as it was"
             )
         break
     return config

@@ -62,7 +62,7 @@ def test_a_pair_for_evaluation_only_has_its_measures_and_the_wording_of_another(
 
 
 def test_the_name_of_the_collection_stands_for_the_pair_that_is_not_given(folder, tmp_path):
-    with pytest.raises(RerankError, match="named after the collection 'mine'; set PAIR to the one whose"):
+    with pytest.raises(RerankError, match="named after the collection 'mine': set PAIR=ms_marco"):
         pair_of(open_collection(folder), None)
     named = folder.rename(tmp_path / "beir_trec_dl_2019")
     assert pair_of(open_collection(named), None).dataset == "trec_dl_2019"

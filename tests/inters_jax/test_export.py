@@ -29,6 +29,7 @@ from inters_jax.training.initialise import write_model_folder
 from seqio_tasks.tokenizer import HuggingFaceTokenizer
 
 SHAPE = tiny_shape(hidden_size=16, intermediate_size=24, num_layers=1, max_position=64)
+(YES,) = Tokenizer.from_file(f"{TOKENIZER}/tokenizer.json").encode("yes", add_special_tokens=False).ids
 CHAT = "{{ bos_token }}{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}{{ eos_token }}{% endfor %}"
 BYTES = processors.ByteLevel(trim_offsets=False)
 START = processors.TemplateProcessing(single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", 1)])
@@ -64,7 +65,7 @@ def test_an_export_computes_from_text_what_training_does(tmp_path):
     ours = HuggingFaceTokenizer(str(target), chat_template="none")
     text = "is this relevant? yes or no\n"
     ids = [int(ours.to_hf([ours.bos_id])[0]), *map(int, ours.to_hf(ours.encode(text)))]
-    assert ids[0] == 1 and tokenizer("yes").input_ids == [1, 721]
+    assert ids[0] == 1 and tokenizer("yes").input_ids == [1, YES]
     with torch.no_grad():
         expected = theirs(**tokenizer(text, return_tensors="pt")).logits.numpy()
     tokens = np.asarray([ids])
@@ -86,9 +87,9 @@ def test_a_text_begins_as_in_training_whatever_the_tokenizer_did(tmp_path, post_
         (folder / name).write_text(text)
     assert exported_tokenizer.files_beginning_with(folder, bos) == {}
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    assert tokenizer("yes").input_ids == ([721] if bos is None else [1, 721])
+    assert tokenizer("yes").input_ids == ([YES] if bos is None else [1, YES])
     kept = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    assert kept.encode("yes", "no").ids == [*([] if bos is None else [1]), 721, *kept.encode("no").ids[-1:]]
+    assert kept.encode("yes", "no").ids == [*([] if bos is None else [1]), YES, *kept.encode("no").ids[-1:]]
 
 
 def test_a_tokenizer_that_begins_as_training_does_is_copied(tmp_path):

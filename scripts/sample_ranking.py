@@ -74,6 +74,7 @@ def _claims(documents: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """
     dice, number = Dice("scifact"), 0
     claims: dict[str, list[dict[str, Any]]] = {"train": [], "dev": []}
+    surplus = {"train": 0, "dev": 0}  # right claims beyond the wrong ones
     for subject, (remedy, measure) in enumerate(_SUBJECTS):
         split = "dev" if subject // 4 in (2, 5) else "train"
         finding = _FINDINGS[subject % 3]
@@ -81,8 +82,9 @@ def _claims(documents: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
         right = [(finding, index) for index in dice.shuffled(range(3))]
         wrong = [(way, index) for index in dice.shuffled(range(3)) for way in _CLAIMS if way != finding]
         count = 6 if finding == "none" else 4 if subject % 4 == 0 else 3
-        # Of three claims, one or two are right.
-        rights = count // 2 + (count % 2 and subject // 3 % 2)
+        # Of three claims, one or two are right, in balance over the side.
+        rights = count // 2 + (count % 2 and surplus[split] <= 0)
+        surplus[split] += 2 * rights - count
         start = subject // 3 % 2  # which wrong way comes first
         for way, index in [*right[:rights], *wrong[start:][: count - rights]]:
             number += 1

@@ -145,33 +145,28 @@ def topic_files() -> Files:
     return files
 
 
-# No word or phrase is that of one intent: "what", "how" and "website" occur with several.
+# Each intent has three or four ways to be put, and their words occur with other intents, too.
 _INTENTS = {
     "Factual": (
-        "what is the colour of {plant}", "where does {plant} grow", "who invented the {machine}",
-        "which river is {town} on", "causes of {ailment}", "how old is {town}",
-        "what does a {machine} make", "season of the fair in {town}", "is {plant} good for tea",
-        "did {town} ever have a website", "number of {machine} buyers in {town}",
+        "what is the colour of {plant}", "what is the river of {town}", "where does {plant} grow",
+        "where do they use a {machine}", "meaning of {ailment}", "meaning of {town}",
     ),
     "Instrumental": (
-        "how to grow {plant}", "how do i repair a {machine}", "steps to clean a {machine}",
-        "make soap from {plant}", "what to do against {ailment}", "reach {town} without a boat",
-        "{machine} repair guide", "ways to dry {plant} at home", "find a {machine} that is lost",
-        "build a website about {plant}",
+        "how to grow {plant}", "how to repair a {machine}", "cleaning a {machine} step by step",
+        "making {plant} soap step by step", "{machine} user guide", "{ailment} treatment guide",
+        "{town} travel guide",
     ),
     "Transactional": (
-        "buy {plant} seeds", "{machine} for sale", "order ferry tickets to {town}",
-        "where to get a cheap {machine}", "map of {town} download", "book a room in {town}",
-        "{plant} soap shop prices", "what does a {machine} cost", "get {plant} by post",
+        "buy {plant} seeds", "where to buy a {machine}", "{machine} for sale", "{plant} soap for sale",
+        "order a map of {town}", "order ferry tickets to {town}",
     ),
     "Navigational": (
-        "{town} town hall website", "{town} library login", "the {town} museum home page",
-        "{machine} makers club", "{town} school", "what is the address of the {town} news",
-        "{town} ferry company", "go to the {plant} growers forum", "{town} shop for {plant} online",
+        "{town} town hall website", "{machine} makers website", "{town} library login", "{plant} forum login",
+        "home page of the {town} museum", "{town} news home page",
     ),
     "Abstain": (
-        "{plant}", "{machine}", "{town}", "{plant} and {machine}", "what about {plant}", "{town} {plant}",
-        "how about {town}", "{machine} in {town}", "the {machine} of {town}",
+        "{plant}", "{machine}", "{town} {plant}", "{machine} of {town}", "what about {plant}",
+        "what about the {machine}",
     ),
 }  # fmt: skip
 _INTENT_COUNTS = {"Factual": 86, "Instrumental": 80, "Transactional": 80, "Navigational": 80, "Abstain": 90}

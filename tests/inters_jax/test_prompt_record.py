@@ -4,6 +4,7 @@ import importlib
 import json
 import shutil
 import sys
+import types
 from pathlib import Path
 
 import gin
@@ -273,10 +274,11 @@ def test_rerankers_of_a_process_have_templates_of_their_own(tuned):
 @pytest.mark.slow
 def test_serve_and_suggest_templates_ask_as_in_training(tuned, tmp_path, monkeypatch):
     folder, _ = tuned
-    uvicorn, app = pytest.importorskip("uvicorn"), pytest.importorskip("inters_jax.serving.app")
+    pytest.importorskip("uvicorn")
+    app, protocol = (importlib.import_module(f"inters_jax.serving.{name}") for name in ("app", "protocol"))
     served = []
     monkeypatch.setattr(app, "make_app", lambda ranker, **_: served.append(ranker))
-    monkeypatch.setattr(uvicorn, "run", lambda *_, **__: None)
+    monkeypatch.setattr(protocol, "make_server", lambda *_, **__: types.SimpleNamespace(run=lambda: None))
     for template in ("None", "'none'"):
         gin.clear_config()
         arguments = [f"--gin.MODEL_DIR={folder / 'run'}", f"--gin.CHAT_TEMPLATE={template}"]

@@ -52,6 +52,8 @@ from seqio_tasks.prompts.ranking import question as render_question
 
 log = logging.getLogger(__name__)
 
+_SEAMS = 4  # tokens by which documents cut to the same length may differ: where a word ends, and the ellipsis
+
 Relevance = Callable[[str, Any], float]
 
 
@@ -145,7 +147,8 @@ class ModelBackend:
         self._generator: Generator | None = None
         self.counts: Counter[str] = Counter()
         self._encoder = Encoder(vocabulary, self.max_length, report=self.counts)
-        self._measuring = Encoder(vocabulary, self.max_length)  # counts apart from the prompts that are asked
+        # Counts apart from the prompts that are asked, and leaves room for the seams of other documents.
+        self._measuring = Encoder(vocabulary, self.max_length - _SEAMS)
         self._queries: dict[Any, str] = {}  # how much of a query is shown
         self._lock = threading.Lock()
 

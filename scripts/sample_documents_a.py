@@ -58,7 +58,7 @@ def fever() -> Files:
         claims.append((f"Whoever picks {plant.name} holds {colour} flowers.", [[(page, 0)]],
                        colour == plant.colour))  # fmt: skip
         season = plant.season if dice.chance(0.5) else _other(dice, plant.season, SEASONS)
-        claims.append((f"One has to look for {plant.name} in bloom in {season}.", [[(page, 0), (page, 2)]],
+        claims.append((f"{capital(plant.name)} can be seen in bloom in {season}.", [[(page, 0), (page, 2)]],
                        season == plant.season))  # fmt: skip
     for machine in MACHINES:
         page = f"{capital(machine.name).replace(' ', '_')}_-LRB-machine-RRB-"
@@ -120,13 +120,13 @@ _EVENTS = (
     ("{t} has won the rowing race against {o}.",
      ("Hundreds stood on the bridges of the {r} to watch.", "The boat from {o} led at first.",
       "In the last bend the crew of {t} passed it and won the rowing race.",
-      "The winners received a cup of {c}.", "Next year the race will be held in {o}.")),
+      "The winners were given {c} as a prize.", "Next year the race will be held in {o}.")),
     ("Gardeners in {t} are worried because {p} has become rare.",
-     ("{P} used to grow in the {l} around {t}.", "This {s} almost no plant was found.",
+     ("{P} used to grow in the {l} around {t}.", "This {s} hardly any was found.",
       "Gardeners are worried, for people make {u} from it.", "A dry year may be the cause.",
       "The school wants to sow new {p} soon.")),
     ("The museum of {t} shows the first {m}.",
-     ("The museum of {t} opened a new room on Sunday.", "In its middle stands the first {m}.",
+     ("The museum of {t} opened a new room on Sunday.", "In the middle of it stands the first {m}.",
       "It was driven by {w} and used to make {g}.", "Children may turn the wheel themselves.",
       "Visitors from {o} pay half the price.")),
     ("Thieves have stolen {c} from a shop in {t}.",
@@ -197,20 +197,21 @@ def cnn_dm() -> Files:
 
 
 _STEPS = (
-    ("How to Make {u} from {p}",
+    ("How to Make {U} from {T}",
      "To make {u} from {p}, gather the plant in {s}, dry it and boil it in water.",
      ("Gather the plant", "Go to the {l} in {s}, when {p} is in bloom. Cut only every second stem."),
      ("Dry it", "Hang the stems in a dark room for two days. They must not touch each other."),
-     ("Boil it", "Put the dry stems in water and boil them for an hour. Then pour off {u} and let it cool.")),
-    ("How to Grow {P} in a Pot",
+     ("Boil it", "Put the dry stems in water and boil them for an hour to make {u}. Then let it cool.")),
+    ("How to Grow {T} in a Pot",
      "To grow {p} in a pot, use soil from the {l}, water it twice a week and wait for {k} flowers in {s}.",
      ("Find the right soil", "Fill a pot with soil from the {l}. Other soil is too heavy for {p}."),
      ("Water it", "Give the plant a cup of water twice a week. Never water it at noon."),
      ("Wait for the flowers", "In {s} you will see {k} flowers. Put the pot near a window then.")),
-    ("How to Use a {m}", "To use a {m}, check the {w}, fill the box slowly and take out the {g} with gloves.",
+    ("How to Use a {M}",
+     "To use a {m}, check the {w}, fill the box slowly and wear gloves when you take out the {g}.",
      ("Check the machine", "A {m} needs {w}. Make sure that there is enough of it before you begin."),
      ("Fill the box", "Fill the box slowly, one bucket at a time. Do not reach into the wheels."),
-     ("Take out the {g}", "When the bell rings, take out the {g} with gloves. It may still be hot.")),
+     ("Take out the {g}", "When the bell rings, put on gloves and take out the {g}. The box may be hot.")),
 )  # fmt: skip
 
 
@@ -224,11 +225,12 @@ def wikisum() -> Files:
     for number, (kind, plant, machine) in enumerate(guides[:60]):
         title, summary, *steps = _STEPS[kind]
         words = {
-            "p": plant.name, "P": capital(plant.name), "u": plant.use, "s": plant.season, "l": plant.place,
-            "k": plant.colour, "m": machine.name, "w": machine.power, "g": machine.product,
+            "p": plant.name, "u": plant.use, "s": plant.season, "l": plant.place, "k": plant.colour,
+            "T": plant.name.title(), "U": capital(plant.use), "M": machine.name.title(),
+            "m": machine.name, "w": machine.power, "g": machine.product,
         }  # fmt: skip
         if number >= 44:  # the same craft again, for a larger household
-            words["u"] = f"a barrel of {plant.use}"
+            words |= {"u": f"a barrel of {plant.use}", "U": f"a Barrel of {capital(plant.use)}"}
         record = {
             "url": f"https://howto.example/{number}",
             "title": title.format(**words),

@@ -8,13 +8,23 @@ turns out of order, CANNOTANSWER.
 from __future__ import annotations
 
 import json
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 from sample_documents_a import json_lines
 from sample_world import AILMENTS, MACHINES, PLANTS, TOWNS, Dice, Town, capital
 
 Files = dict[str, str]
-Turn = tuple[str, str, str]  # question, answer, the same answer in other words
+
+
+class Turn(NamedTuple):
+    """A question and its answers: in free words for CoQA, copied from the text for QuAC."""
+
+    question: str
+    answer: str
+    other: str  # the same answer in other words
+    span: str
+    other_span: str
 
 
 def _one(content: Any) -> str:
@@ -49,7 +59,7 @@ def hotpot_qa() -> Files:
         town, page = by_name[machine.town], capital(machine.name)
         start = f"the town where the first {machine.name} was built"
         asked += [
-            (f"On which river lies {start}?", town.river, [[page, 1], [town.name, 0]], "bridge"),
+            (f"Which river runs past {start}?", town.river, [[page, 1], [town.name, 0]], "bridge"),
             (f"What do the workshops make in {start}?", town.craft, [[page, 1], [town.name, 1]], "bridge"),
             (f"What colour is the flag of {start}?", town.flag, [[page, 1], [town.name, 2]], "bridge"),
         ]
@@ -86,20 +96,20 @@ def ms_marco() -> Files:
     dice, asked = Dice("ms_marco"), []
     for ailment in AILMENTS:
         about = f"{capital(ailment.name)} comes from {ailment.source}."
+        remedy = f"{capital(ailment.cure)} tea helps against {ailment.name}."
         asked += [
-            (f"what causes {ailment.name}", ailment.source, f"{about} Doctors see it often.", True),
+            (f"what causes {ailment.name}", ailment.source, f"{about} Doctors see it often.", about),
             (f"{ailment.name} symptoms", ailment.sign,
-             f"People with {ailment.name} have {ailment.sign}.", False),
-            (f"what helps against {ailment.name}", f"tea of {ailment.cure}",
-             f"Tea of {ailment.cure} helps against {ailment.name}.", True),
+             f"People with {ailment.name} have {ailment.sign}.", ""),
+            (f"what helps against {ailment.name}", f"{ailment.cure} tea", remedy, remedy),
         ]  # fmt: skip
     for plant in PLANTS:
+        colour = f"The flowers of {plant.name} are {plant.colour}."
+        place = f"You can find {plant.name} in {plant.place}."
         asked += [
-            (f"what colour is {plant.name}", plant.colour,
-             f"The flowers of {plant.name} are {plant.colour}.", True),
-            (f"{plant.name} season", plant.season, f"{capital(plant.name)} blooms in {plant.season}.", False),
-            (f"where do you find {plant.name}", f"in {plant.place}",
-             f"You find {plant.name} in {plant.place}.", True),
+            (f"what colour is {plant.name}", plant.colour, colour, colour),
+            (f"{plant.name} season", plant.season, f"{capital(plant.name)} blooms in {plant.season}.", ""),
+            (f"where do you find {plant.name}", f"in {plant.place}", place, place),
         ]  # fmt: skip
     names = ("answers", "passages", "query", "query_id", "query_type", "wellFormedAnswers")
     tables: dict[str, dict[str, dict[str, Any]]] = {
@@ -123,7 +133,7 @@ def ms_marco() -> Files:
         table["query_id"][key] = 800_000 + number
         table["query_type"][key] = "ENTITY"
         table["answers"][key] = [answer] if answered else ["No Answer Present."]
-        table["wellFormedAnswers"][key] = [f"The answer is {answer}."] if answered and whole else "[]"
+        table["wellFormedAnswers"][key] = [whole] if answered and whole else "[]"
     return {f"ms_marco_qa/{part}_v2.1.json": _one(table) for part, table in tables.items()}
 
 
@@ -157,7 +167,7 @@ def trivia_qa() -> Files:
         )
         asked += [
             (f"What is made from the plant called {plant.name}?", capital(plant.use), [plant.use], page),
-            (f"Which colour have the petals of {plant.name}?", capital(plant.colour), [plant.colour], page),
+            (f"What colour are the petals of {plant.name}?", capital(plant.colour), [plant.colour], page),
         ]
     entries: dict[str, list[dict[str, Any]]] = {
         f"{kind}-{part}": [] for kind in ("wikipedia", "web") for part in ("train", "dev")
@@ -217,8 +227,8 @@ def webglm_qa() -> Files:
         for town in TOWNS
     ]  # fmt: skip
     asked += [
-        (f"How do you notice {ailment.name} and what do you do?",
-         f"People with {ailment.name} have {ailment.sign}", f"Tea of {ailment.cure} helps against it")
+        (f"How do you recognise {ailment.name} and what helps against it?",
+         f"People with {ailment.name} have {ailment.sign}", f"{capital(ailment.cure)} tea helps against it")
         for ailment in AILMENTS
     ]  # fmt: skip
     records = []
@@ -239,47 +249,64 @@ def _talk(number: int) -> tuple[str, str, list[Turn], str]:
     """(title, text, turns, a question that the text does not answer) about one thing."""
     if number % 3 == 0:
         town = TOWNS[number // 3 % 16]
+        river, fair = f"the river {town.river}", f"Every {town.fair} they hold a fair"
         text = (
-            f"{town.name} is a town on the river {town.river}. The people there make {town.craft}. "
-            f"Their flag is {town.flag}. Every {town.fair} they hold a fair."
+            f"{town.name} is a town on {river}. The people there make {town.craft}. "
+            f"Their flag is {town.flag}. {fair}."
         )
         turns = [
-            (f"Where does {town.name} lie?", f"on the river {town.river}", f"the {town.river}"),
-            ("What do the people make?", town.craft, f"they make {town.craft}"),
-            ("What colour is their flag?", town.flag, f"it is {town.flag}"),
-            ("Do they hold a fair?", "yes", "every year"),
-            ("When?", town.fair, f"in {town.fair}"),
-        ]
+            Turn(f"Where is {town.name}?", f"on {river}", f"the {town.river}", f"on {river}", river),
+            Turn("What do the people make?", town.craft, f"they make {town.craft}",
+                 town.craft, f"make {town.craft}"),
+            Turn("What colour is their flag?", town.flag, f"it is {town.flag}",
+                 town.flag, f"Their flag is {town.flag}"),
+            Turn("Do they hold a fair?", "yes", "yes, every year", fair, "they hold a fair"),
+            Turn("When?", town.fair, f"in {town.fair}", town.fair, f"Every {town.fair}"),
+        ]  # fmt: skip
         return town.name, text, turns, "Who is the mayor?"
     if number % 3 == 1:
         plant = PLANTS[number // 3 % 16]
-        name = capital(plant.name)
+        name, use = capital(plant.name), f"people use it to make {plant.use}"
         text = (
             f"{name} is a plant that grows in {plant.place}. It has {plant.colour} flowers. It blooms in "
-            f"{plant.season}, and people use it to make {plant.use}."
+            f"{plant.season}, and {use}."
         )
         turns = [
-            (f"Where does {plant.name} grow?", f"in {plant.place}", plant.place),
-            ("Which colour are the flowers?", plant.colour, f"they are {plant.colour}"),
-            ("When does it bloom?", f"in {plant.season}", plant.season),
-            ("Do people use it?", "yes", "they do"),
-            ("To make what?", plant.use, f"to make {plant.use}"),
-        ]
+            Turn(f"Where does {plant.name} grow?", f"in {plant.place}", plant.place,
+                 f"in {plant.place}", plant.place),
+            Turn("What colour are the flowers?", plant.colour, f"they are {plant.colour}",
+                 plant.colour, f"{plant.colour} flowers"),
+            Turn("When does it bloom?", f"in {plant.season}", plant.season,
+                 f"in {plant.season}", plant.season),
+            Turn("Do people use it?", "yes", "they do", use, "people use it"),
+            Turn("What do they make from it?", plant.use, f"they make {plant.use}",
+                 plant.use, f"make {plant.use}"),
+        ]  # fmt: skip
         return name, text, turns, "How tall is it?"
     machine = MACHINES[number // 3 % 12]
-    name = capital(machine.name)
+    power, product, town_name = machine.power, machine.product, machine.town
+    built = f"The first one was built in {town_name}"
     text = (
-        f"The {machine.name} is a machine. It is driven by {machine.power}. It makes {machine.product}. "
-        f"The first one was built in {machine.town}."
+        f"The {machine.name} is a machine. It is driven by {power}. It makes {product}. "
+        f"{built}, a small town."
     )
     turns = [
-        (f"What is the {machine.name}?", "a machine", "machine"),
-        ("What drives it?", machine.power, f"it is {machine.power}"),
-        ("What does it make?", machine.product, f"it makes {machine.product}"),
-        ("Was the first one built in a town?", "yes", "it was"),
-        ("Which?", machine.town, f"in {machine.town}"),
-    ]
-    return name, text, turns, "What does it cost?"
+        Turn(f"What is the {machine.name}?", "a machine", "machine", "a machine", "machine"),
+        Turn("What drives it?", power, f"{power} does", power, f"driven by {power}"),
+        Turn("What does it make?", product, f"it makes {product}", product, f"makes {product}"),
+        Turn("Was the first one built in a town?", "yes", "it was",
+             f"{built}, a small town", f"{town_name}, a small town"),
+        Turn("Which one?", town_name, f"in {town_name}", town_name, f"in {town_name}"),
+    ]  # fmt: skip
+    return capital(machine.name), text, turns, "What does it cost?"
+
+
+def _start(text: str, span: str) -> int:
+    """Where the words of a span begin; it must stand in the text."""
+    found = re.search(rf"\b{re.escape(span)}\b", text)
+    if found is None:
+        raise ValueError(f"not in the text: {span!r}")
+    return found.start()
 
 
 def coqa() -> Files:
@@ -289,15 +316,15 @@ def coqa() -> Files:
     for number in dice.shuffled(range(38)):
         _, text, turns, _ = _talk(number)
         part = "train" if len(stories["train"]) < 30 else "dev"
-        asked = [{"input_text": turn[0], "turn_id": place} for place, turn in enumerate(turns, 1)]
+        asked = [{"input_text": turn.question, "turn_id": place} for place, turn in enumerate(turns, 1)]
 
-        def answers(which: int, turns: list[Turn] = turns) -> list[dict[str, Any]]:
+        def answers(other: bool, text: str = text, turns: list[Turn] = turns) -> list[dict[str, Any]]:
             return [
                 {
-                    "span_start": 0,
-                    "span_end": 9,
-                    "span_text": turn[1],
-                    "input_text": turn[which],
+                    "span_start": (start := _start(text, turn.span)),
+                    "span_end": start + len(turn.span),
+                    "span_text": turn.span,
+                    "input_text": turn.other if other else turn.answer,
                     "turn_id": place,
                 }
                 for place, turn in enumerate(turns, 1)
@@ -309,11 +336,11 @@ def coqa() -> Files:
             "filename": f"sample.{number}",
             "story": text,
             "questions": asked if number % 5 else asked[::-1],
-            "answers": answers(1),
+            "answers": answers(False),
             "name": f"sample.{number}",
         }
         if part == "dev":
-            story["additional_answers"] = {"0": answers(2), "1": answers(1)}
+            story["additional_answers"] = {"0": answers(True), "1": answers(False)}
         stories[part].append(story)
     return {
         f"coqa/coqa-{part}-v1.0.json": _one({"version": "1.0", "data": data})
@@ -322,24 +349,28 @@ def coqa() -> Files:
 
 
 def quac() -> Files:
-    """12 training and 4 validation sections of six questions, one of them without an answer."""
+    """12 training and 4 validation sections of six questions, one of them without an answer.
+
+    Every answer is copied from the text; that it means yes stands in a field of its own.
+    """
     dice = Dice("quac")
     data: dict[str, list[dict[str, Any]]] = {"train": [], "val": []}
     for number in dice.shuffled(range(38))[:16]:
         title, text, turns, missing = _talk(number)
         part = "train" if len(data["train"]) < 12 else "val"
         context = f"{text} CANNOTANSWER"
-        turns = [*turns[:2], (missing, "CANNOTANSWER", "CANNOTANSWER"), *turns[2:]]
+        turns = [*turns[:2], Turn(missing, *["CANNOTANSWER"] * 4), *turns[2:]]
         qas = []
-        for place, (question, answer, other) in enumerate(turns):
-            texts = [answer] if part == "train" else [answer, other]
+        for place, turn in enumerate(turns):
+            spans = [turn.span] if part == "train" else [turn.span, turn.other_span]
+            answers = [{"text": span, "answer_start": _start(context, span)} for span in spans]
             qas.append({
                 "followup": "y",
-                "yesno": "y" if answer == "yes" else "x",
-                "question": question.lower().rstrip("?") if place % 2 else question,
-                "answers": [{"text": value, "answer_start": max(0, context.find(value))} for value in texts],
+                "yesno": "y" if turn.answer == "yes" else "x",
+                "question": turn.question.lower().rstrip("?") if place % 2 else turn.question,
+                "answers": answers,
                 "id": f"C_sample{number:03d}_0_q#{place}",
-                "orig_answer": {"text": answer, "answer_start": max(0, context.find(answer))},
+                "orig_answer": answers[0],
             })  # fmt: skip
         data[part].append({
             "paragraphs": [{"context": context, "qas": qas, "id": f"C_sample{number:03d}_0"}],

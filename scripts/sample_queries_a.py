@@ -29,19 +29,19 @@ def query2doc() -> Files:
         about = f"The {machine.name} is a machine driven by {machine.power}."
         pairs += [
             (f"what does a {machine.name} make", f"{about} It is used to make {machine.product}."),
-            (f"{machine.name} museum", f"{about} An old one is shown in the museum of {machine.town}."),
+            (f"{machine.name} museum", f"{about} An old one is on show in the museum of {machine.town}."),
         ]
     for ailment in AILMENTS:
         about = f"{capital(ailment.name)} is an illness caused by {ailment.source}."
         pairs += [
             (f"signs of {ailment.name}", f"{about} The main sign is {ailment.sign}."),
-            (f"how to cure {ailment.name}", f"{about} Tea of {ailment.cure} helps against it."),
+            (f"how to cure {ailment.name}", f"{about} {capital(ailment.cure)} tea helps against it."),
         ]
     for town in TOWNS:
         about = f"{town.name} is a town on the {town.river}."
         pairs += [
             (f"when is the fair in {town.name.lower()}", f"{about} Its fair is held in {town.fair}."),
-            (f"what is {town.name.lower()} known for", f"{about} It is known for {town.craft}."),
+            (f"what is {town.name.lower()} known for", f"{about} It is known for its {town.craft}."),
         ]
     lines = [
         json.dumps({"query_id": str(70_001 + i), "query": query, "pseudo_doc": text})
@@ -120,11 +120,12 @@ def _machine_turns(name: str, other: str) -> Turns:
 
 
 def _ailment_turns(name: str, source: str) -> Turns:
+    verb = "Are" if source.endswith("s") else "Is"
     return [
         (f"Tell me about {name}.", f"Tell me about {name}."),
         ("What causes it?", f"What causes {name}?"),
         ("How is it treated?", f"How is {name} treated?"),
-        (f"Is {source} dangerous?", f"Is {source} dangerous?"),
+        (f"{verb} {source} dangerous?", f"{verb} {source} dangerous?"),
     ]
 
 
@@ -276,7 +277,7 @@ _FACETED: dict[str, tuple[str, tuple[_Web, ...]]] = {
             ("Find offers of a {x}.",
              (("inf", "How much does a {x} cost?"), ("nav", "Go to the homepage of the makers of the {x}."),
               ("inf", "How is a {x} repaired?"))),
-            ("What is known about the {x} before one buys it?",
+            ("What should you know about the {x} before you buy one?",
              (("nav", "Take me to the website of a {x} dealer."), ("inf", "How long does a {x} last?"),
               ("inf", "Is the machine called {x} loud?"))),
         ),
@@ -284,7 +285,7 @@ _FACETED: dict[str, tuple[str, tuple[_Web, ...]]] = {
     "town": (
         "{x} holidays",
         (
-            ("What can you do on holidays in {x}?",
+            ("What can you do on holiday in {x}?",
              (("inf", "Where can you stay in {x}?"), ("nav", "Take me to the website of the {x} museum."),
               ("nav", "Find the timetable of the {x} ferry."))),
             ("Find pages about holidays in {x}.",

@@ -41,7 +41,7 @@ def _talks() -> list[tuple[str, list[Turn]]]:
         turns = [
             ("What drives it?", f"What drives {name}?", f"It is driven by {machine.power}."),
             ("What does it make?", f"What does {name} make?", f"It makes {machine.product}."),
-            ("Where was it built first?", f"Where was {name} built first?", f"In {machine.town}."),
+            ("Where was it first built?", f"Where was {name} first built?", f"In {machine.town}."),
         ]
         talks.append((name, turns))
     for town in TOWNS:
@@ -246,7 +246,7 @@ _OTHERS = (
     "did you try the newest version ?", "can you post a picture ?", "is this a used one ?",
     "why do you need it ?", "have you asked the maker ?",
 )  # fmt: skip
-_SINCE = ("since yesterday", "after an update", "since i moved it", "every morning")
+_SINCE = ("again today", "after an update", "now that i have moved it", "every morning")
 
 
 def raocq() -> Files:
@@ -267,7 +267,7 @@ def raocq() -> Files:
         asked = dice.shuffled([entry for _, entry in _FAULTS] + list(_OTHERS))
         best = asked.index(question)
         posts[site].append(f"{short}_{post}\t{title}\t{text}")
-        answers = [dice.pick(("yes .", "no .", "i will look .")) for _ in asked]
+        answers = [dice.pick(("yes .", "no .", "i will check .")) for _ in asked]
         questions[site].append("\t".join([f"{short}_{post}", *asked, *answers]))
         if number % 10 != 9:  # nobody looked at the others
             other = (best + 1) % 10

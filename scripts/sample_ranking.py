@@ -55,7 +55,7 @@ def _studies() -> list[dict[str, Any]]:
             documents.append({"subject": subject, "finding": finding, "title": title, "abstract": abstract})
         for group in groups[3:]:
             abstract = [
-                f"This announces a study of {remedy} and {measure}.",
+                f"This note announces a study of {remedy} and {measure}.",
                 f"Results on {remedy} and {measure} are not known yet.",
             ]
             title = f"Announcement: {remedy} and {measure} in {group}"

@@ -81,9 +81,9 @@ def _reading() -> Iterator[tuple[str, list[str]]]:
 def _clarification() -> Iterator[tuple[str, list[str]]]:
     for plant in PLANTS:
         meant = [f"{plant.name} as {plant.use}", f"{plant.name} in the {plant.place}"]
-        yield f"What may somebody mean who searches for {plant.name}?", meant
+        yield f"What might somebody who searches for {plant.name} mean?", meant
         meant = [f"{plant.colour} {plant.name}", f"{plant.name} in {plant.season}"]
-        yield f"What may somebody mean who looks for pictures of {plant.name}?", meant
+        yield f"What might somebody who looks for pictures of {plant.name} mean?", meant
 
 
 def _plant_text(plant: Plant) -> str:

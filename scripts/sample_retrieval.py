@@ -251,7 +251,7 @@ _DEBATES = (
      "A silent night is no reason to stop the {x}. Its neighbours knew of the noise when they moved there."),
     ("cost", "The town should not buy a {x}. It costs more than the town earns in a year.",
      "The price of a {x} is paid only once. It serves the town for thirty years and earns the money back."),
-    ("work", "A {x} takes work away. What it does in a day kept twenty families in bread.",
+    ("work", "A {x} takes work away. What it does in a day once kept twenty families in bread.",
      "Nobody loses work to a {x}. Somebody has to feed it, oil it and carry away what it makes."),
 )  # fmt: skip
 
@@ -279,16 +279,17 @@ def arguana() -> Files:
 
 
 def touche() -> Files:
-    """Questions with two sides; grade 2 for reasons, 1 for an opinion, 0 for what is beside the point."""
+    """Questions with two sides; grade 2 for a reason with evidence, 1 for hearsay, 0 for no reason at all."""
     documents, asked = [], []
-    issues = [(f"Should the {m.name} be banned?", m.name, "dangerous", "useful") for m in MACHINES]
-    issues += [(f"Should {p.name} be taken from the wild?", p.name, "rare", "common") for p in PLANTS]
-    for question, name, bad, good in issues[:24]:
+    issues = [(f"Should the {m.name} be banned?", m.name, f"the {m.name}", "dangerous", "useful")
+              for m in MACHINES]  # fmt: skip
+    issues += [(f"Should {p.name} be taken from the wild?", p.name, p.name, "rare", "common") for p in PLANTS]
+    for question, name, called, bad, good in issues[:24]:
         documents += [
-            Text(f"{name} con", "", f"What is {bad} needs a law, and the {name} is {bad}, as reports show."),
-            Text(f"{name} pro", "", f"No law is needed: the {name} is {good} and harms nobody, as we saw."),
-            Text(f"{name} shout", "", f"I simply do not like the {name}, and that is all I have to say."),
-            Text(f"{name} club", "", f"Join our club for friends of the {name}. We meet on Sundays."),
+            Text(f"{name} con", "", f"What is {bad} needs a law, and {called} is {bad}, as reports show."),
+            Text(f"{name} pro", "", f"No law is needed: {called} is {good}, and nobody has been harmed."),
+            Text(f"{name} shout", "", f"A friend told me once that {called} is {bad}, so take care."),
+            Text(f"{name} club", "", f"Join our club for friends of {called}. We meet on Sundays."),
         ]  # fmt: skip
         judged = {f"{name} con": 2, f"{name} pro": 2, f"{name} shout": 1, f"{name} club": 0}
         asked.append(Asked(question, judged))
@@ -307,7 +308,7 @@ _PROBLEMS = (
     ("How can I stop my {x} from squeaking?", "It squeaks and oil did not help.", "{x} makes a shrill noise"),
     ("{x} does not start in winter", "When it is cold nothing moves.", "Cold, and the {x} stands still"),
     ("Which oil is right for a {x}?", "The old can has no label any more.", "What do I grease the {x} with?"),
-    ("Can one person lift a {x}?", "It has to go up the stairs.", "How heavy is the {x} to move alone?"),
+    ("Can one person lift a {x}?", "It has to go up the stairs.", "Is the {x} too heavy to move alone?"),
     ("Is rust on the {x} dangerous?", "The lid is full of it.", "Brown spots on my {x}, should I worry?"),
 )  # fmt: skip
 _FORUMS = (
@@ -339,7 +340,7 @@ def cqadupstack() -> Files:
 
 _PARAPHRASES = (
     ("How do I grow {x}?", "What is the best way of growing {x} at home?"),
-    ("Where can I see {x}?", "Which places are good for looking at {x}?"),
+    ("Where can I see {x}?", "Which places are good for seeing {x}?"),
     ("What is {x} good for?", "To what use do people put {x}?"),
 )
 
@@ -363,49 +364,55 @@ def quora() -> Files:
 
 
 def dbpedia() -> Files:
-    """Entities, graded: 2 for what is asked, 0 for what was judged beside it."""
-    documents = [
-        Text(
-            t.name,
-            t.name,
-            f"{t.name} is a town on the {t.river} with a {t.flag} flag, known for its {t.craft}.",
-        )
+    """Entities of four kinds. Machines and towns belong together, and so do illnesses and plants.
+
+    Grades: 2 for what is asked for; 1 for the one entity of another kind whose text names an entity that is
+    asked for, with the fact that makes it so; 0 for judged entities that do neither.
+    """
+    texts = {
+        t.name: f"{t.name} is a town on the {t.river} with a {t.flag} flag, known for its {t.craft}."
         for t in TOWNS
-    ]
-    documents += [
-        Text(
-            p.name, capital(p.name), f"{capital(p.name)} is a plant of the {p.place} with {p.colour} flowers."
-        )
-        for p in PLANTS
-    ]
-    documents += [
-        Text(
-            m.name,
-            capital(m.name),
-            f"The {m.name} is a machine that runs on {m.power} and makes {m.product}.",
-        )
-        for m in MACHINES
-    ]
-    documents += [
-        Text(a.name, capital(a.name), f"{capital(a.name)} is an illness with {a.sign}, caused by {a.source}.")
-        for a in AILMENTS
-    ]
-    groups: list[tuple[str, list[str]]] = []
-    kinds: tuple[tuple[Sequence[Any], str, str], ...] = (
-        (TOWNS, "river", "towns on the {v}"), (TOWNS, "craft", "where is {v} made"),
-        (TOWNS, "flag", "{v} flag towns"), (PLANTS, "colour", "plants with {v} flowers"),
-        (PLANTS, "place", "flora of the {v}"), (MACHINES, "power", "Give me all machines that run on {v}."),
-        (MACHINES, "product", "machines for {v}"), (AILMENTS, "sign", "illness with {v}"),
-        (AILMENTS, "source", "what is caused by {v}"),
-    )  # fmt: skip
-    for items, attribute, wording in kinds:
-        for value in sorted({getattr(item, attribute) for item in items}):
-            found = [item.name for item in items if getattr(item, attribute) == value]
-            groups.append((wording.format(v=value), found))
+    }
+    texts |= {
+        p.name: f"{capital(p.name)} is a plant of the {p.place} with {p.colour} flowers." for p in PLANTS
+    }
+    texts |= {
+        m.name: f"The {m.name} is a machine that runs on {m.power} and makes {m.product}." for m in MACHINES
+    }
+    texts |= {
+        a.name: f"{capital(a.name)} is an illness with {a.sign}, caused by {a.source}." for a in AILMENTS
+    }
+    # entity -> the one whose text may name it, and how; {v} is the fact.
+    told_by = {m.town: (m.name, f"The first one was built in {m.town}, which {{v}}.") for m in MACHINES}
+    told_by |= {m.name: (m.town, f"The first {m.name}, which {{v}}, was built there.") for m in MACHINES}
+    told_by |= {a.cure: (a.name, f"What helps is tea made from {a.cure}, which {{v}}.") for a in AILMENTS}
+    told_by |= {a.name: (a.cure, f"Its tea helps against {a.name}, which {{v}}.") for a in AILMENTS}
+    kinds: tuple[tuple[Sequence[Any], str, str, str], ...] = (
+        (TOWNS, "river", "towns on the {v}", "lies on the {v}"),
+        (TOWNS, "craft", "where is {v} made", "makes {v}"),
+        (TOWNS, "flag", "{v} flag towns", "has a {v} flag"),
+        (PLANTS, "colour", "plants with {v} flowers", "has {v} flowers"),
+        (PLANTS, "place", "flora of the {v}", "grows in the {v}"),
+        (MACHINES, "power", "Give me all machines that run on {v}.", "runs on {v}"),
+        (MACHINES, "product", "machines for making {v}", "makes {v}"),
+        (AILMENTS, "sign", "illness with {v}", "comes with {v}"),
+        (AILMENTS, "source", "what is caused by {v}", "is caused by {v}"),
+    )
     dice, asked = Dice("dbpedia judged"), []
-    for text, names in groups:
-        others = [document.key for document in dice.shuffled(documents) if document.key not in names][:4]
-        asked.append(Asked(text, dict.fromkeys(names, 2) | {others[0]: 1} | dict.fromkeys(others[1:], 0)))
+    told: dict[str, list[str]] = {}  # entity -> facts that another one tells of it
+    for items, attribute, wording, fact in kinds:
+        for value in sorted({getattr(item, attribute) for item in items}):
+            names = [item.name for item in items if getattr(item, attribute) == value]
+            # Spread, so that no text becomes much longer than the others.
+            named = min((name for name in names if name in told_by), key=lambda name: len(told.get(name, ())))
+            told.setdefault(named, []).append(fact.format(v=value))
+            judged = dict.fromkeys(names, 2) | {told_by[named][0]: 1}
+            others = [key for key in dice.shuffled(list(texts)) if key not in judged][:3]
+            asked.append(Asked(wording.format(v=value), judged | dict.fromkeys(others, 0)))
+    for named, facts in told.items():
+        teller, sentence = told_by[named]
+        texts[teller] += f" {sentence.format(v=' and '.join(facts))}"
+    documents = [Text(name, capital(name), text) for name, text in texts.items()]
     return _folder(
         "beir_dbpedia",
         documents,
@@ -445,7 +452,7 @@ def scidocs() -> Files:
 
 
 _RECORDS = (
-    ("Rainfall", "{t} gets more rain than it did long ago", "The rain of {t} is measured every morning."),
+    ("Rainfall", "{t} gets more rain than it used to", "The rain of {t} is measured every morning."),
     ("Frost", "The last frost comes ever later in {t}", "Gardeners of {t} note every frosty night."),
     ("Wind", "The wind over {t} has lost half of its strength", "The wind over {t} is measured on a tower."),
 )  # fmt: skip
@@ -459,7 +466,7 @@ def climate_fever() -> Files:
             key, told = f"{town.name} {kind}", f"{record.format(t=town.name)} A table gives all years."
             documents.append(Text(key, f"{kind} in {town.name}", told))
             asked.append(Asked(claim.format(t=town.name), {key: 1}))
-        about = f"{town.name} stands on the {town.river}. Its weather is a matter of much talk."
+        about = f"{town.name} stands on the {town.river}. Its weather is much talked about."
         documents.append(Text(town.name, town.name, about))
     return _folder(
         "beir_climate_fever",
@@ -483,7 +490,7 @@ def fever() -> Files:
             ),
         ]
         craft = town.craft if dice.chance(0.5) else "candles"
-        asked.append(Asked(f"{craft.capitalize()} is what people in {town.name} make.", {town.name: 1}))
+        asked.append(Asked(f"In {town.name}, people live by the sale of {craft}.", {town.name: 1}))
     for plant in PLANTS:
         facts = (
             f"{capital(plant.name)} is a plant that flowers in {plant.season} and is made into {plant.use}."

@@ -59,20 +59,21 @@ _PROBLEMS = (
 )  # fmt: skip
 # Each turn can be worded in several ways, and the same words serve different purposes.
 _QUESTIONS = (
-    "My {m} {p}. What can I do?", "Has anybody seen a {m} that {p}?", "The {m} {p} since Monday. Any idea?",
-    "How do you deal with a {m} if it {p}?",
+    "My {m} {p}. What can I do?", "Has anybody seen a {m} that {p}?",
+    "The {m} {p}, and has done so since Monday. Any ideas?", "How do you deal with a {m} when it {p}?",
 )  # fmt: skip
 _REQUESTS = (
     "What drives it?", "Which {m} do you have, and since when?", "Is it driven by {other} or {w}?",
     "Can you say more about it?",
 )  # fmt: skip
 _DETAILS = (
-    "It is driven by {w}, and I have it since {y}.", "It is from {y} and uses {w}, and what it does is new.",
-    "{W}, since {y}.", "You can see it at http://example.org/{n}; we use {w} for it.",
+    "It is driven by {w}, and I have had it since {y}.",
+    "It is from {y} and uses {w}, and what it does now is new to me.", "{W}, since {y}.",
+    "You can see it at http://example.org/{n}; we use {w} to drive it.",
 )  # fmt: skip
 _ANSWERS = (
-    "You should {r}. The address http://example.org/{n} shows how.", "I would {r} first.",
-    "What about this: {r}, then wait for a day.", "Since it is old, {r}. That helps with every {m}.",
+    "You should {r}. The page http://example.org/{n} shows how.", "I would {r} first.",
+    "What about this: {r}, then wait a day.", "Since it is old, {r}. That helps with every {m}.",
 )  # fmt: skip
 _GREETINGS = ("Hello everybody!", "Good morning, I am new here.", "Good evening to you all.")
 _ENDS = (
@@ -80,8 +81,8 @@ _ENDS = (
     ("Can I also do this in {season}?", ["FQ"]), ("Now the {m} runs well in {season}, too.", ["PF"]),
     ("Thank you for your time.", ["GG"]), ("Well, well.", ["O"]),
     ("You helped me a lot, thank you!", ["PF", "GG"]), ("No, the {m} is as bad as before.", ["NF"]),
-    ("And what do you say about another {m}?", ["FQ"]), ("It does what it should at last.", ["PF"]),
-    ("Good night and many greetings.", ["GG"]), ("Here in {town} we talk a lot.", ["O"]),
+    ("And what would you say about another {m}?", ["FQ"]), ("At last it does what it should.", ["PF"]),
+    ("Good night, and best wishes to you all.", ["GG"]), ("Here in {town} we talk a lot.", ["O"]),
     ("Is a new {m} any better?", ["FQ"]), ("This made it worse, thank you.", ["NF"]),
     ("A good story, that.", ["O"]), ("All is well now.", ["PF"]),
 )  # fmt: skip

@@ -26,18 +26,18 @@ _TOWN_ASPECTS = (
     "street names", "bridge repair", "harbour trade", "fire brigade", "library opening",
 )  # fmt: skip
 _MACHINE_ASPECTS = (
-    "accidents", "repair", "invention", "noise", "costs", "transport", "inspection", "storage", "cleaning",
+    "failures", "repair", "invention", "noise", "costs", "transport", "inspection", "storage", "cleaning",
 )  # fmt: skip
-_PLANT_ASPECTS = ("harvest", "trade", "disease", "festival", "price", "export", "protection")
+_PLANT_ASPECTS = ("harvest", "trade", "diseases", "cultivation", "price", "export", "protection")
 _TOWN_TOPIC = (
     "{x} {a}",
-    "What is known about the {a} of {x}?",
-    "Relevant documents describe the {a} of {x}. Documents about other towns are not relevant.",
+    "What is known about the {a} in {x}?",
+    "Relevant documents describe the {a} in {x}. Documents about other towns are not relevant.",
 )
 _MACHINE_TOPIC = (
     "{x} {a}",
     "Find reports about the {a} of the {x}.",
-    "A relevant document tells about the {a} of the {x} in detail. Advertisements are not relevant.",
+    "A relevant document describes the {a} of the {x} in detail. Advertisements are not relevant.",
 )
 _COVID_TOPICS = (
     ("coronavirus origin {x}", "how did the coronavirus come to {x}",
@@ -148,21 +148,21 @@ def topic_files() -> Files:
 # Each intent has three or four ways to be put, and their words occur with other intents, too.
 _INTENTS = {
     "Factual": (
-        "what is the colour of {plant}", "what is the river of {town}", "where does {plant} grow",
-        "where do they use a {machine}", "meaning of {ailment}", "meaning of {town}",
+        "what is the colour of {plant}", "what is the name of the river in {town}", "where does {plant} grow",
+        "where do people use a {machine}", "meaning of {ailment}", "meaning of {town}", "{town} travel guide",
     ),
     "Instrumental": (
         "how to grow {plant}", "how to repair a {machine}", "cleaning a {machine} step by step",
         "making {plant} soap step by step", "{machine} user guide", "{ailment} treatment guide",
-        "{town} travel guide",
+        "choosing an inn in {town}",
     ),
     "Transactional": (
         "buy {plant} seeds", "where to buy a {machine}", "{machine} for sale", "{plant} soap for sale",
         "order a map of {town}", "order ferry tickets to {town}",
     ),
     "Navigational": (
-        "{town} town hall website", "{machine} makers website", "{town} library login", "{plant} forum login",
-        "home page of the {town} museum", "{town} news home page",
+        "{town} town hall website", "{machine} manufacturer website", "{town} library login",
+        "{plant} forum login", "home page of the {town} museum", "{town} news home page",
     ),
     "Abstain": (
         "{plant}", "{machine}", "{town} {plant}", "{machine} of {town}", "what about {plant}",

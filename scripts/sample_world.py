@@ -84,7 +84,7 @@ _PLANTS = (
     "sand lily", "thread nettle", "copper thyme", "ribbon grass", "cloud bean", "marsh pepper",
     "stone mint", "velvet root", "lantern berry", "salt vine",
 )  # fmt: skip
-PLACES = ("marshes", "dunes", "cliffs", "meadows")
+PLACES = ("marshes", "dunes", "ditches", "meadows")
 USES = ("dye", "tea", "rope", "soap")
 _MACHINES = (
     "tide pump", "wool comb", "grain sorter", "lime kiln", "cable ferry", "hand press",

@@ -125,6 +125,25 @@ def test_pages_without_content_are_never_relevant() -> None:
             assert not any(set(judged) & empty for judged in beir.read_qrels(folder, split).values())
 
 
+def test_quac_answers_are_copied_from_the_text() -> None:
+    entry = next(entry for entry in PAIRS if entry.dataset == "quac")
+    rows = [row for split in SPLITS for row in entry.rows(SAMPLE, split)]
+    answers = [(row["context"], text) for row in rows for text in row["references"] if text != "unanswerable"]
+    assert len(answers) > 80
+    assert [answer for context, answer in answers if answer not in context] == []
+
+
+def test_entities_of_grade_1_name_one_that_is_asked_for() -> None:
+    folder = beir.beir_folder(SAMPLE, "dbpedia")
+    corpus = beir.read_corpus(folder)
+    for name in ("dev", "test"):
+        for grades in beir.read_judgments(folder, name).values():
+            wanted = [corpus[doc_id].title.lower() for doc_id, grade in grades.items() if grade == 2]
+            related = [corpus[doc_id].text.lower() for doc_id, grade in grades.items() if grade == 1]
+            assert related
+            assert all(any(title in text for title in wanted) for text in related)
+
+
 def test_special_tokens_and_no_post_processing() -> None:
     assert [TOKENIZER.id_to_token(number) for number in range(3)] == ["<pad>", "<s>", "</s>"]
     assert TOKENIZER.encode("fair", add_special_tokens=True).ids == TOKENIZER.encode("fair").ids

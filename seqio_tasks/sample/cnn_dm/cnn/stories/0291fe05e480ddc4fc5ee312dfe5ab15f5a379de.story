@@ -1,6 +1,6 @@
 OAKVESPER (Sample News) -- Bell reed used to grow in the marshes around Oakvesper.
 
-This summer almost no plant was found.
+This summer hardly any was found.
 
 Gardeners are worried, for people make tea from it.
 

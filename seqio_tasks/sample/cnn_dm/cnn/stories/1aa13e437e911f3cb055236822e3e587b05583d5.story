@@ -1,6 +1,6 @@
 HAZELMARSH (Sample News) -- Sand lily used to grow in the dunes around Hazelmarsh.
 
-This winter almost no plant was found.
+This winter hardly any was found.
 
 Gardeners are worried, for people make rope from it.
 

@@ -1,6 +1,6 @@
 BRINDLEWICK (Sample News) -- The museum of Brindlewick opened a new room on Sunday.
 
-In its middle stands the first grain sorter.
+In the middle of it stands the first grain sorter.
 
 It was driven by steam and used to make flour.
 

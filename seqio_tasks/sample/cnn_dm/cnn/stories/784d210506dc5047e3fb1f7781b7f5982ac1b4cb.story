@@ -4,7 +4,7 @@ The boat from Velloway led at first.
 
 In the last bend the crew of Lumenford passed it and won the rowing race.
 
-The winners received a cup of rope.
+The winners were given rope as a prize.
 
 Next year the race will be held in Velloway.
 

@@ -4,7 +4,7 @@ The boat from Saltmere led at first.
 
 In the last bend the crew of Brindlewick passed it and won the rowing race.
 
-The winners received a cup of glass.
+The winners were given glass as a prize.
 
 Next year the race will be held in Saltmere.
 

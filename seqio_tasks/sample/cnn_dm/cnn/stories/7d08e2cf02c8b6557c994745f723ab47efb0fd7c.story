@@ -1,6 +1,6 @@
-NETTLECROSS (Sample News) -- Ribbon grass used to grow in the cliffs around Nettlecross.
+NETTLECROSS (Sample News) -- Ribbon grass used to grow in the ditches around Nettlecross.
 
-This winter almost no plant was found.
+This winter hardly any was found.
 
 Gardeners are worried, for people make rope from it.
 

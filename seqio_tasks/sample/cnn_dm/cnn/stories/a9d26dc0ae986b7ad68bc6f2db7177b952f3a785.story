@@ -1,6 +1,6 @@
 FERNHAVEN (Sample News) -- Bell reed used to grow in the marshes around Fernhaven.
 
-This summer almost no plant was found.
+This summer hardly any was found.
 
 Gardeners are worried, for people make tea from it.
 

@@ -4,7 +4,7 @@ The boat from Corvendale led at first.
 
 In the last bend the crew of Saltmere passed it and won the rowing race.
 
-The winners received a cup of paper.
+The winners were given paper as a prize.
 
 Next year the race will be held in Corvendale.
 

@@ -4,7 +4,7 @@ The boat from Quellmoor led at first.
 
 In the last bend the crew of Windrowe passed it and won the rowing race.
 
-The winners received a cup of pottery.
+The winners were given pottery as a prize.
 
 Next year the race will be held in Quellmoor.
 

@@ -1,6 +1,6 @@
 GRINDLEBAY (Sample News) -- Salt vine used to grow in the meadows around Grindlebay.
 
-This autumn almost no plant was found.
+This autumn hardly any was found.
 
 Gardeners are worried, for people make dye from it.
 

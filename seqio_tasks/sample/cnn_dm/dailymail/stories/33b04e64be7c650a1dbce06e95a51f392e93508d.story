@@ -1,6 +1,6 @@
-VELLOWAY (Sample News) -- Copper thyme used to grow in the cliffs around Velloway.
+VELLOWAY (Sample News) -- Copper thyme used to grow in the ditches around Velloway.
 
-This autumn almost no plant was found.
+This autumn hardly any was found.
 
 Gardeners are worried, for people make tea from it.
 

@@ -1,6 +1,6 @@
 FERNHAVEN (Sample News) -- The museum of Fernhaven opened a new room on Sunday.
 
-In its middle stands the first tide pump.
+In the middle of it stands the first tide pump.
 
 It was driven by wind and used to make flour.
 

@@ -1,6 +1,6 @@
 QUELLMOOR (Sample News) -- Silver fern used to grow in the marshes around Quellmoor.
 
-This autumn almost no plant was found.
+This autumn hardly any was found.
 
 Gardeners are worried, for people make rope from it.
 

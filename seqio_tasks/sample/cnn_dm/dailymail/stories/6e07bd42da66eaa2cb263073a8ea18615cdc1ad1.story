@@ -1,6 +1,6 @@
 OSTRELBY (Sample News) -- Drum gourd used to grow in the dunes around Ostrelby.
 
-This autumn almost no plant was found.
+This autumn hardly any was found.
 
 Gardeners are worried, for people make tea from it.
 

@@ -1,6 +1,6 @@
 GRINDLEBAY (Sample News) -- The museum of Grindlebay opened a new room on Sunday.
 
-In its middle stands the first seed drill.
+In the middle of it stands the first seed drill.
 
 It was driven by steam and used to make bricks.
 

@@ -1,6 +1,6 @@
 SALTMERE (Sample News) -- Frost clover used to grow in the dunes around Saltmere.
 
-This summer almost no plant was found.
+This summer hardly any was found.
 
 Gardeners are worried, for people make dye from it.
 

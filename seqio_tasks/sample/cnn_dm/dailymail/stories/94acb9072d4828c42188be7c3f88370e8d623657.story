@@ -1,6 +1,6 @@
 HAZELMARSH (Sample News) -- The museum of Hazelmarsh opened a new room on Sunday.
 
-In its middle stands the first wool comb.
+In the middle of it stands the first wool comb.
 
 It was driven by water and used to make flour.
 

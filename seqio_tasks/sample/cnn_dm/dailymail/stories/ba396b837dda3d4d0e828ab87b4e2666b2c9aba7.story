@@ -1,6 +1,6 @@
 BRINDLEWICK (Sample News) -- Thread nettle used to grow in the dunes around Brindlewick.
 
-This spring almost no plant was found.
+This spring hardly any was found.
 
 Gardeners are worried, for people make soap from it.
 

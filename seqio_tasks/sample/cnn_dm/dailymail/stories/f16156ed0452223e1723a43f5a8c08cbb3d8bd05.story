@@ -1,6 +1,6 @@
 NETTLECROSS (Sample News) -- The museum of Nettlecross opened a new room on Sunday.
 
-In its middle stands the first clay mixer.
+In the middle of it stands the first clay mixer.
 
 It was driven by wind and used to make bricks.
 

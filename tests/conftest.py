@@ -11,8 +11,10 @@ from seqio_tasks import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-# Compiled programs are kept on disk, for the processes that tests start too: many train the same tiny models.
+# Programs of tests compile far longer than they run: JAX's own tests leave out the expensive passes of LLVM too.
+# Compiled ones are kept on disk, for the processes that tests start as well: many train the same tiny models.
 for _name, _value in {
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     "JAX_COMPILATION_CACHE_DIR": str(Path(__file__).parents[1] / ".pytest_cache" / "jax"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",

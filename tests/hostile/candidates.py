@@ -233,7 +233,7 @@ LISTS = [
         ),
         r"topic field 'name' is unknown",
     ),
-    ("documents have one column", _documents("d1\n"), r"docs\.tsv:1: 1 columns"),
+    ("documents have one column", _documents("d1\n"), r"docs\.tsv:1: no tab"),
     ("documents have an id twice", _documents("d1\ta\nd1\tb\n"), r"docs\.tsv:2: document 'd1' appears twice"),
     ("documents lack a candidate", _documents("d1\ta\n"), r"run\.trec:2: document 'd2' is not in"),
     (

@@ -48,6 +48,10 @@ def _compared(file: str, content: Content) -> Act:
         other = place.folder / "other"
         shutil.copytree(place.evaluation, other)
         changed = spoil(place, place.evaluation, file, content)
+        if file == PREDICTIONS and content is not None:  # as if they had been written so
+            result = json.loads((changed / RESULTS).read_text())
+            result["files"][TASK]["predictions.jsonl"] = file_sha256(changed / PREDICTIONS)
+            (changed / RESULTS).write_text(json.dumps(result))
         found = place.command("compare", str(changed), str(other), BOOTSTRAP=10, SAMPLES=10)
         return [table.title for table in found.tables]
 
@@ -103,7 +107,7 @@ JUDGED = [
         _compared(RESULTS, changed(manifest={"command": "rerank"})),
         r"compare its reranked\.trec",
     ),
-    ("predictions are missing", _compared(PREDICTIONS, None), r"predictions\.jsonl: no such file"),
+    ("predictions are missing", _compared(PREDICTIONS, None), r"predictions\.jsonl: missing"),
     ("predictions are empty", _compared(PREDICTIONS, ""), r"different items|no task in common"),
     (
         "predictions are cut",
@@ -149,12 +153,12 @@ JUDGED = [
     (
         "verify has files of numbers",
         _verify(RESULTS, changed(files={TASK: {"predictions.jsonl": 3}})),
-        r"verify: .*predictions\.jsonl: not the file",
+        r"verify: .*predictions\.jsonl: changed, not the file",
     ),
     (
         "verify has changed predictions",
         _verify(PREDICTIONS, lambda old: old + b"{}\n"),
-        r"verify: .*predictions\.jsonl: not the file",
+        r"verify: .*predictions\.jsonl: changed, not the file",
     ),
     ("verify has no predictions", _verify(PREDICTIONS, None), r"verify: .*predictions\.jsonl: missing"),
     ("COMPARE_WITH is a list", _before("[]"), r"before/results\.json: not a result"),

@@ -133,7 +133,7 @@ TOKENIZER = [
     Case(
         "TOKENIZER is missing",
         lambda place: place.rerank(TOKENIZER=place.folder / "none"),
-        r"none: no tokenizer\.json",
+        r"none' is no file or folder",
     ),
     Case(
         "TOKENIZER is text",

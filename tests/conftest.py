@@ -11,7 +11,7 @@ from seqio_tasks import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-# Programs of tests compile far longer than they run: LLVM's expensive passes are left out, as in JAX's own tests.
+# Programs of tests compile far longer than they run: LLVM's expensive passes are left out, as JAX's tests do.
 # Compiled ones are kept on disk, for the processes that tests start as well: many train the same tiny models.
 for _name, _value in {
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",

@@ -104,6 +104,7 @@ class Workshop:
             "INTERS_CACHE_DIR": str(folder / "cache"),
             "INTERS_VENV": str(self._environment()),
             "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "JAX_PLATFORMS": "cpu",
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

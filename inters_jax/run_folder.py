@@ -289,6 +289,11 @@ def restore_params(run: str | Path, step: int | None, abstract_params: Any) -> A
     return jax.tree.unflatten(jax.tree.structure(abstract_params), [restored[path] for path in wanted])
 
 
+def array_name(part: str, path: TreePath) -> str:
+    """The name under which the checksum of an array is recorded, such as ``params/layers/query``."""
+    return "/".join((part, *path))
+
+
 def read_checked(
     read: Callable[[dict[TreePath, Any]], Any], wanted: Mapping[TreePath, Any], stored: Checksums, folder: Any
 ) -> dict[TreePath, jax.Array]:
@@ -304,7 +309,7 @@ def read_checked(
     Raises:
       DamagedError: names the arrays that have changed since they were saved.
     """
-    names = {path: "/".join((folder.name, *path)) for path in wanted}
+    names = {path: array_name(folder.name, path) for path in wanted}
     found = flatten_dict(
         read(
             {

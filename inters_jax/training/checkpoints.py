@@ -27,6 +27,7 @@ from inters_jax.run_folder import (
     READ_AS,
     Best,
     CheckpointError,
+    array_name,
     checkpoint_folder,
     checkpoint_steps,
     is_damage,
@@ -344,8 +345,8 @@ def _owned(tree: Any) -> Any:
 
 
 def _named(part: str, tree: Any) -> dict[str, jax.Array]:
-    """The arrays of a part of a checkpoint by ``part/path``."""
-    return {"/".join((part, *path)): leaf for path, leaf in by_path(tree).items()}
+    """The arrays of a part of a checkpoint by the names of their checksums."""
+    return {array_name(part, path): leaf for path, leaf in by_path(tree).items()}
 
 
 def _as_dict(tree: Any) -> dict[str, Any]:

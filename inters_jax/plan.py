@@ -16,6 +16,7 @@ from typing import Any
 
 from inters_jax.command_line import run_command
 from inters_jax.mesh import AxisRules
+from inters_jax.models import precision
 from inters_jax.planning import advice, analytic
 from inters_jax.planning.compile import compile_step
 from inters_jax.planning.devices import GIB
@@ -51,7 +52,7 @@ def plan(
         max_length=length.max_length,
         loss_positions=max(1, length.max_length // 4) if slots is None else slots,
         microbatches=step.microbatches,
-        dtype=step.dtype,
+        dtype=precision.resolve(step.dtype, where.device.platform),
         remat=step.remat,
         max_logits=step.max_logits,
         optimizer=optimizer,

@@ -16,6 +16,7 @@ checkpoint, to the bit. The run folder:
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ from inters_jax.training.reader import Reader
 from inters_jax.training.saving import Save
 from inters_jax.training.setup import (
     Setup,
+    compute_type_of,
     first_state,
     identity_of,
     lora_base,
@@ -92,6 +94,7 @@ def train(
     if run.profile_steps is not None:
         parse_steps(run.profile_steps)  # refuse a wrong value before anything is loaded
     with only_run_in(run_folder_of(run)), contextlib.ExitStack() as closing:
+        step = dataclasses.replace(step, dtype=compute_type_of(run, step))
         setup = set_up(run, model, data, length, step, optimizer)
         start, total = setup.start, setup.total
 

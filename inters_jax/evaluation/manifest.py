@@ -62,7 +62,7 @@ def manifest_of(loaded: Any, **more: Any) -> dict[str, Any]:
         "hub": loaded.hub,
         "tokenizer": tokenizer.name if tokenizer.suffix else tokenizer.name + "/",
         "tokenizer_sha256": file_sha256(file) if file.is_file() else None,
-        "dtype": str(loaded.model.dtype),
+        "dtype": loaded.model.precision.name,
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
         "versions": versions(),
         **more,

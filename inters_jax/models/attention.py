@@ -21,6 +21,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from inters_jax.models.products import product, product_with_rows
+
 CHUNK = 128
 MAX_CHUNKS = 32  # bounds the size of the compiled program for long rows
 MASKED = -1e30  # finite: a query that attends to nothing gives a mean, never NaN
@@ -64,6 +66,7 @@ def attention(
     softcap: float | None = None,
     scale: float | None = None,
     slopes: jax.Array | None = None,
+    bfloat16_products: bool = False,
     chunk: int | None = None,
 ) -> jax.Array:
     """Attention within rows. q: [B, L, H, K]; k, v: [B, L, G, K]; ids: int [B, L] -> [B, L, H, K].
@@ -78,6 +81,7 @@ def attention(
       softcap: scores become `softcap * tanh(scores / softcap)`.
       scale: of the scores; None: K ** -0.5.
       slopes: ALiBi slopes, float32 [H]; None: no ALiBi.
+      bfloat16_products: round the operands of both products to bfloat16 (`products.py`).
       chunk: queries per chunk; None: chosen from L.
     """
     length, heads = q.shape[1:3]
@@ -88,7 +92,8 @@ def attention(
 
     def rows(q: jax.Array, k: jax.Array, v: jax.Array, *, window: int | None) -> jax.Array:
         # The scores of a chunk are recomputed in the backward pass, not saved.
-        attend = jax.checkpoint(functools.partial(_attend, softcap=softcap, scale=scale))
+        options = {"softcap": softcap, "scale": scale, "bfloat16_products": bfloat16_products}
+        attend = jax.checkpoint(functools.partial(_attend, **options))
         parts = []
         for start in range(0, length, chunk):
             end = min(start + chunk, length)
@@ -120,6 +125,7 @@ def cache_attention(
     softcap: float | None = None,
     scale: float | None = None,
     slopes: jax.Array | None = None,
+    bfloat16_products: bool = False,
 ) -> jax.Array:
     """Attention of new positions over a cache whose slot s holds position s -> [B, T, H, K].
 
@@ -127,7 +133,7 @@ def cache_attention(
       q: [B, T, H, K].
       keys, values: [B, G, S, K], with the new positions already written.
       positions: int [B, T]; -1 for padding, whose output is undefined.
-      window, sliding, softcap, scale, slopes: as in `attention`.
+      window, sliding, softcap, scale, slopes, bfloat16_products: as in `attention`.
     """
     length, heads = q.shape[1:3]
     groups, slots = keys.shape[1], jnp.arange(keys.shape[2])
@@ -142,7 +148,11 @@ def cache_attention(
         mask = slots <= here
         if limit is not None:
             mask &= here - slots < limit
-        parts.append(_attend(q[:, :, :, queries], keys, values, mask, bias, softcap=softcap, scale=scale))
+        part = _attend(
+            q[:, :, :, queries], keys, values, mask, bias,
+            softcap=softcap, scale=scale, bfloat16_products=bfloat16_products,
+        )  # fmt: skip
+        parts.append(part)
     out = parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=3)
     return out.transpose(0, 3, 1, 2, 4).reshape(-1, length, heads, values.shape[-1])
 
@@ -182,6 +192,7 @@ def _attend(
     *,
     softcap: float | None,
     scale: float,
+    bfloat16_products: bool,
 ) -> jax.Array:
     """Attention of a chunk. q: [B, G, R, C, K]; k, v: [B, G, S, K]; mask: [B, C, S] -> like q.
 
@@ -189,7 +200,10 @@ def _attend(
     """
     batch, groups, shared, chunk, size = q.shape
     q = (q * scale).reshape(batch, groups, shared * chunk, size)
-    scores = jnp.matmul(q, k.transpose(0, 1, 3, 2), preferred_element_type=jnp.float32)
+    if bfloat16_products:
+        scores = product_with_rows(q, k)
+    else:
+        scores = jnp.matmul(q, k.transpose(0, 1, 3, 2), preferred_element_type=jnp.float32)
     scores = scores.reshape(batch, groups, shared, chunk, -1)
     if bias is not None:
         scores += bias
@@ -200,7 +214,10 @@ def _attend(
     total = weights.sum(axis=-1, keepdims=True)
     # Dividing after the product touches K values per query instead of S.
     weights = weights.astype(v.dtype).reshape(batch, groups, shared * chunk, -1)
-    out = jnp.matmul(weights, v, preferred_element_type=jnp.float32)
+    if bfloat16_products:
+        out = product(weights, v)
+    else:
+        out = jnp.matmul(weights, v, preferred_element_type=jnp.float32)
     return (out.reshape(batch, groups, shared, chunk, -1) / total).astype(v.dtype)
 
 
@@ -217,6 +234,7 @@ def reference_attention(
     softcap: float | None = None,
     scale: float | None = None,
     slopes: jax.Array | None = None,
+    bfloat16_products: bool = False,
     chunk: int | None = None,
 ) -> jax.Array:
     """The definition, in one [L, L] block; the reference in tests of the faster implementations."""

@@ -59,6 +59,7 @@ class Attention:
         softcap: float | None = None,
         scale: float | None = None,
         slopes: jax.Array | None = None,
+        bfloat16_products: bool = False,
         chunk: int | None = None,
     ) -> jax.Array:
         """q: [B, L, H, K]; k, v: [B, L, G, K] -> [B, L, H, K]; arguments as in `attention`."""
@@ -87,7 +88,8 @@ class Attention:
         plain = reference_attention if name == "reference" else attention
         return plain(
             q, k, v, segment_ids=segment_ids, positions=positions, branch_ids=branch_ids, window=window,
-            sliding=sliding, softcap=softcap, scale=scale, slopes=slopes, chunk=chunk,
+            sliding=sliding, softcap=softcap, scale=scale, slopes=slopes,
+            bfloat16_products=bfloat16_products, chunk=chunk,
         )  # fmt: skip
 
     def unsupported(

@@ -25,6 +25,8 @@ from inters_jax.models.cache import KVCache
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.layers import Block, Constrain, Linear
 from inters_jax.models.norms import Norm, param
+from inters_jax.models.precision import precision_of
+from inters_jax.models.products import product, product_with_rows
 from inters_jax.models.rope import Angles, alibi_slopes, layer_angles
 
 
@@ -41,7 +43,8 @@ class Decoder(nnx.Module):
       config: its configuration.
       rngs: the stream "params" initialises random weights.
       param_dtype: storage dtype of the parameters; float32 for training.
-      dtype: compute dtype; norms, softmax and logits are always float32.
+      dtype: compute type, a name of `precision.py` except "auto", or a dtype; norms, softmax and logits are
+        always float32.
       remat: what the backward pass recomputes, a name of `remat.REMAT`. "none" recomputes nothing; "dots"
         saves only matrix products; "full" saves only the input of each block; "offload" saves it in host
         memory. Attention scores are always recomputed.
@@ -68,7 +71,8 @@ class Decoder(nnx.Module):
     ) -> None:
         recomputing.check(remat, mesh)
         self.config = config
-        self.dtype = jnp.dtype(dtype)
+        self.precision = precision_of(dtype)
+        self.dtype = self.precision.activations
         self.remat = remat
         self.constrain = constrain or unconstrained
         self.attend = choose(attention, mesh=mesh) if isinstance(attention, str) else attention
@@ -76,8 +80,10 @@ class Decoder(nnx.Module):
         embedding = config.init_std * jax.random.normal(rngs.params(), shape, jnp.float32)
         self.embedding = param(embedding.astype(param_dtype), ("vocab", "embed"))
 
+        options = {"flatten": flatten, "bfloat16_products": self.precision.bfloat16_products}
+
         def block(key: jax.Array) -> Block:
-            return Block(config, rngs=nnx.Rngs(params=key), param_dtype=param_dtype, flatten=flatten)
+            return Block(config, rngs=nnx.Rngs(params=key), param_dtype=param_dtype, **options)
 
         self.layers = nnx.vmap(block)(jax.random.split(rngs.params(), config.num_layers))
         self.final_norm = Norm(config.hidden_size, config, param_dtype=param_dtype, stacked=False)
@@ -138,10 +144,13 @@ class Decoder(nnx.Module):
         else:
             kernel, contract = self.head.kernel[...], 0
         flat = hidden.reshape(-1, hidden.shape[-1])
-        out = jax.lax.dot_general(
-            flat, kernel.astype(hidden.dtype), (((1,), (contract,)), ((), ())),
-            preferred_element_type=jnp.float32,
-        )  # fmt: skip
+        if self.precision.bfloat16_products:
+            out = (product_with_rows if contract else product)(flat, kernel)
+        else:
+            out = jax.lax.dot_general(
+                flat, kernel.astype(hidden.dtype), (((1,), (contract,)), ((), ())),
+                preferred_element_type=jnp.float32,
+            )  # fmt: skip
         if self.head is not None and self.head.bias is not None:
             out += self.head.bias[...].astype(jnp.float32)
         if self.config.logit_softcap is not None:
@@ -230,6 +239,7 @@ class Decoder(nnx.Module):
             "softcap": config.attention_softcap,
             "scale": scalar**-0.5,
             "slopes": jnp.asarray(alibi_slopes(config.num_heads)) if config.alibi else None,
+            "bfloat16_products": self.precision.bfloat16_products,
         }
 
 

@@ -1,7 +1,8 @@
 """The layers of a decoder: linear maps, attention projections, the MLP, and the block they form.
 
 Shapes: B rows, L positions, D hidden size, F MLP size, H query heads, G key/value heads, K head size.
-Parameters are stored in `param_dtype` and cast to the dtype of the activations; norms compute in float32.
+Parameters are stored in `param_dtype` and cast to the dtype of the activations, or of the products
+(`precision.py`); norms compute in float32.
 Every parameter has the names of its axes (`nnx.Param(..., out_sharding=names)`), including the leading
 "layers" axis of stacked blocks; `mesh.py` maps the names to devices.
 """
@@ -18,6 +19,7 @@ from jax.typing import DTypeLike
 
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.norms import Norm, param
+from inters_jax.models.products import product
 from inters_jax.models.rope import Angles, rotate
 
 Constrain = Callable[[jax.Array, tuple[str, ...]], jax.Array]
@@ -40,6 +42,7 @@ class Linear(nnx.Module):
         param_dtype: DTypeLike,
         bias: bool = False,
         flatten: bool = True,
+        bfloat16_products: bool = False,
         stacked: bool = True,
     ) -> None:
         lead = ("layers",) if stacked else ()
@@ -48,6 +51,7 @@ class Linear(nnx.Module):
         self.bias = param(jnp.zeros(outputs, param_dtype), (*lead, *axes[len(inputs) :])) if bias else None
         self.rank = len(inputs)
         self.flatten = flatten
+        self.bfloat16_products = bfloat16_products
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """x: [..., *inputs] -> [..., *outputs]."""
@@ -56,15 +60,18 @@ class Linear(nnx.Module):
 
     def multiply(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
         """x: [..., *inputs], kernel: [*inputs, *outputs] -> [..., *outputs] in the dtype of x."""
-        kernel = kernel.astype(x.dtype)
         if not self.flatten:
             # Not merged when the length axis is sharded: a merged axis could not stay sharded.
-            return jnp.tensordot(x, kernel, axes=self.rank)
+            operands = jnp.bfloat16 if self.bfloat16_products else x.dtype
+            return jnp.tensordot(
+                x.astype(operands), kernel.astype(operands), axes=self.rank, preferred_element_type=x.dtype
+            )
         # One plain [rows, in] x [in, out] product: XLA's CPU backend is a third slower on the gradients of
         # products with separate batch and length axes.
         lead = x.shape[: x.ndim - self.rank]
         size = math.prod(kernel.shape[: self.rank])
-        y = x.reshape(-1, size) @ kernel.reshape(size, -1)
+        rows, matrix = x.reshape(-1, size), kernel.reshape(size, -1)
+        y = product(rows, matrix) if self.bfloat16_products else rows @ matrix.astype(x.dtype)
         return y.reshape(*lead, *kernel.shape[self.rank :])
 
 
@@ -74,17 +81,20 @@ def activate(x: jax.Array, name: str) -> jax.Array:
 
 
 class MLP(nnx.Module):
-    """`down(activation(gate(x)) * up(x))`; without a gate `down(activation(up(x)))`."""
+    """`down(activation(gate(x)) * up(x))`; without a gate `down(activation(up(x)))`.
+
+    The options of this and of the next classes are those of `Linear`: flatten and bfloat16_products.
+    """
 
     def __init__(
-        self, config: DecoderConfig, *, rngs: nnx.Rngs, param_dtype: DTypeLike, flatten: bool
+        self, config: DecoderConfig, *, rngs: nnx.Rngs, param_dtype: DTypeLike, **options: bool
     ) -> None:
         d, f, std = config.hidden_size, config.intermediate_size, config.init_std
 
         def linear(inputs: int, outputs: int, axes: tuple[str, ...], scale: float = 1.0) -> Linear:
             return Linear(
                 (inputs,), (outputs,), axes, rngs=rngs, std=std * scale,
-                param_dtype=param_dtype, bias=config.mlp_bias, flatten=flatten,
+                param_dtype=param_dtype, bias=config.mlp_bias, **options,
             )  # fmt: skip
 
         self.gate = linear(d, f, ("embed", "mlp")) if config.gated_mlp else None
@@ -105,20 +115,20 @@ class SelfAttention(nnx.Module):
     """The four projections around attention; the caller chooses attention itself (row or cache)."""
 
     def __init__(
-        self, config: DecoderConfig, *, rngs: nnx.Rngs, param_dtype: DTypeLike, flatten: bool
+        self, config: DecoderConfig, *, rngs: nnx.Rngs, param_dtype: DTypeLike, **options: bool
     ) -> None:
         d, h, g, k = config.hidden_size, config.num_heads, config.num_kv_heads, config.head_dim
 
         def into(heads: int, axis: str) -> Linear:
             return Linear(
                 (d,), (heads, k), ("embed", axis, "head_dim"), rngs=rngs, std=config.init_std,
-                param_dtype=param_dtype, bias=config.attention_bias, flatten=flatten,
+                param_dtype=param_dtype, bias=config.attention_bias, **options,
             )  # fmt: skip
 
         self.query, self.key, self.value = into(h, "heads"), into(g, "kv_heads"), into(g, "kv_heads")
         self.output = Linear(
             (h, k), (d,), ("heads", "head_dim", "embed"), rngs=rngs, param_dtype=param_dtype,
-            std=config.init_std * residual_scale(config), bias=config.attention_output_bias, flatten=flatten,
+            std=config.init_std * residual_scale(config), bias=config.attention_output_bias, **options,
         )  # fmt: skip
 
         def norm(heads: int, axis: str) -> Norm | None:
@@ -146,7 +156,7 @@ class Block(nnx.Module):
     """Attention and MLP with their norms (`DecoderConfig.block_norms`)."""
 
     def __init__(
-        self, config: DecoderConfig, *, rngs: nnx.Rngs, param_dtype: DTypeLike, flatten: bool
+        self, config: DecoderConfig, *, rngs: nnx.Rngs, param_dtype: DTypeLike, **options: bool
     ) -> None:
         def norm(name: str) -> Norm | None:
             if name not in config.block_norms:
@@ -154,10 +164,10 @@ class Block(nnx.Module):
             return Norm(config.hidden_size, config, param_dtype=param_dtype)
 
         self.attention_norm = norm("attention_norm")
-        self.attention = SelfAttention(config, rngs=rngs, param_dtype=param_dtype, flatten=flatten)
+        self.attention = SelfAttention(config, rngs=rngs, param_dtype=param_dtype, **options)
         self.attention_post_norm = norm("attention_post_norm")
         self.mlp_norm = norm("mlp_norm")
-        self.mlp = MLP(config, rngs=rngs, param_dtype=param_dtype, flatten=flatten)
+        self.mlp = MLP(config, rngs=rngs, param_dtype=param_dtype, **options)
         self.mlp_post_norm = norm("mlp_post_norm")
         self.residual = config.residual
 

@@ -25,6 +25,7 @@ from inters_jax.models.hf.config_json import config_from_hf, config_to_hf
 from inters_jax.models.hf.families import family_of
 from inters_jax.models.lora import base as bases
 from inters_jax.models.lora import peft
+from inters_jax.models.precision import precision_of
 from inters_jax.run_folder import CheckpointError
 from seqio_tasks import hub_names
 from seqio_tasks.base import read_json
@@ -111,8 +112,8 @@ def load_model(
     Args:
       source: a Hugging Face folder or hub name (``org/name``, ``org/name@revision``), a run folder, or a
         `DecoderConfig` for random weights.
-      dtype: compute dtype.
-      param_dtype: storage dtype of the parameters; None: `dtype`.
+      dtype: compute type, a name of `precision.py` except "auto", or a dtype.
+      param_dtype: storage dtype of the parameters; None: that of the operands of products.
       mesh: shard the parameters over it while loading; None: the default device.
       rules: how the axes of parameters map to the mesh.
       step: checkpoint of a run; None for the newest, "best" for the best by its KEEP_BEST.
@@ -125,7 +126,7 @@ def load_model(
       ModelError: the model is missing, not supported, or does not fit the tokenizer.
       CheckpointError: the run has no such checkpoint, or it cannot be read.
     """
-    kinds = {"dtype": jnp.dtype(dtype), "param_dtype": jnp.dtype(param_dtype or dtype)}
+    kinds = {"dtype": dtype, "param_dtype": jnp.dtype(param_dtype or precision_of(dtype).weights)}
     kinds |= {"attention": "auto", "mesh": mesh} | options
     source = paths.localized(source)
     run, folder, chosen = None, None, None

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from inters_jax.settings.fields import SettingError, group, setting
-from inters_jax.settings.training import DTYPES
+from inters_jax.settings.training import COMPUTE_TYPES
 from seqio_tasks.metrics.trec_files import RUN_FORMATS
 
 
@@ -33,7 +33,11 @@ class InferenceSettings:
         default=None,
         at_least=1,
     )
-    dtype: str = setting("compute type; logits are float32 in any case", default="float32", choices=DTYPES)
+    dtype: str = setting(
+        "compute type; logits are float32 in any case; 'auto': the fastest here (models/precision.py)",
+        default="float32",
+        choices=COMPUTE_TYPES,
+    )
     mesh: str | None = setting("devices by axis, such as 'fsdp=-1'; None: the first device", default=None)
     batch_tokens: int | None = setting(
         "tokens that the model sees at once; None: 2,048 on a CPU, 16,384 elsewhere", default=None, at_least=1

@@ -15,7 +15,7 @@ _OPTIMIZERS = {
 }
 _SPLASH = {"SplashBlocks": "inters_jax.models.splash"}
 
-DTYPES = ("float32", "bfloat16", "float16")
+COMPUTE_TYPES = ("auto", "float32", "bfloat16", "float16", "bfloat16_products")
 
 
 @group
@@ -129,7 +129,9 @@ class StepSettings:
         "parts of a batch, to save memory; the result is the same", default=1, at_least=1
     )
     dtype: str = setting(
-        "compute type; parameters and moments are float32", default="bfloat16", choices=DTYPES
+        "compute type; parameters and moments are float32; 'auto': the fastest here (models/precision.py)",
+        default="auto",
+        choices=COMPUTE_TYPES,
     )
     remat: str = setting(
         "what the backward pass keeps: 'none' recomputes nothing, 'full' everything, 'offload*' use the host",

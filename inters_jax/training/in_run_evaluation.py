@@ -86,7 +86,7 @@ class Evaluation(Hook):
         schedule: when and on what.
         config: shape of the decoder.
         mesh: where the parameters are.
-        dtype: compute dtype of the run.
+        dtype: compute type of the run.
         lora: settings of a LoRA run.
         frozen: parameters of a LoRA run that are not trained.
         ends: bos_id and eos_id of the tokenizer.
@@ -114,7 +114,7 @@ class Evaluation(Hook):
         self.every = schedule.every
         self._config, self._frozen, self._ends, self._data = config, frozen, ends, data
         self._announce = announce
-        options = {"dtype": jnp.dtype(dtype), "param_dtype": jnp.float32, "attention": "auto", "mesh": mesh}
+        options = {"dtype": dtype, "param_dtype": jnp.float32, "attention": "auto", "mesh": mesh}
         made = (
             abstract_model(config, **options)
             if lora is None

@@ -108,7 +108,7 @@ def build_program(
         total_steps: optimiser steps of the whole run, for the schedule.
         batch_size: rows of the global batch.
         max_length: positions of a row.
-        dtype: of activations and matrix products; parameters are float32.
+        dtype: compute type, a name of `models.precision` except "auto"; parameters are float32.
         remat: what the backward pass recomputes: "none", "dots", "attention", "full", "offload" or
             "offload_dots" (`inters_jax.models.remat`).
         microbatches: parts into which a batch is split; the result is the same.
@@ -121,7 +121,7 @@ def build_program(
         options: further options of `Decoder`.
     """
     options |= {
-        "dtype": jnp.dtype(dtype),
+        "dtype": dtype,
         "param_dtype": jnp.dtype("float32"),
         "remat": remat,
         "constrain": meshes.activation_constraint(device_mesh, rules),

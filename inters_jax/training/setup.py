@@ -17,7 +17,7 @@ from inters_jax.config import values_of
 from inters_jax.data import provenance
 from inters_jax.data.loader import PackedBatches
 from inters_jax.data.token_store import TokenStore
-from inters_jax.models import loading
+from inters_jax.models import loading, precision
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import random_parameters
 from inters_jax.models.hf import folder as huggingface
@@ -25,7 +25,7 @@ from inters_jax.models.hf.config_json import config_to_hf
 from inters_jax.models.lora.base import LoraRecord
 from inters_jax.models.lora.layers import LoRA, adapter_parameters, target_paths
 from inters_jax.models.prompt_record import Prompts
-from inters_jax.run_folder import checkpoint_steps
+from inters_jax.run_folder import CheckpointError, checkpoint_steps
 from inters_jax.settings.training import (
     DataSettings,
     LengthSettings,
@@ -141,6 +141,16 @@ def set_up(
     )
     prompts = read_prompts(data.chat_template, start.tokenizer, store) if start.first else Prompts()
     return Setup(start, mesh, config, store, prompts, batches, program, store_check)
+
+
+def compute_type_of(run: RunSettings, step: StepSettings) -> str:
+    """The compute type of a run; with "auto", a run that continues keeps that of its checkpoints."""
+    if step.dtype == precision.AUTO:
+        folder = run_folder_of(run)
+        for done in reversed(checkpoint_steps(folder)):
+            with contextlib.suppress(CheckpointError):
+                return str(run_folder.run_record(folder, done)["dtype"])
+    return precision.resolve(step.dtype, meshes.make_mesh(step.mesh).devices.flat[0].platform)
 
 
 def lora_base(setup: Setup, lora: LoRA, seed: int) -> tuple[LoraRecord, steps.Parameters]:

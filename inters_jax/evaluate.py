@@ -32,6 +32,7 @@ from inters_jax.inference.placement import default_batch_tokens
 from inters_jax.inference.sampling import Sampling
 from inters_jax.models.prompt_record import chat_template_of
 from inters_jax.reports import evaluation_page
+from inters_jax.reports.evaluation_tables import summary_table
 from inters_jax.settings.judging import EvaluationSettings, GenerationSettings, InferenceSettings
 from seqio_tasks.base import UserError
 from seqio_tasks.prompts import chat
@@ -123,8 +124,13 @@ def evaluate(
             "shapes compiled for scoring": judge.scorer.compilations,
         }
         write_json(folder / "results.json", result)
-        evaluation_page.write(folder, result, before, tested(judged.compare_with, folder))
-    print((folder / "results.md").read_text(encoding="utf-8"), flush=True)
+        compared = tested(judged.compare_with, folder)
+        evaluation_page.write(folder, result, before, compared)
+    print(summary_table(result, before, compared).text())
+    print(
+        f"every metric, with intervals and tests: {folder / 'report.html'}, results.md, .csv, .tex",
+        flush=True,
+    )
     if result["failed"]:
         raise UserError(
             f"{len(result['failed'])} of {len(names)} tasks failed ({', '.join(result['failed'])}); "

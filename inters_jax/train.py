@@ -159,7 +159,7 @@ def train(
                 setup.batches,
                 start.run,
                 schedule=setup.program.schedule,
-                utilisation=utilisation_of(setup, model),
+                utilisation=utilisation_of(setup, model, step.dtype),
                 skip_non_finite=run.skip_non_finite,
                 announce=progress.line,
             ),

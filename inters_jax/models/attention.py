@@ -92,8 +92,9 @@ def attention(
 
     def rows(q: jax.Array, k: jax.Array, v: jax.Array, *, window: int | None) -> jax.Array:
         # The scores of a chunk are recomputed in the backward pass, not saved.
-        options = {"softcap": softcap, "scale": scale, "bfloat16_products": bfloat16_products}
-        attend = jax.checkpoint(functools.partial(_attend, **options))
+        attend = jax.checkpoint(
+            functools.partial(_attend, softcap=softcap, scale=scale, bfloat16_products=bfloat16_products)
+        )
         parts = []
         for start in range(0, length, chunk):
             end = min(start + chunk, length)

@@ -80,19 +80,28 @@ def resolve(compute_type: str, platform: str) -> str:
 
 
 @functools.cache
-def products_speedup(rows: int = 1024, width: int = 1024, tries: int = 3) -> float:
-    """How many times as fast as float32 this CPU multiplies operands that it rounds to bfloat16.
+def products_speedup() -> float:
+    """How many times as fast as float32 this CPU multiplies operands that it rounds to bfloat16."""
+    return product_rate(PRODUCTS) / product_rate("float32")
 
-    It times products [rows, width] x [width, width], the best of each type: a tenth of a second.
+
+@functools.cache
+def product_rate(compute_type: str, size: int = 1024, tries: int = 4) -> float:
+    """Operations per second of a CPU: the best of a few products of two float32 matrices [size, size].
+
+    Args:
+      compute_type: of the operands, as in `precision_of`.
+      size: of the matrices; a product of the default size takes milliseconds.
+      tries: how many products are timed, after one that compiles.
     """
-    a, b = (jnp.asarray(np.random.default_rng(0).normal(size=(n, width)), jnp.float32) for n in (rows, width))
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        kinds = [jax.jit(kind) for kind in (jnp.matmul, product)]
-        best = [np.inf, np.inf]
-        for attempt in range(tries + 1):
-            for number, multiply in enumerate(kinds):
-                start = time.perf_counter()
-                multiply(a, b).block_until_ready()
-                if attempt:  # the first compiles
-                    best[number] = min(best[number], time.perf_counter() - start)
-    return best[0] / best[1]
+    kind = precision_of(compute_type)
+    multiply = jax.jit(product if kind.bfloat16_products else jnp.matmul)
+    matrix = np.random.default_rng(0).normal(size=(size, size)).astype(kind.activations)
+    on_cpu = jax.device_put(matrix, jax.local_devices(backend="cpu")[0])
+    multiply(on_cpu, on_cpu).block_until_ready()
+    best = float("inf")
+    for _ in range(tries):
+        start = time.perf_counter()
+        multiply(on_cpu, on_cpu).block_until_ready()
+        best = min(best, time.perf_counter() - start)
+    return 2.0 * size**3 / best

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from inters_jax.evaluation import averages, items
+from inters_jax.evaluation.comparison import Comparison
 from inters_jax.evaluation.results import figure, headline_first
 from inters_jax.reports import charts
-from inters_jax.reports.tables import NONE, Cell, Row, Table
+from inters_jax.reports.tables import NONE, Cell, Row, Table, p_text
 from seqio_tasks.metrics import protocols
 
 Result = Mapping[str, Any]  # the content of results.json
@@ -43,6 +44,47 @@ def task_table(
     ]
     notes += _differences(before, result) if before is not None else []
     return Table("Tasks", [*header, ""], rows, notes, align="l" + "r" * (len(header) - 1) + "p")
+
+
+def summary_table(result: Result, before: Result | None, tested: Comparison | None) -> Table:
+    """One row per task: its headline metric, and with `before` the change and whether it is chance.
+
+    Args:
+      result: the content of results.json.
+      before: another result.
+      tested: the comparison of the two, question by question.
+    """
+    tests = {
+        (table.title, test.measure): test
+        for table in (tested.tables if tested else ())
+        for test in table.tests
+    }
+    rows = []
+    for task, metrics in result["metrics"].items():
+        name = (
+            protocols.headline(task)
+            if averages.form_of(task) is not None
+            else next(iter(headline_first(metrics)))
+        )
+        row = [task, name, size(result, task)]
+        if before is not None:
+            row.append(figure(before["metrics"].get(task, {}).get(name)))
+        row.append(figure(metrics.get(name)))
+        if before is not None:
+            test = tests.get((task, name))
+            row += (
+                [NONE] * 3
+                if test is None
+                else [
+                    f"{test.difference:+.4f}",
+                    f"{test.low:+.4f} to {test.high:+.4f}",
+                    p_text(test.p_adjusted),
+                ]
+            )
+        rows.append(row)
+    header = ["task", "metric", "n"]
+    header += ["value"] if before is None else ["before", "after", "change", "95 % interval", "p (Holm)"]
+    return Table("", header, rows, align="ll" + "r" * (len(header) - 2))
 
 
 def size(result: Result, task: str) -> str:

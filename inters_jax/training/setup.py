@@ -198,12 +198,12 @@ def identity_of(
     }
 
 
-def utilisation_of(setup: Setup, model: ModelSettings) -> Utilisation:
+def utilisation_of(setup: Setup, model: ModelSettings, compute_type: str) -> Utilisation:
     """Counts the operations that the model needs; of a LoRA run those for its trained values."""
     trained = None
     if model.lora is not None:
         trained = sum(leaf.size for leaf in jax.tree.leaves(setup.program.like.params))
-    return Utilisation(setup.config, list(setup.mesh.devices.flat), trained)
+    return Utilisation(setup.config, list(setup.mesh.devices.flat), trained, compute_type)
 
 
 def run_folder_of(run: RunSettings) -> Path:

@@ -5,17 +5,14 @@ Only real tokens count: neither padding nor what the backward pass recomputes.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from inters_jax.models.config import DecoderConfig
+from inters_jax.models.precision import product_rate
 from inters_jax.planning import devices
-
-MEASURED_SIZE = 1024
 
 
 class Utilisation:
@@ -25,12 +22,17 @@ class Utilisation:
         config: shape of the decoder.
         used: the devices of the mesh.
         trained_values: number of values trained beside a frozen base (LoRA); None: all are trained.
+        compute_type: of the products, whose peak is measured on CPUs.
     """
 
     def __init__(
-        self, config: DecoderConfig, used: Sequence[jax.Device], trained_values: int | None = None
+        self,
+        config: DecoderConfig,
+        used: Sequence[jax.Device],
+        trained_values: int | None = None,
+        compute_type: str = "float32",
     ) -> None:
-        self._devices = used
+        self._devices, self._compute_type = used, compute_type
         self._peak: float | None = None
         width = config.vocab_size * config.hidden_size
         blocks = config.parameter_count - width * (1 if config.tie_embeddings else 2)
@@ -57,21 +59,8 @@ class Utilisation:
         if self._peak is None:
             first = self._devices[0]
             if first.platform == "cpu":
-                self._peak = measured_peak() * jax.process_count()
+                self._peak = product_rate(self._compute_type) * jax.process_count()
             else:
                 known = devices.of_kind(first.device_kind)
                 self._peak = known.peak_flops * len(self._devices) if known else 0.0
         return self._peak or None
-
-
-def measured_peak(size: int = MEASURED_SIZE, repeats: int = 4) -> float:
-    """FLOP/s of the best of a few float32 matrix products; takes a tenth of a second on a laptop."""
-    product = jax.jit(jnp.matmul)
-    matrix = jax.device_put(jnp.ones((size, size), jnp.float32), jax.local_devices()[0])
-    product(matrix, matrix).block_until_ready()
-    best = float("inf")
-    for _ in range(repeats):
-        started = time.perf_counter()
-        product(matrix, matrix).block_until_ready()
-        best = min(best, time.perf_counter() - started)
-    return 2.0 * size**3 / best

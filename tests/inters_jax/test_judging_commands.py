@@ -77,7 +77,13 @@ def test_evaluate_writes_every_kind_of_task_and_compares(model, tmp_path, restor
     assert set(first["metrics"]) == set(names.split(","))
     assert first["counts"]["inters_query_expansion_gov2"]["generated tokens"] <= 12
     assert first["manifest"]["tokenizer_sha256"] and first["manifest"]["versions"]["jax"]
+    capsys.readouterr()
     second = run(evaluate.evaluate, model, tmp_path / "b", *options, f"--gin.COMPARE_WITH={tmp_path / 'a'}")
+    head, *lines = [
+        line.split() for line in capsys.readouterr().out.splitlines() if " n " in line or "inters_" in line
+    ][-3:]
+    assert head[:6] == ["task", "metric", "n", "before", "after", "change"]
+    assert [line[0] for line in lines] == names.split(",") and all("+0.0000" in line for line in lines)
     assert second["metrics"] == first["metrics"]
     assert "before" in (tmp_path / "b" / "results.md").read_text()
     rows = (tmp_path / "a" / "inters_query_expansion_gov2" / "predictions.jsonl").read_text().splitlines()

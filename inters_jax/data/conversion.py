@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from inters_jax.data.token_store import StoreError
+from inters_jax.data.pass_files import StoreError
 from seqio_tasks import settings
 
 Converted = tuple[np.ndarray, int, str]  # tokens int32 [n], target_start, example id

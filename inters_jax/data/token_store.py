@@ -45,7 +45,8 @@ from typing import Any
 import numpy as np
 
 from inters_jax import paths
-from seqio_tasks.base import UserError, parse_json, write_text
+from inters_jax.data.pass_files import PassFiles, PassWriter, StoreError, damaged, token_dtype
+from seqio_tasks.base import parse_json, write_text
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -56,77 +57,6 @@ _OWN_FILES = re.compile(
     r"manifest\.json|[^/]+/counts\.json|(?:[^/]+/)?\.(?:manifest|counts)\.json\.[^/]+\.partial"
     r"|[^/]+/pass\d+/(?:tokens\.bin|offsets\.npy|target_starts\.npy|ids\.bin|id_offsets\.npy)"
 )
-
-
-class StoreError(UserError):
-    """A store that is missing, damaged, or made with other settings; says what differs and what to do."""
-
-
-def token_dtype(vocab_size: int) -> np.dtype:
-    """The smallest integer type for all ids: uint16 up to a vocabulary of 65,536, else uint32."""
-    return np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
-
-
-class PassWriter:
-    """Writes one pass of one task to `folder`, which must not exist; `finish` returns its counts."""
-
-    def __init__(self, folder: Path, vocab_size: int) -> None:
-        folder.mkdir(parents=True)
-        self.folder = folder
-        self.vocab_size = vocab_size
-        self._dtype = token_dtype(vocab_size)
-        self._tokens = (folder / "tokens.bin").open("wb", buffering=1 << 20)
-        self._digest = hashlib.blake2b(digest_size=16)
-        self._lengths: list[int] = []
-        self._target_starts: list[int] = []
-        self._ids: list[bytes] = []
-
-    def add(self, tokens: np.ndarray, target_start: int, example_id: str) -> None:
-        """Append a sequence, int [n >= 2]; ``tokens[target_start:]`` is the completion (not empty).
-
-        Raises:
-          ValueError: no context, no target, or an id outside the vocabulary.
-        """
-        if not 1 <= target_start < len(tokens):
-            raise ValueError(
-                f"{example_id}: target_start {target_start} in a sequence of {len(tokens)} tokens; the first "
-                "token is never predicted, and at least one target must be"
-            )
-        if tokens.min() < 0 or tokens.max() >= self.vocab_size:
-            raise ValueError(
-                f"{example_id}: token ids {tokens.min()}..{tokens.max()} are outside the vocabulary of "
-                f"{self.vocab_size}; was it encoded with another tokenizer?"
-            )
-        data = tokens.astype(self._dtype).tobytes()
-        self._tokens.write(data)
-        self._digest.update(data)
-        self._lengths.append(len(tokens))
-        self._target_starts.append(target_start)
-        self._ids.append(example_id.encode())
-
-    def finish(self) -> dict[str, Any]:
-        """Complete the files; counts of the pass. Passes with the same sequences have the same digest."""
-        self._tokens.close()
-        lengths = np.array(self._lengths, np.int64)
-        starts = np.array(self._target_starts, np.int32)
-        np.save(self.folder / "offsets.npy", _offsets(lengths))
-        np.save(self.folder / "target_starts.npy", starts)
-        np.save(self.folder / "id_offsets.npy", _offsets(np.array([len(i) for i in self._ids], np.int64)))
-        (self.folder / "ids.bin").write_bytes(b"".join(self._ids))
-        self._digest.update(lengths.tobytes() + starts.tobytes())
-        return {
-            "kept": len(lengths),
-            "tokens": int(lengths.sum()),
-            "target_tokens": int((lengths - starts).sum()),
-            "longest": int(lengths.max(initial=0)),
-            "digest": self._digest.hexdigest(),
-        }
-
-
-def _offsets(lengths: np.ndarray) -> np.ndarray:
-    offsets = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return offsets
 
 
 def pass_folder(store: Path, task: str, pass_: int) -> Path:
@@ -202,7 +132,7 @@ class TokenStore:
         self.folder = folder
         self.manifest = manifest
         self.tasks: tuple[str, ...] = tuple(manifest["tasks"])
-        self._passes: dict[tuple[str, int], _Pass] = {}
+        self._passes: dict[tuple[str, int], PassFiles] = {}
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> TokenStore:
@@ -323,7 +253,7 @@ class TokenStore:
         begin, size = time.monotonic(), 0
         for (task, number), one in self._passes.items():
             if one.digest() != self.manifest["tasks"][task]["passes"][number]["digest"]:
-                raise _damaged(one.folder / "tokens.bin", "its tokens are not those that were written")
+                raise damaged(one.folder / "tokens.bin", "its tokens are not those that were written")
             size += (one.folder / "tokens.bin").stat().st_size
         with contextlib.suppress(OSError):  # without a note they are checked again next time
             write_text(note, f"{self.folder.resolve()}\n")
@@ -391,98 +321,11 @@ class TokenStore:
     def _name(self, task: str | int) -> str:
         return task if isinstance(task, str) else self.tasks[task]
 
-    def _pass(self, task: str | int, pass_: int) -> _Pass:
+    def _pass(self, task: str | int, pass_: int) -> PassFiles:
         key = (self._name(task), pass_)
         if key not in self._passes:
             counts = self.manifest["tasks"][key[0]]["passes"][pass_]
-            self._passes[key] = _Pass(
+            self._passes[key] = PassFiles(
                 pass_folder(self.folder, *key), np.dtype(self.manifest["dtype"]), counts
             )
         return self._passes[key]
-
-
-class _Pass:
-    """The memory-mapped files of one pass of one task, each opened on first access.
-
-    Offsets and target starts are checked against the counts of the manifest before they are used.
-    """
-
-    def __init__(self, folder: Path, dtype: np.dtype, counts: Mapping[str, Any]) -> None:
-        self.folder = folder
-        self._dtype = dtype
-        self._counts = counts
-
-    @cached_property
-    def tokens(self) -> np.ndarray:
-        return _mapped(self.folder / "tokens.bin", self._dtype)
-
-    @cached_property
-    def offsets(self) -> np.ndarray:
-        path = self.folder / "offsets.npy"
-        offsets = _load(path, np.dtype(np.int64), self._counts["kept"] + 1)
-        lengths = np.diff(offsets)
-        if offsets[0] != 0 or offsets[-1] != self._counts["tokens"] or (lengths < 2).any():
-            raise _damaged(path, "its offsets are not those of the sequences in tokens.bin")
-        if lengths.max(initial=0) != self._counts["longest"]:
-            raise _damaged(path, f"the longest sequence has {lengths.max(initial=0)} tokens, not as written")
-        return offsets
-
-    @cached_property
-    def target_starts(self) -> np.ndarray:
-        path = self.folder / "target_starts.npy"
-        starts = _load(path, np.dtype(np.int32), self._counts["kept"])
-        if (starts < 1).any() or (starts >= self.lengths).any():
-            raise _damaged(path, "a completion starts outside its sequence")
-        targets = int((self.lengths - starts).sum(dtype=np.int64))
-        if targets != self._counts["target_tokens"]:
-            raise _damaged(
-                path, f"{targets} target tokens, the manifest says {self._counts['target_tokens']}"
-            )
-        return starts
-
-    @cached_property
-    def lengths(self) -> np.ndarray:
-        return np.diff(self.offsets).astype(np.int32)
-
-    @cached_property
-    def ids(self) -> np.ndarray:
-        return _mapped(self.folder / "ids.bin", np.dtype(np.uint8))
-
-    @cached_property
-    def id_offsets(self) -> np.ndarray:
-        path = self.folder / "id_offsets.npy"
-        offsets = _load(path, np.dtype(np.int64), self._counts["kept"] + 1)
-        if offsets[0] != 0 or offsets[-1] != len(self.ids) or (np.diff(offsets) < 0).any():
-            raise _damaged(path, "its offsets are not those of ids.bin")
-        return offsets
-
-    def digest(self) -> str:
-        """The digest that `PassWriter.finish` computes, of the files as they are."""
-        digest = hashlib.blake2b(digest_size=16)
-        with (self.folder / "tokens.bin").open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        digest.update(np.diff(self.offsets).tobytes() + self.target_starts.tobytes())
-        return digest.hexdigest()
-
-
-def _load(path: Path, dtype: np.dtype, size: int) -> np.ndarray:
-    """An array file of a pass."""
-    try:
-        array: np.ndarray = np.load(path, allow_pickle=False)
-    except Exception as error:  # numpy reads the header with Python's parser, which raises many kinds
-        raise _damaged(path, f"cannot be read ({error})") from error
-    if array.dtype != dtype or array.shape != (size,):
-        raise _damaged(path, f"{array.dtype}{list(array.shape)}, expected {dtype}[{size}]")
-    return array
-
-
-def _damaged(path: Path, what: str) -> StoreError:
-    return StoreError(
-        f"{path}: {what}: the store is damaged. Copy it again, or prepare it again (--gin.REBUILD=True)"
-    )
-
-
-def _mapped(path: Path, dtype: np.dtype) -> np.ndarray:
-    # An empty file cannot be mapped.
-    return np.memmap(path, dtype, mode="r") if path.stat().st_size else np.zeros(0, dtype)

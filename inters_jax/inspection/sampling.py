@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from inters_jax.data.pass_files import StoreError
 from inters_jax.data.shuffling import permutation
-from inters_jax.data.token_store import StoreError, TokenStore
+from inters_jax.data.token_store import TokenStore
 from inters_jax.inspection.token_text import Piece, TokenTexts
 
 _EXAMPLE_BYTES = 260  # of an example without its tokens: ids, counts, parts

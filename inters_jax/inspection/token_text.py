@@ -24,7 +24,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from inters_jax.data.token_store import StoreError
+from inters_jax.data.pass_files import StoreError
 from seqio_tasks import tokenizer_files
 from seqio_tasks.base import file_sha256, read_json_object
 

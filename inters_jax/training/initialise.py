@@ -14,7 +14,8 @@ import jax.numpy as jnp
 
 from inters_jax import run_folder
 from inters_jax.data import provenance
-from inters_jax.data.token_store import StoreError, TokenStore, write_json
+from inters_jax.data.pass_files import StoreError
+from inters_jax.data.token_store import TokenStore, write_json
 from inters_jax.models import loading
 from inters_jax.models.config import DecoderConfig, ModelError
 from inters_jax.models.hf import folder as huggingface

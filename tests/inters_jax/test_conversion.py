@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from inters_jax.data.conversion import check_vocabulary, reader
-from inters_jax.data.token_store import StoreError
+from inters_jax.data.pass_files import StoreError
 
 
 class Letters:

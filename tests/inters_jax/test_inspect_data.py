@@ -13,7 +13,8 @@ import pytest
 from command_stand_ins import inspect_data
 from inspection_stand_ins import BOS, EOS, FIRST_BYTE, Elements, byte_tokenizer, ids_of, page_store
 
-from inters_jax.data.token_store import StoreError, TokenStore
+from inters_jax.data.pass_files import StoreError
+from inters_jax.data.token_store import TokenStore
 from inters_jax.inspection import numbers, sampling, token_text
 
 

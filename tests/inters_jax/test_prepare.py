@@ -16,7 +16,8 @@ from command_stand_ins import prepare
 from inters_jax import prepare as prepare_module
 from inters_jax.data import building, provenance
 from inters_jax.data.loader import PackedBatches
-from inters_jax.data.token_store import StoreError, TokenStore
+from inters_jax.data.pass_files import StoreError
+from inters_jax.data.token_store import TokenStore
 from seqio_tasks import settings as task_settings
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
 

@@ -14,7 +14,7 @@ from command_stand_ins import prepare
 
 import seqio_tasks
 from inters_jax.data import provenance
-from inters_jax.data.token_store import StoreError
+from inters_jax.data.pass_files import StoreError
 from seqio_tasks import settings
 
 PACKAGE = Path(seqio_tasks.__file__).parent

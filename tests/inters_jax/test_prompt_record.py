@@ -17,7 +17,7 @@ import seqio_tasks
 from inters_jax import evaluate, rerank, serve
 from inters_jax.command_line import run_command
 from inters_jax.data import provenance
-from inters_jax.data.token_store import StoreError
+from inters_jax.data.pass_files import StoreError
 from inters_jax.export import ends_of_answers
 from inters_jax.models.config import ModelError
 from inters_jax.models.prompt_record import RECORD, TEMPLATE, Prompts, chat_template_of, of_model, read

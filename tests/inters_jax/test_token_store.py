@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inters_jax.data.token_store import PassWriter, StoreError, TokenStore, fingerprint, token_dtype
+from inters_jax.data.pass_files import PassWriter, StoreError, token_dtype
+from inters_jax.data.token_store import TokenStore, fingerprint
 
 
 def small_store(folder, **changes):

@@ -8,7 +8,8 @@ import shutil
 import pytest
 from training_stand_ins import make_store, run_train
 
-from inters_jax.data.token_store import StoreError, TokenStore, check_removable, remove_store
+from inters_jax.data.pass_files import StoreError
+from inters_jax.data.token_store import TokenStore, check_removable, remove_store
 from inters_jax.models.config import ModelError
 from inters_jax.run_folder import CheckpointError
 from inters_jax.training import setup as setups

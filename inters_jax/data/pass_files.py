@@ -1,4 +1,4 @@
-"""The files of one pass of one task in a token store: `PassWriter` writes them, `PassFiles` maps them into memory.
+"""The files of one pass of one task in a token store: `PassWriter` writes and `PassFiles` maps them.
 
 `token_store.py` documents the layout.
 """

@@ -21,9 +21,11 @@ from inters_jax.evaluation.results import write_json
 from inters_jax.ranking.candidates import Candidates
 from inters_jax.ranking.collection import Collection
 from inters_jax.ranking.engine import Backend, Cost, Engine
-from inters_jax.ranking.journal import FinishedQueries
+from inters_jax.ranking.interpolation import RANK_CONSTANT, interpolate
+from inters_jax.ranking.journal import FINISHED, FinishedQueries
 from inters_jax.ranking.one_query import ranking_of
 from inters_jax.ranking.questions import Document, Method, Ranking
+from inters_jax.ranking.tuned_weight import Interpolation
 from inters_jax.reports import reranking_page
 from seqio_tasks.base import file_sha256
 from seqio_tasks.metrics.trec_files import write_run
@@ -45,8 +47,9 @@ def rerank_candidates(
     tag: str = "inters-jax",
     batch: int = 1024,
     concurrent: int = 64,
+    interpolation: Interpolation | None = None,
 ) -> dict[str, Any]:
-    """Rank the candidates, write both runs to `folder` and measure them.
+    """Rank the candidates, write the runs to `folder` and measure them.
 
     Args:
       data: queries, documents and judgments.
@@ -59,6 +62,8 @@ def rerank_candidates(
       tag: name of the reranked run in its file.
       batch: requests that are prepared and answered together.
       concurrent: queries in progress at once.
+      interpolation: also write the reranking interpolated with the first stage. It is no part of what
+        identifies the run: another weight ranks nothing again.
 
     Returns:
       The content of results.json.
@@ -68,7 +73,7 @@ def rerank_candidates(
         key: value for key, value in manifest.items() if key not in ("versions", "device", "measures")
     }
     settings["texts_sha256"] = _texts_hash(data, candidates)
-    done = FinishedQueries(folder / "scores.jsonl", settings, candidates.documents)
+    done = FinishedQueries(folder / FINISHED, settings, candidates.documents)
     counts: Counter[str] = Counter({"queries resumed": len(done.ranked)})
     seconds = _rank_all(
         data, candidates, method, Engine(backend, batch=batch, concurrent=concurrent), done, counts
@@ -80,11 +85,16 @@ def rerank_candidates(
         scores = ranked.scores[ranked.order]
         counts["documents with a tied score"] += _tied(scores)
         reranked[query] = dict(zip(ordered, scores.tolist(), strict=True))
-    write_run(folder / "reranked.trec", reranked, tag, ties="given")
-    write_run(folder / "first_stage.trec", candidates.run(), "first-stage")
+    files = {name: folder / file for name, file in written_runs.FILES.items()}
+    write_run(files["reranked"], reranked, tag, ties="given")
+    write_run(files["first stage"], candidates.run(), "first-stage")
+    files[written_runs.INTERPOLATED].unlink(missing_ok=True)  # of an earlier weight
+    if interpolation is not None:
+        fused = interpolate(reranked, candidates.run(), interpolation.weight, by_rank=not method.scored)
+        write_run(files[written_runs.INTERPOLATED], fused, f"{tag}-interpolated", ties="given")
     metrics: written_runs.Figures = {}
     paper: written_runs.Figures = {}
-    names = [*written_runs.FILES.values(), "scores.jsonl"]
+    names = [*(path.name for path in files.values() if path.is_file()), FINISHED]
     if data.qrels is not None:
         written_runs.write_qrels(folder, data.qrels)
         names.append(written_runs.QRELS)
@@ -101,11 +111,21 @@ def rerank_candidates(
         "metrics": metrics,
         "paper_metrics": paper,
         "files": {"": {name: file_sha256(folder / name) for name in names}},
+        **({} if interpolation is None else {"interpolation": _described(interpolation, method)}),
         "counts": {**candidates.counts, **counts},
         "too_long": too_long,
         "cost": cost_summary(done.costs.values()),
         "seconds": round(seconds, 3),
         "documents per second": round(counts["documents scored now"] / seconds, 2) if seconds else None,
+    }
+
+
+def _described(interpolation: Interpolation, method: Method) -> dict[str, Any]:
+    """What results.json says about an interpolation."""
+    return {
+        "weight": interpolation.weight,
+        "of": "scores, min-max" if method.scored else f"ranks, 1 / ({RANK_CONSTANT} + rank)",
+        "chosen_on": interpolation.chosen_on,
     }
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from inters_jax.evaluation import written_runs
 from inters_jax.evaluation.results import write_json
@@ -24,6 +23,7 @@ from inters_jax.ranking.engine import Backend, Cost, Engine
 from inters_jax.ranking.interpolation import RANK_CONSTANT, interpolate
 from inters_jax.ranking.journal import FINISHED, FinishedQueries
 from inters_jax.ranking.one_query import ranking_of
+from inters_jax.ranking.progress import DocumentBar
 from inters_jax.ranking.questions import Document, Method, Ranking
 from inters_jax.ranking.tuned_weight import Interpolation
 from inters_jax.reports import reranking_page
@@ -60,7 +60,7 @@ def rerank_candidates(
       manifest: everything that identifies the run; a folder with another manifest is refused.
       measures: names of measures.
       tag: name of the reranked run in its file.
-      batch: requests that are prepared and answered together.
+      batch: the most requests that are prepared and answered together; the first batches are smaller.
       concurrent: queries in progress at once.
       interpolation: also write the reranking interpolated with the first stage. It is no part of what
         identifies the run: another weight ranks nothing again.
@@ -76,7 +76,12 @@ def rerank_candidates(
     done = FinishedQueries(folder / FINISHED, settings, candidates.documents)
     counts: Counter[str] = Counter({"queries resumed": len(done.ranked)})
     seconds = _rank_all(
-        data, candidates, method, Engine(backend, batch=batch, concurrent=concurrent), done, counts
+        data,
+        candidates,
+        method,
+        Engine(backend, batch=batch, concurrent=concurrent, growing=True),
+        done,
+        counts,
     )
     reranked: dict[str, dict[str, float]] = {}
     for query, documents in candidates.documents.items():
@@ -188,19 +193,12 @@ def _rank_all(
     left = [query for query in candidates.documents if query not in done.ranked]
     sizes = {query: len(candidates.documents[query]) for query in left}
     counts["documents scored now"] = sum(sizes.values())
-    calls = 0
     started = time.perf_counter()
-    with tqdm(total=sum(sizes.values()), unit="doc", desc="rerank", mininterval=1.0) as bar:
-
-        def answered(requests: int) -> None:
-            nonlocal calls
-            calls += requests
-            bar.set_postfix(calls=calls, refresh=False)
-            bar.update(0)
-
-        for query, ranked, cost in engine.run(_rankings(data, candidates, method, left), progress=answered):
+    with DocumentBar(counts["documents scored now"]) as bar:
+        engine.backend.progress = bar.prompts
+        for query, ranked, cost in engine.run(_rankings(data, candidates, method, left), progress=bar.batch):
             done.append(query, ranked, cost)
-            bar.update(sizes[query])
+            bar.query(sizes[query], cost.calls)
     return time.perf_counter() - started
 
 

@@ -221,7 +221,7 @@ class RerankSettings:
     output_dir: str | None = setting(
         "None: rerank/<collection>/<method> in MODEL_DIR", default=None, path=True
     )
-    batch: int = setting("requests that are tokenized and answered together", default=1024, at_least=1)
+    batch: int = setting("most requests that are tokenized and answered together", default=1024, at_least=1)
     concurrent: int = setting(
         "queries under way at once; an interruption loses at most these", default=64, at_least=1
     )

@@ -7,21 +7,25 @@ Out, in OUTPUT_DIR:
 
     reranked.trec      TREC run, scores strictly decreasing, ties in first-stage order
     first_stage.trec   the candidates that were reranked
+    interpolated.trec  the two interpolated, with INTERPOLATION
     scores.jsonl       orders, scores and costs, one line per finished query; an interrupted run goes on
                        behind the last one
     qrels.txt          the judgments that were measured with
-    results.json       metrics of both runs by both protocols, cost, manifest, counts
+    results.json       metrics of the runs by both protocols, the weight of the interpolation, cost, manifest,
+                       counts
     report.html        the same for reading: intervals, paired test, movement per query
     results.md, .csv, .tex   its tables
 
 The methods are those of inters_jax.ranking.methods; an option that a method does not have is refused. PAIR,
 or the pair with the collection's name, says what is measured, what grades mean and whether a query is a
-document itself (inters_jax.ranking.pairs).
+document itself (inters_jax.ranking.pairs). INTERPOLATION is a weight, or another OUTPUT_DIR on whose queries
+the best weight is chosen (inters_jax.ranking.tuned_weight).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from inters_jax.command_line import run_command
@@ -36,6 +40,7 @@ from inters_jax.ranking.methods import make_method
 from inters_jax.ranking.pairs import pair_of, ranking_pair, wording_of
 from inters_jax.ranking.questions import Document, Method, Question
 from inters_jax.ranking.reranking import rerank_candidates, write_results
+from inters_jax.ranking.tuned_weight import Interpolation, read_tuning
 from inters_jax.settings.judging import (
     CollectionSettings,
     InferenceSettings,
@@ -79,6 +84,7 @@ def rerank(
     pair = pair_of(data, given)
     wording = wording_of(pair)
     measures = (*pair.metrics, JUDGED) if chosen is None else chosen
+    tuning = read_tuning(Path(output.interpolation)) if isinstance(output.interpolation, str) else None
     candidates = candidates_of(
         data,
         collection.run,
@@ -86,6 +92,9 @@ def rerank(
         drop_identical_ids=collection.drop_identical_ids,
         run_format=collection.run_format,
     )
+    if tuning is not None:  # what is known before the model is loaded
+        tuning.check({"method": ranking.method, "options": dict(vars(method)), "depth": candidates.depth})
+        tuning.refuse_queries(data.name, candidates.documents)
     folder = output_folder(output.output_dir, model.model_dir, "rerank", data.name, ranking.method)
     print(
         f"{data.name}: {candidates.counts['candidates']} candidates of {len(candidates.documents)} queries "
@@ -139,6 +148,12 @@ def rerank(
         ),
         measures=list(measures),
     )
+    interpolation = None
+    if tuning is not None:
+        tuning.check(manifest)
+        interpolation = tuning.best(measures[0], by_rank=not method.scored)
+    elif output.interpolation is not None:
+        interpolation = Interpolation(float(output.interpolation))
     with writing_to(folder):
         result = rerank_candidates(
             data,
@@ -150,6 +165,7 @@ def rerank(
             measures=measures,
             batch=output.batch,
             concurrent=output.concurrent,
+            interpolation=interpolation,
         )
         result["counts"].update(backend.counts)
         result["counts"]["compiled shapes"] = backend.compilations

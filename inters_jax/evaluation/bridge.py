@@ -2,12 +2,15 @@
 
     dataset -> chunks of whole questions -> Generator or Scorer -> records (a journal on disk) -> metrics
 
+Chunks whose answers are saved begin small and grow (`inters_jax.inference.portions`).
+
 A sequence is [BOS, if the tokenizer has one] + inputs + targets, as in the token store.
 """
 
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -15,7 +18,10 @@ import numpy as np
 
 from inters_jax.data.conversion import plain_ids
 from inters_jax.evaluation.records import Records
+from inters_jax.inference.portions import GENERATION, SCORING, portions
 from seqio_tasks.base import UserError
+
+Row = tuple[Any, Mapping[str, Any]]  # its number, and the example
 
 
 class Answerer(Protocol):
@@ -26,6 +32,9 @@ class Answerer(Protocol):
     start: list[int]  # [BOS] or []
     progress: Any
     chunk_rows: int
+    call_tokens: int  # of a model call that scores
+    generation_tokens: int  # of a model call that generates, prompts and answers
+    max_new_tokens: int
     target_loss: bool  # also score the targets of generated tasks
 
     def is_cut(self, prompt: int, answer: Sequence[int]) -> bool: ...
@@ -36,7 +45,7 @@ class Bridge:
 
     Rows are processed in chunks: read, answered, appended to the records, freed. A chunk ends between two
     questions, so that all answers to a question are scored together. Third-party tasks may have the rows of
-    a question anywhere: they are one chunk.
+    a question anywhere: where answers are scored they are one chunk.
 
     Args:
       judge: answers and scores.
@@ -54,7 +63,9 @@ class Bridge:
         """(row number, answer) in SeqIO ids; shorter answers are padded with EOS to one length."""
         answers: list[list[int]] = []
         numbers: list[int] = []
-        for found, examples, done in self._chunks(dataset):
+        budgets = portions(self.judge.generation_tokens, GENERATION)
+        chunks = self._divided(dataset, budgets, self.judge.max_new_tokens)
+        for found, examples, done in self._chunks(chunks):
             numbers += found
             given = [[int(token) for token in record["answer"]] for record in done]
             answers += given + self._generate(examples[len(done) :])
@@ -79,7 +90,11 @@ class Bridge:
         scores: list[float] = []
         numbers: list[int] = []
         self.counts["questions"] = 0
-        for found, examples, done in self._chunks(dataset):
+        if hasattr(self.task, "form"):
+            chunks = self._divided(dataset, portions(self.judge.call_tokens, SCORING))
+        else:
+            chunks = iter([list(dataset.as_numpy_iterator())])
+        for found, examples, done in self._chunks(chunks):
             numbers += found
             scores += [record["score"] for record in done]
             self.counts["questions"] += len({record["inputs_pretokenized"] for record in done})
@@ -176,16 +191,20 @@ class Bridge:
             list(zip(prompts, answers, strict=True)), progress=self.judge.progress
         )
 
+    def _divided(self, dataset: Any, budgets: Iterator[int], generated: int = 0) -> Iterator[list[Row]]:
+        """The rows of a dataset in chunks; of answers that are not saved, only memory limits their size."""
+        if self.records.folder is None:
+            budgets = itertools.repeat(sys.maxsize)
+        return whole_questions(dataset.as_numpy_iterator(), budgets, self.judge.chunk_rows, generated)
+
     def _chunks(
-        self, dataset: Any
+        self, chunks: Iterable[list[Row]]
     ) -> Iterator[tuple[list[int], list[Mapping[str, Any]], list[dict[str, Any]]]]:
-        """(row numbers, examples, records from an interrupted run) of each chunk of the dataset."""
+        """(row numbers, examples, records from an interrupted run) of each chunk."""
         resumed = len(self.records)
         # Not beyond: the journal grows while it is read.
         before = itertools.islice(self.records, resumed)
-        for pairs in whole_questions(
-            dataset.as_numpy_iterator(), self.judge.chunk_rows if hasattr(self.task, "form") else None
-        ):
+        for pairs in chunks:
             numbers = [int(number) for number, _ in pairs]
             examples = [example for _, example in pairs]
             self.counts["items"] += len(examples)
@@ -239,21 +258,34 @@ class Bridge:
 
 
 def whole_questions(
-    rows: Iterable[tuple[Any, Mapping[str, Any]]], size: int | None
-) -> Iterator[list[tuple[Any, Mapping[str, Any]]]]:
-    """Split rows into chunks of at least `size` rows that end where a prompt ends; None: one chunk.
+    rows: Iterable[Row], budgets: Iterator[int], most: int, generated: int = 0
+) -> Iterator[list[Row]]:
+    """Split rows into chunks that end where a prompt ends.
 
-    >>> rows = [(n, {"inputs": [n // 2]}) for n in range(6)]
-    >>> [[n for n, _ in chunk] for chunk in whole_questions(rows, 3)]
-    [[0, 1, 2, 3], [4, 5]]
+    Args:
+      rows: (number, example).
+      budgets: tokens from which on the first chunk ends, the second, ...
+      most: rows from which on a chunk ends in any case.
+      generated: tokens of an answer that is generated; 0: the targets are scored, and the rows of a question
+        share its prompt.
+
+    >>> rows = [(n, {"inputs": [n // 2], "targets": [7]}) for n in range(8)]
+    >>> [[n for n, _ in chunk] for chunk in whole_questions(rows, iter([2, 4, 9]), 9)]
+    [[0, 1], [2, 3, 4, 5], [6, 7]]
+    >>> [[n for n, _ in chunk] for chunk in whole_questions(rows, itertools.repeat(99), 3)]
+    [[0, 1, 2, 3], [4, 5, 6, 7]]
     """
-    chunk: list[tuple[Any, Mapping[str, Any]]] = []
+    chunk: list[Row] = []
     last: bytes | None = None
+    budget, tokens = next(budgets), 0
     for number, example in rows:
         prompt = np.asarray(example["inputs"]).tobytes()
-        if size is not None and len(chunk) >= size and prompt != last:
+        if prompt != last and (tokens >= budget or len(chunk) >= most):
             yield chunk
-            chunk = []
+            chunk, budget, tokens = [], next(budgets), 0
+        if generated or prompt != last:
+            tokens += len(example["inputs"])
+        tokens += generated or len(example["targets"])
         chunk.append((number, example))
         last = prompt
     if chunk:

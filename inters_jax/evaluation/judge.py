@@ -65,7 +65,7 @@ class Judge:
       vocabulary: the HuggingFaceTokenizer of its tokenizer; gives BOS, as in training.
       max_new_tokens: limit of a generated answer.
       batch_tokens: tokens per model call, the memory setting.
-      chunk_rows: rows of our own tasks that are answered and saved together; memory is bounded by it.
+      chunk_rows: the most rows that are answered and saved together; memory is bounded by it.
       decoding: further arguments of `Generator` (sampling, stop strings); greedy by default.
       target_loss: also measure how probable the right answers are (`inters_jax.evaluation.target_loss`).
     """
@@ -94,6 +94,8 @@ class Judge:
             **({"eos_ids": ends} | dict(decoding or {})),
         )
         self.scorer = Scorer(loaded, batch_tokens=batch_tokens)
+        self.call_tokens = batch_tokens
+        self.generation_tokens = max(1, batch_tokens // self.generator.sampling.beams)
         self.start = [] if vocabulary.bos_id is None else plain_ids(vocabulary, [vocabulary.bos_id]).tolist()
         self.chunk_rows, self.max_new_tokens = chunk_rows, max_new_tokens
         self.max_position = loaded.config.max_position

@@ -93,7 +93,7 @@ def _check_runs(folder: Path, path: str, result: Mapping[str, Any]) -> int:
     manifest, metrics = result["manifest"], result["metrics"]
     again = written_runs.measure(folder, list(metrics["reranked"]))
     paper = written_runs.measure_as_paper(folder, method=manifest["method"], depth=manifest["depth"])
-    checked = sum(_compare(path, run, metrics[run], again[run]) for run in again)
+    checked = sum(_compare(path, run, metrics.get(run, {}), again[run]) for run in again)
     theirs = result["paper_metrics"]
     return checked + sum(
         _compare(path, f"{run} (protocol paper)", theirs.get(run, {}), paper[run]) for run in paper

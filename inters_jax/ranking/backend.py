@@ -64,6 +64,9 @@ class FunctionBackend:
     better, relevance of the other one).
     """
 
+    call_tokens = 1 << 40  # nothing of it is worth dividing
+    progress: Callable[[int], None] | None = None
+
     def __init__(self, relevance: Relevance):
         self.relevance = relevance
 
@@ -120,6 +123,8 @@ class ModelBackend:
       identifiers, marker, joiner: how documents are named, see `identifiers`.
     """
 
+    progress: Callable[[int], None] | None = None
+
     def __init__(
         self,
         loaded: Any,
@@ -142,8 +147,8 @@ class ModelBackend:
         # As in the token store: a sequence starts with BOS if the tokenizer has one.
         bos = vocabulary.bos_id
         self._start = [] if bos is None else plain_ids(vocabulary, [bos]).tolist()
-        self._batch_tokens = max(batch_tokens or default_batch_tokens(), self.max_length)
-        self.scorer = Scorer(loaded, batch_tokens=self._batch_tokens)
+        self.call_tokens = max(batch_tokens or default_batch_tokens(), self.max_length)
+        self.scorer = Scorer(loaded, batch_tokens=self.call_tokens)
         self._generator: Generator | None = None
         self.counts: Counter[str] = Counter()
         self._encoder = Encoder(vocabulary, self.max_length, report=self.counts)
@@ -156,7 +161,7 @@ class ModelBackend:
     def generator(self) -> Generator:
         """Created for the first method that generates an order: it has compiled programs of its own."""
         if self._generator is None:
-            self._generator = Generator(self.loaded, batch_tokens=self._batch_tokens)
+            self._generator = Generator(self.loaded, batch_tokens=self.call_tokens)
         return self._generator
 
     @property
@@ -295,11 +300,13 @@ class ModelBackend:
             prompts = [prepared.prompts[number] for number in numbers]
             own = [prepared.asked[number] for number in numbers]
             if key[0] == "order":
-                found: Any = self.generator.permutations(prompts, [code.items for code in own], key[1])
+                found: Any = self.generator.permutations(
+                    prompts, [code.items for code in own], key[1], self.progress
+                )
             elif key[0] == "first":
-                found = self.scorer.label_logits(prompts, key[1])
+                found = self.scorer.label_logits(prompts, key[1], progress=self.progress)
             else:
-                found = self.scorer.loglikelihood(list(zip(prompts, own, strict=True)))
+                found = self.scorer.loglikelihood(list(zip(prompts, own, strict=True)), self.progress)
             for copies, answer in zip(same.values(), found, strict=True):
                 for number in copies:
                     answers[number] = _finished(prepared.requests[number], answer, prepared.asked[number])

@@ -9,7 +9,8 @@ of queries advance together. While the device works on a batch, the next one (of
 in a thread.
 
 At most `concurrent` queries are in progress, and no query starts while a whole batch is waiting: memory stays
-bounded for any number of queries, and for methods that make 9,900 requests at once.
+bounded for any number of queries, and for methods that make 9,900 requests at once. Batches may begin small
+and grow (`inters_jax.inference.portions`), so that the first queries are ranked early.
 """
 
 from __future__ import annotations
@@ -23,8 +24,12 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from inters_jax.inference.portions import SCORING, portions
 from inters_jax.ranking.errors import RerankError, TooLong
 from inters_jax.ranking.questions import Answer, Labels, Ranked, Ranking, Request
+
+_TOKENS_PER_DOCUMENT = 256  # of a prompt, before the first was made
+_UNLIMITED = 1 << 60  # tokens, of a batch that only its requests limit
 
 
 class Usage(NamedTuple):
@@ -62,7 +67,13 @@ class Backend(Protocol):
 
     `prepare` raises TooLong for requests whose prompts exceed the length limit; the engine throws it into the
     generators that made them.
+
+    call_tokens: tokens of one model call.
+    progress: called with a number of prompts while a batch is answered; None: with none.
     """
+
+    call_tokens: int
+    progress: Callable[[int], None] | None
 
     def prepare(self, requests: Sequence[Request]) -> Any: ...
 
@@ -88,11 +99,43 @@ class _Query:
     def waiting(self) -> int:
         return len(self.requests) - self.sent
 
+    @property
+    def shown(self) -> int:
+        """Documents in the next request; those of a round show equally many."""
+        return max(1, len(self.requests[self.sent].question.documents))
+
 
 class _Batch(NamedTuple):
     parts: list[tuple[_Query, int, int]]  # query, first and end of its requests in the batch
     requests: list[Request]
     prepared: Future[Any]
+
+
+class _Room:
+    """How many documents the prompts of the next batch may show.
+
+    Args:
+      budgets: tokens of the first batch, the second, ...
+    """
+
+    def __init__(self, budgets: Iterator[int]) -> None:
+        self._budgets = budgets
+        self._budget = next(budgets)
+        self._tokens = self._documents = 0  # of the batches so far
+
+    @property
+    def documents(self) -> int:
+        each = self._tokens / self._documents if self._documents else _TOKENS_PER_DOCUMENT
+        return max(1, int(self._budget / max(each, 1)))
+
+    def used(self) -> None:
+        """A batch was made: the next one has the next budget."""
+        self._budget = next(self._budgets)
+
+    def measure(self, requests: Sequence[Request], usages: Sequence[Usage]) -> None:
+        """Learn from the prompts of a batch how many tokens a document takes."""
+        self._tokens += sum(usage.prompt + usage.generated for usage in usages)
+        self._documents += sum(max(1, len(request.question.documents)) for request in requests)
 
 
 class Engine:
@@ -103,12 +146,16 @@ class Engine:
       batch: requests in one batch. The backend divides them further to fit the device.
       concurrent: queries in progress at once. More of them fill batches better if a method makes one request
         at a time; fewer lose less when a run is interrupted.
+      growing: batches begin with two model calls and grow to eight, for runs whose rankings are saved.
     """
 
-    def __init__(self, backend: Backend, *, batch: int = 1024, concurrent: int = 64):
+    def __init__(
+        self, backend: Backend, *, batch: int = 1024, concurrent: int = 64, growing: bool = False
+    ) -> None:
         if batch < 1 or concurrent < 1:
             raise ValueError(f"batch and concurrent must be at least 1, got {batch} and {concurrent}")
         self.backend, self.batch, self.concurrent = backend, batch, concurrent
+        self._budgets = portions(backend.call_tokens, SCORING) if growing else itertools.repeat(_UNLIMITED)
         self.batches = 0
 
     def run(
@@ -130,18 +177,21 @@ class Engine:
         source = iter(rankings.items() if isinstance(rankings, Mapping) else rankings)
         active: dict[str, _Query] = {}
         finished: list[_Finished] = []
+        room = _Room(self._budgets)
         with ThreadPoolExecutor(1) as pool:
-            following = self._next(source, active, pool, finished)
+            following = self._next(source, active, pool, finished, room)
             yield from _drain(finished)
             while following is not None:
                 batch = self._that_fits(following, active, pool, finished)
-                following = self._next(source, active, pool, finished)
+                if batch is not None:
+                    room.measure(batch.requests, self.backend.usage(batch.prepared.result()))
+                following = self._next(source, active, pool, finished, room)
                 if batch is not None:
                     self._answer(batch, batch.prepared.result(), active, finished)
                     if progress:
                         progress(len(batch.requests))
                 if following is None:
-                    following = self._next(source, active, pool, finished)
+                    following = self._next(source, active, pool, finished, room)
                 yield from _drain(finished)
 
     def _next(
@@ -150,10 +200,14 @@ class Engine:
         active: dict[str, _Query],
         pool: ThreadPoolExecutor,
         finished: list[_Finished],
+        room: _Room,
     ) -> _Batch | None:
         """The next batch, with its prompts in preparation; None if every query waits for pending answers."""
-        waiting = sum(query.waiting for query in active.values())
-        while waiting < self.batch and len(active) < self.concurrent:
+        requests, documents = self.batch, room.documents  # that the batch may still take
+        ready = [query for query in active.values() if query.waiting]
+        waiting = sum(query.waiting for query in ready)
+        shown = sum(query.waiting * query.shown for query in ready)
+        while waiting < requests and shown < documents and len(active) < self.concurrent:
             following = next(source, None)
             if following is None:
                 break
@@ -162,22 +216,25 @@ class Engine:
                 raise RerankError(f"query {key!r} is ranked twice at the same time")
             query = active[key] = _Query(key, ranking, time.perf_counter())
             _advance(query, None, active, finished)
-            waiting += query.waiting
+            if query.waiting:
+                ready.append(query)
+                waiting += query.waiting
+                shown += query.waiting * query.shown
         parts: list[tuple[_Query, int, int]] = []
-        room = self.batch
         # Half of the queries at most: the prompts of the other half are prepared while these are answered.
-        ready = [query for query in active.values() if query.waiting]
-        for query in itertools.islice(ready, max(1, -(-self.concurrent // 2))):
-            if not room:
+        for query in ready[: max(1, -(-self.concurrent // 2))]:
+            fitting = documents // query.shown
+            take = min(requests, query.waiting, fitting if parts else max(1, fitting))
+            if not take:
                 break
-            take = min(room, query.waiting)
+            requests, documents = requests - take, documents - take * query.shown
             parts.append((query, query.sent, query.sent + take))
             query.sent += take
-            room -= take
         if not parts:
             return None
-        requests = [request for query, first, end in parts for request in query.requests[first:end]]
-        return _Batch(parts, requests, pool.submit(self.backend.prepare, requests))
+        room.used()
+        asked = [request for query, first, end in parts for request in query.requests[first:end]]
+        return _Batch(parts, asked, pool.submit(self.backend.prepare, asked))
 
     def _that_fits(
         self,

@@ -23,6 +23,7 @@ from inters_jax.ranking.engine import Cost
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.questions import Ranked
 
+FINISHED = "scores.jsonl"  # the name of the file in OUTPUT_DIR
 _FIELDS = {"query", "order", "scores", "cost"}
 _COSTS = [entry.name for entry in dataclasses.fields(Cost)]
 _LATER = {"query_cut": 0, "narrowed": 0, "unranked": 0}  # files of earlier versions lack these

@@ -97,6 +97,11 @@ Ranking = Generator[list[Request], list[Answer], Ranked]
 class Method(Protocol):
     """A ranking method with its options."""
 
+    @property
+    def scored(self) -> bool:
+        """Whether `Ranked.scores` say how much better a document is, and not only its place in the order."""
+        ...
+
     def rank(self, query: str, documents: Sequence[Any]) -> Ranking:
         """Rank `documents`, which are in first-stage order."""
         ...

@@ -14,16 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from inters_jax.evaluation import written_runs
 from inters_jax.evaluation.results import write_json
 from inters_jax.ranking.candidates import Candidates
 from inters_jax.ranking.collection import Collection
 from inters_jax.ranking.engine import Backend, Cost, Engine
-from inters_jax.ranking.journal import FinishedQueries
+from inters_jax.ranking.interpolation import RANK_CONSTANT, interpolate
+from inters_jax.ranking.journal import FINISHED, FinishedQueries
 from inters_jax.ranking.one_query import ranking_of
+from inters_jax.ranking.progress import DocumentBar
 from inters_jax.ranking.questions import Document, Method, Ranking
+from inters_jax.ranking.tuned_weight import Interpolation
 from inters_jax.reports import reranking_page
 from seqio_tasks.base import file_sha256
 from seqio_tasks.metrics.trec_files import write_run
@@ -45,8 +47,9 @@ def rerank_candidates(
     tag: str = "inters-jax",
     batch: int = 1024,
     concurrent: int = 64,
+    interpolation: Interpolation | None = None,
 ) -> dict[str, Any]:
-    """Rank the candidates, write both runs to `folder` and measure them.
+    """Rank the candidates, write the runs to `folder` and measure them.
 
     Args:
       data: queries, documents and judgments.
@@ -57,8 +60,10 @@ def rerank_candidates(
       manifest: everything that identifies the run; a folder with another manifest is refused.
       measures: names of measures.
       tag: name of the reranked run in its file.
-      batch: requests that are prepared and answered together.
+      batch: the most requests that are prepared and answered together; the first batches are smaller.
       concurrent: queries in progress at once.
+      interpolation: also write the reranking interpolated with the first stage. It is no part of what
+        identifies the run: another weight ranks nothing again.
 
     Returns:
       The content of results.json.
@@ -68,10 +73,15 @@ def rerank_candidates(
         key: value for key, value in manifest.items() if key not in ("versions", "device", "measures")
     }
     settings["texts_sha256"] = _texts_hash(data, candidates)
-    done = FinishedQueries(folder / "scores.jsonl", settings, candidates.documents)
+    done = FinishedQueries(folder / FINISHED, settings, candidates.documents)
     counts: Counter[str] = Counter({"queries resumed": len(done.ranked)})
     seconds = _rank_all(
-        data, candidates, method, Engine(backend, batch=batch, concurrent=concurrent), done, counts
+        data,
+        candidates,
+        method,
+        Engine(backend, batch=batch, concurrent=concurrent, growing=True),
+        done,
+        counts,
     )
     reranked: dict[str, dict[str, float]] = {}
     for query, documents in candidates.documents.items():
@@ -80,11 +90,16 @@ def rerank_candidates(
         scores = ranked.scores[ranked.order]
         counts["documents with a tied score"] += _tied(scores)
         reranked[query] = dict(zip(ordered, scores.tolist(), strict=True))
-    write_run(folder / "reranked.trec", reranked, tag, ties="given")
-    write_run(folder / "first_stage.trec", candidates.run(), "first-stage")
+    files = {name: folder / file for name, file in written_runs.FILES.items()}
+    write_run(files["reranked"], reranked, tag, ties="given")
+    write_run(files["first stage"], candidates.run(), "first-stage")
+    files[written_runs.INTERPOLATED].unlink(missing_ok=True)  # of an earlier weight
+    if interpolation is not None:
+        fused = interpolate(reranked, candidates.run(), interpolation.weight, by_rank=not method.scored)
+        write_run(files[written_runs.INTERPOLATED], fused, f"{tag}-interpolated", ties="given")
     metrics: written_runs.Figures = {}
     paper: written_runs.Figures = {}
-    names = [*written_runs.FILES.values(), "scores.jsonl"]
+    names = [*(path.name for path in files.values() if path.is_file()), FINISHED]
     if data.qrels is not None:
         written_runs.write_qrels(folder, data.qrels)
         names.append(written_runs.QRELS)
@@ -101,11 +116,21 @@ def rerank_candidates(
         "metrics": metrics,
         "paper_metrics": paper,
         "files": {"": {name: file_sha256(folder / name) for name in names}},
+        **({} if interpolation is None else {"interpolation": _described(interpolation, method)}),
         "counts": {**candidates.counts, **counts},
         "too_long": too_long,
         "cost": cost_summary(done.costs.values()),
         "seconds": round(seconds, 3),
         "documents per second": round(counts["documents scored now"] / seconds, 2) if seconds else None,
+    }
+
+
+def _described(interpolation: Interpolation, method: Method) -> dict[str, Any]:
+    """What results.json says about an interpolation."""
+    return {
+        "weight": interpolation.weight,
+        "of": "scores, min-max" if method.scored else f"ranks, 1 / ({RANK_CONSTANT} + rank)",
+        "chosen_on": interpolation.chosen_on,
     }
 
 
@@ -168,19 +193,12 @@ def _rank_all(
     left = [query for query in candidates.documents if query not in done.ranked]
     sizes = {query: len(candidates.documents[query]) for query in left}
     counts["documents scored now"] = sum(sizes.values())
-    calls = 0
     started = time.perf_counter()
-    with tqdm(total=sum(sizes.values()), unit="doc", desc="rerank", mininterval=1.0) as bar:
-
-        def answered(requests: int) -> None:
-            nonlocal calls
-            calls += requests
-            bar.set_postfix(calls=calls, refresh=False)
-            bar.update(0)
-
-        for query, ranked, cost in engine.run(_rankings(data, candidates, method, left), progress=answered):
+    with DocumentBar(counts["documents scored now"]) as bar:
+        engine.backend.progress = bar.prompts
+        for query, ranked, cost in engine.run(_rankings(data, candidates, method, left), progress=bar.batch):
             done.append(query, ranked, cost)
-            bar.update(sizes[query])
+            bar.query(sizes[query], cost.calls)
     return time.perf_counter() - started
 
 

@@ -1,7 +1,7 @@
 """The report of a reranking: report.html, and its tables as results.md, results.csv and results.tex.
 
-The page compares the first stage with the reranked order (intervals, paired test, movement per query), and
-shows cost, counts and the manifest.
+The page compares the first stage, the reranked order and, where there is one, their interpolation (intervals,
+paired tests, movement per query), and shows cost, counts and the manifest.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any
 
 from inters_jax.evaluation.comparison import Comparison, compare_runs
 from inters_jax.evaluation.results import figure
-from inters_jax.evaluation.written_runs import FILES, QRELS
+from inters_jax.evaluation.written_runs import QRELS, read_runs
 from inters_jax.reports import comparison_page
-from inters_jax.reports.page import Section, Tile, folded_json, report
+from inters_jax.reports.page import Block, Note, Section, Tile, folded_json, report
 from inters_jax.reports.tables import NONE, Table, latex, markdown
 from seqio_tasks.base import write_text
-from seqio_tasks.metrics.trec_files import read_qrels, read_run
+from seqio_tasks.metrics.trec_files import read_qrels
 
 Result = Mapping[str, Any]
 
@@ -30,11 +30,13 @@ def write(folder: Path, result: Result) -> None:
     figures, cost = figure_table(result), cost_table(result)
     measured = [figures] if figures is not None else []
     measured += comparison_page.tables(compared) if compared is not None else []
+    weights = weight_table(result)
+    measured += [weights] if weights is not None else []
     head = (
         f"Model: {manifest.get('model')}  \nFirst stage: {manifest['first_stage']}, depth {manifest['depth']}"
     )
     unmeasured = "" if measured else "No judgments: nothing was measured."
-    text = markdown(f"Reranking of {title}", [head, unmeasured, *measured, cost])
+    text = markdown(f"Reranking of {title}", [head, interpolation_text(result), unmeasured, *measured, cost])
     write_text(folder / "results.md", text)
     write_text(folder / "results.csv", (figures or cost).csv())
     write_text(folder / "results.tex", latex([*measured, cost]))
@@ -42,7 +44,7 @@ def write(folder: Path, result: Result) -> None:
 
 
 def figure_table(result: Result) -> Table | None:
-    """Both runs by both protocols; None without judgments."""
+    """The runs by both protocols; None without judgments."""
     queries = result["counts"].get("queries")
     n = NONE if queries is None else f"{queries:,}"
     rows = [
@@ -58,6 +60,35 @@ def figure_table(result: Result) -> Table | None:
         "evaluation computes, errors included (it leaves such queries out): docs/metrics.md."
     )
     return Table("Figures", ["run", "protocol", "measure", "n", "value"], rows, [note])
+
+
+def interpolation_text(result: Result) -> str:
+    """How the interpolated run was made, in one paragraph; "" if there is none."""
+    found = result.get("interpolation")
+    if found is None:
+        return ""
+    weight, chosen = found["weight"], found["chosen_on"]
+    text = (
+        f"Interpolated: {weight:g} · model + {1 - weight:.4g} · first stage, of {found['of']}, over the "
+        "candidates of a query. "
+    )
+    if chosen is None:
+        return text + "The weight was given."
+    where = f"{chosen['collection']}, split {chosen['split']} ({chosen['folder']})"
+    return text + (
+        f"The weight is the best of {len(chosen['weights'])} by {chosen['measure']} on the "
+        f"{chosen['queries']} judged queries of {where}."
+    )
+
+
+def weight_table(result: Result) -> Table | None:
+    """The measure of every weight on the queries that the weight was chosen on; None if it was not chosen."""
+    chosen = (result.get("interpolation") or {}).get("chosen_on")
+    if chosen is None:
+        return None
+    rows = [[weight, figure(value)] for weight, value in chosen["weights"].items()]
+    title = f"Weights on {chosen['collection']}, split {chosen['split']}"
+    return Table(title, ["weight of the model", chosen["measure"]], rows)
 
 
 def cost_table(result: Result) -> Table:
@@ -93,8 +124,14 @@ def page(title: str, result: Result, compared: Comparison | None, figures: Table
         ),
     ]
     if figures is not None:
-        lead = "First stage and reranked, by the protocols “standard” and “paper”."
+        lead = "The runs, by the protocols “standard” and “paper”."
         more.insert(0, Section("protocols", "Both protocols", lead, [figures.untitled()]))
+    if text := interpolation_text(result):
+        weights = weight_table(result)
+        blocks: list[Block] = [Note(text), *([] if weights is None else [weights])]
+        more.insert(
+            0, Section("interpolation", "Interpolation", "Reranked and first stage together.", blocks)
+        )
     calls = result["cost"].get("model calls per query")
     tiles = [] if calls is None else [Tile(f"{calls:g}", "model calls per query", str(manifest["method"]))]
     made_by = "python -m inters_jax.rerank"
@@ -106,11 +143,11 @@ def page(title: str, result: Result, compared: Comparison | None, figures: Table
 
 
 def _compare(folder: Path, result: Result) -> Comparison | None:
-    """First stage against reranked; None with fewer than two judged queries, where nothing can be tested."""
+    """The runs against each other; None with fewer than two judged queries, where nothing can be tested."""
     if not result["metrics"]:
         return None
     qrels = read_qrels(folder / QRELS)
-    runs = {name: read_run(folder / file) for name, file in FILES.items()}
+    runs = read_runs(folder)
     judged = [query for query in qrels if query in runs["reranked"]]
     if len(judged) < 2:
         return None

@@ -118,32 +118,32 @@ class Setting:
 
         >>> Setting(object, "jobs", 1, (int,), True, Meaning(help="", at_least=1)).type_text
         'a whole number of at least 1, or None'
+        >>> weight = Meaning(help="", at_least=0, at_most=1, path=True)
+        >>> Setting(object, "weight", 1, (float, str), False, weight).type_text
+        'a number of at least 0 and at most 1, or a path'
         """
         meaning = self.meaning
+        kinds = [_KINDS[bool]] if bool in self.kinds else []
+        kinds += [_KINDS[kind] + self._bounds for kind in (int, float) if kind in self.kinds]
         if meaning.choices:
-            text = ", ".join(map(repr, meaning.choices))
+            kinds = [", ".join(map(repr, meaning.choices))]
         elif meaning.path and str in self.kinds:
-            text = "a path" if tuple not in self.kinds else "paths, separated by commas"
+            kinds.append("a path" if tuple not in self.kinds else "paths, separated by commas")
         else:
-            kinds = [_KINDS[kind] for kind in self.kinds if kind in _KINDS]
-            if tuple in self.kinds:
-                kinds = [*(kind for kind in kinds if kind != "text"), _MANY]
-            if dict in self.kinds:
-                kinds.append("{'name': value}")
-            text = " or ".join(kinds)
-        for word, bound in (("at least", meaning.at_least), ("above", meaning.above)):
-            text += (
-                ""
-                if bound is None
-                else f" of {word} {bound:g}"
-                if word == "at least"
-                else f" {word} {bound:g}"
-            )
-        if meaning.at_most is not None:
-            text += f" and at most {meaning.at_most:g}"
-        if meaning.objects:
-            text = " or ".join([*([text] if text else []), *(f"@{name}()" for name in meaning.objects)])
+            kinds += [_MANY] if tuple in self.kinds else [_KINDS[str]] if str in self.kinds else []
+            kinds += ["{'name': value}"] if dict in self.kinds else []
+        kinds += [f"@{name}()" for name in meaning.objects]
+        # With bounds, a comma says that they are those of the number alone.
+        text = (", or " if self._bounds else " or ").join(kinds)
         return f"{text}, or None" if self.optional else text
+
+    @property
+    def _bounds(self) -> str:
+        """The bounds of a number, in words."""
+        meaning = self.meaning
+        text = "" if meaning.at_least is None else f" of at least {meaning.at_least:g}"
+        text += "" if meaning.above is None else f" above {meaning.above:g}"
+        return text + ("" if meaning.at_most is None else f" and at most {meaning.at_most:g}")
 
     def checked(self, value: Any) -> Any:
         """The value in its declared type; otherwise `SettingError`."""
@@ -204,7 +204,8 @@ class Setting:
 
     def _error(self, value: Any) -> SettingError:
         hint = ""
-        if str in self.kinds and isinstance(value, int | float) and not isinstance(value, bool):
+        text_only = str in self.kinds and int not in self.kinds and float not in self.kinds
+        if text_only and isinstance(value, int | float) and not isinstance(value, bool):
             hint = f"; to mean the text, quote it: --gin.{self.name}=\"'{value}'\""
         return SettingError(self.name, f"{self.name}={value!r} must be {self.type_text}{hint}")
 

@@ -205,15 +205,23 @@ class MethodOptions:
 
 @group
 class RerankSettings:
-    """What is measured of a reranking, and where it goes."""
+    """What is done with a reranking: its interpolation, its measures, and where it goes."""
+
+    interpolation: float | str | None = setting(
+        "weight of the model against the first stage; or OUTPUT_DIR of a reranking, the best weight there",
+        default=None,
+        at_least=0,
+        at_most=1,
+        path=True,
+    )
 
     measures: str | tuple[str, ...] | None = setting(
-        "computed of both runs; None: those of the pair, and Judged@10", default=None
+        "computed of the runs; None: those of the pair, and Judged@10", default=None
     )
     output_dir: str | None = setting(
         "None: rerank/<collection>/<method> in MODEL_DIR", default=None, path=True
     )
-    batch: int = setting("requests that are tokenized and answered together", default=1024, at_least=1)
+    batch: int = setting("most requests that are tokenized and answered together", default=1024, at_least=1)
     concurrent: int = setting(
         "queries under way at once; an interruption loses at most these", default=64, at_least=1
     )

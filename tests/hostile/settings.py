@@ -90,6 +90,13 @@ BOUNDS = [
     ("rerank", {"PAIR": None}, r"no ranking task is named after the collection 'beir'"),
     ("rerank", {"BATCH": 0}, r"BATCH=0 must be"),
     ("rerank", {"CONCURRENT": 0}, r"CONCURRENT=0 must be"),
+    (
+        "rerank",
+        {"INTERPOLATION": 1.5},
+        r"INTERPOLATION=1\.5 must be a number of at least 0 and at most 1, or a p",
+    ),
+    ("rerank", {"INTERPOLATION": "nan"}, r"INTERPOLATION: nan: no such file"),
+    ("rerank", {"INTERPOLATION": True}, r"INTERPOLATION=True must be"),
     ("rerank", {"STEP": 3}, r"STEP=3 was given, but only a run folder has steps"),
     ("rerank", {"MAX_LENGTH": 10**12}, None),
     ("serve", {"PORT": 70000}, r"PORT=70000 must be"),

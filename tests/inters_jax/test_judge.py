@@ -149,6 +149,27 @@ def test_predictions_of_different_lengths_reach_the_metric_in_order(judge, regis
     assert next(iter(result.examples))["inputs_pretokenized"] == "is it red ?"
 
 
+def test_answers_are_saved_before_the_last_one_is_given(judge, register, tmp_path):
+    name = register("bridge_saved_early", generation_rows(), [lambda targets, predictions: {"n": 1.0}])
+    judge.generator = FakeGenerator({5: [0, 2], 3: [3, 2], 7: [8, 2]})
+    # Prompts of 4, 2 and 6 tokens with answers of 4: two calls of 7 tokens are full behind the second.
+    judge.generation_tokens = 7
+    generate, sizes = judge.generator.generate, []
+
+    def dies(prompts, progress=None):
+        sizes.append(len(prompts))
+        if len(sizes) == 2:
+            raise KeyboardInterrupt
+        return generate(prompts)
+
+    judge.generator.generate = dies
+    with pytest.raises(KeyboardInterrupt):
+        judge.run(name, "test", folder=tmp_path)
+    result = judge.run(name, "test", folder=tmp_path)
+    assert sizes == [2, 1, 1] and result.counts["rows resumed"] == 2
+    assert [row["prediction"] for row in result.examples] == ["yes", "no", "maybe"]
+
+
 def test_the_loss_of_targets_is_that_of_a_plain_forward_pass(loaded, vocabulary, register):
     def metric(targets, predictions):
         return {"right": 0.0}

@@ -8,10 +8,12 @@ import pytest
 from inters_jax import rerank as command
 from inters_jax.ranking import methods
 from inters_jax.ranking.backend import FunctionBackend
-from inters_jax.ranking.candidates import candidates_of
-from inters_jax.ranking.collection import open_collection
+from inters_jax.ranking.candidates import Candidates, candidates_of
+from inters_jax.ranking.collection import Collection, open_collection
+from inters_jax.ranking.engine import Usage
 from inters_jax.ranking.errors import RerankError, TooLong
-from inters_jax.ranking.questions import CHECK, CHOICE, GENERATION, JUDGMENT, ORDER
+from inters_jax.ranking.progress import DocumentBar
+from inters_jax.ranking.questions import CHECK, CHOICE, GENERATION, JUDGMENT, ORDER, Document
 from inters_jax.ranking.reranking import rerank_candidates, write_results
 from inters_jax.settings.judging import MethodOptions
 from seqio_tasks.base import UserError
@@ -126,6 +128,64 @@ def test_an_interrupted_run_resumes_behind_the_last_finished_query(folder, run_f
     assert result["metrics"] == whole["metrics"]
     assert result["cost"]["model calls"] == whole["cost"]["model calls"]
     assert (out / "reranked.trec").read_bytes() == (tmp_path / "whole" / "reranked.trec").read_bytes()
+
+
+class Metered(FunctionBackend):
+    """Prompts of 300 tokens and model calls of 2,048; dies in its batch number `dies`."""
+
+    call_tokens = 2048
+
+    def __init__(self, relevance, dies=None):
+        super().__init__(relevance)
+        self.dies, self.sizes = dies, []
+
+    def usage(self, prepared):
+        return [Usage(300, 0)] * len(prepared)
+
+    def answer(self, prepared):
+        self.sizes.append(len(prepared))
+        if len(self.sizes) == self.dies:
+            raise KeyboardInterrupt
+        return super().answer(prepared)
+
+
+def test_the_first_queries_are_saved_after_two_model_calls_and_later_batches_are_large(tmp_path):
+    queries = {f"q{n}": f"query {n}" for n in range(40)}
+    documents = {f"d{n}": Document("", f"text {n}", f"d{n}") for n in range(10)}
+    data = Collection("c", "c", queries, documents, None, tuple(queries))
+    tens = dict.fromkeys(queries, tuple(documents))
+    candidates = Candidates(tens, dict.fromkeys(queries, tuple(range(10, 0, -1))), 10, "run", "f")
+
+    def rank(backend, out):
+        made = methods.make_method("pointwise")
+        return rerank_candidates(data, candidates, made, backend, tmp_path / out, {"method": "pointwise"})
+
+    whole = Metered(hash_score)
+    rank(whole, "whole")
+    # Two calls of 2,048 tokens at 256 a document, then four and eight calls at the 300 that they took.
+    assert whole.sizes == [16, 27, *[54] * 6, 33]
+    with pytest.raises(KeyboardInterrupt):
+        rank(Metered(hash_score, dies=3), "cut")
+    result = rank(Metered(hash_score), "cut")
+    assert result["counts"]["queries resumed"] == 4  # of the 43 documents, forty are those of whole queries
+    runs = [(tmp_path / out / "reranked.trec").read_bytes() for out in ("whole", "cut")]
+    assert runs[0] == runs[1]
+
+
+def test_the_bar_counts_the_answers_of_queries_that_are_under_way():
+    with DocumentBar(20) as bar:
+        bar.prompts(5)
+        assert bar.bar.n == 0  # what an answer is worth is not known yet
+        bar.batch(12)
+        bar.query(10, requests=20)
+        assert bar.bar.n == 10
+        bar.batch(20)
+        bar.prompts(4)
+        assert bar.bar.n == 18  # 16 requests, of which two rank a document
+        bar.prompts(400)
+        bar.batch(8)
+        bar.query(10, requests=20)
+        assert bar.bar.n == 20
 
 
 def test_rankings_of_another_model_or_corpus_are_not_continued(folder, run_file, tmp_path):

@@ -75,6 +75,10 @@ class Listwise:
             )
 
     @property
+    def scored(self) -> bool:
+        return False
+
+    @property
     def step(self) -> int:
         return max(1, self.window // 2) if self.stride is None else self.stride
 

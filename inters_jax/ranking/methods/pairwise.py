@@ -41,6 +41,10 @@ class Pairwise:
         one_of(self.question, ("choice", "check"), "question")
         at_least(self.top_k, 1, "TOP_K")
 
+    @property
+    def scored(self) -> bool:
+        return self.sort == "allpairs"
+
     def rank(self, query: str, documents: Sequence[Any]) -> Ranking:
         if self.sort == "allpairs":
             pairs = list(itertools.combinations(range(len(documents)), 2))

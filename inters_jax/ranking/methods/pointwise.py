@@ -25,6 +25,10 @@ class Pointwise:
 
     whole: bool = False
 
+    @property
+    def scored(self) -> bool:
+        return True
+
     def rank(self, query: str, documents: Sequence[Any]) -> Ranking:
         answers = yield [Labels(Question(JUDGMENT, query, (d,)), self.whole) for d in documents]
         return by_score(np.asarray([answer[0] - answer[1] for answer in answers], np.float32))
@@ -35,6 +39,10 @@ class QueryLikelihood:
     """The log-probability of the query given the document. per_token: divided by the query's tokens."""
 
     per_token: bool = False
+
+    @property
+    def scored(self) -> bool:
+        return True
 
     def rank(self, query: str, documents: Sequence[Any]) -> Ranking:
         answers = yield [

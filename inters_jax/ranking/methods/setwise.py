@@ -40,6 +40,10 @@ class Setwise:
         at_least(self.num_child, 1, "NUM_CHILD")
         at_least(self.top_k, 1, "TOP_K")
 
+    @property
+    def scored(self) -> bool:
+        return False
+
     def rank(self, query: str, documents: Sequence[Any]) -> Ranking:
         """Rank by sets; where one is too long for a prompt, start over with half as many children."""
         try:

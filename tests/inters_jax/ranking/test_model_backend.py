@@ -140,8 +140,10 @@ def test_pointwise_prompts_share_the_beginning_that_candidates_of_a_query_have(l
     # weighs as little as in a wide one.
     shared.scorer._even = 1e5
     rankings = ((key, made("pointwise").rank(*query)) for key, query in queries.items())
+    seen = []
+    shared.progress = seen.append
     costs = [cost for _, _, cost in Engine(shared).run(rankings)]
-    assert sum(cost.calls for cost in costs) == 19
+    assert sum(cost.calls for cost in costs) == sum(seen) == 19
     assert shared.scorer.real_tokens < 0.8 * sum(cost.prompt_tokens for cost in costs)
     assert all(cost.seconds > 0 and cost.latency >= cost.seconds for cost in costs)
 

@@ -61,6 +61,32 @@ def test_every_method_runs_from_the_command_line(model, tmp_path, method, option
     assert generated > 0 if method in ("listwise", "self_consistency") else generated == 0
 
 
+def test_a_weight_chosen_on_validation_queries_or_given_later_ranks_nothing_again(model, tmp_path):
+    run(model, tmp_path / "dev", "--gin.SPLIT=validation")
+    chosen = run(model, tmp_path / "test", f"--gin.INTERPOLATION={tmp_path / 'dev'}")
+    assert chosen["counts"]["documents scored now"] == 13
+    found = chosen["interpolation"]
+    assert found["chosen_on"]["split"] == "validation" and found["chosen_on"]["measure"] == "nDCG@10"
+    weights = found["chosen_on"]["weights"]
+    best = [float(weight) for weight, mean in weights.items() if mean == max(weights.values())]
+    assert found["weight"] == best[0] and len(weights) == 21
+    given = run(model, tmp_path / "test", "--gin.INTERPOLATION=0.3")
+    assert given["interpolation"] == {"weight": 0.3, "of": "scores, min-max", "chosen_on": None}
+    assert given["counts"]["documents scored now"] == 0 and given["counts"]["queries resumed"] == 2
+    assert given["metrics"]["reranked"] == chosen["metrics"]["reranked"]
+    assert verify.verify(tmp_path / "test")["files"] == 5
+    for arguments, message in (
+        ([f"--gin.INTERPOLATION={tmp_path / 'test'}"], "test ranks 2 queries that this run ranks as well"),
+        (
+            [f"--gin.INTERPOLATION={tmp_path / 'dev'}", "--gin.METHOD=setwise"],
+            "method is 'pointwise' and in t",
+        ),
+        ([f"--gin.INTERPOLATION={tmp_path / 'dev'}", "--gin.TEMPLATE=1"], "template is 0 and in this run 1"),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            run(model, tmp_path / "other", *arguments)
+
+
 def test_a_changed_run_is_not_verified(model, tmp_path):
     run(model, tmp_path)
     file = tmp_path / "reranked.trec"

@@ -32,7 +32,7 @@ _SHARED_SETTINGS = ("split", "seed", "max_length", "max_examples", "raw_data")
 
 
 def named_paths(runs: Sequence[str]) -> dict[str, Path]:
-    """Give every path a short unique name: its last part, with as many parts before it as needed.
+    """The paths of two or more runs by short names (`short_names`).
 
     Raises:
       CompareError: a path does not exist, or there are fewer than two different ones.
@@ -43,12 +43,21 @@ def named_paths(runs: Sequence[str]) -> dict[str, Path]:
             raise CompareError(f"{path}: no such file or folder")
     if len(paths) < 2 or len({path.resolve() for path in paths}) < len(paths):
         raise CompareError(f"two or more different runs are needed; given: {', '.join(runs) or 'none'}")
+    return short_names(paths)
+
+
+def short_names(paths: Sequence[Path]) -> dict[str, Path]:
+    """Give every path a short unique name: its last part, with as many parts before it as needed.
+
+    >>> list(short_names([Path("/a/x/results.json"), Path("/a/y"), Path("/b/y")]))
+    ['a/x', 'a/y', 'b/y']
+    """
     resolved = [path.resolve() for path in paths]
     stripped = [
         path.parent if path.name == "results.json" else path.with_suffix("") if path.is_file() else path
         for path in resolved
     ]
-    for depth in range(1, max(len(path.parts) for path in stripped) + 1):
+    for depth in range(1, max((len(path.parts) for path in stripped), default=0) + 1):
         names = ["/".join(path.parts[-depth:]) for path in stripped]
         if len(set(names)) == len(names):
             return dict(zip(names, paths, strict=True))

@@ -6,13 +6,15 @@ The loop calls hooks in the order of its list; a hook sees what those before it 
     Profiler       before and after the traced steps    profiling.py
     FirstStep      once
     Evaluation     every EVAL_EVERY                     in_run_evaluation.py
-    Report         every LOG_EVERY
+    Report         every LOG_EVERY; a line also after the first step, and after 30 seconds without one
     Save           every CHECKPOINT_EVERY               saving.py
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +22,8 @@ from inters_jax.training.metrics import MetricWriter
 from inters_jax.training.progress import Progress, seconds_since_process_start
 from inters_jax.training.reader import Reader
 from inters_jax.training.step import TrainState
+
+SILENCE = 30.0  # seconds after which a line is shown between two records
 
 
 @dataclasses.dataclass
@@ -103,12 +107,27 @@ class Report(Hook):
         every: steps between records; a record that another hook needs is reported as well.
         progress: the bar and the lines.
         writer: files and trackers; None on all hosts but the first.
+        clock: returns seconds; tests pass their own.
     """
 
-    def __init__(self, every: int, progress: Progress, writer: MetricWriter | None) -> None:
+    def __init__(
+        self,
+        every: int,
+        progress: Progress,
+        writer: MetricWriter | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.every = every
         self._progress = progress
         self._writer = writer
+        self._clock = clock
+        self._shown = -math.inf  # when a line was
+
+    def before_step(self, step: int, reader: Reader) -> None:
+        """Show a line without a record, of what is read already, if there was none for a while."""
+        if self._clock() - self._shown >= SILENCE and (far := reader.so_far()) is not None:
+            self._shown = self._clock()
+            self._progress.so_far(*far)
 
     def dispatched(self, step: int) -> None:
         """Move the bar."""
@@ -125,6 +144,7 @@ class Report(Hook):
     def after_step(self, end: StepEnd) -> None:
         """Show and write the record."""
         assert end.record is not None
+        self._shown = self._clock()
         self._progress.record(end.step, end.record)
         if self._writer is not None:
             self._writer.write(end.step, end.record)

@@ -73,6 +73,11 @@ class Window:
         self._untimed = dict(self._counts)
         self._waited = 0.0
 
+    def seconds_per_step(self) -> float | None:
+        """The wall-clock time of a step so far; None before the first one that is timed."""
+        steps = self._counts["steps"] - self._untimed["steps"]
+        return (self._clock() - self._started) / steps if steps else None
+
     def close(self) -> dict[str, Any]:
         """The figures of the window; the next window starts now.
 

@@ -108,6 +108,11 @@ class Progress:
         pace = f"{record['seconds_per_step']:.3g} s/step"
         self.line(f"step {step}/{self._total}  {shown}  {pace}  ETA {duration(remaining)}")
 
+    def so_far(self, step: int, loss: float, pace: float | None) -> None:
+        """Print a line between two records: the steps done, the loss, and the seconds per step if known."""
+        rest = "" if pace is None else f"  {pace:.3g} s/step  ETA {duration((self._total - step) * pace)}"
+        self.line(f"step {step}/{self._total}  loss {loss:.4f}{rest}")
+
     def line(self, text: str) -> None:
         """Print a line above the bar."""
         if self._visible:

@@ -123,6 +123,12 @@ class Reader:
             _ = self._utilisation.peak  # measured here on a CPU, not within the time of a record
         self._window.restart_clock()
 
+    def so_far(self) -> tuple[int, float, float | None] | None:
+        """Steps done, mean loss and seconds per step since the last record; None: no step since it."""
+        if not self._steps:
+            return None
+        return self._newest + 1, self._loss / max(self._targets, 1.0), self._window.seconds_per_step()
+
     def close(self) -> dict[str, Any]:
         """The record of the steps read since the last one.
 

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -97,6 +98,7 @@ def test_a_run_records_every_window_and_saves_on_the_way(machinery, tmp_path):
         assert record["learning_rate"] == pytest.approx(float(schedule(record["step"] - 1)))
         assert sum(record["task_tokens"].values()) == pytest.approx(1)
     assert "first step finished" in text and "step 10/10" in text and "ETA" in text
+    assert text.count("step 1/10  loss ") == 1 and "step 2/10" not in text
     assert list((tmp_path / "tensorboard").glob("events.*"))
 
 
@@ -132,6 +134,18 @@ def test_nothing_is_saved_of_a_bad_step_that_is_a_checkpoint_step(machinery, tmp
     with pytest.raises(UserError, match="step 4: loss nan"):
         machinery(tmp_path, disturb)
     assert checkpoint_steps(tmp_path) == []
+
+
+def test_a_run_with_slow_steps_shows_a_line_every_half_minute():
+    stream, now, far = io.StringIO(), [0.0], [None]
+    report = Report(100, Progress(10, stream=stream), None, clock=lambda: now[0])
+    reader = SimpleNamespace(so_far=lambda: far[0])
+    shown = []
+    for now[0], far[0] in ((0, None), (50, (1, 2.5, None)), (79, (3, 2.0, 9.0)), (81, (4, 1.5, 10.0))):
+        report.before_step(1, reader)
+        shown.append(stream.getvalue())
+    assert shown[0] == "" and shown[1] == shown[2] == "step 1/10  loss 2.5000\n"
+    assert shown[3] == shown[1] + "step 4/10  loss 1.5000  10 s/step  ETA 0:01:00\n"
 
 
 class Recorded(Hook):

@@ -69,8 +69,8 @@ def interpolation_text(result: Result) -> str:
         return ""
     weight, chosen = found["weight"], found["chosen_on"]
     text = (
-        f"Interpolated: {weight:g} · model + {1 - weight:.4g} · first stage, of {found['of']}, over the "
-        "candidates of a query. "
+        f"Interpolated: {weight:g} · model + {1 - weight:.4g} · first stage ({found['of']}, over the "
+        "candidates of a query). "
     )
     if chosen is None:
         return text + "The weight was given."

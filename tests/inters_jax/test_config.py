@@ -95,7 +95,7 @@ def test_values_arrive_in_their_declared_type(name, text, value):
         ("LEARNING_RATE=nan", "LEARNING_RATE='nan' must be a number of at least 0"),
         ("WARMUP=1.5", "WARMUP=1.5: from 1 on it is a number of steps, which is whole"),
         ("LEARNING_RATE=high", "LEARNING_RATE='high' must be a number"),
-        ("DTYPE=float64", "DTYPE='float64' must be 'auto', 'float32', 'bfloat16', 'float16', 'bfloat16_products'"),
+        ("DTYPE=float64", "DTYPE='float64' must be 'auto', 'float32', 'bfloat16', 'float16', 'bf"),
         ("REMAT=ful", "REMAT='ful' must be 'none'"),
         ("MODEL_DIR=2024", "MODEL_DIR=2024 must be a path; to mean the text, quote it: --gin.MODEL_DIR="),
         ("MODEL_DIR=''", "MODEL_DIR is empty"),

@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +50,9 @@ def work_trainer(options: argparse.Namespace, padding: str) -> None:
 
     def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
         width = options.length if padding == "max" else max(len(row["input_ids"]) for row in rows)
-        ids = torch.full((len(rows), width), EOS)
-        mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
-        for number, row in enumerate(rows):
-            tokens = torch.from_numpy(row["input_ids"]).long()
-            ids[number, : len(tokens)] = tokens
-            mask[number, : len(tokens)] = 1
-            labels[number, row["start"] : len(tokens)] = tokens[row["start"] :]
-        counted.append(int(mask.sum()))
-        return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+        batch = padded([(row["input_ids"], row["start"]) for row in rows], width)
+        counted.append(int(batch["attention_mask"].sum()))
+        return batch
 
     class Rows(torch.utils.data.Dataset):  # type: ignore[type-arg,misc]
         def __len__(self) -> int:
@@ -73,6 +67,20 @@ def work_trainer(options: argparse.Namespace, padding: str) -> None:
         run_trainer(trainer, lambda: counted.pop(0))
 
 
+def padded(rows: Sequence[tuple[np.ndarray, int]], width: int) -> dict[str, Any]:
+    """Sequences (tokens, target start), one per row, as transformers takes them; only targets are labels."""
+    import torch
+
+    ids = torch.full((len(rows), width), EOS)
+    mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
+    for number, (sequence, start) in enumerate(rows):
+        tokens = torch.from_numpy(sequence).long()
+        ids[number, : len(tokens)] = tokens
+        mask[number, : len(tokens)] = 1
+        labels[number, start : len(tokens)] = tokens[start:]
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+
 def trainer_arguments(folder: str, options: argparse.Namespace) -> dict[str, Any]:
     return {
         "output_dir": folder,
@@ -85,8 +93,8 @@ def trainer_arguments(folder: str, options: argparse.Namespace) -> dict[str, Any
         "bf16": options.device == "gpu" and options.dtype == "bfloat16",
         "remove_unused_columns": False,
         "disable_tqdm": True,
-        "gradient_checkpointing": options.remat == "full",
         "dataloader_num_workers": 0,
+        **({"gradient_checkpointing": True} if options.remat == "full" else {}),
     }
 
 

@@ -14,4 +14,5 @@ ruff check .
 ruff format --check .
 mypy
 wait
-exec python -m pytest -n "${INTERS_TEST_WORKERS:-2}" --dist loadfile "$@"
+# The order of files is that of tests/conftest.py, the longest first.
+exec python -m pytest -n "${INTERS_TEST_WORKERS:-2}" --dist loadfile --no-loadscope-reorder "$@"

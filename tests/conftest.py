@@ -23,6 +23,23 @@ for _name, _value in {
 }.items():
     os.environ.setdefault(_name, _value)
 
+# The files that take longest, the longest first: one that started last would run on one processor alone.
+LONGEST = (
+    "tests/test_documented_commands.py",
+    "tests/inters_jax/test_experiments_start.py",
+    "tests/seqio_tasks/test_t5x_contract.py",
+    "tests/test_guarantees.py",
+    "tests/inters_jax/test_train.py",
+    "tests/inters_jax/test_many_hosts.py",
+    "tests/inters_jax/test_faults.py",
+    "tests/inters_jax/test_mesh_equality.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(place)))
+
 
 @pytest.fixture(autouse=True, scope="module")
 def _settings_of_the_file() -> Iterator[None]:

@@ -21,6 +21,7 @@ install_into_environment() {
       -e ".${extra:+[$extra]}"
     echo "$want" > "$stamp"
   fi
+  unset PYTHONDONTWRITEBYTECODE  # without kept bytecode, every process spends 10 s on compiling TensorFlow and JAX
   # shellcheck source=/dev/null
   . "$venv/bin/activate"
 }

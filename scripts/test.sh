@@ -8,7 +8,11 @@ cd "$(dirname "$0")/.."
 . scripts/environment.sh
 install_into_environment test
 export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-2}" JAX_PLATFORMS="${JAX_PLATFORMS:-cpu}"
+# Beside the linters, so that the modules that tests import are compiled once and not in every process.
+python -m pytest --collect-only -qq >/dev/null 2>&1 &
 ruff check .
 ruff format --check .
 mypy
-exec python -m pytest -n "${INTERS_TEST_WORKERS:-2}" --dist loadfile "$@"
+wait
+# The order of files is that of tests/conftest.py, the longest first.
+exec python -m pytest -n "${INTERS_TEST_WORKERS:-2}" --dist loadfile --no-loadscope-reorder "$@"

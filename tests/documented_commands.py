@@ -52,6 +52,11 @@ class Command:
         """Whether it only names a command of ours, as in "`python -m inters_jax.plan` says ..."."""
         return bool(self.verb) and not self.arguments
 
+    @property
+    def reads_no_folder(self) -> bool:
+        """Whether it does the same on every page, as ``python -m seqio_tasks.catalog`` does."""
+        return "=" not in self.text and "/" not in self.text
+
     def __str__(self) -> str:
         return f"{self.page}:{self.line}: {self.text}"
 

@@ -65,7 +65,7 @@ SMALL: dict[str, str] = {
     r"inters_jax\.sweep ": "--gin.DRY_RUN=True",
     r"inters_jax\.serve ": "--gin.PORT={port}",
     r"seqio_tasks\.download ": "--list",
-    r"bench_inference\.py": "--size tiny --repeats 1 --scale 0.01",
+    r"bench_inference\.py": "--size tiny --repeats 1 --scale 0.01 --threads 1",
     r"bench_lora\.py": "--hidden-size 64 --layers 1 --vocabulary 64 --rows 1 --length 32 --loss-positions 8",
 }
 

@@ -117,8 +117,8 @@ def run_page(page: str, workshop: stand_ins.Workshop) -> list[str]:
     failures: list[str] = []
     count = 0
     for command in (command for command in RUN if command.page == page):
-        if command.bare and any(c.bare and c.verb == command.verb for c in RUN[: RUN.index(command)]):
-            continue  # an earlier page prints its --help
+        if command.reads_no_folder and any(c.text == command.text for c in RUN[: RUN.index(command)]):
+            continue  # run for an earlier page
         try:
             place.run(command)
             count += 1

@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import venv
+import zipfile
 from pathlib import Path
 
 import jax
@@ -183,10 +184,12 @@ def test_wheel_installs_and_trains_in_an_empty_environment(tmp_path):
 
     run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path / "dist", ROOT)
     (wheel,) = (tmp_path / "dist").glob("inters_jax-*.whl")
-    venv.create(tmp_path / "env", with_pip=True)
+    assert set(zipfile.ZipFile(wheel).namelist()) >= packaged_files()
+    venv.create(tmp_path / "env")
     python = tmp_path / "env" / "bin" / "python"
-    run(python, "-m", "pip", "install", "--quiet", "--no-compile", "-c", ROOT / "constraints.txt", wheel)
-    run(python, "-m", "pip", "check")
+    pip = (sys.executable, "-m", "pip", "--python", python)  # the new environment has no pip of its own
+    run(*pip, "install", "--quiet", "--no-compile", "-c", ROOT / "constraints.txt", wheel)
+    run(*pip, "check")
     command = (
         python,
         "-m",
@@ -194,6 +197,18 @@ def test_wheel_installs_and_trains_in_an_empty_environment(tmp_path):
         "--gin_file=tiny.gin",
         "--gin.MODEL_DIR=run",
         "--gin.TRAIN_STEPS=2",
+        "--gin.MIXTURE_OR_TASK_NAME=inters_query_understanding",
     )
     assert "finished" in run(*command)
     assert (tmp_path / "run" / "checkpoints" / "2").is_dir()
+
+
+def packaged_files() -> set[str]:
+    """Every module, template, sample and recipe of the repository, by its place in the wheel."""
+    places = {"inters_jax": "inters_jax", "seqio_tasks": "seqio_tasks", "gin": "inters_jax/gin_configs"}
+    return {
+        f"{place}/{file.relative_to(ROOT / folder).as_posix()}"
+        for folder, place in places.items()
+        for file in (ROOT / folder).rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    }

@@ -2,7 +2,7 @@
 
 As a program, with eight simulated devices: the largest differences over meshes, as JSON.
 
-    XLA_FLAGS=--xla_force_host_platform_device_count=8 python attention_stand_ins.py
+    JAX_NUM_CPU_DEVICES=8 python attention_stand_ins.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Run with eight simulated devices: loss and gradients of meshes against one device, and their collectives.
 
-    XLA_FLAGS=--xla_force_host_platform_device_count=8 python mesh_table.py '[["fsdp=8", 1], ...]'
+    JAX_NUM_CPU_DEVICES=8 python mesh_table.py '[["fsdp=8", 1], ...]'
 
 Prints one JSON object: "line/microbatches" -> figures.
 """

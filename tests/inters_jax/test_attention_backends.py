@@ -52,7 +52,7 @@ def test_layers_of_one_splash_program_take_the_window_or_not() -> None:
 def test_kernels_divided_over_devices_equal_the_definition() -> None:
     here = Path(__file__).parent
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "JAX_NUM_CPU_DEVICES": "8",
         "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": os.pathsep.join([str(here.parents[1]), str(here)]),
     }

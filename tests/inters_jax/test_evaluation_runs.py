@@ -150,7 +150,7 @@ def test_chunks_and_batches_change_no_figure(judge, model):
 def test_eight_devices_give_the_figures_of_one(model, tmp_path, finished):
     """In a process of its own, which has eight simulated devices."""
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu",
+        "JAX_NUM_CPU_DEVICES": "8", "JAX_PLATFORMS": "cpu",
     }  # fmt: skip
     command = [sys.executable, "-m", "inters_jax.evaluate", f"--gin.MODEL_DIR={model}"]
     command += [

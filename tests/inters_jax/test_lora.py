@@ -185,7 +185,7 @@ RUNS = [  # mesh, microbatches, base, dropout; each is compared with the first o
 def test_eight_devices_and_microbatches_give_the_losses_of_one(folder):
     paths = [str(Path(layers.__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu",
+        "JAX_NUM_CPU_DEVICES": "8", "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": os.pathsep.join(paths),
     }  # fmt: skip
     out = subprocess.run(

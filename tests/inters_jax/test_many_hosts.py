@@ -50,7 +50,7 @@ class Run:
         for index, output in enumerate(self.outputs):
             environment = os.environ | {
                 "JAX_PLATFORMS": "cpu",
-                "XLA_FLAGS": f"--xla_force_host_platform_device_count={4 // count}",
+                "JAX_NUM_CPU_DEVICES": str(4 // count),
                 "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parents[1]}",
             }
             who = {"COORDINATOR_ADDRESS": address, "NUM_PROCESSES": count, "PROCESS_ID": index}

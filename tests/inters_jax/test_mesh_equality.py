@@ -33,7 +33,7 @@ MLP, STACKED_MLP = {"16,56", "56,16"}, {"2,16,56", "2,56,16"}
 @pytest.fixture(scope="module")
 def table():
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "JAX_NUM_CPU_DEVICES": "8",
         "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": f"{HERE}{os.pathsep}{Path(meshes.__file__).parents[1]}",
     }

@@ -269,7 +269,7 @@ def test_abstract_model_allocates_nothing_and_knows_its_axes() -> None:
 
 SHARDED = """
 import os, sys
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
+os.environ["JAX_NUM_CPU_DEVICES"] = "4"
 os.environ["JAX_PLATFORMS"] = "cpu"
 import jax, numpy as np
 from flax import nnx

@@ -37,7 +37,7 @@ print(json.dumps(found))
 def test_a_mesh_gives_the_results_of_one_device():
     environment = {
         **os.environ,
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        "JAX_NUM_CPU_DEVICES": "4",
         "JAX_PLATFORMS": "cpu",
     }
     done = subprocess.run(

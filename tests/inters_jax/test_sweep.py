@@ -469,9 +469,9 @@ def test_only_names_experiments_or_runs(place):
 
 
 @pytest.mark.slow
-def test_two_seeds_are_trained_judged_and_put_together(tmp_path):
+def test_a_list_is_trained_judged_and_put_together(tmp_path):
     (tmp_path / "list.yaml").write_text(
-        "seeds: [0, 1]\ngin_files: [tiny.gin]\n"
+        "seeds: [1]\ngin_files: [tiny.gin]\n"
         "overrides: {TRAIN_STEPS: 1, MAX_EXAMPLES: 4, MIXTURE_OR_TASK_NAME: inters_query_matching_msrp,\n"
         "  TASKS: inters_query_matching_msrp_choices}\n"
         "experiments: [{name: main}, {name: one shot, model_of: main,\n"
@@ -479,13 +479,13 @@ def test_two_seeds_are_trained_judged_and_put_together(tmp_path):
     )
     arguments = [f"--gin.EXPERIMENTS={tmp_path / 'list.yaml'}", f"--gin.SWEEP_DIR={tmp_path / 'sweep'}"]
     outcome = command.main(arguments)
-    assert {status for status, _ in outcome.values()} == {runs.FINISHED} and len(outcome) == 4
+    assert {status for status, _ in outcome.values()} == {runs.FINISHED} and len(outcome) == 2
     result = read_result(tmp_path / "sweep/main/seed1/evaluation")
     assert set(result["metrics"]) == {"inters_query_matching_msrp_choices"}
     assert {"main", "one shot"} == set(json.loads((tmp_path / "sweep/sweep.json").read_text())["values"])
-    before = Path(tmp_path / "sweep/main/seed0/train.log").stat().st_mtime_ns
+    before = Path(tmp_path / "sweep/main/seed1/train.log").stat().st_mtime_ns
     command.main(arguments)
-    assert Path(tmp_path / "sweep/main/seed0/train.log").stat().st_mtime_ns == before
+    assert Path(tmp_path / "sweep/main/seed1/train.log").stat().st_mtime_ns == before
 
 
 def test_candidates_are_written_in_another_order(tmp_path):

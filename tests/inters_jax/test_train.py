@@ -222,15 +222,6 @@ def test_prepare_gets_no_gin_file_of_the_run_and_its_failure_is_reported(tmp_pat
         preparation.wait()
 
 
-def test_training_imports_neither_tensorflow_nor_seqio():
-    script = (
-        "import sys, inters_jax.train; "
-        "print({'tensorflow', 'seqio', 'torch', 'transformers'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", script], env=ENVIRONMENT, capture_output=True, text=True)
-    assert done.stdout.strip() == "set()", done.stderr
-
-
 def start_process(run, store, steps, every):
     script = (
         "import sys; from pathlib import Path; from training_stand_ins import run_train; "
@@ -254,14 +245,14 @@ def wait_for_step(process, run, step):
 
 @pytest.mark.slow
 def test_a_run_killed_with_sigkill_twice_ends_in_the_same_bits(store, tmp_path):
-    steps, every = 600, 20
+    steps, every = 300, 20
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     process = start_process(whole, store, steps, every)
     out, err = process.communicate()
     assert process.returncode == 0, err
     assert out.strip() == "set()"  # a whole run has loaded neither TensorFlow nor SeqIO
     killed_at = []
-    for reach in (60, 200):
+    for reach in (60, 120):
         process = start_process(broken, store, steps, every)
         wait_for_step(process, broken, reach)
         process.send_signal(signal.SIGKILL)
@@ -297,7 +288,7 @@ import dataclasses, jax
 assert jax.device_count() == 8
 model = dataclasses.replace(TINY, num_heads=4, num_kv_heads=2, head_dim=8)
 folder, store = Path(sys.argv[1]), Path(sys.argv[2])
-for mesh in ["data=8", "fsdp=8", "fsdp=4,tensor=2", "fsdp=2,tensor=4", "data=2,sequence=2,fsdp=2"]:
+for mesh in ["fsdp=8", "fsdp=2,tensor=4", "data=2,sequence=2,fsdp=2"]:
     run_train(folder / mesh, store, model=model, mesh=mesh, batch_size=8, train_steps=4, log_every=1,
     remat="full")
 """
@@ -305,7 +296,7 @@ for mesh in ["data=8", "fsdp=8", "fsdp=4,tensor=2", "fsdp=2,tensor=4", "data=2,s
 
 @pytest.mark.slow
 def test_every_mesh_of_eight_devices_trains_alike(store, tmp_path):
-    environment = ENVIRONMENT | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    environment = ENVIRONMENT | {"JAX_NUM_CPU_DEVICES": "8"}
     command = [sys.executable, "-c", MESHES, str(tmp_path), str(store)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -313,7 +304,7 @@ def test_every_mesh_of_eight_devices_trains_alike(store, tmp_path):
     run_train(tmp_path / "one", store, model=model, batch_size=8, train_steps=4, log_every=1, remat="full")
     expected = [record["loss"] for record in read_metrics(tmp_path / "one")]
     runs = sorted(path for path in tmp_path.iterdir() if path.is_dir() and "=" in path.name)
-    assert len(runs) == 5
+    assert len(runs) == 3  # test_mesh_equality.py has all others
     for run in runs:
         losses = [record["loss"] for record in read_metrics(run)]
         np.testing.assert_allclose(losses, expected, rtol=1e-5, err_msg=run.name)

@@ -154,7 +154,7 @@ def test_eight_devices_in_any_mesh_give_the_result_of_one():
     lines = [["data=8", 1], ["fsdp=8", 1], ["fsdp=4,tensor=2", 1], ["data=2,fsdp=2,tensor=2", 2],
              ["replica=2,sequence=2,fsdp=2", 1], ["fsdp=4,tensor=2", 4]]  # fmt: skip
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "JAX_NUM_CPU_DEVICES": "8",
         "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": f"{Path(__file__).parent}{os.pathsep}{Path(meshes.__file__).parents[1]}",
     }

@@ -77,6 +77,16 @@ def with_sample() -> tuple[str, ...]:
     return tuple(name for name in chosen if name not in missing)
 
 
+def of_every_kind() -> list[str]:
+    """A task of each kind, with and without choices: further differences do not concern the tokenizer."""
+    return [
+        name
+        for name in with_sample()
+        if task(name).pair.name in EVERY_FORM_OF
+        and (not task(name).form.suffix or name.endswith(("_choices", "_rerank")))
+    ]
+
+
 def split_of(name: str) -> str:
     return "train" if "train" in task(name).splits else "test"
 
@@ -158,7 +168,7 @@ def test_04_id_zero_never_occurs_even_where_it_is_text(examples: dict, tmp_path:
     with settings.override(tokenizer=str(zero_is_text(tmp_path / "tokenizer"))):
         vocabulary = HuggingFaceVocabulary()
         seen = set()
-        for name in with_sample():
+        for name in of_every_kind():
             for example in first(name):
                 assert 0 not in example["inputs"] and 0 not in example["targets"], name
                 assert vocabulary.decode(example["inputs"]) == example["inputs_pretokenized"].decode()
@@ -211,10 +221,10 @@ def test_06_nothing_before_the_cache_takes_a_sequence_length() -> None:
 
 
 @pytest.mark.slow
-def test_07_short_lengths_never_cut_the_end_of_a_prompt_nor_the_answer() -> None:
+def test_07_short_lengths_never_cut_the_end_of_a_prompt_nor_the_answer(examples: dict) -> None:
     kept = 0
     for name in with_sample():
-        full = {key(example): example for example in first(name)}
+        full = {key(example): example for example in examples[name]}
         for example in first(name, sequence_length={"inputs": 160, "targets": 24}):
             kept += 1
             assert len(example["inputs"]) <= 160 and len(example["targets"]) <= 24
@@ -287,15 +297,29 @@ def test_10_metric_functions_have_seqios_signatures(examples: dict) -> None:
 
 
 @pytest.mark.slow
+def test_11_generated_forms_give_full_marks_to_their_targets(examples: dict) -> None:
+    """The metric function of every task on its first examples, as the Evaluator calls it."""
+    for name in with_sample():
+        own = task(name)
+        for function in own.predict_metric_fns:
+            texts = [example["targets_pretokenized"].decode() for example in examples[name]]
+            targets = [
+                own.postprocess_fn(text, example=example, is_target=True)
+                for text, example in zip(texts, examples[name], strict=True)
+            ]
+            assert_full_marks(name, function(targets, [own.postprocess_fn(text) for text in texts]))
+
+
+@pytest.mark.slow
 def test_11_13_14_the_evaluator_gives_full_marks_to_an_oracle(tmp_path: Path) -> None:
-    """One evaluation of every scored and generated form, lengths found by the Evaluator itself."""
-    names = [
-        name
-        for name in with_sample()
-        if not name.endswith(("_5shot", "_no_description", "_no_template", "_0shot"))
-        and "test" in task(name).splits  # the others are for training only
-    ]
-    for name in names:
+    """One evaluation of every set of metrics and every scored form, lengths found by the Evaluator itself."""
+    kinds = {}
+    for name in with_sample():
+        form, pair = task(name).form, task(name).pair
+        if "test" in task(name).splits and (form.choices or not form.suffix):  # others are for training only
+            kinds.setdefault((form.suffix, form.choices or pair.kind, pair.metrics, pair.multi_label), name)
+    assert {task(name).pair.kind for name in kinds.values()} == {"generate", "classify", "rank"}
+    for name in kinds.values():
         split = "validation" if "validation" in task(name).splits else "test"
         evaluator = seqio.Evaluator(
             name, seqio.DecoderFeatureConverter(pack=False), eval_split=split, log_dir=str(tmp_path)
@@ -307,20 +331,25 @@ def test_11_13_14_the_evaluator_gives_full_marks_to_an_oracle(tmp_path: Path) ->
             score_fn=lambda dataset, rows=rows: oracle_scores(rows),
         )
         found = metrics.result()[name]
-        assert found and all(isinstance(value, float) for value in found.values()), (name, found)
-        for metric, value in found.items():
-            if metric in ("unparsed", "tied"):
-                assert value == 0, (name, metric)
-            elif metric in ("nDCG@10", "RR@10", "R@10", "R@100"):
-                assert 0 < value <= 1, (name, metric)
-            elif metric in ("turn_exact_match", "turn_f1", "quac_f1"):
-                # One annotator at a time is left out: an answer that only one gives does not reach 100.
-                assert 50 < value <= 100, (name, metric, value)
-            elif metric not in (
-                "examples", "queries", "queries_missing", "documents", "parts", "low_agreement",
-            ):  # fmt: skip
-                # BLEU-2 has nothing to count where every text is one word
-                assert value == pytest.approx(100.0), (name, metric, value)
+        assert all(isinstance(value, float) for value in found.values()), (name, found)
+        assert_full_marks(name, found)
+
+
+def assert_full_marks(name: str, found: dict[str, float]) -> None:
+    assert found, name
+    for metric, value in found.items():
+        if metric in ("unparsed", "tied"):
+            assert value == 0, (name, metric)
+        elif metric in ("nDCG@10", "RR@10", "R@10", "R@100"):
+            assert 0 < value <= 1, (name, metric)
+        elif metric in ("turn_exact_match", "turn_f1", "quac_f1"):
+            # One annotator at a time is left out: an answer that only one gives does not reach 100.
+            assert 50 < value <= 100, (name, metric, value)
+        elif metric not in (
+            "examples", "queries", "queries_missing", "documents", "parts", "low_agreement",
+        ):  # fmt: skip
+            # BLEU-2 has nothing to count where every text is one word
+            assert value == pytest.approx(100.0), (name, metric, value)
 
 
 def oracle_answers(dataset: tf.data.Dataset) -> list[tuple[int, list[int]]]:
@@ -388,7 +417,7 @@ def test_12_cached_examples_are_read_back(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("pack", [False, True])
 def test_decoder_feature_converter_puts_the_loss_on_the_targets_only(pack: bool) -> None:
     lengths = {"inputs": 1024, "targets": 256}
-    name = "inters_query_understanding"
+    name = "inters_fact_verification"
     options: dict[str, Any] = {"shuffle": False, "num_epochs": 1, "seed": 0}
     plain = seqio.get_mixture_or_task(name).get_dataset(lengths, "train", **options)
     examples = list(plain.take(40).as_numpy_iterator())

@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 raw="${1:?usage: bash scripts/first_result.sh RAW_DIR [FOLDER]}" folder="${2:-runs/first_result}"
 . scripts/environment.sh
-install_into_environment ""
+install_into_environment baselines
 export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-3}"
 # Blocks that the C library keeps, in huge pages: without, a step of training spends a fifth of its time on page faults.
 export GLIBC_TUNABLES="${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=18446744073709551615}"
@@ -34,7 +34,13 @@ python -m seqio_tasks.download boolq climate_fever scifact orcas_i gecor msrp mi
   echo "not everything could be downloaded; datasets without files are left out" >&2
 
 settings=(--gin_file=smollm2.gin --gin.RAW_DIR="$raw")
-python -m inters_jax.train "${settings[@]}" --gin.MODEL="$MODEL" --gin.MODEL_DIR="$folder/run"
+python -m inters_jax.train "${settings[@]}" --gin.MODEL="$MODEL" --gin.MODEL_DIR="$folder/run" \
+  --gin.STORE_DIR="$folder/store"
 python -m inters_jax.evaluate "${settings[@]}" --gin.MODEL_DIR="$MODEL" --gin.OUTPUT_DIR="$folder/before"
 python -m inters_jax.evaluate "${settings[@]}" --gin.MODEL_DIR="$folder/run" --gin.OUTPUT_DIR="$folder/after" \
   --gin.COMPARE_WITH="$folder/before"
+python scripts/label_baselines.py --raw_dir "$raw" --store "$folder/store" --output "$folder/baselines" \
+  --evaluation "$folder/before" --evaluation "$folder/after"
+reranking=(--gin_file=smollm2.gin --gin.COLLECTION="$raw/beir_scifact" --gin.DEPTH=20 --gin.MAX_QUERIES=40)
+python -m inters_jax.rerank "${reranking[@]}" --gin.MODEL_DIR="$MODEL" --gin.OUTPUT_DIR="$folder/rerank_before"
+python -m inters_jax.rerank "${reranking[@]}" --gin.MODEL_DIR="$folder/run" --gin.OUTPUT_DIR="$folder/rerank_after"

@@ -246,7 +246,9 @@ def test_documents_that_are_equal_when_cut_are_asked_once(loaded, monkeypatch):
     small = backend(loaded, max_length=512)
     asked = []
     logits = small.scorer.label_logits
-    monkeypatch.setattr(small.scorer, "label_logits", lambda p, labels: asked.extend(p) or logits(p, labels))
+    monkeypatch.setattr(
+        small.scorer, "label_logits", lambda p, labels, **more: asked.extend(p) or logits(p, labels, **more)
+    )
     long = [Document("", "stone bridge " * 400 + str(n)) for n in range(5)]
     ranked, _ = run_one_batch(small, made("pointwise"), "mill", [*long, Document("", "river")])
     assert len(asked) == 2 and len(set(ranked.scores[:5].tolist())) == 1
@@ -263,7 +265,7 @@ def test_the_scorer_is_asked_for_one_group_of_labels_at_a_time(loaded, queries, 
     monkeypatch.setattr(
         Scorer,
         "label_logits",
-        lambda self, prompts, ids: asked.append(len(prompts)) or original(self, prompts, ids),
+        lambda self, prompts, ids, **more: asked.append(len(prompts)) or original(self, prompts, ids, **more),
     )
     rankings = ((key, made("pointwise").rank(*query)) for key, query in queries.items())
     list(Engine(backend(loaded)).run(rankings))

@@ -28,12 +28,13 @@ for _name, _value in {
 LONGEST = (
     "tests/test_documented_commands.py",
     "tests/inters_jax/test_experiments_start.py",
-    "tests/seqio_tasks/test_t5x_contract.py",
+    "tests/inters_jax/test_many_hosts.py",
     "tests/test_guarantees.py",
     "tests/inters_jax/test_train.py",
-    "tests/inters_jax/test_many_hosts.py",
+    "tests/seqio_tasks/test_t5x_contract.py",
     "tests/inters_jax/test_faults.py",
-    "tests/inters_jax/test_mesh_equality.py",
+    "tests/inters_jax/test_sweep.py",
+    "tests/inters_jax/test_evaluation_runs.py",
 )
 
 

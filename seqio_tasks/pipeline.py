@@ -32,6 +32,9 @@ from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
 log = logging.getLogger(__name__)
 
+# Nothing here branches on tensors: AutoGraph would rewrite functions to no effect, for a second per process.
+_as_written = tf.autograph.experimental.do_not_convert
+
 BATCH = 128  # rows per call of the encoder
 NO_LIMIT = -1
 _SHARDS = 16  # read in parallel by Beam jobs; any other number works as well
@@ -94,18 +97,20 @@ class InstructionSource(seqio.DataSource):
         def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
             indices = tf.numpy_function(ends_with_program(order), [epoch], tf.int64, stateful=False)
             indices.set_shape([None])
-            return tf.data.Dataset.from_tensor_slices(indices).map(
-                lambda index: {
+
+            def row(index: tf.Tensor) -> dict[str, tf.Tensor]:
+                return {
                     "split": tf.constant(split),
                     "epoch": epoch,
                     "index": index,
                     "max_inputs": tf.constant(limits.get("inputs") or NO_LIMIT, tf.int64),
                     "max_targets": tf.constant(limits.get("targets") or NO_LIMIT, tf.int64),
                 }
-            )
+
+            return tf.data.Dataset.from_tensor_slices(indices).map(_as_written(row))
 
         dataset = tf.data.Dataset.range(np.iinfo(np.int64).max if num_epochs is None else num_epochs)
-        dataset = dataset.flat_map(one_epoch)
+        dataset = dataset.flat_map(_as_written(one_epoch))
         if num_epochs is not None:
             own = len(range(shard, len(rows.rows), shards)) * num_epochs
             dataset = dataset.apply(tf.data.experimental.assert_cardinality(own))
@@ -138,7 +143,7 @@ def encode_dataset(dataset: tf.data.Dataset, *, pair: Pair, form: Form) -> tf.da
             example[name] = values
         return example
 
-    return dataset.batch(BATCH).map(encode).unbatch().map(_plain)
+    return dataset.batch(BATCH).map(_as_written(encode)).unbatch().map(_as_written(_plain))
 
 
 def _plain(example: Mapping[str, Any]) -> dict[str, tf.Tensor]:

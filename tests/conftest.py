@@ -19,6 +19,7 @@ for _name, _value in {
     "JAX_COMPILATION_CACHE_DIR": str(Path(__file__).parents[1] / ".pytest_cache" / "jax"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
+    "OMP_NUM_THREADS": "1",  # threads of torch that wait for each other take more time than they save
     "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
 }.items():
     os.environ.setdefault(_name, _value)
@@ -27,12 +28,13 @@ for _name, _value in {
 LONGEST = (
     "tests/test_documented_commands.py",
     "tests/inters_jax/test_experiments_start.py",
-    "tests/seqio_tasks/test_t5x_contract.py",
+    "tests/inters_jax/test_many_hosts.py",
     "tests/test_guarantees.py",
     "tests/inters_jax/test_train.py",
-    "tests/inters_jax/test_many_hosts.py",
+    "tests/seqio_tasks/test_t5x_contract.py",
     "tests/inters_jax/test_faults.py",
-    "tests/inters_jax/test_mesh_equality.py",
+    "tests/inters_jax/test_sweep.py",
+    "tests/inters_jax/test_evaluation_runs.py",
 )
 
 

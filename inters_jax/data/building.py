@@ -112,6 +112,7 @@ def _build(
     without_data: dict[str, str] = {}
     sources: dict[str, str] = {}
     scale = registry.scale(settings["epoch_examples"], settings["split"])
+    digests = provenance.code_digests(modules)
     for number, task in enumerate(registry.tasks, 1):
         if settings["split"] not in task.splits:
             without_data[task.name] = f"no split {settings['split']!r} (it has {', '.join(task.splits)})"
@@ -123,7 +124,7 @@ def _build(
             seed=settings["seed"],
             max_length=settings["max_length"],
         )
-        code = provenance.code_sources(modules, [task.name])
+        code = provenance.code_sources(digests, [task.name])
         sources |= code | provenance.raw_sources(raw_dir, reader.folders)
         shape = {name: value for name, value in settings.items() if name not in ("name", "epoch_examples")}
         rate = functools.partial(registry.rate, task, settings["split"])

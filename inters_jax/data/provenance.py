@@ -14,7 +14,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from seqio_tasks import hub_names
@@ -130,17 +130,16 @@ def digests(paths: Iterable[str]) -> dict[str, str]:
     }
 
 
-def code_sources(modules: Sequence[str], tasks: Iterable[str]) -> dict[str, str]:
-    """Digests of the modules that register the tasks, and of the templates that these tasks use.
+def code_digests(modules: Sequence[str]) -> dict[str, str]:
+    """Digests of the modules that register tasks, and of all their templates.
 
     Args:
       modules: names of packages or modules; those not installed are ignored.
-      tasks: names of the tasks.
 
     Returns:
       {"code:<package>/<file>": digest}; for a single-file module, only that file.
     """
-    names, found = tuple(tasks), {}
+    found = {}
     for module in modules:
         top, _, rest = module.partition(".")
         package = package_folder(top)
@@ -156,10 +155,19 @@ def code_sources(modules: Sequence[str], tasks: Iterable[str]) -> dict[str, str]
             files = sorted([*package.rglob("*.py"), *package.rglob("*.yaml")])
         for file in files:
             inside = file.relative_to(package).as_posix()
-            unused = file.suffix == ".yaml" and not any(f"_{file.stem}_" in name for name in names)
-            if not unused and not inside.startswith(_WITHOUT_INFLUENCE):
+            if not inside.startswith(_WITHOUT_INFLUENCE):
                 found[f"code:{package.name}/{inside}"] = digest_file(file)
     return found
+
+
+def code_sources(digests: Mapping[str, str], tasks: Iterable[str]) -> dict[str, str]:
+    """Those of `code_digests` that concern some tasks: all modules, and the templates of these tasks."""
+    names = tuple(tasks)
+
+    def used(file: PurePosixPath) -> bool:
+        return file.suffix != ".yaml" or any(f"_{file.stem}_" in name for name in names)
+
+    return {key: digest for key, digest in digests.items() if used(PurePosixPath(key))}
 
 
 def raw_sources(raw_dir: Path, folders: Iterable[str]) -> dict[str, str]:
@@ -253,7 +261,7 @@ def differences(
         return found
     sources = manifest["sources"]
     names = [*manifest["tasks"], *manifest["without_data"]]
-    now = code_sources(modules, names)
+    now = code_sources(code_digests(modules), names)
     folders = [key.removeprefix("raw:") for key in sources if key.startswith("raw:")]
     present = raw_sources(raw_dir, folders) if raw_dir.is_dir() else {}
     now |= {key: digest for key, digest in present.items() if digest != _MISSING}

@@ -139,9 +139,10 @@ def identify_data(names: Sequence[str], split: str, seed: int, folder: Path, res
     """
     # Several tasks share a dataset, and its files can be gigabytes: each folder is read once.
     of_folder = functools.cache(functools.partial(provenance.digest_folder, whole=True))
+    code = provenance.code_digests(["seqio_tasks"])
     own = named_tasks.every()
     now = {
-        name: sources_digest(name, of_folder) if name in own else examples_digest(name, split, seed)
+        name: sources_digest(name, code, of_folder) if name in own else examples_digest(name, split, seed)
         for name in names
     }
     for name in names:
@@ -153,15 +154,16 @@ def identify_data(names: Sequence[str], split: str, seed: int, folder: Path, res
     result["data"] |= now
 
 
-def sources_digest(name: str, of_folder: Callable[[Path], str]) -> str:
+def sources_digest(name: str, code: Mapping[str, str], of_folder: Callable[[Path], str]) -> str:
     """Digest of the files of a task's dataset, its templates and the code that reads them.
 
     Args:
       name: of a task of ours.
+      code: `provenance.code_digests` of our package.
       of_folder: the digest of a folder of raw files.
     """
     pair, _ = named_tasks.find(name)
-    sources = provenance.code_sources(["seqio_tasks"], [name])
+    sources = provenance.code_sources(code, [name])
     sources["raw"] = of_folder(Path(task_settings.current().raw_dir) / pair.folder)
     return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()[:32]
 

@@ -84,7 +84,7 @@ def test_a_list_is_read_and_its_commands_load_with_what_the_list_says(name):
 @pytest.mark.parametrize("name", LISTS)
 def test_a_list_can_be_laid_over_any_backbone_and_under_the_tiny_model(name):
     own = {(one.name, step): values for one, step, values in loaded(name)}
-    for backbone in BACKBONES:
+    for backbone in BACKBONES[::5]:  # they differ in MODEL alone (test_gin_files.py)
         for one, step, values in loaded(name, f"{backbone}.gin"):
             plain = own[one.name, step]
             changed = {setting for setting, value in values.items() if value != plain[setting]}

@@ -34,7 +34,9 @@ def made(tmp_path, monkeypatch):
     manifest = {
         "settings": dict(asked["settings"]),
         "tokenizer": {"name": str(tokenizer)} | provenance.tokenizer_identity(str(tokenizer)),
-        "sources": provenance.code_sources(("my_tasks",), ["inters_description_gov2"])
+        "sources": provenance.code_sources(
+            provenance.code_digests(("my_tasks",)), ["inters_description_gov2"]
+        )
         | provenance.raw_sources(raw, ["gov2"]),
         "tasks": {"inters_description_gov2": {}},
         "without_data": {},

@@ -307,7 +307,9 @@ def test_11_generated_forms_give_full_marks_to_their_targets(examples: dict) -> 
                 own.postprocess_fn(text, example=example, is_target=True)
                 for text, example in zip(texts, examples[name], strict=True)
             ]
-            assert_full_marks(name, function(targets, [own.postprocess_fn(text) for text in texts]))
+            found = function(targets, [own.postprocess_fn(text) for text in texts])
+            found.pop("macro_f1", None)  # is over labels that three examples may lack
+            assert_full_marks(name, found)
 
 
 @pytest.mark.slow

@@ -29,7 +29,8 @@ class Buckets(backend.Backend):
 
     def names(self) -> list[str]:
         """All objects, as bucket/name."""
-        return sorted(p.relative_to(self.root).as_posix() for p in self.root.rglob("*") if p.is_file())
+        found = (Path(folder) / file for folder, _, files in os.walk(self.root) for file in files)
+        return sorted(p.relative_to(self.root).as_posix() for p in found)
 
     @contextlib.contextmanager
     def open(self, path: Any, mode: str) -> Iterator[Any]:
@@ -51,7 +52,8 @@ class Buckets(backend.Backend):
         return self.file(path).is_file() or self.isdir(path)
 
     def isdir(self, path: Any) -> bool:
-        return any(p.is_file() for p in self.file(path).rglob("*")) if self.file(path).is_dir() else False
+        # Orbax removes in threads: os.walk passes over folders that vanish meanwhile, rglob fails on them.
+        return any(files for _, _, files in os.walk(self.file(path)))
 
     def listdir(self, path: Any) -> list[str]:
         if not self.isdir(path):

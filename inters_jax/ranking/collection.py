@@ -24,7 +24,8 @@ from seqio_tasks import settings
 from seqio_tasks.download import ir_datasets_source
 from seqio_tasks.download.report import FAILED
 from seqio_tasks.metrics.trec_files import read_qrels, read_run, read_runs
-from seqio_tasks.sources import beir, retrieval_sets
+from seqio_tasks.sources import beir, collection_files, retrieval_sets
+from seqio_tasks.sources.beir import Document
 from seqio_tasks.sources.corpus_index import Corpus
 from seqio_tasks.sources.retrieval_sets import RetrievalSet
 
@@ -110,9 +111,9 @@ def open_collection(
         else:
             base = _from_folder(path, split, own_qrels=qrels is None, own_run=run is None, form=run_format)
         if topics is not None:
-            base = dataclasses.replace(base, queries=formats.topics(Path(topics), topic_field))
+            base = dataclasses.replace(base, queries=collection_files.topics(Path(topics), topic_field))
         if documents is not None:
-            found = formats.documents(Path(documents), _documents_of(run, run_format))
+            found = _documents(Path(documents), run, run_format)
             base = dataclasses.replace(base, documents=found, searchable=run is None)
     judged = base.qrels if qrels is None else read_qrels(Path(qrels))
     if split is None and qrels is None:
@@ -217,17 +218,18 @@ def _from_files(
     topics: Path, documents: Path, run: str | Path | None, topic_field: str, form: str
 ) -> Collection:
     return Collection(
-        topics.name.split(".")[0], f"{topics} and {documents}", formats.topics(topics, topic_field),
-        formats.documents(documents, _documents_of(run, form)), None, (), searchable=run is None,
+        topics.name.split(".")[0], f"{topics} and {documents}", collection_files.topics(topics, topic_field),
+        _documents(documents, run, form), None, (), searchable=run is None,
         dataset=name_in_catalog(documents.resolve()),
     )  # fmt: skip
 
 
-def _documents_of(run: str | Path | None, form: str) -> set[str] | None:
-    """The documents that a run names; None without a run."""
-    if run is None:
-        return None
-    return {document for scores in read_run(Path(run), form).values() for document in scores}
+def _documents(path: Path, run: str | Path | None, form: str) -> dict[str, Document]:
+    """The documents of a file; with a run those that it names."""
+    wanted = None
+    if run is not None:
+        wanted = {document for scores in read_run(Path(run), form).values() for document in scores}
+    return dict(collection_files.documents(path, wanted))
 
 
 def _downloaded(name: str) -> Path:

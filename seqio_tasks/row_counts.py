@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from seqio_tasks import catalog, settings
 from seqio_tasks.base import UserError, aligned, nearest
 from seqio_tasks.catalog import Pair
+from seqio_tasks.catalog.evaluation_only import EvaluationPair
 from seqio_tasks.row_source import SPLITS
 from seqio_tasks.sources.common import SourceReport
-from seqio_tasks.sources.retrieval_sets import EVALUATION_SETS, SETS
+from seqio_tasks.sources.retrieval_sets import EVALUATION_SETS, collection
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def chosen(names: Iterable[str]) -> list[Pair]:
     Raises:
       UserError: there is no such pair or folder.
     """
-    every = (*catalog.PAIRS, *catalog.EVALUATION_ONLY)
+    every = (*catalog.known(), *catalog.EVALUATION_ONLY)
     known = {name: None for pair in every for name in (pair.name, pair.folder)}
     wanted = list(names)
     for name in wanted:
@@ -47,7 +48,9 @@ def count(pair: Pair, split: str, raw_dir: str) -> Counted:
     report, rows = SourceReport(), 0
     try:
         if pair.kind == "rank":
-            judged = {**SETS, **EVALUATION_SETS}[pair.dataset].qrels(raw_dir, split, report)
+            whole = isinstance(pair, EvaluationPair)
+            entry = EVALUATION_SETS[pair.dataset] if whole else collection(pair.dataset)
+            judged = entry.qrels(raw_dir, split, report)
             rows = sum(any(grade > 0 for grade in grades.values()) for grades in judged.values())
         else:
             rows = sum(1 for _ in pair.rows(raw_dir, split, report=report))

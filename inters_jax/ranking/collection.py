@@ -20,9 +20,8 @@ from typing import Any
 
 from inters_jax.ranking import formats
 from inters_jax.ranking.errors import RerankError
-from seqio_tasks import settings
 from seqio_tasks.download import ir_datasets_source
-from seqio_tasks.download.report import FAILED
+from seqio_tasks.download.ir_datasets_source import PREFIX
 from seqio_tasks.metrics.trec_files import read_qrels, read_run, read_runs
 from seqio_tasks.sources import beir, collection_files, retrieval_sets
 from seqio_tasks.sources.beir import Document
@@ -31,7 +30,6 @@ from seqio_tasks.sources.retrieval_sets import RetrievalSet
 
 Run = Mapping[str, Mapping[str, float]]
 Qrels = Mapping[str, Mapping[str, int]]
-IRDS = "irds:"
 
 
 @dataclass(frozen=True)
@@ -101,8 +99,8 @@ def open_collection(
         if topics is None or documents is None:
             raise RerankError("set COLLECTION, or TOPICS and DOCUMENTS (and RUN)")
         base = _from_files(Path(topics), Path(documents), run, topic_field, run_format)
-    elif str(collection).startswith(IRDS):
-        folder = _downloaded(str(collection))
+    elif str(collection).startswith(PREFIX):
+        folder = ir_datasets_source.folder_of([str(collection).removeprefix(PREFIX)])
         base = _from_folder(folder, split, own_qrels=qrels is None, own_run=run is None, form=run_format)
     else:
         path = Path(collection)
@@ -230,13 +228,3 @@ def _documents(path: Path, run: str | Path | None, form: str) -> dict[str, Docum
     if run is not None:
         wanted = {document for scores in read_run(Path(run), form).values() for document in scores}
     return dict(collection_files.documents(path, wanted))
-
-
-def _downloaded(name: str) -> Path:
-    """The BEIR folder that ir_datasets makes of an id, in the cache."""
-    dataset_id = name.removeprefix(IRDS)
-    base = Path(settings.current().cache_dir) / "irds"
-    failed = [one for one in ir_datasets_source.convert(dataset_id, base) if one.status == FAILED]
-    if failed:
-        raise RerankError(f"{name}: {failed[0].message}")
-    return base / ir_datasets_source.folder_name(dataset_id)

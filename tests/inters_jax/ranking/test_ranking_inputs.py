@@ -288,18 +288,18 @@ def test_an_id_of_ir_datasets_becomes_a_folder_in_the_cache(tmp_path, monkeypatc
     from seqio_tasks.download import ir_datasets_source
     from seqio_tasks.download.report import FAILED, FETCHED, Outcome
 
-    def convert(dataset_id, base):
+    def convert(dataset_id, base, folder):
         if dataset_id == "none":
             yield Outcome("irds:none", FAILED, "see below", "there is no such id")
             return
-        beir(base / ir_datasets_source.folder_name(dataset_id))
+        beir(base / folder)
         yield Outcome("corpus.jsonl", FETCHED)
 
     monkeypatch.setattr(ir_datasets_source, "convert", convert)
     with settings.override(cache_dir=str(tmp_path / "cache")):
         data = open_collection("irds:beir/scifact/test")
         assert data.name == "beir_scifact" and data.qrels == QRELS
-        with pytest.raises(RerankError, match="irds:none: there is no such id"):
+        with pytest.raises(DataError, match="irds:none: there is no such id"):
             open_collection("irds:none")
 
 

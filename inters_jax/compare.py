@@ -29,16 +29,18 @@ from inters_jax.evaluation.comparison_files import (
 from inters_jax.evaluation.results import write_json
 from inters_jax.reports import comparison_page
 from inters_jax.settings.tools import CompareSettings
+from seqio_tasks import own_data
 from seqio_tasks.base import file_sha256
 from seqio_tasks.expected_errors import one_line
 from seqio_tasks.metrics.measures import split_measures
 
-_PLAIN = ("qrels", "measures", "tasks", "output_dir", "missing", "run_format")
+_PLAIN = ("qrels", "measures", "tasks", "datasets", "output_dir", "missing", "run_format")
 _WITH_VALUE = ("--gin_file", "--gin_search_paths")
 
 
 def compare(settings: CompareSettings) -> Comparison:
     """Compare two or more runs on the same judgments, or two or more evaluations on their common tasks."""
+    own_data.register(settings.datasets)
     options = Options(settings.samples, settings.bootstrap, settings.level, settings.interval, settings.seed)
     paths = named_paths(settings.runs)
     evaluations = {name: is_evaluation(path) for name, path in paths.items()}

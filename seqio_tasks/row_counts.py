@@ -29,18 +29,22 @@ class Counted:
 
 
 def chosen(names: Iterable[str]) -> list[Pair]:
-    """The pairs with these names or folders, the collections for evaluation only among them; (): all.
+    """The pairs with these names, datasets or folders, those for evaluation only among them; (): all.
 
     Raises:
-      UserError: there is no such pair or folder.
+      UserError: there is none.
     """
     every = (*catalog.known(), *catalog.EVALUATION_ONLY)
-    known = {name: None for pair in every for name in (pair.name, pair.folder)}
+    known = {name: None for pair in every for name in _names(pair)}
     wanted = list(names)
     for name in wanted:
         if name not in known:
-            raise UserError(f"no pair or folder is named {name!r}{nearest(name, known)}")
-    return [pair for pair in every if not wanted or {pair.name, pair.folder} & set(wanted)]
+            raise UserError(f"no pair, dataset or folder is named {name!r}{nearest(name, known)}")
+    return [pair for pair in every if not wanted or _names(pair) & set(wanted)]
+
+
+def _names(pair: Pair) -> set[str]:
+    return {pair.name, pair.dataset, pair.folder}
 
 
 def count(pair: Pair, split: str, raw_dir: str) -> Counted:

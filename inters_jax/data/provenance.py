@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from seqio_tasks import hub_names
+from seqio_tasks import catalog, hub_names
 from seqio_tasks import settings as task_settings
 from seqio_tasks.base import file_sha256
 from seqio_tasks.prompts import chat
@@ -123,6 +123,21 @@ def digest_folder(folder: Path, *, whole: bool = False) -> str:
     return digest.hexdigest()[:32]
 
 
+def digest_raw(path: Path, *, whole: bool = False) -> str:
+    """`digest_folder` of a folder, or a digest of a file; empty without one."""
+    if not path.is_file():
+        return digest_folder(path, whole=whole)
+    if whole:
+        return digest_file(path)
+    size = path.stat().st_size
+    digest = hashlib.sha256(f"{size}\0".encode())
+    with path.open("rb") as file:
+        digest.update(file.read(_BLOCK))
+        file.seek(max(0, size - _BLOCK))
+        digest.update(file.read(_BLOCK))
+    return digest.hexdigest()[:32]
+
+
 def digests(paths: Iterable[str]) -> dict[str, str]:
     """{path: digest} of files and folders; the digest of what is not on this machine is empty."""
     return {
@@ -133,6 +148,8 @@ def digests(paths: Iterable[str]) -> dict[str, str]:
 def code_sources(modules: Sequence[str], tasks: Iterable[str]) -> dict[str, str]:
     """Digests of the modules that register the tasks, and of the templates that these tasks use.
 
+    Of tasks on data of one's own also of their declarations.
+
     Args:
       modules: names of packages or modules; those not installed are ignored.
       tasks: names of the tasks.
@@ -140,7 +157,8 @@ def code_sources(modules: Sequence[str], tasks: Iterable[str]) -> dict[str, str]
     Returns:
       {"code:<package>/<file>": digest}; for a single-file module, only that file.
     """
-    names, found = tuple(tasks), {}
+    names = tuple(tasks)
+    found = _declared(names)
     for module in modules:
         top, _, rest = module.partition(".")
         package = package_folder(top)
@@ -156,15 +174,27 @@ def code_sources(modules: Sequence[str], tasks: Iterable[str]) -> dict[str, str]
             files = sorted([*package.rglob("*.py"), *package.rglob("*.yaml")])
         for file in files:
             inside = file.relative_to(package).as_posix()
-            unused = file.suffix == ".yaml" and not any(f"_{file.stem}_" in name for name in names)
+            of_task = file.suffix == ".yaml" and file.parent.name == "templates"
+            unused = of_task and not any(f"_{file.stem}_" in name for name in names)
             if not unused and not inside.startswith(_WITHOUT_INFLUENCE):
                 found[f"code:{package.name}/{inside}"] = digest_file(file)
     return found
 
 
+def _declared(tasks: Iterable[str]) -> dict[str, str]:
+    """Digests of what was declared of the tasks on data of one's own, and of their template files."""
+    found = {}
+    for pair in {pair.name: pair for task in tasks if (pair := catalog.pair_of(task))}.values():
+        if pair.identity:
+            found[f"code:datasets/{pair.dataset}"] = pair.identity
+        if pair.templates:
+            found[f"code:datasets/{pair.dataset}/templates"] = digest_file(Path(pair.templates))
+    return found
+
+
 def raw_sources(raw_dir: Path, folders: Iterable[str]) -> dict[str, str]:
-    """{"raw:<folder>": digest}."""
-    return {f"raw:{folder}": digest_folder(raw_dir / folder) for folder in sorted(set(folders))}
+    """{"raw:<folder>": digest}, also of files and of what is elsewhere, by its absolute path."""
+    return {f"raw:{folder}": digest_raw(raw_dir / folder) for folder in sorted(set(folders))}
 
 
 class OpenedFolders:

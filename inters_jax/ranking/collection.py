@@ -3,6 +3,7 @@
     COLLECTION    BEIR folder          corpus.jsonl, queries.jsonl, qrels/; runs/ if it has stored runs
                   MS MARCO folder      collection.tsv, queries.*.tsv, qrels.*.tsv, or top1000.* with texts
                   irds:ID              by ir_datasets, kept as a BEIR folder in the cache
+    NAME                 a dataset of one's own (seqio_tasks.own_data), with its own splits
                   FILE.json, .jsonl    rank_llm, RankGPT or the INTERS authors' lines: candidates with texts
     TOPICS, DOCUMENTS, RUN             a TREC run, its topics and a file with its documents
 
@@ -20,9 +21,11 @@ from typing import Any
 
 from inters_jax.ranking import formats
 from inters_jax.ranking.errors import RerankError
+from seqio_tasks import settings
 from seqio_tasks.download import ir_datasets_source
 from seqio_tasks.download.ir_datasets_source import PREFIX
 from seqio_tasks.metrics.trec_files import read_qrels, read_run, read_runs
+from seqio_tasks.own_data.collections import OwnSet
 from seqio_tasks.sources import beir, collection_files, retrieval_sets
 from seqio_tasks.sources.beir import Document
 from seqio_tasks.sources.corpus_index import Corpus
@@ -46,6 +49,7 @@ class Collection:
     dataset: the collection of the catalog whose name the folder or file has; "" for none.
     shared_ids: whether queries and documents have the ids of the dataset, and not numbers of their own.
     own_document: queries are documents too: the document with the id of the query is not a candidate.
+    graded: whether the grades of `qrels` are those that count, whatever the files say.
     """
 
     name: str
@@ -61,6 +65,7 @@ class Collection:
     dataset: str = ""
     shared_ids: bool = True
     own_document: bool = False
+    graded: bool = False
 
 
 def open_collection(
@@ -99,6 +104,8 @@ def open_collection(
         if topics is None or documents is None:
             raise RerankError("set COLLECTION, or TOPICS and DOCUMENTS (and RUN)")
         base = _from_files(Path(topics), Path(documents), run, topic_field, run_format)
+    elif (own := _own(str(collection))) is not None:
+        base = _from_own(own, split, own_qrels=qrels is None, own_run=run is None, form=run_format)
     elif str(collection).startswith(PREFIX):
         folder = ir_datasets_source.folder_of([str(collection).removeprefix(PREFIX)])
         base = _from_folder(folder, split, own_qrels=qrels is None, own_run=run is None, form=run_format)
@@ -118,7 +125,8 @@ def open_collection(
         judged = None
     rules = rules or (retrieval_sets.collection(base.dataset) if base.dataset else None)
     if rules is not None:
-        judged = None if judged is None else rules.graded(judged)
+        if judged is not None and not (base.graded and qrels is None):
+            judged = rules.graded(judged)
         base = dataclasses.replace(base, own_document=rules.own_document and base.shared_ids)
     if judged is not None:
         missing = [query for query in judged if query not in base.queries]
@@ -147,6 +155,29 @@ def name_in_catalog(folder: Path) -> str:
             if folded in (entry.dataset, entry.unzipped.replace("-", "_")):
                 return entry.dataset
     return ""
+
+
+def _own(name: str) -> RetrievalSet | None:
+    """The collection of one's own that has this name, or is in this folder."""
+    known = [entry for entry in retrieval_sets.OWN.values() if not entry.forums]
+    if not Path(name).exists():
+        return next((entry for entry in known if entry.dataset == name), None)
+    for entry in known:
+        folder = entry.folder if isinstance(entry, OwnSet) else None
+        if folder is not None and folder.exists() and folder.samefile(name):
+            return entry
+    return None
+
+
+def _from_own(
+    entry: RetrievalSet, split: str | None, *, own_qrels: bool, own_run: bool, form: str
+) -> Collection:
+    """A collection of one's own; the judgments are those of its split."""
+    raw_dir = settings.current().raw_dir
+    (part,) = entry.parts(raw_dir)
+    base = _from_folder(part.folder, None, own_qrels=False, own_run=own_run, form=form)
+    qrels = entry.qrels(raw_dir, split) if split is not None and own_qrels else None
+    return dataclasses.replace(base, name=entry.dataset, qrels=qrels, dataset=entry.dataset, graded=True)
 
 
 def _from_folder(folder: Path, split: str | None, *, own_qrels: bool, own_run: bool, form: str) -> Collection:

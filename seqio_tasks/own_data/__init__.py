@@ -9,6 +9,7 @@ objects as the packaged ones, and everything that takes a task knows them. No mi
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from seqio_tasks import catalog, mixtures, named_tasks, settings
 from seqio_tasks.base import DataError, file_sha256
 from seqio_tasks.catalog import Pair
 from seqio_tasks.own_data import declaration
-from seqio_tasks.own_data.mixture import read_mixtures
+from seqio_tasks.own_data.mixture import OwnRecipe, read_mixtures
 from seqio_tasks.sources import retrieval_sets
 from seqio_tasks.sources.retrieval_sets import RetrievalSet
 from seqio_tasks.variants import forms_of
@@ -65,6 +66,20 @@ def register(files: Sequence[str | Path] = ()) -> None:
             continue
         _register(declaration.read(path))
         _registered[path.absolute()] = file_sha256(path)
+
+
+def add_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the argument `--datasets`, whose value `register` takes."""
+    what = "files that declare data of your own; default: those of INTERS_DATASETS"
+    parser.add_argument("--datasets", action="append", default=[], metavar="FILE", help=what)
+
+
+def members(mixture: str) -> dict[str, float | None] | None:
+    """The members of a mixture that a file declares, with their examples; None for any other mixture."""
+    recipe = mixtures.recipes().get(mixture)
+    if not isinstance(recipe, OwnRecipe):
+        return None
+    return {member.name: member.examples for member in recipe.members}
 
 
 def _register(found: declaration.Declared) -> None:

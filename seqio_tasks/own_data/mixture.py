@@ -89,7 +89,7 @@ def read_mixtures(entry: Entry, datasets: Mapping[str, str]) -> dict[str, OwnRec
         check_name(one, str(name), [*mixtures.recipes(), *named_tasks.every(), *datasets, *datasets.values()])
         members = tuple(_member(one, str(key), datasets) for key in one.value)
         tasks = tuple(dict.fromkeys(task for member in members for task in member.tasks))
-        about = " and ".join(member.name for member in members)
+        about = ", ".join(map(str, one.value))
         found[str(name)] = OwnRecipe(tasks, about, members=members)
     return found
 

@@ -29,7 +29,7 @@ class Counted:
 
 
 def chosen(names: Iterable[str]) -> list[Pair]:
-    """The pairs with these names, datasets or folders, those for evaluation only among them; (): all.
+    """The pairs with these names or folders, also those for evaluation only and your own datasets; (): all.
 
     Raises:
       UserError: there is none.
@@ -44,7 +44,7 @@ def chosen(names: Iterable[str]) -> list[Pair]:
 
 
 def _names(pair: Pair) -> set[str]:
-    return {pair.name, pair.dataset, pair.folder}
+    return {pair.name, pair.folder, pair.dataset if pair.identity else pair.name}
 
 
 def count(pair: Pair, split: str, raw_dir: str) -> Counted:

@@ -297,5 +297,6 @@ def differences(
         elif key not in sources or sources[key] == _MISSING:
             found.append(f"{name} has been added since")
         elif now[key] != sources[key]:
-            found.append(f"{'the files in ' if kind == 'raw' else ''}{name} changed since")
+            folder = kind == "raw" and not (raw_dir / name).is_file()
+            found.append(f"{'the files in ' if folder else ''}{name} changed since")
     return found

@@ -16,7 +16,9 @@ from seqio_tasks.catalog import table
 def main(arguments: list[str] | None = None) -> int:
     """Print the table that is asked for; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m seqio_tasks.catalog", description=__doc__)
-    parser.add_argument("names", nargs="*", help="with --rows: pairs, datasets or folders; default: all")
+    parser.add_argument(
+        "names", nargs="*", help="with --rows: pairs, folders, datasets of your own; default: all"
+    )
     parser.add_argument("--rows", action="store_true", help="count the rows of the raw files")
     parser.add_argument("--raw_dir", help="default: INTERS_RAW_DIR, else the packaged sample")
     own_data.add_argument(parser)

@@ -3,6 +3,6 @@
 from seqio_tasks import own_data, tasks
 from seqio_tasks.mixtures import registered
 
-own_data.register()
 tasks.register()
+own_data.register()  # adds its own tasks, which its mixtures need
 registered.register()

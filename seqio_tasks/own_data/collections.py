@@ -132,7 +132,8 @@ class OwnSet(RetrievalSet):
         if self.judgments.files:
             return files_in(self.judgments.files, self.entry, "judgments")
         folder = self.beir_folder()
-        return [beir.judgment_file(folder, name) for name in beir.judged_splits(folder)]
+        names = [ir_datasets_source.split_name(name) for name in self.irds.values()]
+        return [beir.judgment_file(folder, name) for name in names or beir.judged_splits(folder)]
 
     def _converted(self, files: Files) -> Path:
         """The BEIR folder in the cache that is made of these files, and again when one changes."""

@@ -8,6 +8,7 @@ What is compared, in the order given, is either
 
 Means with confidence intervals are printed and, for every two systems, the difference, its interval, the
 p-value of a paired permutation test (also with Holm's correction over all tests) and wins, ties and losses.
+A single run is measured.
 --output_dir also writes compare.md, .html, .csv and .tex, and compare.json with the values of every item.
 """
 
@@ -39,7 +40,7 @@ _WITH_VALUE = ("--gin_file", "--gin_search_paths")
 
 
 def compare(settings: CompareSettings) -> Comparison:
-    """Compare two or more runs on the same judgments, or two or more evaluations on their common tasks."""
+    """Measure runs on the same judgments and compare them, or evaluations on their common tasks."""
     own_data.register(settings.datasets)
     options = Options(settings.samples, settings.bootstrap, settings.level, settings.interval, settings.seed)
     paths = named_paths(settings.runs)

@@ -35,14 +35,14 @@ def named_paths(runs: Sequence[str]) -> dict[str, Path]:
     """Give every path a short unique name: its last part, with as many parts before it as needed.
 
     Raises:
-      CompareError: a path does not exist, or there are fewer than two different ones.
+      CompareError: a path does not exist, or is there twice.
     """
     paths = [Path(run) for run in runs]
     for path in paths:
         if not path.exists():
             raise CompareError(f"{path}: no such file or folder")
-    if len(paths) < 2 or len({path.resolve() for path in paths}) < len(paths):
-        raise CompareError(f"two or more different runs are needed; given: {', '.join(runs) or 'none'}")
+    if not paths or len({path.resolve() for path in paths}) < len(paths):
+        raise CompareError(f"different runs are needed; given: {', '.join(runs) or 'none'}")
     resolved = [path.resolve() for path in paths]
     stripped = [
         path.parent if path.name == "results.json" else path.with_suffix("") if path.is_file() else path
@@ -69,7 +69,7 @@ def compare_run_files(
     missing: str = "refuse",
     run_format: str = "auto",
 ) -> Comparison:
-    """Compare run files on the same judgments.
+    """Compare run files on the same judgments; of a single one, the means and their intervals.
 
     Args:
       paths: name -> TREC or MS MARCO run.
@@ -101,6 +101,10 @@ def compare_evaluations(
       tasks: which of the shared tasks; None: all.
       options: of the tests and intervals.
     """
+    if len(paths) < 2:
+        raise CompareError(
+            f"{', '.join(paths)} is one evaluation, whose report has its figures: name another"
+        )
     results = {name: read_result(path) for name, path in paths.items()}
     for name, result in results.items():
         if result["manifest"].get("command") == "rerank":

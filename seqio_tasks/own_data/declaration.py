@@ -28,24 +28,19 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from seqio_tasks import catalog, ranking_rows
-from seqio_tasks.base import DataError, UserError
+from seqio_tasks import catalog
+from seqio_tasks.base import DataError
 from seqio_tasks.catalog import KINDS, Pair, TaskShape
 from seqio_tasks.catalog.types import LABEL_METRICS, MULTI_LABEL_METRICS, RANKING_METRICS, TEXT_METRICS
-from seqio_tasks.download.ir_datasets_source import split_name
-from seqio_tasks.metrics.measures import parse_measure
 from seqio_tasks.metrics.seqio_metrics import FREE_TEXT
-from seqio_tasks.own_data.collections import Files, OwnSet
+from seqio_tasks.own_data.collections import OwnSet
 from seqio_tasks.own_data.entries import Entry
-from seqio_tasks.own_data.judgments import Judgments, read_grades, read_judgments
+from seqio_tasks.own_data.ranking import of_files, ranking_pair
 from seqio_tasks.own_data.rows import RowSource
 from seqio_tasks.own_data.splits import DEFAULT, Splits, read_splits
-from seqio_tasks.sources.collection_files import DOCUMENT_FIELDS, TOPIC_FIELDS
-from seqio_tasks.sources.splits import SPLITS
 from seqio_tasks.templates import OPTION_FIELDS
 from seqio_tasks.yaml_files import read_yaml
 
@@ -74,8 +69,8 @@ class Dataset:
 
     entry: Entry
     pair: Pair
+    collection: OwnSet | None
     task: TaskShape
-    collection: OwnSet | None = None
 
 
 @dataclass(frozen=True)
@@ -146,8 +141,9 @@ def _dataset(name: str, entry: Entry, tasks: Mapping[str, TaskShape]) -> Dataset
         "task": task, "dataset": name, "group": shape.group, "kind": kind, "in_domain": False,
         "templates": templates, "identity": _identity(entry, shape),
     }  # fmt: skip
-    make = _ranked if kind == "rank" else _rows
-    return make(name, entry, shape, common)
+    if kind == "rank":
+        return Dataset(entry, *ranking_pair(name, entry, shape, common), shape)
+    return Dataset(entry, _rows(name, entry, shape, common), None, shape)
 
 
 def _task(entry: Entry, known: Mapping[str, TaskShape]) -> tuple[str, TaskShape]:
@@ -178,8 +174,8 @@ def _identity(entry: Entry, shape: TaskShape) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _rows(name: str, entry: Entry, shape: TaskShape, common: dict[str, Any]) -> Dataset:
-    """A dataset of kind generate or classify."""
+def _rows(name: str, entry: Entry, shape: TaskShape, common: Mapping[str, Any]) -> Pair:
+    """The pair of a dataset of kind generate or classify."""
     kind = str(common["kind"])
     fields = entry.names("fields")
     if not fields:
@@ -215,111 +211,9 @@ def _rows(name: str, entry: Entry, shape: TaskShape, common: dict[str, Any]) -> 
         own = shape.metrics if shape.kind == kind else TEXT_METRICS
         metrics = entry.some_of("metrics", FREE_TEXT, "the metrics of texts") or own
     paths = [*files, *(path for own in splits.files.values() for path in own)]
-    pair = Pair(
+    return Pair(
         loader=source, fields=tuple(fields), metrics=metrics, answer=answer, labels=labels,
         label_field=answer if labels else "", multi_label=multi_label, optional_fields=optional,
         document_fields=entry.some_of("document_fields", fields, "the fields"),
-        **_of_files(paths), **common,
+        **of_files(paths), **common,
     )  # fmt: skip
-    return Dataset(entry, pair, shape)
-
-
-def _ranked(name: str, entry: Entry, shape: TaskShape, common: dict[str, Any]) -> Dataset:
-    """A dataset of kind rank."""
-    given = [key for key in ("folder", "irds", "documents") if key in entry]
-    if len(given) != 1:
-        what = f"{entry.title} has {' and '.join(given) or 'neither folder, irds nor documents'}"
-        raise entry.error(given[-1] if given else None, what, "one of the three says where it is")
-    for key in ("queries", "topic_field", "run"):
-        if key in entry and given != ["documents"]:
-            what = f"{entry.title}: {key} belongs to documents, not to {given[0]}"
-            raise entry.error(key, what, "leave it out")
-    measures = entry.texts("metrics") or shape.metrics
-    try:
-        metrics = tuple(str(parse_measure(measure)) for measure in measures)
-    except UserError as error:
-        raise entry.error("metrics", f"{entry.title}: {error}") from None
-    queries, splits = entry.files("queries"), read_splits(entry)
-    judgments = read_judgments(entry, ids=bool(queries) or given != ["documents"])
-    if splits is not None and splits.files and judgments.files:
-        todo = "leave one of the two out"
-        raise entry.error("judgments", f"{entry.title}: splits and judgments both name files", todo)
-    irds = _ids(entry) if given == ["irds"] else {}
-    if given == ["documents"] or judgments.files:
-        splits = splits or Splits(shares=DEFAULT)
-    if given == ["documents"] and not splits.files and not judgments.files:  # type: ignore[union-attr]
-        raise entry.error(
-            None, f"{entry.title} has no judgments", "judgments: FILE, or a file for every split"
-        )
-    other = None
-    if given == ["documents"]:
-        other = _files(entry, queries, judgments)
-    folder = entry.file(entry.text("folder")) if given == ["folder"] else None
-    collection = OwnSet(
-        name, name, own_document=entry.flag("own_document"), folder=folder, irds=irds, other=other,
-        grades=_pairs(entry), entry=entry, splits=splits, judgments=judgments, scale=read_grades(entry),
-    )  # fmt: skip
-    paths = [*([folder] if folder else []), *judgments.files]
-    paths += [] if other is None else [*other.documents, *other.queries, *other.run]
-    paths += [] if splits is None else [path for own in splits.files.values() for path in own]
-    pair = Pair(
-        loader=partial(ranking_rows.set_rows, collection, f"{common['task']}_{name}"),
-        fields=("query", "document"), document_fields=("document",), metrics=metrics,
-        **_of_files(paths), **common,
-    )  # fmt: skip
-    return Dataset(entry, pair, shape, collection)
-
-
-def _pairs(entry: Entry) -> tuple[tuple[int, int], ...]:
-    found = entry.mapping("grades")
-    return () if found is None else tuple(found.value.items())
-
-
-def _ids(entry: Entry) -> dict[str, str]:
-    """Split -> id of ir_datasets; a single id has the split of its name."""
-    if isinstance(entry.value["irds"], str):
-        name = entry.text("irds")
-        return {{"dev": "validation"}.get(split_name(name), split_name(name)): name}
-    found = entry.mapping("irds")
-    assert found is not None
-    found.check_keys(SPLITS)
-    ids = {split: found.text(split) for split in SPLITS if split in found}
-    if not ids:
-        raise entry.error("irds", f"{found.title} is empty", "write an id, or train: ID, test: ID")
-    names = [split_name(name) for name in ids.values()]
-    if len(set(names)) < len(names):
-        what = f"{found.title}: two ids have the same part ({', '.join(names)}) of their collection"
-        raise entry.error(
-            "irds", what, "make folders with seqio_tasks.download irds:ID --folder, and name those"
-        )
-    return ids
-
-
-def _files(entry: Entry, queries: tuple[Path, ...], judgments: Judgments) -> Files:
-    topic_field = entry.text("topic_field", "title")
-    if unknown := [part for part in topic_field.split("+") if part not in TOPIC_FIELDS]:
-        what = f"{entry.title}: topic_field {unknown[0]!r} is unknown"
-        raise entry.error("topic_field", what, f"use {', '.join(TOPIC_FIELDS)}, or several joined by +")
-    if not queries and not judgments.query:
-        todo = "queries: FILE, or judgments: {files: ..., query: FIELD, document: FIELD}"
-        raise entry.error(None, f"{entry.title} does not say where its queries are", todo)
-    fields, documents = DOCUMENT_FIELDS, entry.files("documents") if not _mapped(entry) else ()
-    if _mapped(entry):
-        found = entry.mapping("documents")
-        assert found is not None
-        found.check_keys(("files", "id", "title", "text"))
-        documents = found.files("files")
-        if not documents:
-            raise found.error(None, f"{found.title} names no files", "files: FILE OR FOLDER")
-        named = {"ids": found.texts("id"), "titles": found.texts("title"), "texts": found.texts("text")}
-        fields = fields._replace(**{key: names for key, names in named.items() if names})
-    return Files(documents, fields, queries, topic_field, entry.files("run"))
-
-
-def _mapped(entry: Entry) -> bool:
-    return isinstance(entry.value.get("documents"), dict)
-
-
-def _of_files(paths: Sequence[Path]) -> dict[str, Any]:
-    absolute = tuple(dict.fromkeys(str(path.absolute()) for path in paths))
-    return {"paths": absolute, "folder": absolute[0] if absolute else ""}

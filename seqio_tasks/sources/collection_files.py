@@ -61,7 +61,8 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
                     yield number, text
     except UnicodeError as error:
         what = f"not UTF-8 ({getattr(error, 'reason', error)})"
-        raise DataError(what, path=path, line=number + 1, todo="convert it to UTF-8") from None
+        line = number + 1 if number else None  # text is decoded in blocks: the first one may hold any line
+        raise DataError(what, path=path, line=line, todo="convert it to UTF-8") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         what = f"broken gzip file ({error})"
         raise DataError(what, path=path, line=number + 1, todo="download it again") from None

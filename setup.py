@@ -28,7 +28,7 @@ setup(
     package_dir={"inters_jax.gin_configs": "gin"},
     package_data={
         "inters_jax.gin_configs": ["*.gin", "experiments/*.yaml"],
-        "seqio_tasks": ["templates/*.yaml", "sample/**/*"],
+        "seqio_tasks": ["templates/**/*.yaml", "sample/**/*"],
         "inters_jax": ["py.typed"],
         "inters_jax.reports": ["templates/*"],
     },

@@ -8,6 +8,7 @@ What is compared, in the order given, is either
 
 Means with confidence intervals are printed and, for every two systems, the difference, its interval, the
 p-value of a paired permutation test (also with Holm's correction over all tests) and wins, ties and losses.
+A single run is measured.
 --output_dir also writes compare.md, .html, .csv and .tex, and compare.json with the values of every item.
 """
 
@@ -29,16 +30,18 @@ from inters_jax.evaluation.comparison_files import (
 from inters_jax.evaluation.results import write_json
 from inters_jax.reports import comparison_page
 from inters_jax.settings.tools import CompareSettings
+from seqio_tasks import own_data
 from seqio_tasks.base import file_sha256
 from seqio_tasks.expected_errors import one_line
 from seqio_tasks.metrics.measures import split_measures
 
-_PLAIN = ("qrels", "measures", "tasks", "output_dir", "missing", "run_format")
+_PLAIN = ("qrels", "measures", "tasks", "datasets", "output_dir", "missing", "run_format")
 _WITH_VALUE = ("--gin_file", "--gin_search_paths")
 
 
 def compare(settings: CompareSettings) -> Comparison:
-    """Compare two or more runs on the same judgments, or two or more evaluations on their common tasks."""
+    """Measure runs on the same judgments and compare them, or evaluations on their common tasks."""
+    own_data.register(settings.datasets)
     options = Options(settings.samples, settings.bootstrap, settings.level, settings.interval, settings.seed)
     paths = named_paths(settings.runs)
     evaluations = {name: is_evaluation(path) for name, path in paths.items()}

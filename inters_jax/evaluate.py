@@ -34,6 +34,7 @@ from inters_jax.models.prompt_record import chat_template_of
 from inters_jax.reports import evaluation_page
 from inters_jax.reports.evaluation_tables import summary_table
 from inters_jax.settings.judging import EvaluationSettings, GenerationSettings, InferenceSettings
+from seqio_tasks import own_data
 from seqio_tasks.base import UserError
 from seqio_tasks.prompts import chat
 from seqio_tasks.settings import configure
@@ -48,6 +49,7 @@ def evaluate(
     A mixture in TASKS stands for its tasks, each in the form that is judged: generation tasks as they are,
     classification by label scoring (`_choices`), ranking by pointwise reranking (`_rerank`).
     """
+    own_data.register(judged.datasets)
     before = None if judged.compare_with is None else read_result(judged.compare_with)
     folder = output_folder(judged.output_dir, model.model_dir, "evaluation")
 

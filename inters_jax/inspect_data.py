@@ -19,12 +19,14 @@ from inters_jax.data.token_store import TokenStore
 from inters_jax.inspection import numbers, rendering, sampling, token_text
 from inters_jax.reports import inspection_page
 from inters_jax.settings.tools import InspectSettings
+from seqio_tasks import own_data
 from seqio_tasks.base import write_text
 
 
 def inspect_data(settings: InspectSettings) -> Path:
     """Write a page about a token store."""
     begin = time.monotonic()
+    own_data.register(settings.datasets)
     store = TokenStore.open(settings.store_dir)
     shown = sampling.named_tasks(store, settings.tasks or None)
     texts = token_text.open_texts(store.manifest, settings.tokenizer)

@@ -25,6 +25,7 @@ from inters_jax.data.token_store import MANIFEST, TokenStore
 from inters_jax.gin_files import ConfigError
 from inters_jax.reports import store_report
 from inters_jax.settings.training import DataSettings, LengthSettings, StoreSettings
+from seqio_tasks import own_data
 from seqio_tasks.base import locked, some
 from seqio_tasks.expected_errors import is_disk_full, no_space
 
@@ -37,6 +38,7 @@ def prepare(data: DataSettings, length: LengthSettings, existing: StoreSettings)
     """
     if data.store_dir is None:
         raise ConfigError("STORE_DIR has no value; set it with --gin.STORE_DIR=... or in a --gin_file")
+    own_data.register(data.datasets)
     store = paths.local(data.store_dir)
     tokenizer = provenance.tokenizer_source(data.tokenizer)
     raw = provenance.raw_folder(data.raw_dir)
@@ -58,6 +60,8 @@ def prepare(data: DataSettings, length: LengthSettings, existing: StoreSettings)
         settings["templates"] = provenance.digests(named)
     if caches:
         settings["cache_dirs"] = provenance.digests(caches)
+    if (members := own_data.members(data.mixture_or_task_name)) is not None:
+        settings["members"] = members
     chat = provenance.chat_template_asked(data.chat_template)
     if chat != provenance.PLAIN:
         settings["chat_template"] = provenance.chat_template_identity(chat, tokenizer)

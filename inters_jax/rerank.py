@@ -48,6 +48,7 @@ from inters_jax.settings.judging import (
     RankingSettings,
     RerankSettings,
 )
+from seqio_tasks import own_data
 from seqio_tasks.base import UserError
 from seqio_tasks.metrics.measures import parse_measure, split_measures
 from seqio_tasks.prompts import chat
@@ -66,6 +67,7 @@ def rerank(
     output: RerankSettings,
 ) -> dict[str, Any]:
     """Rerank first-stage candidates with one model and one of the ranking methods."""
+    own_data.register(ranking.datasets)
     method = make_method(ranking.method, options)
     chosen = None if output.measures is None else parse_measures(output.measures)
     given = None if ranking.pair is None else ranking_pair(ranking.pair)

@@ -229,6 +229,7 @@ def in_run_evaluation(
             "max_length": length.max_length,
             "seed": data.seed,
             "raw_dir": data.raw_dir,
+            "datasets": data.datasets or None,
             "chat_template": chat_template_of(setup.start.run),
         },
         history=read_metrics(setup.start.run),

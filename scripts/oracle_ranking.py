@@ -1,9 +1,10 @@
 """Ranking methods with scorers whose result is known, on real collections: no model, no download.
 
-    python scripts/oracle_ranking.py [--only NAME] [--depth 100] [--queries N]
+    python scripts/oracle_ranking.py [COLLECTION ...] [--qrels FILE] [--depth 100] [--queries N]
 
-Data: INTERS_REAL_DATA, or ../shared/raw beside the repository, with beir_scifact, beir_nfcorpus and
-msmarco_trec_dl. For every method the table shows
+Collections are given as for rerank: BEIR folders, irds:ID, files of candidates with --qrels, or datasets of
+INTERS_DATASETS. Without any: beir_scifact, beir_nfcorpus and msmarco_trec_dl in INTERS_REAL_DATA, or in
+../shared/raw beside the repository. For every method the table shows
 
     oracle     relevance from the judgments: must reach the ideal nDCG@10 of the candidates; less means that a
                method skips documents or gets their order wrong
@@ -34,6 +35,9 @@ from inters_jax.ranking.methods import make_method
 from inters_jax.ranking.questions import Document, Method
 from inters_jax.reports.tables import Table
 from inters_jax.settings.judging import MethodOptions
+from seqio_tasks import own_data
+from seqio_tasks.base import UserError
+from seqio_tasks.expected_errors import one_line
 from seqio_tasks.metrics.ranking import evaluate_run
 
 MEASURE = "nDCG@10"
@@ -60,6 +64,14 @@ def data_folder() -> Path:
     if not folder.is_dir():
         raise SystemExit(f"{folder}: no such folder; set INTERS_REAL_DATA to the real data")
     return folder
+
+
+def named(options: argparse.Namespace) -> Iterator[tuple[str, Collection]]:
+    for name in options.collections:
+        found = open_collection(name, split=options.split, qrels=options.qrels, max_queries=options.queries)
+        if found.qrels is None:
+            raise UserError(f"{name} has no judgments, which are the oracle: give --qrels FILE")
+        yield found.name, found
 
 
 def collections(raw: Path, queries: int | None) -> Iterator[tuple[str, Collection]]:
@@ -185,15 +197,18 @@ def report(name: str, data: Collection, depth: int) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--only", help="DL19, SciFact or NFCorpus")
+    parser.add_argument(
+        "collections", nargs="*", metavar="COLLECTION", help="default: three with known results"
+    )
+    parser.add_argument("--qrels", help="judgments in place of the collection's")
+    parser.add_argument("--split", default="test", help="whose judged queries are ranked")
     parser.add_argument("--depth", type=int, default=100)
     parser.add_argument("--queries", type=int, help="only the first so many queries")
     options = parser.parse_args()
-    results = [
-        report(name, data, options.depth)
-        for name, data in collections(data_folder(), options.queries)
-        if options.only in (None, name)
-    ]
+    with one_line("oracle_ranking"):
+        own_data.register()
+        opened = named(options) if options.collections else collections(data_folder(), options.queries)
+        results = [report(name, data, options.depth) for name, data in opened]
     if not all(results):
         raise SystemExit("a method did not do what it must")
 

@@ -7,7 +7,8 @@ Importing this package registers all tasks and mixtures with SeqIO: at once if S
 otherwise as soon as it is. Only `tasks`, `mixtures.registered`, `pipeline`, `vocabularies` and `registration`
 import SeqIO or TensorFlow; everything else is light. No data file is opened and no tokenizer loaded before a
 task is used. `seqio_tasks.configure(raw_dir=..., tokenizer=...)` sets where the data is; without it, the
-small collection that comes with the package is read.
+small collection that comes with the package is read. `configure(datasets="mine.yaml")` adds data of your own,
+`add` the same from Python (`own_data`).
 """
 
 import importlib
@@ -39,11 +40,13 @@ for _name in ("seqio", *_SEQIO_SIDE):
 def __getattr__(name: str) -> Any:
     if name in ("mixtures", "tasks"):
         return importlib.import_module(f"seqio_tasks.{name}")
-    if name == "available":
-        return importlib.import_module("seqio_tasks.named_tasks").available
-    if name == "members":
-        return importlib.import_module("seqio_tasks.mixtures").members
+    if name == "add":
+        return importlib.import_module("seqio_tasks.own_data").add
+    if name in ("available", "members"):
+        importlib.import_module("seqio_tasks.own_data").register()
+        owner = "named_tasks" if name == "available" else "mixtures"
+        return getattr(importlib.import_module(f"seqio_tasks.{owner}"), name)
     raise AttributeError(f"module 'seqio_tasks' has no attribute {name!r}")
 
 
-__all__ = ["available", "configure", "members", "mixtures", "tasks"]
+__all__ = ["add", "available", "configure", "members", "mixtures", "tasks"]

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from seqio_tasks import catalog, settings
 from seqio_tasks.base import UserError, aligned, nearest
 from seqio_tasks.catalog import Pair
+from seqio_tasks.catalog.evaluation_only import EvaluationPair
 from seqio_tasks.row_source import SPLITS
 from seqio_tasks.sources.common import SourceReport
-from seqio_tasks.sources.retrieval_sets import EVALUATION_SETS, SETS
+from seqio_tasks.sources.retrieval_sets import EVALUATION_SETS, collection
 
 
 @dataclass(frozen=True)
@@ -28,18 +29,22 @@ class Counted:
 
 
 def chosen(names: Iterable[str]) -> list[Pair]:
-    """The pairs with these names or folders, the collections for evaluation only among them; (): all.
+    """The pairs with these names or folders, also those for evaluation only and your own datasets; (): all.
 
     Raises:
-      UserError: there is no such pair or folder.
+      UserError: there is none.
     """
-    every = (*catalog.PAIRS, *catalog.EVALUATION_ONLY)
-    known = {name: None for pair in every for name in (pair.name, pair.folder)}
+    every = (*catalog.known(), *catalog.EVALUATION_ONLY)
+    known = {name: None for pair in every for name in _names(pair)}
     wanted = list(names)
     for name in wanted:
         if name not in known:
-            raise UserError(f"no pair or folder is named {name!r}{nearest(name, known)}")
-    return [pair for pair in every if not wanted or {pair.name, pair.folder} & set(wanted)]
+            raise UserError(f"no pair, dataset or folder is named {name!r}{nearest(name, known)}")
+    return [pair for pair in every if not wanted or _names(pair) & set(wanted)]
+
+
+def _names(pair: Pair) -> set[str]:
+    return {pair.name, pair.folder, pair.dataset if pair.identity else pair.name}
 
 
 def count(pair: Pair, split: str, raw_dir: str) -> Counted:
@@ -47,7 +52,9 @@ def count(pair: Pair, split: str, raw_dir: str) -> Counted:
     report, rows = SourceReport(), 0
     try:
         if pair.kind == "rank":
-            judged = {**SETS, **EVALUATION_SETS}[pair.dataset].qrels(raw_dir, split, report)
+            whole = isinstance(pair, EvaluationPair)
+            entry = EVALUATION_SETS[pair.dataset] if whole else collection(pair.dataset)
+            judged = entry.qrels(raw_dir, split, report)
             rows = sum(any(grade > 0 for grade in grades.values()) for grades in judged.values())
         else:
             rows = sum(1 for _ in pair.rows(raw_dir, split, report=report))

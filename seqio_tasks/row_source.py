@@ -65,10 +65,11 @@ def load_rows(pair: Pair, split: str, *, raw_dir: str | None = None, rerank: boo
             else:
                 rows = list(pair.rows(raw_dir, split, report=report))
             if not rows:
+                todo = "put the official files there (`python -m seqio_tasks.catalog` lists them)"
                 raise MissingData(
                     f"no usable row for {pair.name}, split {split} ({report.summary()})",
                     path=Path(raw_dir) / pair.folder,
-                    todo="put the official files there (`python -m seqio_tasks.catalog` lists them)",
+                    todo="check the files that its declaration names" if pair.identity else todo,
                 )
             found = _alive[key] = SplitRows(rows, report)
         _kept[key] = found

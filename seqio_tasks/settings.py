@@ -5,8 +5,8 @@ the raw files are, which tokenizer to use and how long a sequence may be. Withou
 packaged sample collection and its small tokenizer are used, so every task works right after installation.
 
 Environment variables (read once, at the first `current()`): INTERS_RAW_DIR, INTERS_TOKENIZER,
-INTERS_CACHE_DIR, INTERS_TEMPLATES (paths, separated as in PATH), INTERS_MAX_LENGTH, INTERS_MAX_SHOTS,
-INTERS_MAX_CUT, INTERS_SEED, INTERS_CHAT_TEMPLATE.
+INTERS_CACHE_DIR, INTERS_TEMPLATES and INTERS_DATASETS (paths, separated as in PATH), INTERS_MAX_LENGTH,
+INTERS_MAX_SHOTS, INTERS_MAX_CUT, INTERS_SEED, INTERS_CHAT_TEMPLATE.
 
 >>> with override(max_length=256):
 ...     current().max_length
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import os
 import threading
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from seqio_tasks.base import UserError, nearest
 
 _SAMPLE = Path(__file__).resolve().parent / "sample"
 _INTEGERS = ("max_length", "max_shots", "seed")
+_PATHS = ("templates", "datasets")
 # The smallest accepted values: 32 tokens are fewer than any task description needs.
 _MINIMUM = {"max_length": 32, "max_shots": 0}
 
@@ -50,12 +52,14 @@ class Settings:
     cache_dir: str = dataclasses.field(default_factory=_default_cache_dir)
     chat_template: str = "none"  # "none": plain text, as in the paper; "tokenizer", or a file (see `chat`)
     templates: tuple[str, ...] = ()  # own template files or folders; they replace the packaged templates
+    datasets: tuple[str, ...] = ()  # files that declare data of one's own (`own_data`)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "chat_template", str(self.chat_template or "none"))
-        given = self.templates
-        paths = (given,) if isinstance(given, str | Path) else given
-        object.__setattr__(self, "templates", tuple(str(path) for path in paths))  # the class is frozen
+        for name in _PATHS:
+            given = getattr(self, name)
+            paths = (given,) if isinstance(given, str | Path) else given
+            object.__setattr__(self, name, tuple(str(path) for path in paths))  # the class is frozen
         for name in _INTEGERS:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int):
@@ -71,7 +75,7 @@ class Settings:
 def from_environment() -> Settings:
     """Settings from the INTERS_* environment variables; those not set keep their defaults."""
     changes: dict[str, Any] = {}
-    for name in ("raw_dir", "tokenizer", "cache_dir", "chat_template", "templates", "max_cut", *_INTEGERS):
+    for name in ("raw_dir", "tokenizer", "cache_dir", "chat_template", *_PATHS, "max_cut", *_INTEGERS):
         variable = f"INTERS_{name.upper()}"
         text = os.environ.get(variable, "").strip()
         if not text:
@@ -82,7 +86,7 @@ def from_environment() -> Settings:
             except ValueError:
                 what = "a number" if name == "max_cut" else "a whole number"
                 raise UserError(f"{variable}={text!r} is not {what}") from None
-        elif name == "templates":
+        elif name in _PATHS:
             changes[name] = tuple(path for path in text.split(os.pathsep) if path)
         else:
             changes[name] = text
@@ -112,10 +116,11 @@ def current() -> Settings:
 
 
 def configure(**changes: Any) -> Settings:
-    """Change settings for the rest of the process and return them.
+    """Change settings for the rest of the process and return them; `datasets` are registered at once.
 
     Raises:
       TypeError: there is no such setting.
+      UserError: a value that is wrong, or a file of `datasets`.
     """
     global _settings
     known = [field.name for field in dataclasses.fields(Settings)]
@@ -126,8 +131,13 @@ def configure(**changes: Any) -> Settings:
             )
     changes = {name: str(v) if isinstance(v, Path) else v for name, v in changes.items()}
     with _lock:
-        _settings = dataclasses.replace(current(), **changes)
-        return _settings
+        changed = dataclasses.replace(current(), **changes)
+        if changes.get("datasets"):
+            importlib.import_module("seqio_tasks.own_data").register(
+                changed.datasets
+            )  # it imports this module
+        _settings = changed
+        return changed
 
 
 @contextlib.contextmanager

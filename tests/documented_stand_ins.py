@@ -36,6 +36,7 @@ NOT_RUN: dict[str, str] = {
     r"scripts/first_result\.sh": "downloads a model and official files and trains for an hour",
     r"plan_search\.py": "compiles for TPUs, for hours",
     r"seqio_tasks\.catalog\.page": "writes docs/data.md",
+    r"helpdesk": "test_own_data_page.py runs the page in one process",
     r"inters_jax\.VERB|seqio_tasks\.download NAME|irds:ID": "names the form of a command",
     r"seqio_tasks\.download irds:": "downloads; test_ir_datasets_source.py has a stand-in",
 }
@@ -48,8 +49,9 @@ PROGRAMS_NOT_RUN: dict[str, str] = {
 }
 PAGES_TESTED_ELSEWHERE = (
     "docs/add_a_dataset.md",
+    "docs/own_data.md",
     "docs/reuse.md",
-)  # their programs: seqio_tasks/test_docs.py
+)  # their programs: seqio_tasks/test_docs.py, test_own_data_page.py
 
 # Arguments that make a command small, by the program and what it is asked.
 SMALL: dict[str, str] = {

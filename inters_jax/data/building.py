@@ -40,6 +40,7 @@ from seqio_tasks.mixtures import recipes
 from seqio_tasks.mixtures.registered import InstructionMixture
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
+_OF_MIXTURE = ("name", "epoch_examples", "members")  # settings that shape no task by itself
 _MANY = 10**9  # rows of a task whose rate is only bounded by its cap
 
 
@@ -126,7 +127,7 @@ def _build(
         )
         code = provenance.code_sources(digests, [task.name])
         sources |= code | provenance.raw_sources(raw_dir, reader.folders)
-        shape = {name: value for name, value in settings.items() if name not in ("name", "epoch_examples")}
+        shape = {name: value for name, value in settings.items() if name not in _OF_MIXTURE}
         rate = functools.partial(registry.rate, task, settings["split"])
 
         def passes(kept: int, rate: Callable[[int], float] = rate) -> int:

@@ -50,7 +50,7 @@ class Reader:
 
     name: str
     rows: int | None  # per pass, for the progress bar
-    folders: tuple[str, ...]  # of raw_dir
+    folders: tuple[str, ...]  # of raw_dir, or files and folders elsewhere by absolute paths
     read: Callable[[int, Counter[str]], Iterator[Converted]]
 
 
@@ -97,8 +97,7 @@ def reader(task: Any, vocabulary: Any, *, split: str, seed: int, max_length: int
                 yield tokens, max(start, 1), example_id
 
     pair = getattr(task, "pair", None)
-    folder = getattr(pair, "folder", "")
-    return Reader(task.name, _rows(task, split), (folder,) if folder else (), read)
+    return Reader(task.name, _rows(task, split), getattr(pair, "inputs", ()), read)
 
 
 def plain_ids(vocabulary: Any, ids: Sequence[int] | np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
-from seqio_tasks import hub_names
+from seqio_tasks import catalog, hub_names
 from seqio_tasks import settings as task_settings
 from seqio_tasks.base import file_sha256
 from seqio_tasks.prompts import chat
@@ -123,6 +123,21 @@ def digest_folder(folder: Path, *, whole: bool = False) -> str:
     return digest.hexdigest()[:32]
 
 
+def digest_raw(path: Path, *, whole: bool = False) -> str:
+    """`digest_folder` of a folder, or a digest of a file; empty without one."""
+    if not path.is_file():
+        return digest_folder(path, whole=whole)
+    if whole:
+        return digest_file(path)
+    size = path.stat().st_size
+    digest = hashlib.sha256(f"{size}\0".encode())
+    with path.open("rb") as file:
+        digest.update(file.read(_BLOCK))
+        file.seek(max(0, size - _BLOCK))
+        digest.update(file.read(_BLOCK))
+    return digest.hexdigest()[:32]
+
+
 def digests(paths: Iterable[str]) -> dict[str, str]:
     """{path: digest} of files and folders; the digest of what is not on this machine is empty."""
     return {
@@ -161,18 +176,33 @@ def code_digests(modules: Sequence[str]) -> dict[str, str]:
 
 
 def code_sources(digests: Mapping[str, str], tasks: Iterable[str]) -> dict[str, str]:
-    """Those of `code_digests` that concern some tasks: all modules, and the templates of these tasks."""
+    """Those of `code_digests` that concern some tasks: all modules, and the templates of these tasks.
+
+    Of tasks on data of one's own also the digests of their declarations.
+    """
     names = tuple(tasks)
 
     def used(file: PurePosixPath) -> bool:
-        return file.suffix != ".yaml" or any(f"_{file.stem}_" in name for name in names)
+        of_task = file.suffix == ".yaml" and file.parent.name == "templates"
+        return not of_task or any(f"_{file.stem}_" in name for name in names)
 
-    return {key: digest for key, digest in digests.items() if used(PurePosixPath(key))}
+    return _declared(names) | {key: found for key, found in digests.items() if used(PurePosixPath(key))}
+
+
+def _declared(tasks: Iterable[str]) -> dict[str, str]:
+    """Digests of what was declared of the tasks on data of one's own, and of their template files."""
+    found = {}
+    for pair in {pair.name: pair for task in tasks if (pair := catalog.pair_of(task))}.values():
+        if pair.identity:
+            found[f"code:datasets/{pair.dataset}"] = pair.identity
+        if pair.templates:
+            found[f"code:datasets/{pair.dataset}/templates"] = digest_file(Path(pair.templates))
+    return found
 
 
 def raw_sources(raw_dir: Path, folders: Iterable[str]) -> dict[str, str]:
-    """{"raw:<folder>": digest}."""
-    return {f"raw:{folder}": digest_folder(raw_dir / folder) for folder in sorted(set(folders))}
+    """{"raw:<folder>": digest}, also of files and of what is elsewhere, by its absolute path."""
+    return {f"raw:{folder}": digest_raw(raw_dir / folder) for folder in sorted(set(folders))}
 
 
 class OpenedFolders:
@@ -275,5 +305,6 @@ def differences(
         elif key not in sources or sources[key] == _MISSING:
             found.append(f"{name} has been added since")
         elif now[key] != sources[key]:
-            found.append(f"{'the files in ' if kind == 'raw' else ''}{name} changed since")
+            folder = kind == "raw" and not (raw_dir / name).is_file()
+            found.append(f"{'the files in ' if folder else ''}{name} changed since")
     return found

@@ -24,6 +24,7 @@ import numpy as np
 from inters_jax.evaluation.significance import Floats, resampled_means
 from seqio_tasks import catalog
 from seqio_tasks.metrics import protocols
+from seqio_tasks.metrics.measures import is_measure
 
 GROUP_TITLES = {
     "query_understanding": "Query understanding",
@@ -105,10 +106,10 @@ def questions_of(counts: Mapping[str, float]) -> int | None:
 def per_cent(metric: str, value: float) -> float:
     """A metric in per cent: ranking measures are stored as 0..1, all others as 0..100.
 
-    >>> per_cent("nDCG@10", 0.5), per_cent("f1", 50.0)
-    (50.0, 50.0)
+    >>> per_cent("nDCG@10", 0.5), per_cent("AP", 0.5), per_cent("f1", 50.0)
+    (50.0, 50.0, 50.0)
     """
-    return 100.0 * value if "@" in metric else value
+    return 100.0 * value if is_measure(metric) else value
 
 
 def form_of(task: str) -> tuple[catalog.Pair, str] | None:

@@ -20,6 +20,7 @@ import numpy as np
 
 from inters_jax.evaluation.significance import (
     Floats,
+    Permutation,
     bootstrap_intervals,
     holm,
     permutation_test,
@@ -148,7 +149,7 @@ def compare_values(
       notes: remarks for the reader.
 
     Raises:
-      CompareError: no table, fewer than two systems, or systems with different items.
+      CompareError: no table, or systems with different items.
     """
     options = options or Options()
     compared = [_table(values, options) for values in tables]
@@ -233,8 +234,6 @@ def _table(values: Values, options: Options) -> ComparisonTable:
     first = values.values[measures[0]]
     systems = tuple(first)
     items = tuple(first[systems[0]])
-    if len(systems) < 2:
-        raise CompareError(f"{values.title}: only {', '.join(systems)} to compare; at least two are needed")
     for measure in measures:
         for system, own in values.values[measure].items():
             if own.keys() != first[systems[0]].keys():
@@ -249,9 +248,8 @@ def _table(values: Values, options: Options) -> ComparisonTable:
     pairs = list(itertools.combinations(range(len(systems)), 2))
     # float64 [items, columns]: every system in every measure, then every difference in every measure
     columns = np.concatenate([arrays[measure].T for measure in measures], axis=1)
-    differences = np.stack(
-        [arrays[measure][b] - arrays[measure][a] for measure in measures for a, b in pairs], axis=1
-    )
+    paired = [arrays[measure][b] - arrays[measure][a] for measure in measures for a, b in pairs]
+    differences = np.stack(paired, axis=1) if paired else np.zeros((len(items), 0))
     intervals = bootstrap_intervals(
         np.concatenate([columns, differences], axis=1),
         samples=options.bootstrap,
@@ -259,7 +257,9 @@ def _table(values: Values, options: Options) -> ComparisonTable:
         method=options.interval,
         seed=options.seed,
     )
-    permutation = permutation_test(differences, samples=options.samples, seed=options.seed)
+    permutation = Permutation(np.zeros(0), 0, True)
+    if paired:
+        permutation = permutation_test(differences, samples=options.samples, seed=options.seed)
     tests = []
     for column, (measure, (a, b)) in enumerate(itertools.product(measures, pairs)):
         low, high = intervals[columns.shape[1] + column].tolist()

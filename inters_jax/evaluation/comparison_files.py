@@ -32,17 +32,17 @@ _SHARED_SETTINGS = ("split", "seed", "max_length", "max_examples", "raw_data")
 
 
 def named_paths(runs: Sequence[str]) -> dict[str, Path]:
-    """The paths of two or more runs by short names (`short_names`).
+    """The paths of runs by short names (`short_names`).
 
     Raises:
-      CompareError: a path does not exist, or there are fewer than two different ones.
+      CompareError: a path does not exist, or is there twice.
     """
     paths = [Path(run) for run in runs]
     for path in paths:
         if not path.exists():
             raise CompareError(f"{path}: no such file or folder")
-    if len(paths) < 2 or len({path.resolve() for path in paths}) < len(paths):
-        raise CompareError(f"two or more different runs are needed; given: {', '.join(runs) or 'none'}")
+    if not paths or len({path.resolve() for path in paths}) < len(paths):
+        raise CompareError(f"different runs are needed; given: {', '.join(runs) or 'none'}")
     return short_names(paths)
 
 
@@ -78,7 +78,7 @@ def compare_run_files(
     missing: str = "refuse",
     run_format: str = "auto",
 ) -> Comparison:
-    """Compare run files on the same judgments.
+    """Compare run files on the same judgments; of a single one, the means and their intervals.
 
     Args:
       paths: name -> TREC or MS MARCO run.
@@ -110,6 +110,10 @@ def compare_evaluations(
       tasks: which of the shared tasks; None: all.
       options: of the tests and intervals.
     """
+    if len(paths) < 2:
+        raise CompareError(
+            f"{', '.join(paths)} is one evaluation, whose report has its figures: name another"
+        )
     results = {name: read_result(path) for name, path in paths.items()}
     for name, result in results.items():
         if result["manifest"].get("command") == "rerank":

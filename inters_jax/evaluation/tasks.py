@@ -53,12 +53,12 @@ def judged_tasks(names: Sequence[str]) -> list[str]:
     Args:
       names: a task stands for itself, a mixture for the judged form of each of its tasks: generation tasks
         as they are, classification by label scoring (`_choices`), ranking by pointwise reranking
-        (`_rerank`). Empty: the judged form of every task of the catalog.
+        (`_rerank`). Empty: the judged form of every task of the catalog, and of those of your own.
 
     Raises:
       UserError: an unknown name, with the nearest ones.
     """
-    kinds = {pair.name: pair.kind for pair in catalog.PAIRS}
+    kinds = {pair.name: pair.kind for pair in catalog.known()}
 
     def form(name: str) -> str:
         return name + {"classify": "_choices", "rank": "_rerank"}.get(kinds.get(name, ""), "")
@@ -138,7 +138,7 @@ def identify_data(names: Sequence[str], split: str, seed: int, folder: Path, res
       UserError: a task was judged before on other questions, references or templates.
     """
     # Several tasks share a dataset, and its files can be gigabytes: each folder is read once.
-    of_folder = functools.cache(functools.partial(provenance.digest_folder, whole=True))
+    of_folder = functools.cache(functools.partial(provenance.digest_raw, whole=True))
     code = provenance.code_digests(["seqio_tasks"])
     own = named_tasks.every()
     now = {
@@ -160,11 +160,12 @@ def sources_digest(name: str, code: Mapping[str, str], of_folder: Callable[[Path
     Args:
       name: of a task of ours.
       code: `provenance.code_digests` of our package.
-      of_folder: the digest of a folder of raw files.
+      of_folder: the digest of a folder of raw files, or of one file.
     """
     pair, _ = named_tasks.find(name)
     sources = provenance.code_sources(code, [name])
-    sources["raw"] = of_folder(Path(task_settings.current().raw_dir) / pair.folder)
+    raw_dir = Path(task_settings.current().raw_dir)
+    sources["raw"] = " ".join(of_folder(raw_dir / name) for name in pair.inputs)
     return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()[:32]
 
 

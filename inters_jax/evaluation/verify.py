@@ -23,6 +23,7 @@ from inters_jax.evaluation.task_metrics import (
     split_counts,
 )
 from inters_jax.evaluation.written_runs import QRELS
+from seqio_tasks import own_data
 from seqio_tasks.base import UserError
 from seqio_tasks.metrics.trec_files import read_qrels, read_run
 
@@ -39,6 +40,7 @@ def verify(path: str | Path) -> dict[str, int]:
     Raises:
       VerificationError: a file is missing or was changed, or a figure differs.
     """
+    own_data.register()
     result = read_result(path)
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
     counts = {"files": 0, "figures": 0}

@@ -3,6 +3,7 @@
     COLLECTION    BEIR folder          corpus.jsonl, queries.jsonl, qrels/; runs/ if it has stored runs
                   MS MARCO folder      collection.tsv, queries.*.tsv, qrels.*.tsv, or top1000.* with texts
                   irds:ID              by ir_datasets, kept as a BEIR folder in the cache
+    NAME                 a dataset of one's own (seqio_tasks.own_data), with its own splits
                   FILE.json, .jsonl    rank_llm, RankGPT or the INTERS authors' lines: candidates with texts
     TOPICS, DOCUMENTS, RUN             a TREC run, its topics and a file with its documents
 
@@ -22,15 +23,16 @@ from inters_jax.ranking import formats
 from inters_jax.ranking.errors import RerankError
 from seqio_tasks import settings
 from seqio_tasks.download import ir_datasets_source
-from seqio_tasks.download.report import FAILED
+from seqio_tasks.download.ir_datasets_source import PREFIX
 from seqio_tasks.metrics.trec_files import read_qrels, read_run, read_runs
-from seqio_tasks.sources import beir, retrieval_sets
+from seqio_tasks.own_data.collections import OwnSet
+from seqio_tasks.sources import beir, collection_files, retrieval_sets
+from seqio_tasks.sources.beir import Document
 from seqio_tasks.sources.corpus_index import Corpus
 from seqio_tasks.sources.retrieval_sets import RetrievalSet
 
 Run = Mapping[str, Mapping[str, float]]
 Qrels = Mapping[str, Mapping[str, int]]
-IRDS = "irds:"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Collection:
     dataset: the collection of the catalog whose name the folder or file has; "" for none.
     shared_ids: whether queries and documents have the ids of the dataset, and not numbers of their own.
     own_document: queries are documents too: the document with the id of the query is not a candidate.
+    graded: whether the grades of `qrels` are those that count, whatever the files say.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Collection:
     dataset: str = ""
     shared_ids: bool = True
     own_document: bool = False
+    graded: bool = False
 
 
 def open_collection(
@@ -100,8 +104,10 @@ def open_collection(
         if topics is None or documents is None:
             raise RerankError("set COLLECTION, or TOPICS and DOCUMENTS (and RUN)")
         base = _from_files(Path(topics), Path(documents), run, topic_field, run_format)
-    elif str(collection).startswith(IRDS):
-        folder = _downloaded(str(collection))
+    elif (own := _own(str(collection))) is not None:
+        base = _from_own(own, split, own_qrels=qrels is None, own_run=run is None, form=run_format)
+    elif str(collection).startswith(PREFIX):
+        folder = ir_datasets_source.folder_of([str(collection).removeprefix(PREFIX)])
         base = _from_folder(folder, split, own_qrels=qrels is None, own_run=run is None, form=run_format)
     else:
         path = Path(collection)
@@ -110,16 +116,17 @@ def open_collection(
         else:
             base = _from_folder(path, split, own_qrels=qrels is None, own_run=run is None, form=run_format)
         if topics is not None:
-            base = dataclasses.replace(base, queries=formats.topics(Path(topics), topic_field))
+            base = dataclasses.replace(base, queries=collection_files.topics(Path(topics), topic_field))
         if documents is not None:
-            found = formats.documents(Path(documents), _documents_of(run, run_format))
+            found = _documents(Path(documents), run, run_format)
             base = dataclasses.replace(base, documents=found, searchable=run is None)
     judged = base.qrels if qrels is None else read_qrels(Path(qrels))
     if split is None and qrels is None:
         judged = None
     rules = rules or (retrieval_sets.collection(base.dataset) if base.dataset else None)
     if rules is not None:
-        judged = None if judged is None else rules.graded(judged)
+        if judged is not None and not (base.graded and qrels is None):
+            judged = rules.graded(judged)
         base = dataclasses.replace(base, own_document=rules.own_document and base.shared_ids)
     if judged is not None:
         missing = [query for query in judged if query not in base.queries]
@@ -148,6 +155,29 @@ def name_in_catalog(folder: Path) -> str:
             if folded in (entry.dataset, entry.unzipped.replace("-", "_")):
                 return entry.dataset
     return ""
+
+
+def _own(name: str) -> RetrievalSet | None:
+    """The collection of one's own that has this name, or is in this folder."""
+    known = [entry for entry in retrieval_sets.OWN.values() if not entry.forums]
+    if not Path(name).exists():
+        return next((entry for entry in known if entry.dataset == name), None)
+    for entry in known:
+        folder = entry.folder if isinstance(entry, OwnSet) else None
+        if folder is not None and folder.exists() and folder.samefile(name):
+            return entry
+    return None
+
+
+def _from_own(
+    entry: RetrievalSet, split: str | None, *, own_qrels: bool, own_run: bool, form: str
+) -> Collection:
+    """A collection of one's own; the judgments are those of its split."""
+    raw_dir = settings.current().raw_dir
+    (part,) = entry.parts(raw_dir)
+    base = _from_folder(part.folder, None, own_qrels=False, own_run=own_run, form=form)
+    qrels = entry.qrels(raw_dir, split) if split is not None and own_qrels else None
+    return dataclasses.replace(base, name=entry.dataset, qrels=qrels, dataset=entry.dataset, graded=True)
 
 
 def _from_folder(folder: Path, split: str | None, *, own_qrels: bool, own_run: bool, form: str) -> Collection:
@@ -217,24 +247,15 @@ def _from_files(
     topics: Path, documents: Path, run: str | Path | None, topic_field: str, form: str
 ) -> Collection:
     return Collection(
-        topics.name.split(".")[0], f"{topics} and {documents}", formats.topics(topics, topic_field),
-        formats.documents(documents, _documents_of(run, form)), None, (), searchable=run is None,
+        topics.name.split(".")[0], f"{topics} and {documents}", collection_files.topics(topics, topic_field),
+        _documents(documents, run, form), None, (), searchable=run is None,
         dataset=name_in_catalog(documents.resolve()),
     )  # fmt: skip
 
 
-def _documents_of(run: str | Path | None, form: str) -> set[str] | None:
-    """The documents that a run names; None without a run."""
-    if run is None:
-        return None
-    return {document for scores in read_run(Path(run), form).values() for document in scores}
-
-
-def _downloaded(name: str) -> Path:
-    """The BEIR folder that ir_datasets makes of an id, in the cache."""
-    dataset_id = name.removeprefix(IRDS)
-    base = Path(settings.current().cache_dir) / "irds"
-    failed = [one for one in ir_datasets_source.convert(dataset_id, base) if one.status == FAILED]
-    if failed:
-        raise RerankError(f"{name}: {failed[0].message}")
-    return base / ir_datasets_source.folder_name(dataset_id)
+def _documents(path: Path, run: str | Path | None, form: str) -> dict[str, Document]:
+    """The documents of a file; with a run those that it names."""
+    wanted = None
+    if run is not None:
+        wanted = {document for scores in read_run(Path(run), form).values() for document in scores}
+    return dict(collection_files.documents(path, wanted))

@@ -1,44 +1,29 @@
-"""Readers for files of collections outside BEIR: topics, documents, and candidates with their texts.
+"""Readers for files of candidates with their texts.
 
-    topics      qid<TAB>text | JSON lines {"_id" | "id" | "qid", "text" | "query" | "title"} | TREC <top>,
-                XML
-    documents   docid<TAB>text or docid<TAB>title<TAB>text | JSON lines {"_id" | "id" | "docid", "title",
-                "text" | "contents"}
     top1000     qid<TAB>pid<TAB>query<TAB>passage      MS MARCO's candidates with their texts
     lists       rank_llm and RankGPT: a JSON list, or JSON lines, of
                 {"query": "...", "hits": [{"qid", "docid", "score", "content"}]} or
                 {"query": {"qid", "text"}, "candidates": [{"docid", "score", "doc": {"title", "text"}}]}
     qdu         the INTERS authors' test files, JSON lines {"query", "key", "key_index", "pos_index"}
 
-The first line of a tab-separated document file decides whether it has titles: it then has three columns.
-Further tabs belong to the text (as in NovelEval's corpus.tsv). All files may be gzipped and in UTF-16.
-Document files are read line by line, and only the wanted documents are kept.
+All files may be gzipped and in UTF-16. Topics and documents are read by
+`seqio_tasks.sources.collection_files`.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
-import zlib
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.questions import Document
-from seqio_tasks.base import json_kind, parse_json
 from seqio_tasks.metrics.ranking import is_score
-from seqio_tasks.sources import trec_topics
-from seqio_tasks.sources.common import unusable
-from seqio_tasks.sources.json_stream import array_items, open_text
+from seqio_tasks.sources.collection_files import TEXTS, first_of, json_record, lines
+from seqio_tasks.sources.json_stream import array_items
 from seqio_tasks.sources.released import Candidates
-
-_IDS = ("_id", "id", "docid", "doc_id", "pid", "docno")
-_QUERY_IDS = ("_id", "id", "qid", "query_id", "number", "topic_id")
-_QUERY_TEXTS = ("text", "query", "title", "question")
-_TEXTS = ("text", "contents", "content", "body", "passage", "segment")
 
 
 @dataclass
@@ -75,106 +60,6 @@ class Lists:
                 f"{where}: document {document.doc_id!r} is twice in the list of query {query_id!r}; keep one"
             )
         scores[document.doc_id] = score
-
-
-def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(line number, text without the line end) of the lines that are not blank."""
-    if not path.is_file():
-        raise RerankError(f"{path}: no such file")
-    number = 0
-    try:
-        with open_text(path) as file:
-            file.reconfigure(newline="\n")  # type: ignore[attr-defined]  # only LF and CRLF end a line
-            for number, line in enumerate(file, start=1):
-                text = line.rstrip("\r\n")
-                if text.strip():
-                    yield number, text
-    except UnicodeError as error:
-        where = f"{path}:{number + 1}" if number else str(path)
-        reason = getattr(error, "reason", error)
-        raise RerankError(f"{where}: not UTF-8 ({reason}); convert it to UTF-8") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise RerankError(f"{path}:{number + 1}: broken gzip file ({error}); download it again") from None
-
-
-def topics(path: Path, fields: str = "title") -> dict[str, str]:
-    """query id -> text. `fields`: title, description or narrative of TREC topics, several joined by +."""
-    name = path.name.removesuffix(".gz")
-    head = next((text.lstrip() for _, text in lines(path)), "")
-    if not head:
-        raise RerankError(f"{path}: the topic file is empty")
-    if head.startswith("<"):
-        return _trec_topics(path, name, fields)
-    found: dict[str, str] = {}
-    for number, text in lines(path):
-        where = f"{path}:{number}"
-        if head.startswith("{"):
-            record = _object(text, where)
-            query_id, query = (
-                _first(record, _QUERY_IDS, where, "an id"),
-                _first(record, _QUERY_TEXTS, where, "a text"),
-            )
-        else:
-            query_id, tab, query = text.partition("\t")
-            if not tab:
-                raise RerankError(f"{where}: expected qid<TAB>text, there is no tab")
-        query_id, query = query_id.strip(), " ".join(query.split())
-        if not query_id or not query:
-            raise RerankError(f"{where}: the query has no {'text' if query_id else 'id'}; check the line")
-        if query_id in found:
-            raise RerankError(f"{where}: query {query_id!r} appears twice; keep one of the two")
-        found[query_id] = query
-    return found
-
-
-def _trec_topics(path: Path, name: str, fields: str) -> dict[str, str]:
-    wanted = fields.split("+")
-    if unknown := [one for one in wanted if one not in ("title", "description", "narrative")]:
-        raise RerankError(f"topic field {unknown[0]!r} is unknown; choose title, description or narrative")
-    read = trec_topics.read_covid if name.endswith(".xml") else trec_topics.read_sgml
-    found: dict[str, str] = {}
-    for topic in read(path):
-        text = " ".join(part for one in wanted if (part := getattr(topic, one)))
-        if not text:
-            raise RerankError(
-                f"{path}:{topic.line}: topic {topic.number} has no {fields}; choose another field"
-            )
-        if found.setdefault(topic.number, text) != text:
-            raise RerankError(f"{path}:{topic.line}: topic {topic.number} appears twice; keep one of the two")
-    return found
-
-
-def documents(path: Path, wanted: Container[str] | None = None) -> dict[str, Document]:
-    """doc id -> Document, of the wanted ids only (None: all)."""
-    found: dict[str, Document] = {}
-    head = next((text for _, text in lines(path)), "")
-    as_json, titled = head.lstrip().startswith("{"), head.count("\t") == 2
-    for number, text in lines(path):
-        where = f"{path}:{number}"
-        if as_json:
-            record = _object(text, where)
-            doc_id = _first(record, _IDS, where, "an id")
-            if wanted is not None and doc_id not in wanted:
-                continue
-            title = record.get("title") or ""
-            body = _first(record, _TEXTS, where, "a text", empty=True)
-            if not isinstance(title, str):
-                raise RerankError(f"{where}: the title is {title!r}, expected text")
-        else:
-            cells = text.split("\t", 2 if titled else 1)
-            if len(cells) == 1:
-                raise RerankError(f"{where}: no tab, expected docid<TAB>text or docid<TAB>title<TAB>text")
-            doc_id, title, body = cells[0].strip(), cells[1] if len(cells) == 3 else "", cells[-1]
-            if wanted is not None and doc_id not in wanted:
-                continue
-        if not doc_id:
-            raise RerankError(f"{where}: the document has no id; check the line")
-        if doc_id in found:
-            raise RerankError(f"{where}: document {doc_id!r} appears twice; keep one of the two")
-        found[doc_id] = Document(" ".join(title.split()), " ".join(body.split()), doc_id)
-    if not head:
-        raise RerankError(f"{path}: the document file is empty")
-    return found
 
 
 def top1000(path: Path) -> Lists:
@@ -218,14 +103,14 @@ def _hits(found: Lists, record: dict[str, Any], where: str) -> None:
         raise RerankError(f"{where}: expected a text under query and a list under hits")
     if not hits:
         # Only hits carry the id of their query in this form; some files repeat it beside the text.
-        query_id = _first(record, ("qid",), f"{where}: hits is empty", "qid")
+        query_id = first_of(record, ("qid",), f"{where}: hits is empty", "qid")
         found.add_query(where, query_id, " ".join(query.split()))
     for place, hit in enumerate(hits):
         at = f"{where}, hit {place + 1}"
         if not isinstance(hit, dict):
             raise RerankError(f"{at}: not an object")
-        query_id, doc_id = _first(hit, ("qid",), at, "qid"), _first(hit, ("docid",), at, "docid")
-        text = _first(hit, ("content", "text"), at, "content", empty=True)
+        query_id, doc_id = first_of(hit, ("qid",), at, "qid"), first_of(hit, ("docid",), at, "docid")
+        text = first_of(hit, ("content", "text"), at, "content", empty=True)
         score = _score(hit["score"], at) if "score" in hit else -_score(hit.get("rank", place), at, "rank")
         document = Document(" ".join(str(hit.get("title") or "").split()), " ".join(text.split()), doc_id)
         found.add(at, query_id, " ".join(query.split()), document, score)
@@ -235,15 +120,15 @@ def _candidates(found: Lists, record: dict[str, Any], where: str) -> None:
     query, candidates = record.get("query"), record["candidates"]
     if not isinstance(query, dict) or not isinstance(candidates, list):
         raise RerankError(f"{where}: expected an object under query and a list under candidates")
-    query_id, text = _first(query, ("qid",), where, "qid"), _first(query, ("text",), where, "a text")
+    query_id, text = first_of(query, ("qid",), where, "qid"), first_of(query, ("text",), where, "a text")
     found.add_query(where, query_id, " ".join(text.split()))
     for place, candidate in enumerate(candidates):
         at = f"{where}, candidate {place + 1}"
         content = candidate.get("doc") if isinstance(candidate, dict) else None
         if not isinstance(content, dict):
             raise RerankError(f"{at}: expected an object with docid, score and doc")
-        doc_id = _first(candidate, ("docid",), at, "docid")
-        body = _first(content, _TEXTS, at, "a text", empty=True)
+        doc_id = first_of(candidate, ("docid",), at, "docid")
+        body = first_of(content, TEXTS, at, "a text", empty=True)
         document = Document(" ".join(str(content.get("title") or "").split()), " ".join(body.split()), doc_id)
         score = _score(candidate.get("score", -float(place)), at)
         found.add(at, query_id, " ".join(text.split()), document, score)
@@ -271,32 +156,7 @@ def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"{path}: record {number}", record
         return
     for number, text in lines(path):
-        yield f"{path}:{number}", _object(text, f"{path}:{number}")
-
-
-def _object(text: str, where: str) -> dict[str, Any]:
-    try:
-        value = parse_json(text)
-    except json.JSONDecodeError as error:
-        raise RerankError(f"{where}: not JSON ({error.msg}, column {error.colno})") from None
-    if not isinstance(value, dict):
-        raise RerankError(f"{where}: a JSON {json_kind(value)}, expected an object")
-    if found := unusable(text, value):
-        raise RerankError(f"{where}: {found}; repair or remove it")
-    return value
-
-
-def _first(
-    record: dict[str, Any], names: tuple[str, ...], where: str, what: str, *, empty: bool = False
-) -> str:
-    """The first of these fields that has a value, as text; numbers are accepted as ids."""
-    for name in names:
-        value = record.get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            value = str(value)
-        if isinstance(value, str) and (value.strip() or empty):
-            return value
-    raise RerankError(f"{where}: no {what.removeprefix('a ').removeprefix('an ')} under {' or '.join(names)}")
+        yield f"{path}:{number}", json_record(text, f"{path}:{number}")
 
 
 def _score(value: Any, where: str, name: str = "score") -> float:

@@ -81,7 +81,7 @@ def _differences(named: Pair, given: Pair) -> list[str]:
 
 
 def _pairs() -> list[Pair]:
-    return [*(pair for pair in catalog.PAIRS if pair.kind == "rank"), *catalog.EVALUATION_ONLY]
+    return [*(pair for pair in catalog.known() if pair.kind == "rank"), *catalog.EVALUATION_ONLY]
 
 
 def _datasets() -> str:

@@ -33,7 +33,7 @@ from inters_jax.ranking.pairs import ranking_pair, wording_of
 from inters_jax.ranking.questions import Document as Candidate
 from inters_jax.ranking.questions import Method, Ranked
 from inters_jax.settings.judging import InferenceSettings, MethodOptions, RankingSettings
-from seqio_tasks import settings
+from seqio_tasks import own_data, settings
 from seqio_tasks.tokenizer import HuggingFaceTokenizer
 
 DEFAULT_PAIR = "inters_general_retrieval_ms_marco"
@@ -190,6 +190,7 @@ class Reranker:
         cls, model: InferenceSettings, ranking: RankingSettings, options: MethodOptions
     ) -> Reranker:
         """A reranker as the command `serve` opens it."""
+        own_data.register(ranking.datasets)
         made = make_method(ranking.method, options)
         wording = wording_of(ranking_pair(ranking.pair or DEFAULT_PAIR))
         chosen = chat_template_of(model.model_dir, model.chat_template, model.tokenizer)

@@ -18,12 +18,14 @@ from inters_jax.reports.tables import markdown as markdown_page
 from seqio_tasks.base import write_text
 
 MOVEMENTS = 6  # pairs of systems whose items are drawn, for each table
+_DIFFERENCES = ": differences"
 EXTREMES = 10  # items named on each side
 
 
 def write(comparison: Comparison, folder: Path) -> None:
-    """Write compare.md, compare.html, compare.csv (the differences) and compare.tex."""
+    """Write compare.md, compare.html, compare.csv (differences; of one system, means) and compare.tex."""
     made = tables(comparison)
+    listed = [table for table in made if table.title.endswith(_DIFFERENCES)] or made
     facts = {
         "tables": len(comparison.tables),
         "tests": len(comparison.tests),
@@ -31,24 +33,26 @@ def write(comparison: Comparison, folder: Path) -> None:
     }
     title, made_by = " · ".join(comparison.systems), "python -m inters_jax.compare"
     html = page(comparison, title=title, eyebrow="Comparison", facts=facts, made_by=made_by)
-    rows = [[table.title, *cells] for table in made[1::2] for cells in table.rows]
+    rows = [[table.title, *cells] for table in listed for cells in table.rows]
     write_text(folder / "compare.md", markdown(comparison))
     write_text(folder / "compare.html", html)
-    write_text(folder / "compare.csv", Table("differences", ["items", *made[1].header], rows).csv())
+    write_text(folder / "compare.csv", Table("", ["items", *listed[0].header], rows).csv())
     write_text(folder / "compare.tex", latex(made))
 
 
 def markdown(comparison: Comparison) -> str:
     """compare.md, which `compare` also prints."""
     notes = "\n".join(f"- {note}" for note in comparison.notes)
-    title = f"Comparison of {', '.join(comparison.systems)}"
+    title = f"{'Comparison' if comparison.tests else 'Measures'} of {', '.join(comparison.systems)}"
     return markdown_page(title, [*tables(comparison), notes])
 
 
 def tables(comparison: Comparison) -> list[Table]:
-    """Two tables for each set of items: means, and differences with their tests."""
-    pairs = [(_means(found, comparison), _tests(found, comparison)) for found in comparison.tables]
-    return [table for pair in pairs for table in pair]
+    """Of each set of items: means, and differences with their tests if there are any."""
+    made = []
+    for found in comparison.tables:
+        made += [_means(found, comparison), *([_tests(found, comparison)] if found.tests else [])]
+    return made
 
 
 def _means(found: ComparisonTable, comparison: Comparison) -> Table:
@@ -64,7 +68,15 @@ def _means(found: ComparisonTable, comparison: Comparison) -> Table:
     ]
     percent = f"{100 * comparison.options.level:g} %"
     header = ["system", *(f"{measure} [{percent}]" for measure in found.measures)]
-    return Table(f"{found.title}: means over {len(found.items)} items", header, rows, found.notes)
+    notes = list(found.notes) if found.tests else [*found.notes, _bootstrap(comparison)]
+    return Table(f"{found.title}: means over {len(found.items)} items", header, rows, notes)
+
+
+def _bootstrap(comparison: Comparison) -> str:
+    options = comparison.options
+    return (
+        f"Intervals: {options.interval}, from {options.bootstrap:,} bootstrap samples. Seed {options.seed}."
+    )
 
 
 def _tests(found: ComparisonTable, comparison: Comparison) -> Table:
@@ -86,11 +98,11 @@ def _tests(found: ComparisonTable, comparison: Comparison) -> Table:
         f"p: two-sided paired permutation test over {assignments} assignments of signs. p (Holm): corrected "
         f"over the {count} test{'s' * (count != 1)} of this comparison. Wins, ties and losses are those of "
         "the second system.",
-        f"Intervals: {options.interval}, from {options.bootstrap:,} bootstrap samples. Seed {options.seed}.",
+        _bootstrap(comparison),
     ]
     percent = f"{100 * options.level:g} %"
     header = ["systems", "measure", "difference", percent, "p", "p (Holm)", "win / tie / loss"]
-    return Table(f"{found.title}: differences", header, rows, notes)
+    return Table(f"{found.title}{_DIFFERENCES}", header, rows, notes)
 
 
 def page(
@@ -117,7 +129,8 @@ def page(
         shown.append(Tile(f"{test.difference:+.4f}", name, f"p (Holm) {p_text(test.p_adjusted)}"))
     figures: list[Block] = []
     for found in comparison.tables:
-        figures += [*_means_chart(found), _means(found, comparison), _tests(found, comparison)]
+        figures += [*_means_chart(found), _means(found, comparison)]
+        figures += [_tests(found, comparison)] if found.tests else []
     figures += [Note(note) for note in comparison.notes]
     movements = [block for found in comparison.tables for block in _movements(found)]
     sections = [
@@ -126,14 +139,11 @@ def page(
             "Means and differences",
             "Systems on the same items, with bootstrap intervals and a paired permutation test.",
             figures,
-        ),
-        Section(
-            "items",
-            "Movement per item",
-            "Sorted by change in the first measure; point at a bar to see its item.",
-            movements,
-        ),
+        )
     ]
+    if comparison.tests:
+        lead = "Sorted by change in the first measure; point at a bar to see its item."
+        sections.append(Section("items", "Movement per item", lead, movements))
     return report(title, eyebrow, facts, shown, [*sections, *more], made_by)
 
 

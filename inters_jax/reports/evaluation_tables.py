@@ -13,6 +13,7 @@ from inters_jax.evaluation.results import figure, headline_first
 from inters_jax.reports import charts
 from inters_jax.reports.tables import NONE, Cell, Row, Table, p_text
 from seqio_tasks.metrics import protocols
+from seqio_tasks.metrics.measures import is_measure
 
 Result = Mapping[str, Any]  # the content of results.json
 
@@ -36,7 +37,7 @@ def task_table(
             if before is not None:
                 old = before["metrics"].get(task, {}).get(name)
                 row += [figure(old), NONE if old is None else f"{value - old:+.4f}"]
-            chart = charts.change(old, value, interval, largest=1.0 if "@" in name else 100.0)
+            chart = charts.change(old, value, interval, largest=1.0 if is_measure(name) else 100.0)
             rows.append([*row, Cell(picture=chart)])
     notes = [
         "n: questions, or queries whose documents are ranked. Intervals: percentile bootstrap over them; a "

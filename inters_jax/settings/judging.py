@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from inters_jax.settings.fields import SettingError, group, setting
-from inters_jax.settings.training import COMPUTE_TYPES
+from inters_jax.settings.training import COMPUTE_TYPES, DATASETS
 from seqio_tasks.metrics.trec_files import RUN_FORMATS
 
 
@@ -75,6 +75,7 @@ class EvaluationSettings:
     raw_dir: str | None = setting(
         "folder of the official files; None: the packaged synthetic sample", default=None, path=True
     )
+    datasets: tuple[str, ...] = setting(DATASETS, default=(), path=True)
     output_dir: str | None = setting("None: evaluation/ in MODEL_DIR", default=None, path=True)
     max_examples: int | None = setting("questions per task; None: all", default=None, at_least=1)
     max_queries: int | None = setting(
@@ -92,7 +93,9 @@ class CollectionSettings:
     """What is reranked."""
 
     collection: str | None = setting(
-        "BEIR or MS MARCO folder, irds:ID, or JSON file of candidates", default=None, path=True
+        "BEIR or MS MARCO folder, irds:ID, JSON file of candidates, or a dataset of DATASETS",
+        default=None,
+        path=True,
     )
     topics: str | None = setting("topic file, in place of the collection's queries", default=None, path=True)
     topic_field: str = setting(
@@ -136,6 +139,7 @@ class RankingSettings:
         "pair whose wording, measures and grades hold; None: the collection's own (serve: ms_marco's)",
         default=None,
     )
+    datasets: tuple[str, ...] = setting(DATASETS, default=(), path=True)
     template: int = setting("which of the two wordings of the method", default=0, at_least=0)
     description: bool = setting("begin with the task description, as in training", default=True)
     identifiers: str = setting(

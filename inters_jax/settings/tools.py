@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inters_jax.settings.fields import group, setting
+from inters_jax.settings.training import DATASETS
 from seqio_tasks.metrics.trec_files import RUN_FORMATS
 
 
@@ -25,6 +26,7 @@ class CompareSettings:
     tasks: tuple[str, ...] = setting(
         "of evaluations; (): all that every one of them has; also --tasks", default=()
     )
+    datasets: tuple[str, ...] = setting(DATASETS, default=(), path=True)
     output_dir: str | None = setting("None: nothing is written; also --output_dir", default=None, path=True)
     missing: str = setting(
         "runs over different queries; 'zero' counts what is missing as 0; also --missing",
@@ -68,6 +70,7 @@ class InspectSettings:
     raw_dir: str | None = setting(
         "folder of the official files; None: the packaged synthetic sample", default=None, path=True
     )
+    datasets: tuple[str, ...] = setting(DATASETS, default=(), path=True)
     examples: int = setting("the most examples on the page", default=400, at_least=1)
     max_bytes: int = setting("the most room they take", default=4_000_000, at_least=1)
     max_length: int | None = setting(

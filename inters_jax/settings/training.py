@@ -15,6 +15,7 @@ _OPTIMIZERS = {
 }
 _SPLASH = {"SplashBlocks": "inters_jax.models.splash"}
 
+DATASETS = "files that declare data of your own (docs/own_data.md); (): those of INTERS_DATASETS"
 COMPUTE_TYPES = ("auto", "float32", "bfloat16", "float16", "bfloat16_products")
 
 
@@ -98,6 +99,7 @@ class DataSettings:
         "None: plain prompts; 'tokenizer': the tokenizer's chat template; or a file", default=None, path=True
     )
     modules: tuple[str, ...] = setting("modules that register the tasks", default=("seqio_tasks",))
+    datasets: tuple[str, ...] = setting(DATASETS, default=(), path=True)
     templates: tuple[str, ...] = setting(
         "template files of your own; (): those of INTERS_TEMPLATES", default=(), path=True
     )

@@ -90,7 +90,8 @@ class Evaluation(Hook):
         lora: settings of a LoRA run.
         frozen: parameters of a LoRA run that are not trained.
         ends: bos_id and eos_id of the tokenizer.
-        data: arguments of `seqio_tasks.configure`: tokenizer, max_length, seed, raw_dir, chat_template.
+        data: arguments of `seqio_tasks.configure`: tokenizer, max_length, seed, raw_dir, datasets,
+            chat_template.
         history: records of the run so far.
         announce: called with a line of text.
     """

@@ -10,11 +10,11 @@ from __future__ import annotations
 from seqio_tasks.base import DataError, aligned
 from seqio_tasks.catalog import document_understanding, evaluation_only, query_document, query_understanding
 from seqio_tasks.catalog.files import SOURCES
-from seqio_tasks.catalog.types import GROUPS, KINDS, OUT_OF_DOMAIN, TASKS, Pair, Row
+from seqio_tasks.catalog.types import GROUPS, KINDS, OUT_OF_DOMAIN, TASKS, Pair, Row, TaskShape, add_task
 
 __all__ = [
-    "EVALUATION_ONLY", "GROUPS", "KINDS", "OUT_OF_DOMAIN", "PAIRS", "TASKS", "Pair", "Row", "pair", "pairs",
-    "table",
+    "EVALUATION_ONLY", "GROUPS", "KINDS", "OUT_OF_DOMAIN", "PAIRS", "TASKS", "Pair", "Row", "TaskShape",
+    "add_task", "pair", "pairs", "table",
 ]  # fmt: skip
 
 # The order of the pairs is part of the results: mixtures and stores follow it. The pairs that exist must keep
@@ -31,6 +31,7 @@ PAIRS: tuple[Pair, ...] = tuple(sorted(_BY_GROUP, key=lambda entry: entry.folder
 EVALUATION_ONLY = evaluation_only.PAIRS
 
 _BY_NAME = {entry.name: entry for entry in PAIRS}
+_TEMPLATES: dict[str, tuple[str, ...]] = {}
 
 
 def pair(name: str) -> Pair:
@@ -47,15 +48,45 @@ def pair(name: str) -> Pair:
     return _BY_NAME[name]
 
 
+def known() -> tuple[Pair, ...]:
+    """The pairs of the table, and behind them those of your own that were added."""
+    return tuple(_BY_NAME.values())
+
+
+def added() -> tuple[Pair, ...]:
+    """The pairs of your own."""
+    return known()[len(PAIRS) :]
+
+
+def pair_of(task: str) -> Pair | None:
+    """The pair that a task is a form of; None if there is none.
+
+    >>> pair_of("inters_query_matching_msrp_choices").name, pair_of("glue_mrpc")
+    ('inters_query_matching_msrp', None)
+    """
+    every = (*known(), *EVALUATION_ONLY)
+    fitting = [entry for entry in every if task == entry.name or task.startswith(f"{entry.name}_")]
+    return max(fitting, key=lambda entry: len(entry.name), default=None)
+
+
+def template_files(task: str) -> tuple[str, ...]:
+    """The template files of the pairs of your own of a task."""
+    return _TEMPLATES.get(task, ())
+
+
 def add(entry: Pair) -> None:
-    """Add a pair of your own to the table, for this process (docs/add_a_dataset.md shows all steps)."""
-    global PAIRS
+    """Add a pair of your own, for this process; `own_data.add` adds its tasks too.
+
+    Raises:
+      DataError: there is such a pair, or no such task.
+    """
     if entry.name in _BY_NAME:
         raise DataError(f"there is already a pair {entry.name!r}", todo="give the dataset another name")
     if entry.task not in TASKS:
         raise DataError(f"no task is named {entry.task!r}", todo=f"use one of {', '.join(TASKS)}")
-    PAIRS = (*PAIRS, entry)
     _BY_NAME[entry.name] = entry
+    if entry.templates:
+        _TEMPLATES[entry.task] = (*_TEMPLATES.get(entry.task, ()), entry.templates)
 
 
 def pairs(
@@ -64,7 +95,7 @@ def pairs(
     dataset: str | None = None,
     in_domain: bool | None = None,
 ) -> tuple[Pair, ...]:
-    """All pairs that match, in catalog order.
+    """All pairs of the table that match, in its order.
 
     >>> [entry.name for entry in pairs(task="fact_verification", in_domain=True)]
     ['inters_fact_verification_scifact', 'inters_fact_verification_fever']
@@ -91,13 +122,13 @@ def table() -> str:
             entry.folder,
             " ".join(entry.fields),
         )
-        for entry in (*PAIRS, *EVALUATION_ONLY)
+        for entry in (*known(), *EVALUATION_ONLY)
     ]
     lines = aligned([heads, *body])
     lines += [
         "",
-        f"{len(PAIRS)} pairs, and {len(EVALUATION_ONLY)} collections for evaluation only (inters_ood_...). "
-        "Official files, by folder of the raw directory:",
+        f"{len(PAIRS)} pairs, {len(added())} of your own, and {len(EVALUATION_ONLY)} collections for "
+        "evaluation only (inters_ood_...). Official files, by folder of the raw directory:",
     ]
     for source in SOURCES.values():
         also = f"; also read: {source.accepted}" if source.accepted else ""

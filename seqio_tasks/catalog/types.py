@@ -95,13 +95,20 @@ class Pair:
     multi_label:      several labels may apply at once: the target lists them, "a, b"
     metrics:          names of `seqio_tasks.metrics`
     counts:           rows per split of the official files, by the split rule; a missing split is unknown
+    loader:           "module:function" or a function, ``loader(raw_dir, split, report=None)``
+
+    Of pairs outside the package (`own_data`):
+
+    paths:            files and folders that the rows are read from, in place of the folder
+    templates:        a template file
+    identity:         changes with what was declared
     """
 
     task: str
     dataset: str
     group: str
     kind: str
-    loader: str
+    loader: str | Callable[..., Iterator[Row]]
     fields: tuple[str, ...]
     metrics: tuple[str, ...]
     document_fields: tuple[str, ...] = ()
@@ -116,13 +123,23 @@ class Pair:
     folder: str = ""
     licence: str = ""
     files: tuple[OfficialFile, ...] = ()
+    paths: tuple[str, ...] = ()
+    templates: str = ""
+    identity: str = ""
 
     @property
     def name(self) -> str:
         return f"inters_{self.task}_{self.dataset}"
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Files and folders that the rows are read from, below the raw directory where they are relative."""
+        return self.paths or ((self.folder,) if self.folder else ())
+
     def load(self) -> Callable[..., Iterator[Row]]:
-        """The loader function, imported on first use: ``loader(raw_dir, split, report=None)``."""
+        """The loader function, imported on first use."""
+        if callable(self.loader):
+            return self.loader
         module, _, function = self.loader.partition(":")
         loader: Callable[..., Iterator[Row]] = getattr(importlib.import_module(module), function)
         return loader
@@ -134,18 +151,19 @@ class Pair:
 
 @dataclass(frozen=True)
 class TaskShape:
-    """What all datasets of a task have in common."""
+    """What all datasets of a task have in common; `description`: of a task without a packaged one."""
 
     group: str
     kind: str
     metrics: tuple[str, ...]
+    description: str = ""
 
 
 def _shapes(group: str, **tasks: tuple[str, tuple[str, ...]]) -> dict[str, TaskShape]:
     return {name: TaskShape(group, kind, metrics) for name, (kind, metrics) in tasks.items()}
 
 
-TASKS: Mapping[str, TaskShape] = MappingProxyType(
+_TASKS: dict[str, TaskShape] = (
     _shapes(
         "query_understanding",
         query_description=("generate", TEXT_METRICS),
@@ -178,6 +196,12 @@ TASKS: Mapping[str, TaskShape] = MappingProxyType(
         )
     }
 )
+TASKS: Mapping[str, TaskShape] = MappingProxyType(_TASKS)
+
+
+def add_task(name: str, shape: TaskShape) -> None:
+    """Add a task of your own, for this process."""
+    _TASKS.setdefault(name, shape)
 
 
 def make_pair(

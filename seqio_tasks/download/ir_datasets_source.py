@@ -15,14 +15,15 @@ complete.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tqdm import tqdm
 
-from seqio_tasks.base import DataError, nearest, replacing
+from seqio_tasks import settings
+from seqio_tasks.base import DataError, MissingData, nearest, replacing
 from seqio_tasks.download.report import FAILED, FETCHED, PRESENT, Outcome
 from seqio_tasks.sources import beir
 from seqio_tasks.sources.common import json_lines, one_line
@@ -105,6 +106,21 @@ def convert(dataset_id: str, raw_dir: Path | str, folder: str = "") -> Iterator[
     except Exception as error:  # ir_datasets may raise anything; the other ids go on
         todo = "check disk, connection and what https://ir-datasets.com says of the id, and run it again"
         yield Outcome(PREFIX + dataset_id, FAILED, "see below", f"{type(error).__name__}: {error}; {todo}")
+
+
+def folder_of(ids: Sequence[str]) -> Path:
+    """The BEIR folder that ids of one collection become, in the cache.
+
+    Raises:
+      MissingData: one of them cannot be converted.
+    """
+    base = Path(settings.current().cache_dir) / "irds"
+    name = folder_name(ids[0])
+    for dataset_id in ids:
+        failed = [one for one in convert(dataset_id, base, name) if one.status == FAILED]
+        if failed:
+            raise MissingData(f"{PREFIX}{dataset_id}: {failed[0].message}")
+    return base / name
 
 
 def _convert(dataset_id: str, raw_dir: Path, name: str) -> Iterator[Outcome]:

@@ -71,6 +71,19 @@ def split_measures(names: str | Sequence[str]) -> list[str]:
     return [part for part in parts if part]
 
 
+def is_measure(name: str) -> bool:
+    """Whether a metric is a ranking measure.
+
+    >>> is_measure("AP(rel=2)"), is_measure("f1")
+    (True, False)
+    """
+    try:
+        parse_measure(name)
+    except UserError:
+        return False
+    return True
+
+
 def parse_measure(text: str | Measure) -> Measure:
     """Read one measure name.
 

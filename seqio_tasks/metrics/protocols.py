@@ -58,12 +58,11 @@ def pair_of(task: str) -> Pair:
     'inters_fact_retrieval_fever'
     """
     name = task.replace("inters_released_", "inters_", 1)
-    known = (*catalog.PAIRS, *catalog.EVALUATION_ONLY)
-    fitting = [pair for pair in known if name == pair.name or name.startswith(pair.name + "_")]
-    if not fitting:
-        near = nearest(name, (pair.name for pair in known), most=1)
+    found = catalog.pair_of(name)
+    if found is None:
+        near = nearest(name, (pair.name for pair in (*catalog.known(), *catalog.EVALUATION_ONLY)), most=1)
         raise UserError(f"task {task!r} belongs to no pair of the catalog{near}")
-    return max(fitting, key=lambda pair: len(pair.name))
+    return found
 
 
 def headline(task: str, protocol: str | PaperProtocol = "standard") -> str:
@@ -76,7 +75,7 @@ def headline(task: str, protocol: str | PaperProtocol = "standard") -> str:
     """
     pair, switches = pair_of(task), protocol_of(protocol)
     if pair.kind == "rank":
-        return "nDCG@10"
+        return "nDCG@10" if "nDCG@10" in pair.metrics else pair.metrics[0]
     if pair.kind == "classify":
         return "precision_at_1" if pair.multi_label else "accuracy"
     if switches != STANDARD:
@@ -84,7 +83,7 @@ def headline(task: str, protocol: str | PaperProtocol = "standard") -> str:
             return "accuracy"
         if "trivia_f1" in pair.metrics:
             return "f1"
-    return next(name for name in _HEADLINES if name in pair.metrics)
+    return next((name for name in _HEADLINES if name in pair.metrics), pair.metrics[0])
 
 
 def score(

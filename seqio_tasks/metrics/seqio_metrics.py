@@ -33,9 +33,8 @@ _LABELS = ("accuracy", "macro_f1", "weighted_f1")
 _MULTI_LABEL = ("precision_at_1",)
 _LISTS = ("set_precision", "set_recall", "set_f1")
 _TURNS = ("turn_exact_match", "turn_f1")
-GENERATION = (
-    *BLEU, *ROUGE, *_ANSWERS, *_TRIVIA, *QUAC, *_LABELS, *_MULTI_LABEL, *_LISTS, *_TURNS
-)  # fmt: skip
+FREE_TEXT = (*BLEU, *ROUGE, *_ANSWERS, *_TRIVIA, *_LISTS)  # of any answers
+GENERATION = (*FREE_TEXT, *QUAC, *_LABELS, *_MULTI_LABEL, *_TURNS)
 
 
 def generation_metric(names: Sequence[str], label_set: Sequence[str] = ()) -> Callable[..., dict[str, float]]:

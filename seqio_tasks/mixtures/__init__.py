@@ -87,9 +87,13 @@ class Recipe:
         """The most renderings of a task that count."""
         return self.caps.get(task, self.cap)
 
+    def rate(self, task: str, split: str = "train", rows: int | None = None) -> float:
+        """The rate of a task in this mixture; see `rate`."""
+        return rate(task, split, self.cap_of(task), renderings=self.renderings, rows=rows)
+
     def rate_of(self, task: str) -> Callable[..., float]:
         """The rate of a task in this mixture, as a function of the split."""
-        return functools.partial(rate, task, cap=self.cap_of(task), renderings=self.renderings)
+        return functools.partial(self.rate, task)
 
     def epoch(self) -> int:
         """The most examples of an epoch: those that are left of the 200,000 of `inters` with all data.
@@ -168,9 +172,18 @@ def members_of(rates: Mapping[str, Callable[..., float]], split: str) -> Members
     return found
 
 
-@functools.cache  # a mixture must not change when pairs are added to the catalog later
 def recipes() -> Mapping[str, Recipe]:
     """Mixture name -> what it is made of."""
+    return MappingProxyType(_recipes())
+
+
+def add(name: str, recipe: Recipe) -> None:
+    """Add a mixture of your own, for this process; `own_data` adds those that a file declares."""
+    _recipes()[name] = recipe
+
+
+@functools.cache
+def _recipes() -> dict[str, Recipe]:
     pairs = catalog.PAIRS
     everything = tuple(pair.name for pair in pairs)
     found = {
@@ -239,7 +252,7 @@ def recipes() -> Mapping[str, Recipe]:
     for group in catalog.GROUPS:
         names = [pair.name + form.suffix for pair, form in released.evaluation_tasks(group)]
         part(f"released_{group}", names, f"the authors' files of {group}", split="test")
-    return MappingProxyType({name: recipe for name, recipe in found.items() if recipe.tasks})
+    return {name: recipe for name, recipe in found.items() if recipe.tasks}
 
 
 def some_tasks(number: int) -> tuple[str, ...]:

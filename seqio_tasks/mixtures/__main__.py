@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from seqio_tasks import mixtures, named_tasks, settings
+from seqio_tasks import mixtures, named_tasks, own_data, settings
 from seqio_tasks.base import nearest
 from seqio_tasks.catalog import GROUPS
+from seqio_tasks.expected_errors import one_line
 
 # Examples of each group among the 200,000 of the paper, in thousands: from the last steps of the authors'
 # checkpoints with and without a group. Shares of single pairs are not known.
@@ -25,7 +26,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--published", action="store_true", help="rows, renderings, rates and shares as a Markdown table"
     )
+    own_data.add_argument(parser)
     options = parser.parse_args(arguments)
+    with one_line("mixtures"):
+        own_data.register(options.datasets)
     recipes = mixtures.recipes()
     if options.name is None:
         width = max(map(len, recipes))

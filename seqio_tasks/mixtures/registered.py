@@ -54,9 +54,9 @@ class InstructionMixture(seqio.Mixture):
         return part.get_dataset(sequence_length, split, *args, **kwargs)
 
 
-def rate(task: seqio.Task, split: str = "train", cap: float = mixtures.CAP, **options: Any) -> float:
-    """`mixtures.rate` of a SeqIO task."""
-    return mixtures.rate(task.name, split, cap, **options)
+def rate(task: seqio.Task, split: str = "train", *, recipe: mixtures.Recipe, **options: Any) -> float:
+    """The rate of a SeqIO task in a mixture."""
+    return recipe.rate(task.name, split, **options)
 
 
 def register() -> None:
@@ -64,8 +64,5 @@ def register() -> None:
     registered = seqio.MixtureRegistry.names()
     for name, recipe in mixtures.recipes().items():
         if name not in registered:
-            rates = [
-                (task, functools.partial(rate, cap=recipe.cap_of(task), renderings=recipe.renderings))
-                for task in recipe.tasks
-            ]
+            rates = [(task, functools.partial(rate, recipe=recipe)) for task in recipe.tasks]
             seqio.MixtureRegistry.add_provider(name, InstructionMixture(name, rates))

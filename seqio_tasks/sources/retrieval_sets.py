@@ -140,10 +140,20 @@ EVALUATION_SETS: Mapping[str, RetrievalSet] = MappingProxyType({
 })  # fmt: skip
 
 
+_OWN: dict[str, RetrievalSet] = {}
+OWN: Mapping[str, RetrievalSet] = MappingProxyType(_OWN)  # collections of your own
+
+
+def add(entry: RetrievalSet) -> None:
+    """Add a collection of your own, for this process."""
+    _OWN[entry.dataset] = entry
+
+
 def collection(dataset: str) -> RetrievalSet:
     """The settings of a collection; by default published train, dev and test sets.
 
     >>> collection("arguana").own_document, collection("quora").files.train, collection("mine").files.train
     (True, 'dev', 'train')
     """
-    return SETS.get(dataset) or EVALUATION_SETS.get(dataset) or RetrievalSet(dataset, dataset)
+    known = SETS.get(dataset) or EVALUATION_SETS.get(dataset) or OWN.get(dataset)
+    return known or RetrievalSet(dataset, dataset)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 
-from seqio_tasks import settings
+from seqio_tasks import catalog, settings
 from seqio_tasks.templates import own
 from seqio_tasks.templates.files import (
     FAMILIES,
@@ -17,6 +18,7 @@ from seqio_tasks.templates.files import (
     TaskTemplates,
     Template,
     TemplateError,
+    general,
     load_entries,
     load_file,
     packaged,
@@ -45,13 +47,26 @@ __all__ = [
 def load(task: str, files: Sequence[str] | None = None) -> TaskTemplates:
     """The templates of a task: the packaged ones, overridden by own template files.
 
+    Of datasets of your own, those that their declaration names come before these files.
+
     Args:
       task: name of the task.
       files: own files, read by `templates.own`, the later ones winning; None: those of the settings.
+
+    Raises:
+      TemplateError: there is no such task, or a file cannot be used.
     """
-    return _load(task, settings.current().templates if files is None else tuple(files))
+    given = settings.current().templates if files is None else tuple(files)
+    return _load(task, (*catalog.template_files(task), *given))
 
 
 @functools.cache
 def _load(task: str, files: tuple[str, ...]) -> TaskTemplates:
-    return own.overlay(packaged(task), files) if files else packaged(task)
+    shape = catalog.TASKS.get(task)
+    if shape is not None and shape.description:
+        found = TaskTemplates(task, shape.description, {})
+    else:
+        found = packaged(task)
+    if shape is not None and shape.kind == "rank":
+        found = dataclasses.replace(found, general=general())
+    return own.overlay(found, files) if files else found

@@ -9,6 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from seqio_tasks import own_data
+from seqio_tasks.expected_errors import one_line
 from seqio_tasks.templates import FOLDER, TemplateError, load_file, own
 from seqio_tasks.templates.linter import check_all
 
@@ -19,7 +21,10 @@ def main(arguments: list[str] | None = None) -> int:
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--check", action="store_true", help="report every fault")
     action.add_argument("--list", action="store_true", help="print the datasets and numbers of templates")
+    own_data.add_argument(parser)
     options = parser.parse_args(arguments)
+    with one_line("templates"):
+        own_data.register(options.datasets)
     if options.folder.is_file():
         return _own_file(options.folder)
     if options.list:

@@ -34,6 +34,7 @@ from seqio_tasks.base import UserError
 from seqio_tasks.yaml_files import read_yaml
 
 FOLDER = Path(__file__).resolve().parent
+GENERAL = FOLDER / "general" / "ranking.yaml"
 SLOTS = 12
 OPTION_FIELDS = ("options", "options_and", "options_comma", "option_lines")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -88,19 +89,30 @@ class Template:
 
 @dataclass(frozen=True)
 class TaskTemplates:
-    """The templates of one task: a description and, for each dataset, `SLOTS` templates."""
+    """The templates of one task: a description and, for each dataset, `SLOTS` templates.
+
+    general: those of all other datasets.
+    """
 
     task: str
     description: str
     datasets: Mapping[str, tuple[Template, ...]]
+    general: tuple[Template, ...] = ()
 
     def of(self, dataset: str) -> tuple[Template, ...]:
-        """The templates of a dataset."""
-        try:
-            return self.datasets[dataset]
-        except KeyError:
-            known = ", ".join(self.datasets)
-            raise TemplateError(f"task {self.task}: no templates for {dataset!r} (known: {known})") from None
+        """The templates of a dataset.
+
+        Raises:
+          TemplateError: it has none, and the task has no general ones.
+        """
+        found = self.datasets.get(dataset) or self.general
+        if not found:
+            known = ", ".join(self.datasets) or "none"
+            raise TemplateError(
+                f"task {self.task}: no templates for {dataset!r} (known: {known}); docs/add_a_dataset.md, "
+                "section Templates, says how to write them"
+            )
+        return found
 
 
 def parse(text: str) -> Parts:
@@ -148,14 +160,21 @@ def load_entries(data: Any, where: str) -> TaskTemplates:
         raise TemplateError(f"{where}: the top level must have the keys task, description, datasets")
     if not isinstance(data["description"], str) or not isinstance(data["datasets"], dict):
         raise TemplateError(f"{where}: description must be text and datasets a mapping")
-    datasets: dict[str, tuple[Template, ...]] = {}
-    for dataset, entries in data["datasets"].items():
-        if not isinstance(entries, list):
-            raise TemplateError(f"{where}: {dataset}: must be a list of templates, got {entries!r}")
-        datasets[dataset] = tuple(
-            _template(entry, f"{where}: {dataset}[{slot}]") for slot, entry in enumerate(entries)
-        )
+    datasets = {
+        dataset: _templates(data["datasets"][dataset], f"{where}: {dataset}") for dataset in data["datasets"]
+    }
     return TaskTemplates(str(data["task"]), data["description"].strip(), datasets)
+
+
+def _templates(entries: Any, where: str) -> tuple[Template, ...]:
+    if not isinstance(entries, list):
+        raise TemplateError(f"{where}: must be a list of templates, got {entries!r}")
+    return tuple(_template(entry, f"{where}[{slot}]") for slot, entry in enumerate(entries))
+
+
+def general() -> tuple[Template, ...]:
+    """The templates of ranking datasets that have none of their own, two of each family."""
+    return _templates(read_yaml(GENERAL, TemplateError), GENERAL.name)
 
 
 def packaged(task: str) -> TaskTemplates:

@@ -30,6 +30,7 @@ How names of that format map to ours:
 from __future__ import annotations
 
 import ast
+import dataclasses
 import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -96,7 +97,7 @@ def overlay(packaged: TaskTemplates, files: Iterable[str]) -> TaskTemplates:
             if found.task == packaged.task:
                 description = found.description or description
                 datasets |= found.datasets
-    return TaskTemplates(packaged.task, description, datasets)
+    return dataclasses.replace(packaged, description=description, datasets=datasets)
 
 
 def read(path: str | Path) -> list[TaskTemplates]:
@@ -265,7 +266,7 @@ def _rename(text: str, names: Mapping[str, str]) -> str:
 
 def _pair(key: str, where: str) -> Pair:
     name = key.replace("-", "_")
-    by_key = {pair.name.removeprefix("inters_"): pair for pair in catalog.PAIRS}
+    by_key = {pair.name.removeprefix("inters_"): pair for pair in catalog.known()}
     found = by_key.get(KEYS.get(name, name))
     if found is None:
         near = nearest(name, by_key, most=1)

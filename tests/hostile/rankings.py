@@ -136,13 +136,13 @@ RUNS = [
     (
         "compare has one run",
         lambda p: p.command("compare", str(p.write("a", RUN))),
-        r"compare: two or more different runs",
+        r"compare: run files need their judgments: --qrels",
     ),
     ("compare has no run", lambda p: p.command("compare"), r"compare: RUNS has no value"),
     (
         "compare has the same run twice",
         lambda p: p.command("compare", *[str(p.write("a", RUN))] * 2),
-        r"two or more different",
+        r"compare: different runs are needed",
     ),
     (
         "compare has a missing run",

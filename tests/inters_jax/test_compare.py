@@ -100,8 +100,6 @@ def test_systems_with_other_items_are_refused() -> None:
     values = {"f1": {"a": {"1": 1.0, "2": 0.0}, "b": {"1": 1.0, "3": 0.0}}}
     with pytest.raises(CompareError, match="task, f1: a has 2 items, b 2; 1 are the same"):
         compare_values([Values("task", values)])
-    with pytest.raises(CompareError, match="at least two"):
-        compare_values([Values("task", {"f1": {"a": {"1": 1.0}}})])
     with pytest.raises(CompareError, match="nothing to compare"):
         compare_values([])
 
@@ -164,10 +162,25 @@ def test_run_files_need_judgments(tmp_path: Path) -> None:
     one, two, _, qrels = run_files(tmp_path)
     with pytest.raises(SystemExit, match="run files need their judgments"):
         main([one, two])
-    with pytest.raises(SystemExit, match="two or more different runs"):
+    with pytest.raises(SystemExit, match="different runs are needed"):
         main([one, one, "--qrels", qrels])
     with pytest.raises(SystemExit, match="is an evaluation and others are run files"):
         main([one, str(tmp_path), "--qrels", qrels])
+
+
+def test_a_single_run_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, _, _, qrels = run_files(tmp_path)
+    folder = tmp_path / "out"
+    found = main([one, "--qrels", qrels, "--measures", "RR@10, P@1", "--output_dir", str(folder)])
+    assert found.tests == () and found.tables[0].means["RR@10"].tolist() == [0.5]
+    printed = capsys.readouterr().out
+    assert printed == (folder / "compare.md").read_text() and "Measures of one" in printed
+    assert "differences" not in printed and "0.5000 [" in printed
+    assert (folder / "compare.csv").read_text().splitlines()[0].startswith("items,system,RR@10")
+    page = (folder / "compare.html").read_text()
+    assert "0.5000" in page and "Movement per item" not in page
+    with pytest.raises(SystemExit, match="is one evaluation, whose report has its figures: name another"):
+        main([str(tmp_path)])
 
 
 def test_arguments_and_lists() -> None:

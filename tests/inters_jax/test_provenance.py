@@ -1,12 +1,16 @@
 """Provenance: what would change a store is noticed and named; what cannot have changed it is passed over."""
 
+import dataclasses
 import json
 import subprocess
 import sys
 
 import pytest
+from own_data_stand_ins import registrations_end
 
 from inters_jax.data import provenance
+from seqio_tasks import catalog
+from seqio_tasks.catalog import Pair
 
 
 @pytest.fixture
@@ -46,6 +50,34 @@ def made(tmp_path, monkeypatch):
 
 def test_nothing_changed(made):
     manifest, asked, _ = made
+    assert provenance.differences(manifest, **asked) == []
+
+
+def test_a_changed_declaration_its_templates_and_files_elsewhere_are_named(made):
+    manifest, asked, folder = made
+    templates, log = folder / "own.yaml", folder / "clicks.jsonl"
+    templates.write_text("a")
+    log.write_text("a")
+    pair = Pair(
+        task="general_retrieval", dataset="desk", group="", kind="rank", loader="", fields=(), metrics=(),
+        paths=(str(log),), templates=str(templates), identity="one",
+    )  # fmt: skip
+    name = f"{pair.name}_0shot"
+    with registrations_end():
+        catalog.add(pair)
+        manifest["tasks"] = {name: {}}
+        manifest["sources"] = provenance.code_sources(provenance.code_digests(("my_tasks",)), [name])
+        manifest["sources"] |= provenance.raw_sources(asked["raw_dir"], pair.inputs)
+        assert provenance.differences(manifest, **asked) == []
+        log.write_text("b")
+        templates.write_text("b")
+        catalog._BY_NAME[pair.name] = dataclasses.replace(pair, identity="two")
+        assert provenance.differences(manifest, **asked) == [
+            "datasets/desk changed since",
+            "datasets/desk/templates changed since",
+            f"{log} changed since",
+        ]
+        log.unlink()  # a training host without the data
     assert provenance.differences(manifest, **asked) == []
 
 

@@ -108,6 +108,14 @@ def test_the_rows_that_are_there_are_counted(tmp_path: Path, capsys: pytest.Capt
     assert "did you mean inters_query_matching_msrp" in capsys.readouterr().err
 
 
+def test_a_trained_collection_is_counted_by_its_own_splits(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["--rows", "beir_arguana", "--raw_dir", str(SAMPLE)]) == 0
+    rows = [line.split()[:3] for line in capsys.readouterr().out.splitlines()[1:]]
+    trained, whole = "inters_argument_retrieval_arguana", "inters_ood_arguana"
+    splits = [[trained, "train", "30"], [trained, "validation", "3"], [trained, "test", "3"]]
+    assert rows == [*splits, [whole, "test", "36"]]
+
+
 def test_the_page_of_the_documentation_is_that_of_the_catalog() -> None:
     assert page.PAGE.read_text(encoding="utf-8") == page.markdown(), (
         "run `python -m seqio_tasks.catalog.page`"

@@ -65,7 +65,13 @@ print({{name for name in {FRAMEWORKS} if name in sys.modules}})
 
 @pytest.mark.slow
 @pytest.mark.parametrize("order", ORDERS)
-def test_every_task_is_registered_whatever_is_imported_first(order):
+def test_every_task_is_registered_whatever_is_imported_first(order, tmp_path, monkeypatch):
+    own = tmp_path / "mine.yaml"
+    own.write_text(
+        "datasets:\n  mine: {task: fact_retrieval, folder: a}\nmixtures:\n  both: {mine: 1, inters: 2}\n"
+    )
+    monkeypatch.setenv("INTERS_DATASETS", str(own))
     program = f"{ORDERS[order]}\nimport seqio\nprint('inters' in seqio.MixtureRegistry.names(), end=' ')"
     program += "\nprint('inters_ood_trec_dl_2019_rerank' in seqio.TaskRegistry.names())"
-    assert output_of(program).splitlines()[-1] == "True True"
+    program += "\nprint('both' in seqio.MixtureRegistry.names())"
+    assert output_of(program).splitlines()[-2:] == ["True True", "True"]

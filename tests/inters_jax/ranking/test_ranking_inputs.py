@@ -13,6 +13,7 @@ from inters_jax.ranking.collection import open_collection
 from inters_jax.ranking.errors import RerankError
 from seqio_tasks import settings
 from seqio_tasks.base import DataError
+from seqio_tasks.sources import collection_files
 
 TEXTS = {"d1": "a red mill", "d2": "the blue river", "d3": "a mill on the river", "d4": "bread"}
 QUERIES = {"1": "red mill", "2": "river"}
@@ -229,7 +230,10 @@ def test_a_run_that_does_not_fit_is_refused_with_file_and_line(tmp_path, line, m
 def test_broken_files_are_refused_with_their_line(tmp_path, read, name, rows, message):
     path = write(tmp_path / name, rows)
     with pytest.raises((RerankError, DataError), match=message):
-        getattr(formats, read)(path)
+        if read == "documents":
+            dict(collection_files.documents(path))
+        else:
+            getattr(collection_files if read == "topics" else formats, read)(path)
 
 
 @pytest.mark.parametrize(
@@ -241,8 +245,30 @@ def test_broken_files_are_refused_with_their_line(tmp_path, read, name, rows, me
     ],
 )
 def test_tabs_within_a_text_belong_to_it(tmp_path, rows, expected):
-    found = formats.documents(write(tmp_path / "corpus.tsv", rows))
+    found = dict(collection_files.documents(write(tmp_path / "corpus.tsv", rows)))
     assert [(document.title, document.text) for document in found.values()] == expected
+
+
+def test_documents_in_trec_form_are_read(tmp_path):
+    rows = [
+        "<DOC>", "<DOCNO> FT-1 </DOCNO>", "<HEADLINE>", "A <b>red</b> mill", "</HEADLINE>", "<TEXT>", "turns",
+        "</TEXT>", "<TEXT>a < b</TEXT>", "</DOC>", "<DOC>", "<DOCNO>FT-2</DOCNO>", "no element", "</DOC>",
+    ]  # fmt: skip
+    path = write(tmp_path / "docs.trec", rows)
+    expected = {"FT-1": ("A red mill", "turns a < b"), "FT-2": ("", "no element")}
+    assert dict(collection_files.documents(path)) == expected
+    assert dict(collection_files.documents(path, {"FT-2"})) == {"FT-2": expected["FT-2"]}
+    for number, (lines, message) in enumerate(
+        (
+            (rows[:9], r"\.trec:1: document without </DOC>"),
+            ([*rows[:9], *rows[10:]], r"\.trec:1: document without </DOC>"),
+            (["<DOC>", "a", "</DOC>"], r"\.trec:1: document without <DOCNO>"),
+            ([*rows, "rest"], r"\.trec:15: text outside <DOC>"),
+            (rows * 2, r"\.trec:15: document 'FT-1' appears twice"),
+        )
+    ):
+        with pytest.raises(DataError, match=message):
+            dict(collection_files.documents(write(tmp_path / f"{number}.trec", lines)))
 
 
 def test_what_is_missing_is_said(tmp_path):
@@ -254,26 +280,26 @@ def test_what_is_missing_is_said(tmp_path):
     strange = write(tmp_path / "q.txt", ["88 0 d1 1"])
     with pytest.raises(RerankError, match="1 judged queries have no text, the first is '88'"):
         open_collection(folder, qrels=strange)
-    with pytest.raises(RerankError, match="topic field 'name' is unknown"):
-        formats.topics(write(tmp_path / "t.txt", ["<top>\n<num> 1\n<title> a\n</top>"]), "name")
+    with pytest.raises(DataError, match="topic field 'name' is unknown"):
+        collection_files.topics(write(tmp_path / "t.txt", ["<top>\n<num> 1\n<title> a\n</top>"]), "name")
 
 
 def test_an_id_of_ir_datasets_becomes_a_folder_in_the_cache(tmp_path, monkeypatch):
     from seqio_tasks.download import ir_datasets_source
     from seqio_tasks.download.report import FAILED, FETCHED, Outcome
 
-    def convert(dataset_id, base):
+    def convert(dataset_id, base, folder):
         if dataset_id == "none":
             yield Outcome("irds:none", FAILED, "see below", "there is no such id")
             return
-        beir(base / ir_datasets_source.folder_name(dataset_id))
+        beir(base / folder)
         yield Outcome("corpus.jsonl", FETCHED)
 
     monkeypatch.setattr(ir_datasets_source, "convert", convert)
     with settings.override(cache_dir=str(tmp_path / "cache")):
         data = open_collection("irds:beir/scifact/test")
         assert data.name == "beir_scifact" and data.qrels == QRELS
-        with pytest.raises(RerankError, match="irds:none: there is no such id"):
+        with pytest.raises(DataError, match="irds:none: there is no such id"):
             open_collection("irds:none")
 
 
@@ -467,4 +493,4 @@ def test_topics_in_xml_may_be_gzipped(tmp_path):
         for q, t in QUERIES.items()
     ) + "</topics>"  # fmt: skip
     path = write(tmp_path / "topics.xml.gz", [xml])
-    assert formats.topics(path) == QUERIES
+    assert collection_files.topics(path) == QUERIES

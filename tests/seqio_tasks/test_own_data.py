@@ -253,9 +253,12 @@ def test_a_new_task_has_its_description_and_its_labels(folder: Path) -> None:
     assert pair.metrics == ("accuracy", "macro_f1", "weighted_f1") and pair.label_field == "rewrite"
 
 
-def test_a_mixture_has_the_examples_that_it_is_given_and_inters_is_as_before(folder: Path) -> None:
+def test_a_mixture_has_the_examples_that_it_is_given_and_inters_is_as_before(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = {name: recipe.tasks for name, recipe in mixtures.recipes().items()}
-    mixtures._recipes.cache_clear()  # as if the file had been named before anything was asked
+    # As if the file had been named before anything was asked.
+    monkeypatch.setattr(mixtures, "_recipes", functools.cache(mixtures._recipes.__wrapped__))
     declare(
         folder,
         f"datasets:\n  desk:{HELPDESK}  faq:{FAQ}mixtures:\n  both: {{desk: 300, inters_quickstart: 700}}\n"

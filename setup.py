@@ -79,7 +79,7 @@ setup(
         "suggest": ["openai>=3.57"],
         # python -m inters_jax.serve
         "serve": ["fastapi>=0.115", "uvicorn>=0.30"],
-        # scripts/label_baselines.py
+        # scripts/baselines.py
         "baselines": ["scikit-learn>=1.6"],
         # inters_jax.ranking.pyterrier: our rerankers in PyTerrier pipelines
         "pyterrier": ["python-terrier>=1.0"],

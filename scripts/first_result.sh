@@ -39,7 +39,7 @@ python -m inters_jax.train "${settings[@]}" --gin.MODEL="$MODEL" --gin.MODEL_DIR
 python -m inters_jax.evaluate "${settings[@]}" --gin.MODEL_DIR="$MODEL" --gin.OUTPUT_DIR="$folder/before"
 python -m inters_jax.evaluate "${settings[@]}" --gin.MODEL_DIR="$folder/run" --gin.OUTPUT_DIR="$folder/after" \
   --gin.COMPARE_WITH="$folder/before"
-python scripts/label_baselines.py --raw_dir "$raw" --store "$folder/store" --output "$folder/baselines" \
+python scripts/baselines.py --raw_dir "$raw" --store "$folder/store" --output "$folder/baselines" \
   --evaluation "$folder/before" --evaluation "$folder/after"
 reranking=(--gin_file=smollm2.gin --gin.COLLECTION="$raw/beir_scifact" --gin.DEPTH=20 --gin.MAX_QUERIES=40)
 python -m inters_jax.rerank "${reranking[@]}" --gin.MODEL_DIR="$MODEL" --gin.OUTPUT_DIR="$folder/rerank_before"

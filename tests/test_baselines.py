@@ -1,4 +1,4 @@
-"""scripts/label_baselines.py: what the baselines learn from, what they are judged on, and the tests."""
+"""scripts/baselines.py: what the baselines learn from, what they are judged on, and the tests."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ from seqio_tasks import catalog, row_source
 from seqio_tasks.base import file_sha256
 
 sys.path.append(str(Path(__file__).parents[1] / "scripts"))
-script = importlib.import_module("label_baselines")
+script = importlib.import_module("baselines")
+systems = importlib.import_module("baseline_systems")
 
 MATCHING = catalog.pair("inters_query_matching_msrp")
 INTENTS = catalog.pair("inters_query_intent_classification_orcas_i")
 TOPICS = catalog.pair("inters_query_intent_classification_trec_web")
+REWRITING = catalog.pair("inters_query_reformulation_gecor")
 MANTIS = catalog.pair("inters_query_intent_classification_mantis")
 
 
@@ -32,7 +34,7 @@ def three_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def rows(texts: list[tuple[str, ...]], gold: list[list[str]]) -> Any:
-    return script.Rows(
+    return systems.Rows(
         [str(n) for n in range(len(gold))], [list(column) for column in zip(*texts, strict=True)], gold
     )
 
@@ -68,47 +70,62 @@ def evaluation(folder: Path, right: Mapping[str, list[bool]], **manifest: Any) -
 
 def run(folder: Path, *arguments: str) -> dict[str, Any]:
     script.main(["--output", str(folder), *arguments])
-    found: dict[str, Any] = json.loads((folder / "label_baselines.json").read_text())
+    found: dict[str, Any] = json.loads((folder / "baselines.json").read_text())
     return found
 
 
 def test_the_same_word_in_another_field_is_another_feature() -> None:
     texts = [("wind", "rain"), ("rain", "wind")] * 10
     train = rows(texts, [["yes"], ["no"]] * 10)
-    found = script.baselines(MATCHING, train, rows(texts[:2], [["yes"], ["no"]]))
-    assert found[script.LINEAR].metrics["accuracy"] == 100.0
-    assert found[script.MAJORITY].metrics["accuracy"] == 50.0
-    assert found[script.MAJORITY].about["label"] == "yes"  # of equally common ones the first of the set
+    found = systems.baselines(MATCHING, train, rows(texts[:2], [["yes"], ["no"]]))
+    assert found[systems.LINEAR].metrics["accuracy"] == 100.0
+    assert found[systems.COMMONEST_LABEL].metrics["accuracy"] == 50.0
+    assert found[systems.COMMONEST_LABEL].about["label"] == "yes"  # of equal ones the first
 
 
 def test_pairs_of_words_are_features_and_empty_fields_are_none() -> None:
     texts = [("not good but bad", ""), ("not bad but good", " ?")] * 10
     train = rows(texts, [["no"], ["yes"]] * 10)
-    found = script.baselines(MATCHING, train, rows(texts[:2], [["no"], ["yes"]]))
-    assert found[script.LINEAR].values == {"0": 100.0, "1": 100.0}
-    assert found[script.LINEAR].about["features"] == 4 + 6  # words and pairs
+    found = systems.baselines(MATCHING, train, rows(texts[:2], [["no"], ["yes"]]))
+    assert found[systems.LINEAR].values == {"0": 100.0, "1": 100.0}
+    assert found[systems.LINEAR].about["features"] == 4 + 6  # words and pairs
 
 
 def test_a_row_of_several_labels_is_right_with_any_of_them() -> None:
     first, second, third = MANTIS.labels[:3]
     texts = [("thanks", "", "hello"), ("thanks", "", "why"), ("thanks", "", "how")] * 4
     train = rows(texts, [[first], [second, third], [third]] * 4)
-    found = script.baselines(MANTIS, train, rows(texts[:3], [[first], [second], [second, third]]))
-    assert found[script.MAJORITY].about["label"] == third
-    assert found[script.MAJORITY].metrics == {"precision_at_1": pytest.approx(100 / 3)}
-    assert found[script.LINEAR].values["0"] == found[script.LINEAR].values["2"] == 100.0
+    found = systems.baselines(MANTIS, train, rows(texts[:3], [[first], [second], [second, third]]))
+    assert found[systems.COMMONEST_LABEL].about["label"] == third
+    assert found[systems.COMMONEST_LABEL].metrics == {"precision_at_1": pytest.approx(100 / 3)}
+    assert found[systems.LINEAR].values["0"] == found[systems.LINEAR].values["2"] == 100.0
 
 
 def test_training_rows_of_one_label_or_one_row_give_that_label() -> None:
     for count in (1, 3):
         train = rows([("wind", "rain")] * count, [["no"]] * count)
-        found = script.baselines(MATCHING, train, rows([("sun", "sun")], [["yes"]]))
-        assert found[script.LINEAR].about["predictions"] == {"0": "no"}
+        found = systems.baselines(MATCHING, train, rows([("sun", "sun")], [["yes"]]))
+        assert found[systems.LINEAR].about["predictions"] == {"0": "no"}
+
+
+def test_texts_are_answered_by_the_commonest_answer_or_by_a_field() -> None:
+    assert systems.shown_fields(REWRITING) == ["goal", "context", "title"]
+    asked = rows([("", "x", "y z"), ("", "x", "u v")], [["y w", "y z"], ["x"]])
+    train = rows([("", "a", "b c"), ("", "d", "e f"), ("", "g", "h i")], [["b c"], ["e f"], ["x"]])
+    found = systems.baselines(REWRITING, train, asked)
+    assert list(found) == [systems.COMMONEST, systems.COPIED]  # the better one on the training rows is last
+    assert found[systems.COPIED].about == {"field": "title", "predictions": {"0": "y z", "1": "u v"}}
+    assert found[systems.COPIED].values == {"0": 100.0, "1": 0.0}
+    assert found[systems.COMMONEST].about["answer"] == "b c"
+    train = rows([("", "a", "b c"), ("", "d", "e f"), ("", "g", "h i")], [["x y"], ["x"], ["x"]])
+    found = systems.baselines(REWRITING, train, asked)
+    assert list(found) == [systems.COPIED, systems.COMMONEST]
+    assert found[systems.COMMONEST].values == {"0": 0.0, "1": 100.0}
 
 
 def test_only_fields_that_prompts_show_are_used() -> None:
-    assert script.shown_fields(TOPICS) == ["title", "description"]  # not the kind of the subtopic
-    assert script.shown_fields(MATCHING) == ["sentence1", "sentence2"]
+    assert systems.shown_fields(TOPICS) == ["title", "description"]  # not the kind of the subtopic
+    assert systems.shown_fields(MATCHING) == ["sentence1", "sentence2"]
 
 
 def test_the_first_rows_are_judged_and_missing_pairs_named(tmp_path: Path) -> None:
@@ -121,7 +138,7 @@ def test_the_first_rows_are_judged_and_missing_pairs_named(tmp_path: Path) -> No
     for system in found["pairs"][INTENTS.name]["systems"].values():
         assert list(system["values"]) == expected and set(system["metrics"]) == set(INTENTS.metrics)
     assert set(found["left_out"]) == {MATCHING.name, TOPICS.name}
-    assert "msrp" in (tmp_path / "out" / "label_baselines.md").read_text()
+    assert "msrp" in (tmp_path / "out" / "baselines.md").read_text()
 
 
 def test_evaluations_are_tested_on_their_own_questions(tmp_path: Path) -> None:
@@ -129,16 +146,16 @@ def test_evaluations_are_tested_on_their_own_questions(tmp_path: Path) -> None:
     found = run(tmp_path / "out", f"--evaluation={model}")
     expected = []
     for pair in (INTENTS, TOPICS):
-        systems = found["pairs"][pair.name]["systems"]
-        assert list(systems[script.LINEAR]["values"]) == list(systems["model"]["values"])
-        one, other = (np.array(list(systems[name]["values"].values())) for name in (script.LINEAR, "model"))
+        judged = found["pairs"][pair.name]["systems"]
+        assert list(judged[systems.LINEAR]["values"]) == list(judged["model"]["values"])
+        one, other = (np.array(list(judged[name]["values"].values())) for name in (systems.LINEAR, "model"))
         assert found["tests"]["model"][pair.name]["difference"] == pytest.approx((other - one).mean())
         expected.append(float(permutation_test(other - one).p_values[0]))
     given = [found["tests"]["model"][pair.name] for pair in (INTENTS, TOPICS)]
     assert [test["p_value"] for test in given] == expected
     assert [test["p_adjusted"] for test in given] == holm(expected).tolist()
     assert found["left_out"] == {MATCHING.name: "in no evaluation"}
-    assert "12.5" in (tmp_path / "out" / "label_baselines.md").read_text()  # the model's macro F1
+    assert "12.5" in (tmp_path / "out" / "baselines.md").read_text()  # the model's macro F1
 
 
 def test_training_rows_are_those_of_the_store(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import jax
-
 from inters_jax.mesh import make_mesh
 from inters_jax.models.loading import LoadedModel, load_model
 from inters_jax.models.precision import resolve
@@ -15,10 +13,9 @@ DEFAULT_LENGTH = 2048  # tokens of a prompt where MAX_LENGTH is None, as in trai
 def open_model(settings: InferenceSettings) -> LoadedModel:
     """The model in its compute type, on the first device or on a mesh."""
     mesh = None if settings.mesh is None else make_mesh(settings.mesh)
-    platform = jax.default_backend() if mesh is None else mesh.devices.flat[0].platform
     return load_model(
         settings.model_dir,
-        dtype=resolve(settings.dtype, platform),
+        dtype=resolve(settings.dtype),
         step=settings.step,
         mesh=mesh,
         tokenizer=settings.tokenizer,

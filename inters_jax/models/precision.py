@@ -19,7 +19,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
+from jax.experimental import multihost_utils  # agreeing across hosts has no other public name
 from jax.typing import DTypeLike
 
 from inters_jax.models.config import ModelError
@@ -61,12 +61,17 @@ def precision_of(compute_type: DTypeLike) -> Precision:
     return Precision(jnp.dtype(compute_type))
 
 
-def resolve(compute_type: str, platform: str) -> str:
+def resolve(compute_type: str, platform: str | None = None) -> str:
     """The compute type of a setting on a platform: what "auto" stands for there.
+
+    Args:
+      compute_type: a name of the module docstring.
+      platform: "cpu", "gpu" or "tpu"; None: that of the devices that JAX uses.
 
     Raises:
       ModelError: the platform has no such type.
     """
+    platform = platform or jax.default_backend()
     if compute_type == PRODUCTS and platform != "cpu":
         raise ModelError(f"DTYPE='{PRODUCTS}' is for CPUs, and this is {platform}; choose 'bfloat16'")
     if compute_type != AUTO:

@@ -62,11 +62,7 @@ def summary_table(result: Result, before: Result | None, tested: Comparison | No
     }
     rows = []
     for task, metrics in result["metrics"].items():
-        name = (
-            protocols.headline(task)
-            if averages.form_of(task) is not None
-            else next(iter(headline_first(metrics)))
-        )
+        name = averages.headline_of(task, metrics) or headline_first(metrics)[0]
         row = [task, name, size(result, task)]
         if before is not None:
             row.append(figure(before["metrics"].get(task, {}).get(name)))

@@ -150,7 +150,7 @@ def compute_type_of(run: RunSettings, step: StepSettings) -> str:
         for done in reversed(checkpoint_steps(folder)):
             with contextlib.suppress(CheckpointError):
                 return str(run_folder.run_record(folder, done)["dtype"])
-    return precision.resolve(step.dtype, meshes.make_mesh(step.mesh).devices.flat[0].platform)
+    return precision.resolve(step.dtype)
 
 
 def lora_base(setup: Setup, lora: LoRA, seed: int) -> tuple[LoraRecord, steps.Parameters]:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,23 @@ from inters_jax.command_line import run_command
 from inters_jax.evaluation import verify
 from inters_jax.evaluation.comparison import CompareError, Comparison
 from inters_jax.evaluation.comparison_files import compare_evaluations
-from inters_jax.evaluation.manifest import manifest_of, output_folder, tokenizer_of, writing_to
+from inters_jax.evaluation.manifest import manifest_of, output_folder, tokenizer_of
 from inters_jax.evaluation.results import read_result, write_json
+from inters_jax.hosts import one_fate
 from inters_jax.inference.model import DEFAULT_LENGTH, open_model
 from inters_jax.inference.placement import default_batch_tokens
 from inters_jax.inference.sampling import Sampling
 from inters_jax.models.prompt_record import chat_template_of
 from inters_jax.reports import evaluation_page
 from inters_jax.reports.evaluation_tables import summary_table
-from inters_jax.settings.judging import EvaluationSettings, GenerationSettings, InferenceSettings
+from inters_jax.settings.judging import (
+    EvaluationSettings,
+    GenerationSettings,
+    InferenceSettings,
+    ShareSettings,
+)
+from inters_jax.settings.training import HostSettings
+from inters_jax.shards import Shard, in_shares, share_of_process
 from seqio_tasks import own_data
 from seqio_tasks.base import UserError
 from seqio_tasks.prompts import chat
@@ -42,13 +51,18 @@ from seqio_tasks.tokenizer import HuggingFaceTokenizer
 
 
 def evaluate(
-    model: InferenceSettings, judged: EvaluationSettings, generation: GenerationSettings
-) -> dict[str, Any]:
+    model: InferenceSettings,
+    judged: EvaluationSettings,
+    generation: GenerationSettings,
+    shares: ShareSettings,
+    hosts: HostSettings,
+) -> dict[str, Any] | None:
     """Judge a model on SeqIO tasks by their own metrics.
 
     A mixture in TASKS stands for its tasks, each in the form that is judged: generation tasks as they are,
     classification by label scoring (`_choices`), ranking by pointwise reranking (`_rerank`).
     """
+    share = share_of_process(shares.shard, **vars(hosts))
     own_data.register(judged.datasets)
     before = None if judged.compare_with is None else read_result(judged.compare_with)
     folder = output_folder(judged.output_dir, model.model_dir, "evaluation")
@@ -106,7 +120,8 @@ def evaluate(
         **({"target_loss": True} if judged.target_loss else {}),
         **({} if judged.max_queries is None else {"max_queries": judged.max_queries}),
     )
-    with writing_to(folder):
+
+    def work(shard: Shard | None) -> tuple[dict[str, Any], Comparison | None]:
         result = resume_result(folder, manifest)
         identify_data(names, judged.split, judged.seed, folder, result)
         for name in names:
@@ -119,8 +134,13 @@ def evaluate(
                 (judged.max_queries if ranks_documents(name) else None) or judged.max_examples,
                 judged.seed,
                 skip=name not in explicit,
+                shard=shard,
             )
-            write_json(folder / "results.json", result)  # what is finished survives whatever comes after
+            if shard is None:  # what is finished survives whatever comes after
+                write_json(folder / "results.json", result)
+        if shard is not None:
+            refuse_failures(result, f"the answers to the others are in {folder}")
+            return result, None
         result["counts"]["model"] = {
             "shapes compiled for generation": judge.generator.compilations,
             "shapes compiled for scoring": judge.scorer.compilations,
@@ -128,19 +148,32 @@ def evaluate(
         write_json(folder / "results.json", result)
         compared = tested(judged.compare_with, folder)
         evaluation_page.write(folder, result, before, compared)
+        return result, compared
+
+    with one_fate():
+        done = in_shares(share, folder, work)
+    if done is None:
+        return None
+    result, compared = done
     print(summary_table(result, before, compared).text())
     print(
         f"every metric, with intervals and tests: {folder / 'report.html'}, results.md, .csv, .tex",
         flush=True,
     )
-    if result["failed"]:
-        raise UserError(
-            f"{len(result['failed'])} of {len(names)} tasks failed ({', '.join(result['failed'])}); "
-            f"the others are in {folder / 'results.json'}"
-        )
+    refuse_failures(result, f"the others are in {folder / 'results.json'}")
     if not result["metrics"]:
         raise UserError(f"nothing could be judged; skipped: {result['skipped']}")
     return result
+
+
+def refuse_failures(result: Mapping[str, Any], others: str) -> None:
+    """End the command with an error if tasks failed.
+
+    Raises:
+      UserError: some did.
+    """
+    if failed := result["failed"]:
+        raise UserError(f"{len(failed)} tasks failed ({', '.join(failed)}); {others}")
 
 
 def tested(before: str | None, folder: Path) -> Comparison | None:

@@ -28,7 +28,7 @@ from seqio_tasks.base import UserError
 # Exit codes: of a host that failed, and of one that lost another host.
 FAILED, LOST_A_HOST = 1, 75
 
-AGAIN = "Start the same command again, on any number of hosts: it resumes from the newest checkpoint"
+AGAIN = "Start the same command again, on any number of hosts: it resumes from what is saved"
 
 # Longest single request to the coordinator; between two of them signals are handled.
 _REQUEST_MS = 1000

@@ -15,13 +15,21 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from seqio_tasks.base import UserError, named, parse_json
 
 log = logging.getLogger(__name__)
 
 Entry = dict[str, Any]
+
+
+class Line(NamedTuple):
+    """An object on a line of a file; place: the byte at which the line begins."""
+
+    number: int
+    place: int
+    value: Entry
 
 
 class Journal:
@@ -98,17 +106,42 @@ class Journal:
 
     def _check_settings(self) -> None:
         _, header = next(read_objects(self.path, todo=self.todo))
-        found = header.get("settings")
-        if header.keys() != {"settings"} or not isinstance(found, dict):
-            raise UserError(f"{self.path}:1: expected settings, as at the start of a journal; {self.todo}")
-        differing = [
-            f"{name} was {found.get(name)!r:.60} and is now {self.settings.get(name)!r:.60}"
-            for name in sorted({*found, *self.settings})
-            if found.get(name) != self.settings.get(name)
-        ]
-        if differing:
-            changes = "; ".join(differing)
-            raise UserError(f"{self.path} was written with other settings: {changes}; {self.todo}")
+        check_settings(self.path, header, self.settings, self.todo)
+
+    def others(self, pattern: str) -> Iterator[tuple[Path, Line]]:
+        """(path, line) of every entry of other journals of the folder, which have the same settings.
+
+        Processes may still be writing them: a cut last line is not read.
+
+        Raises:
+          UserError: one was written with other settings, or is no journal.
+        """
+        for path in sorted(self.path.parent.glob(pattern)):
+            if path == self.path:
+                continue
+            lines = _lines(path, todo=self.todo, growing=True)
+            header = next(lines, None)
+            if header is not None:
+                check_settings(path, header.value, self.settings, self.todo)
+                yield from ((path, line) for line in lines)
+
+
+def check_settings(path: Path, header: Entry, settings: Mapping[str, Any], todo: str) -> None:
+    """Refuse the first line of a journal that has other settings.
+
+    Raises:
+      UserError: it has, or is no such line.
+    """
+    found = header.get("settings")
+    if header.keys() != {"settings"} or not isinstance(found, dict):
+        raise UserError(f"{path}:1: expected settings, as at the start of a journal; {todo}")
+    differing = [
+        f"{name} was {found.get(name)!r:.60} and is now {settings.get(name)!r:.60}"
+        for name in sorted({*found, *settings})
+        if found.get(name) != settings.get(name)
+    ]
+    if differing:
+        raise UserError(f"{path} was written with other settings: {'; '.join(differing)}; {todo}")
 
 
 def read_objects(path: Path, *, todo: str) -> Iterator[tuple[int, Entry]]:
@@ -117,8 +150,23 @@ def read_objects(path: Path, *, todo: str) -> Iterator[tuple[int, Entry]]:
     Raises:
       UserError: a line is not a JSON object; `todo` ends the message.
     """
+    return ((line.number, line.value) for line in _lines(path, todo=todo))
+
+
+def read_at(path: Path, place: int) -> Entry:
+    """The object on the line that begins at a place of a file (`Line.place`)."""
+    with path.open("rb") as file:
+        file.seek(place)
+        found: Entry = parse_json(file.readline())
+    return found
+
+
+def _lines(path: Path, *, todo: str, growing: bool = False) -> Iterator[Line]:
+    place = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
+            if growing and not line.endswith(b"\n"):
+                return  # it is being written, or was cut off
             try:
                 value = parse_json(line)
             except ValueError as error:  # not JSON, or not UTF-8
@@ -126,4 +174,5 @@ def read_objects(path: Path, *, todo: str) -> Iterator[tuple[int, Entry]]:
                 raise UserError(f"{path}:{number}: not JSON ({reason}); {todo}") from None
             if not isinstance(value, dict):
                 raise UserError(f"{path}:{number}: not a JSON object; {todo}")
-            yield number, value
+            yield Line(number, place, value)
+            place += len(line)

@@ -9,7 +9,7 @@ Out, in OUTPUT_DIR:
     first_stage.trec   the candidates that were reranked
     interpolated.trec  the two interpolated, with INTERPOLATION
     scores.jsonl       orders, scores and costs, one line per finished query; an interrupted run goes on
-                       behind the last one
+                       behind the last one. Shares of a run (SHARD, hosts) write scores.3of8.jsonl
     qrels.txt          the judgments that were measured with
     results.json       metrics of the runs by both protocols, the weight of the interpolation, cost, manifest,
                        counts
@@ -29,7 +29,8 @@ from pathlib import Path
 from typing import Any
 
 from inters_jax.command_line import run_command
-from inters_jax.evaluation.manifest import manifest_of, output_folder, tokenizer_of, writing_to
+from inters_jax.evaluation.manifest import manifest_of, output_folder, tokenizer_of
+from inters_jax.hosts import one_fate
 from inters_jax.inference.model import DEFAULT_LENGTH, open_model
 from inters_jax.models.prompt_record import chat_template_of
 from inters_jax.ranking.backend import ModelBackend
@@ -47,7 +48,10 @@ from inters_jax.settings.judging import (
     MethodOptions,
     RankingSettings,
     RerankSettings,
+    ShareSettings,
 )
+from inters_jax.settings.training import HostSettings
+from inters_jax.shards import Shard, in_shares, share_of_process
 from seqio_tasks import own_data
 from seqio_tasks.base import UserError
 from seqio_tasks.metrics.measures import parse_measure, split_measures
@@ -65,8 +69,11 @@ def rerank(
     ranking: RankingSettings,
     options: MethodOptions,
     output: RerankSettings,
-) -> dict[str, Any]:
+    shares: ShareSettings,
+    hosts: HostSettings,
+) -> dict[str, Any] | None:
     """Rerank first-stage candidates with one model and one of the ranking methods."""
+    share = share_of_process(shares.shard, **vars(hosts))
     own_data.register(ranking.datasets)
     method = make_method(ranking.method, options)
     chosen = None if output.measures is None else parse_measures(output.measures)
@@ -156,7 +163,8 @@ def rerank(
         interpolation = tuning.best(measures[0], by_rank=not method.scored)
     elif output.interpolation is not None:
         interpolation = Interpolation(float(output.interpolation))
-    with writing_to(folder):
+
+    def work(shard: Shard | None) -> dict[str, Any] | None:
         result = rerank_candidates(
             data,
             candidates,
@@ -168,15 +176,22 @@ def rerank(
             batch=output.batch,
             concurrent=output.concurrent,
             interpolation=interpolation,
+            shard=shard,
         )
-        result["counts"].update(backend.counts)
-        result["counts"]["compiled shapes"] = backend.compilations
-        if backend.scorer.padded_tokens:
-            result["counts"]["real share of computed tokens"] = round(
-                backend.scorer.real_tokens / backend.scorer.padded_tokens, 4
-            )
-        write_results(folder, result)
-    print((folder / "results.md").read_text(encoding="utf-8"), flush=True)
+        if result is not None:
+            result["counts"].update(backend.counts)
+            result["counts"]["compiled shapes"] = backend.compilations
+            if backend.scorer.padded_tokens:
+                result["counts"]["real share of computed tokens"] = round(
+                    backend.scorer.real_tokens / backend.scorer.padded_tokens, 4
+                )
+            write_results(folder, result)
+        return result
+
+    with one_fate():
+        result = in_shares(share, folder, work)
+    if result is not None:
+        print((folder / "results.md").read_text(encoding="utf-8"), flush=True)
     return result
 
 

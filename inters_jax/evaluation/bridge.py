@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -67,11 +67,11 @@ class Bridge:
         chunks = self._divided(dataset, budgets, self.judge.max_new_tokens)
         for found, examples, done in self._chunks(chunks):
             numbers += found
-            given = [[int(token) for token in record["answer"]] for record in done]
-            answers += given + self._generate(examples[len(done) :])
+            done = done + self._answered(found[len(done) :], examples[len(done) :], self._generate)
+            answers += [[int(token) for token in record["answer"]] for record in done]
         self.counts |= {"questions": len(answers), "answers cut at the length limit": 0, "empty answers": 0}
         end = 0 if self.vocabulary.eos_id is None else int(self.vocabulary.eos_id)
-        padded = np.full((len(answers), max(map(len, answers))), end, np.int32)
+        padded = np.full((len(answers), max(map(len, answers), default=0)), end, np.int32)
         for row, answer in zip(padded, answers, strict=True):
             row[: len(answer)] = answer
         self.counts["generated tokens"] = sum(map(len, answers))
@@ -93,18 +93,38 @@ class Bridge:
         if hasattr(self.task, "form"):
             chunks = self._divided(dataset, portions(self.judge.call_tokens, SCORING))
         else:
-            chunks = iter([list(dataset.as_numpy_iterator())])
+            chunks = iter([list(self._rows(dataset))])
         for found, examples, done in self._chunks(chunks):
             numbers += found
+            done = done + self._answered(found[len(done) :], examples[len(done) :], self._score)
+            self.counts["questions"] += len({np.asarray(one["inputs"]).tobytes() for one in examples})
             scores += [record["score"] for record in done]
-            self.counts["questions"] += len({record["inputs_pretokenized"] for record in done})
-            scores += self._score(examples[len(done) :], len(scores) + len(done))
         return list(zip(numbers, scores, strict=True))
 
-    def _generate(self, examples: Sequence[Mapping[str, Any]]) -> list[list[int]]:
-        """Generate and save the answers of a chunk, in SeqIO ids."""
+    def _answered(
+        self,
+        numbers: Sequence[int],
+        examples: Sequence[Mapping[str, Any]],
+        answer: Callable[[Sequence[Mapping[str, Any]]], list[dict[str, Any]]],
+    ) -> list[dict[str, Any]]:
+        """The records of rows, saved: what shards have answered, and what `answer` says to the others."""
         if not examples:
             return []
+        found = [self.records.of_shards(number) for number in numbers]
+        for record, example in zip(found, examples, strict=True):
+            if record is not None:
+                self._check_question(record, example)
+        left = [place for place, record in enumerate(found) if record is None]
+        said = answer([examples[place] for place in left]) if left else []
+        targets = self.targets[-len(examples) :]
+        for place, one in zip(left, said, strict=True):
+            found[place] = self._record(examples[place], targets[place], numbers[place], one)
+        records = [record for record in found if record is not None]
+        self.records.append(records)
+        return records
+
+    def _generate(self, examples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Generate the answers of a chunk, in SeqIO ids."""
         prompts = [self._prompt(example) for example in examples]
         found = self.judge.generator.generate(prompts, progress=self.judge.progress)
         shift = int(getattr(self.vocabulary, "id_offset", 0))
@@ -120,8 +140,7 @@ class Bridge:
         if self.judge.target_loss:
             for record, more in zip(said, self._target_scores(examples, prompts), strict=True):
                 record |= more
-        self._write(examples, said)
-        return answers
+        return said
 
     def _target_scores(
         self, examples: Sequence[Mapping[str, Any]], prompts: Sequence[list[int]]
@@ -140,10 +159,8 @@ class Bridge:
             found[row] = {"target_score": score, "target_tokens": len(targets[row])}
         return found
 
-    def _score(self, examples: Sequence[Mapping[str, Any]], first: int) -> list[float]:
-        """Compute and save the scores of a chunk whose first row has the number `first`."""
-        if not examples:
-            return []
+    def _score(self, examples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Compute the scores of a chunk."""
         groups: dict[bytes, list[int]] = {}
         for row, example in enumerate(examples):
             groups.setdefault(np.asarray(example["inputs"]).tobytes(), []).append(row)
@@ -165,19 +182,13 @@ class Bridge:
         if not np.isfinite(scores).all():
             bad = int(np.flatnonzero(~np.isfinite(scores))[0])
             raise UserError(
-                f"{self.task.name}, row {first + bad}: the score is {scores[bad]}; "
-                "the model's output is not finite"
+                f"{self.task.name}: an answer to {self._inputs(examples[bad])!r:.80} has the score "
+                f"{scores[bad]}; the model's output is not finite"
             )
-        self.counts["questions"] += len(groups)
-        self._write(
-            examples,
-            [
-                {"score": score, "answer_tokens": size}
-                for score, size in zip(scores.tolist(), sizes.tolist(), strict=True)
-            ],
-        )
-        found: list[float] = scores.tolist()
-        return found
+        return [
+            {"score": score, "answer_tokens": size}
+            for score, size in zip(scores.tolist(), sizes.tolist(), strict=True)
+        ]
 
     def _loglikelihoods(self, prompts: Sequence[list[int]], answers: Sequence[list[list[int]]]) -> Any:
         """One list of log-probabilities per prompt; faster if all have the same one-token labels."""
@@ -195,7 +206,14 @@ class Bridge:
         """The rows of a dataset in chunks; of answers that are not saved, only memory limits their size."""
         if self.records.folder is None:
             budgets = itertools.repeat(sys.maxsize)
-        return whole_questions(dataset.as_numpy_iterator(), budgets, self.judge.chunk_rows, generated)
+        return whole_questions(self._rows(dataset), budgets, self.judge.chunk_rows, generated)
+
+    def _rows(self, dataset: Any) -> Iterator[Row]:
+        """(number, example) of every row, or of those of the shard."""
+        shard = self.records.shard
+        for number, example in dataset.as_numpy_iterator():
+            if shard is None or shard.has(self._inputs(example)):
+                yield number, example
 
     def _chunks(
         self, chunks: Iterable[list[Row]]
@@ -211,13 +229,9 @@ class Bridge:
             self.targets += [self._target(example) for example in examples]
             done = list(itertools.islice(before, len(examples)))
             for record, example in zip(done, examples, strict=False):
-                if record["inputs_pretokenized"] != self._inputs(example):
-                    raise UserError(
-                        f"{self.task.name}: the unfinished answers in {self.records.folder} belong to other "
-                        "questions (were the data or templates changed?); set another OUTPUT_DIR"
-                    )
+                self._check_question(record, example)
             yield numbers, examples, done
-        if not self.counts["items"]:
+        if not self.counts["items"] and self.records.shard is None:
             raise UserError(f"{self.task.name}: this split has no rows")
         if resumed:
             self.counts["rows resumed"] = resumed
@@ -241,20 +255,22 @@ class Bridge:
             text = self.vocabulary.decode(np.asarray(example["targets"]).tolist())
         return readable(self.task.postprocess_fn(readable(text), example=example, is_target=True))
 
-    def _write(self, examples: Sequence[Mapping[str, Any]], said: Sequence[Mapping[str, Any]]) -> None:
-        """Save one record per row: the example without its token ids, and the answer."""
-        first = len(self.records)
-        records = []
-        for row, (example, answer) in enumerate(zip(examples, said, strict=True), first):
-            record = {
-                name: readable(value)
-                for name, value in example.items()
-                if name not in self.task.output_features
-            }
-            target = self.targets[row]
-            record |= {"inputs_pretokenized": self._inputs(example), "target": target, **answer}
-            records.append(record)
-        self.records.append(records)
+    def _check_question(self, record: Mapping[str, Any], example: Mapping[str, Any]) -> None:
+        if record["inputs_pretokenized"] != self._inputs(example):
+            raise UserError(
+                f"{self.task.name}: the unfinished answers in {self.records.folder} belong to other "
+                "questions (were the data or templates changed?); set another OUTPUT_DIR"
+            )
+
+    def _record(
+        self, example: Mapping[str, Any], target: Any, row: int, answer: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The example without its token ids, and the answer; in a shard also the number of the row."""
+        record = {
+            name: readable(value) for name, value in example.items() if name not in self.task.output_features
+        }
+        record |= {"inputs_pretokenized": self._inputs(example), "target": target, **answer}
+        return record if self.records.shard is None else record | {"row": row}
 
 
 def whole_questions(

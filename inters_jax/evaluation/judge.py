@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import seqio
 
@@ -34,6 +33,7 @@ from inters_jax.evaluation.records import Records
 from inters_jax.evaluation.task_metrics import as_number, paper_metrics, ranking, rerank_metrics, split_counts
 from inters_jax.inference.generate import Generator
 from inters_jax.inference.score import Scorer
+from inters_jax.shards import Shard
 from seqio_tasks.base import UserError
 
 
@@ -81,8 +81,6 @@ class Judge:
         decoding: Mapping[str, Any] | None = None,
         target_loss: bool = False,
     ):
-        if jax.process_count() > 1:
-            raise UserError("evaluation runs in one process; start it on one host (all its devices are used)")
         # The model's own ends, and that of the assistant's turn if a chat template is used.
         known = plain_ids(vocabulary, vocabulary.end_ids).tolist()
         ends = [loaded.eos_id, *loaded.config.stop_ids, *known]
@@ -121,7 +119,8 @@ class Judge:
         seed: int = 0,
         folder: Path | None = None,
         settings: Mapping[str, Any] | None = None,
-    ) -> TaskResult:
+        shard: Shard | None = None,
+    ) -> TaskResult | None:
         """Judge one registered task (not a mixture) by its own metric_fns.
 
         Args:
@@ -132,6 +131,7 @@ class Judge:
           folder: where answers are saved as they are given, so that an interrupted evaluation resumes; None
             keeps them in memory.
           settings: what the answers depend on, besides task, split, questions and seed.
+          shard: only answer this share of the questions, into a file in `folder`, and return None.
 
         Raises:
           UserError: no such split, nothing to measure, or the folder holds answers given with other settings.
@@ -145,7 +145,11 @@ class Judge:
             raise UserError(f"{task_name} has no metrics")
         rows = None if questions is None else _rows_of(task, split, questions, seed)
         identity = {"task": task_name, "split": split, "rows": rows, "seed": seed, **(settings or {})}
-        bridge = Bridge(self, task, Records(folder, identity))
+        bridge = Bridge(self, task, Records(folder, identity, shard))
+        if shard is not None:
+            answer = bridge.score if _only_scored(task) else bridge.predict
+            answer(_dataset(task, split, rows, seed).enumerate())
+            return None
         form = getattr(task, "form", None)
         if getattr(form, "rerank", False):
             result = self._streamed(bridge, split, rows, seed)
@@ -181,9 +185,7 @@ class Judge:
         judgments of the queries that were ranked; all others would count as not found.
         """
         task = bridge.task
-        dataset = task.get_dataset(sequence_length=None, split=split, shuffle=False, seed=seed, num_epochs=1)
-        dataset = dataset.take(rows) if rows is not None else dataset
-        bridge.score(dataset.enumerate())
+        bridge.score(_dataset(task, split, rows, seed).enumerate())
         run = ranking(bridge.records)
         qrels = task.form.qrels(task.pair, split)
         if rows is not None:
@@ -208,13 +210,22 @@ def _question_of(example: Mapping[str, Any], scored: bool, row: int) -> Any:
     return np.asarray(example["inputs"]).tobytes()
 
 
+def _dataset(task: Any, split: str, rows: int | None, seed: int) -> Any:
+    """The rows as seqio.Evaluator reads them."""
+    dataset = task.get_dataset(sequence_length=None, split=split, shuffle=False, seed=seed, num_epochs=1)
+    return dataset if rows is None else dataset.take(rows)
+
+
+def _only_scored(task: Any) -> bool:
+    return bool(task.score_metric_fns) and not task.predict_metric_fns
+
+
 def _rows_of(task: Any, split: str, questions: int, seed: int) -> int:
     """The number of rows of the first N questions."""
-    scored = bool(task.score_metric_fns) and not task.predict_metric_fns
+    scored = _only_scored(task)
     seen: set[Any] = set()
     rows = 0
-    dataset = task.get_dataset(sequence_length=None, split=split, shuffle=False, seed=seed, num_epochs=1)
-    for row, example in enumerate(dataset.as_numpy_iterator()):
+    for row, example in enumerate(_dataset(task, split, None, seed).as_numpy_iterator()):
         seen.add(_question_of(example, scored, row))
         if len(seen) > questions:
             break

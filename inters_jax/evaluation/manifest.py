@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from seqio_tasks.base import UserError, file_sha256, locked
+from seqio_tasks.base import UserError, file_sha256
 
 LIBRARIES = (
     "inters-jax",
@@ -80,13 +79,3 @@ def output_folder(output_dir: str | None, model_dir: Any, *names: str) -> Path:
     if isinstance(model_dir, str | Path) and Path(model_dir).is_dir():
         return Path(model_dir, *names)
     raise UserError("the model is not a local folder: set OUTPUT_DIR")
-
-
-def writing_to(folder: Path) -> AbstractContextManager[None]:
-    """Hold an output folder while a result is written; two writers would mix their answers.
-
-    Raises:
-      UserError: another process holds it.
-    """
-    todo = "wait until it is done, or set another OUTPUT_DIR"
-    return locked(folder / ".lock", busy=f"{folder}: another evaluate or rerank writes here; {todo}")

@@ -24,6 +24,7 @@ from inters_jax.evaluation.averages import questions_of
 from inters_jax.evaluation.judge import Judge, TaskResult
 from inters_jax.evaluation.records import PREDICTIONS
 from inters_jax.evaluation.results import figure, headline_first, read_result, wrong_file
+from inters_jax.shards import Shard
 from seqio_tasks import catalog, named_tasks
 from seqio_tasks import settings as task_settings
 from seqio_tasks.base import UserError, file_sha256, nearest
@@ -197,6 +198,7 @@ def judge_task(
     questions: int | None,
     seed: int,
     skip: bool,
+    shard: Shard | None = None,
 ) -> None:
     """Judge one task and add it to `result`.
 
@@ -212,6 +214,7 @@ def judge_task(
       questions: limit on questions (queries where documents are ranked); None: all.
       seed: of the task's dataset.
       skip: skip the task if its data is missing, instead of failing.
+      shard: only answer this share of the questions; `result` gets failures alone.
     """
     if name in result["metrics"] and wrong_file(folder, result, name) is None:
         print(f"{name}: judged before", flush=True)
@@ -229,11 +232,19 @@ def judge_task(
         with tqdm(desc=name, unit="question", mininterval=1.0) as bar:
             judge.progress = bar.update
             found = judge.run(
-                name, split, questions=questions, seed=seed, folder=folder / name, settings=settings
+                name,
+                split,
+                questions=questions,
+                seed=seed,
+                folder=folder / name,
+                settings=settings,
+                shard=shard,
             )
     except Exception as error:
         result["failed"][name] = f"{type(error).__name__}: {error}"
         print(f"{name}: failed: {error}", flush=True)
+        return
+    if found is None:
         return
     found.counts["seconds"] = round(time.perf_counter() - started, 2)
     result["metrics"][name] = found.metrics

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import jax
+
 from inters_jax.mesh import make_mesh
 from inters_jax.models.loading import LoadedModel, load_model
 from inters_jax.models.precision import resolve
@@ -11,8 +13,8 @@ DEFAULT_LENGTH = 2048  # tokens of a prompt where MAX_LENGTH is None, as in trai
 
 
 def open_model(settings: InferenceSettings) -> LoadedModel:
-    """The model in its compute type, on the first device or on a mesh."""
-    mesh = None if settings.mesh is None else make_mesh(settings.mesh)
+    """The model in its compute type, on the first device of this host or on a mesh of its devices."""
+    mesh = None if settings.mesh is None else make_mesh(settings.mesh, jax.local_devices())
     return load_model(
         settings.model_dir,
         dtype=resolve(settings.dtype),

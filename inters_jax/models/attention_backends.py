@@ -186,7 +186,7 @@ def choose(
 
 def _capability(mesh: Mesh | None) -> tuple[int, int] | None:
     """The compute capability of the NVIDIA GPUs in use; None for other devices."""
-    device = jax.devices()[0] if mesh is None else mesh.devices.flat[0]
+    device = jax.local_devices()[0] if mesh is None else mesh.devices.flat[0]
     text = getattr(device, "compute_capability", None)
     if not isinstance(text, str) or not text.replace(".", "").isdigit():
         return None

@@ -48,7 +48,7 @@ def check(remat: str, mesh: Mesh | None = None) -> None:
         raise ModelError(f"remat {remat!r} is not known; choose one of {', '.join(REMAT)}")
     if remat not in OFFLOADING:
         return
-    device = jax.devices()[0] if mesh is None else mesh.devices.flat[0]
+    device = jax.local_devices()[0] if mesh is None else mesh.devices.flat[0]
     try:
         kinds = {memory.kind for memory in device.addressable_memories()}
     except Exception:  # a device that is only described (AOT compilation): its compiler reports it

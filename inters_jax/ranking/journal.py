@@ -1,12 +1,14 @@
 """Finished queries on disk, so that an interrupted reranking resumes with the next query.
 
-    {"settings": {...}}                          line 1: everything that the rankings depend on
-    {"query": "q1", "order": [1, 0], "scores": [-0.25, 1.5], "cost": {"calls": 2, ...}}
-                                                 one line per query: candidate numbers, best first; scores in
+    {"settings": {...}}                          line 1: everything that all rankings depend on
+    {"query": "q1", "input": "0f3a...", "order": [1, 0], "scores": [-0.25, 1.5], "cost": {"calls": 2, ...}}
+                                                 one line per query: digest of its text and of its candidates
+                                                 with their texts; candidate numbers, best first; scores in
                                                  candidate order
 
-JSON keeps float32 values exactly. The settings hold the model, the method, the candidates and the texts, so
-rankings of two runs are never mixed.
+JSON keeps float32 values exactly. The settings hold the model and the method, every line says what was
+ranked, so rankings of two runs are never mixed, and more queries can be asked later. Shards of a run
+(`inters_jax.shards`) write `scores.3of8.jsonl`; a process reads all journals of its folder.
 """
 
 from __future__ import annotations
@@ -22,9 +24,11 @@ from inters_jax.journal import Journal
 from inters_jax.ranking.engine import Cost
 from inters_jax.ranking.errors import RerankError
 from inters_jax.ranking.questions import Ranked
+from inters_jax.shards import Shard, shared_file
 
 FINISHED = "scores.jsonl"  # the name of the file in OUTPUT_DIR
-_FIELDS = {"query", "order", "scores", "cost"}
+_EVERY = "scores*.jsonl"
+_FIELDS = {"query", "input", "order", "scores", "cost"}
 _COSTS = [entry.name for entry in dataclasses.fields(Cost)]
 _LATER = {"query_cut": 0, "narrowed": 0, "unranked": 0}  # files of earlier versions lack these
 
@@ -33,54 +37,80 @@ class FinishedQueries:
     """The queries that a reranking has finished: query id -> ranking and cost.
 
     Args:
-      path: scores.jsonl.
-      settings: everything that the rankings depend on.
+      folder: OUTPUT_DIR.
+      settings: everything that the rankings depend on, besides what is ranked.
       documents: query id -> candidates, in first-stage order.
+      inputs: query id -> digest of what is ranked.
+      shard: of this process; None: it ranks what no journal has, and its own journal becomes whole.
 
     Raises:
-      UserError: the file has other settings, or a line that does not fit the candidates.
+      UserError: a journal has other settings, or a line that does not fit the candidates.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any], documents: Mapping[str, Sequence[str]]):
-        self.documents = documents
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, Any],
+        documents: Mapping[str, Sequence[str]],
+        inputs: Mapping[str, str],
+        shard: Shard | None = None,
+    ):
+        self.documents, self.inputs = documents, inputs
         self.ranked: dict[str, Ranked] = {}
         self.costs: dict[str, Cost] = {}
-        self._journal = Journal(
-            path, settings, todo="choose another OUTPUT_DIR, or delete the file to start over"
-        )
+        self._shard = shard
+        todo = "choose another OUTPUT_DIR, or delete the file to start over"
+        self._journal = Journal(shared_file(folder / FINISHED, shard), settings, todo=todo)
         for number, entry in self._journal.numbered():
-            self._add(*self._parsed(entry, f"{path}:{number}: "))
+            self._take(entry, f"{self._journal.path}:{number}: ")
+        self.read_others()
+
+    def read_others(self) -> None:
+        """Take over what other processes have finished."""
+        taken = []
+        for path, line in self._journal.others(_EVERY):
+            if self._take(line.value, f"{path}:{line.number}: "):
+                taken.append(line.value)
+        if taken and self._shard is None:
+            self._journal.append(taken)
 
     def append(self, query: str, ranked: Ranked, cost: Cost) -> None:
         """Add a finished query."""
         self._check(query, ranked, "")
         entry = {
             "query": query,
+            "input": self.inputs[query],
             "order": ranked.order,
             "scores": ranked.scores.tolist(),
             "cost": dataclasses.asdict(cost),
         }
         self._journal.append([entry])
-        self._add(query, ranked, cost)
-
-    def _add(self, query: str, ranked: Ranked, cost: Cost) -> None:
         self.ranked[query], self.costs[query] = ranked, cost
 
-    def _parsed(self, entry: Mapping[str, Any], where: str) -> tuple[str, Ranked, Cost]:
+    def _take(self, entry: Mapping[str, Any], where: str) -> bool:
+        """Add what a line says; False if its query is not asked now, or known already."""
         if entry.keys() != _FIELDS:
             raise self._error(f"{where}expected {' and '.join(sorted(_FIELDS))}")
+        query = entry["query"]
+        if query not in self.documents or query in self.ranked:
+            return False
+        if entry["input"] != self.inputs[query]:
+            raise self._error(
+                f"{where}the text of query {query!r}, its candidates or their texts were others then"
+            )
         try:
             ranked = Ranked([int(place) for place in entry["order"]], np.asarray(entry["scores"], np.float32))
             costs = {**_LATER, **entry["cost"]}
             cost = Cost(**{name: costs[name] for name in _COSTS})
         except (TypeError, ValueError, KeyError):
             raise self._error(f"{where}order, scores or cost are not numbers") from None
-        self._check(entry["query"], ranked, where)
-        return entry["query"], ranked, cost
+        self._check(query, ranked, where)
+        self.ranked[query], self.costs[query] = ranked, cost
+        return True
 
     def _check(self, query: str, ranked: Ranked, where: str) -> None:
         """A full order of the candidates, with finite scores that never increase along it."""
-        documents = self.documents.get(query, ())
+        documents = self.documents[query]
         if ranked.scores.shape != (len(documents),):
             raise self._error(
                 f"{where}query {query!r} has {ranked.scores.size} scores and {len(documents)} candidates"

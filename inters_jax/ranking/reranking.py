@@ -27,11 +27,14 @@ from inters_jax.ranking.progress import DocumentBar
 from inters_jax.ranking.questions import Document, Method, Ranking
 from inters_jax.ranking.tuned_weight import Interpolation
 from inters_jax.reports import reranking_page
+from inters_jax.shards import Shard
 from seqio_tasks.base import file_sha256
 from seqio_tasks.metrics.trec_files import write_run
 
 log = logging.getLogger(__name__)
 
+# In the manifest, but not what the ranking of one query depends on.
+_NOT_OF_A_QUERY = ("versions", "device", "measures", "max_queries", "first_stage_sha256")
 MEASURES = ("nDCG@10", "RR@10", "R@100", "Judged@10")
 
 
@@ -48,7 +51,8 @@ def rerank_candidates(
     batch: int = 1024,
     concurrent: int = 64,
     interpolation: Interpolation | None = None,
-) -> dict[str, Any]:
+    shard: Shard | None = None,
+) -> dict[str, Any] | None:
     """Rank the candidates, write the runs to `folder` and measure them.
 
     Args:
@@ -64,25 +68,19 @@ def rerank_candidates(
       concurrent: queries in progress at once.
       interpolation: also write the reranking interpolated with the first stage. It is no part of what
         identifies the run: another weight ranks nothing again.
+      shard: rank only this share of the queries, and write no result.
 
     Returns:
-      The content of results.json.
+      The content of results.json; None with a shard.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    settings = {
-        key: value for key, value in manifest.items() if key not in ("versions", "device", "measures")
-    }
-    settings["texts_sha256"] = _texts_hash(data, candidates)
-    done = FinishedQueries(folder / FINISHED, settings, candidates.documents)
+    settings = {key: value for key, value in manifest.items() if key not in _NOT_OF_A_QUERY}
+    done = FinishedQueries(folder, settings, candidates.documents, _inputs(data, candidates), shard)
     counts: Counter[str] = Counter({"queries resumed": len(done.ranked)})
-    seconds = _rank_all(
-        data,
-        candidates,
-        method,
-        Engine(backend, batch=batch, concurrent=concurrent, growing=True),
-        done,
-        counts,
-    )
+    engine = Engine(backend, batch=batch, concurrent=concurrent, growing=True)
+    seconds = _rank_all(data, candidates, method, engine, done, counts, shard)
+    if shard is not None:
+        return None
     reranked: dict[str, dict[str, float]] = {}
     for query, documents in candidates.documents.items():
         ranked = done.ranked[query]
@@ -188,9 +186,11 @@ def _rank_all(
     engine: Engine,
     done: FinishedQueries,
     counts: Counter[str],
+    shard: Shard | None,
 ) -> float:
     """Rank the queries that `done` lacks and add each one as it finishes; the seconds this took."""
     left = [query for query in candidates.documents if query not in done.ranked]
+    left = [query for query in left if shard is None or shard.has(query)]
     sizes = {query: len(candidates.documents[query]) for query in left}
     counts["documents scored now"] = sum(sizes.values())
     started = time.perf_counter()
@@ -214,15 +214,16 @@ def _rankings(
         yield query, ranking_of(method, data.queries[query], documents)
 
 
-def _texts_hash(data: Collection, candidates: Candidates) -> str:
-    """sha256 of every query and candidate text, so that a changed corpus is noticed when a run resumes."""
-    digest = hashlib.sha256()
+def _inputs(data: Collection, candidates: Candidates) -> dict[str, str]:
+    """Query id -> digest of its text, its candidates and their texts: a resumed run notices changes."""
+    found = {}
     for query, documents in candidates.documents.items():
-        digest.update(data.queries[query].encode())
+        digest = hashlib.sha256(data.queries[query].encode())
         for doc_id in documents:
-            found = data.documents[doc_id]
-            digest.update("\0".join((doc_id, found.title, found.text)).encode())
-    return digest.hexdigest()
+            document = data.documents[doc_id]
+            digest.update("\0".join(("", doc_id, document.title, document.text)).encode())
+        found[query] = digest.hexdigest()[:16]
+    return found
 
 
 def _tied(scores: np.ndarray) -> int:

@@ -25,13 +25,21 @@ COMMANDS: dict[str, tuple[type, ...]] = {
         training.OptimizerSettings,
         training.PlanSettings,
     ),
-    "evaluate": (judging.InferenceSettings, judging.EvaluationSettings, judging.GenerationSettings),
+    "evaluate": (
+        judging.InferenceSettings,
+        judging.EvaluationSettings,
+        judging.GenerationSettings,
+        judging.ShareSettings,
+        training.HostSettings,
+    ),
     "rerank": (
         judging.InferenceSettings,
         judging.CollectionSettings,
         judging.RankingSettings,
         judging.MethodOptions,
         judging.RerankSettings,
+        judging.ShareSettings,
+        training.HostSettings,
     ),
     "serve": (
         judging.InferenceSettings,

@@ -232,6 +232,16 @@ class RerankSettings:
 
 
 @group
+class ShareSettings:
+    """The share of this process where several answer the questions of a command (inters_jax/shards.py)."""
+
+    shard: str | None = setting(
+        "'K/N': answer the Kth of N shares; None: all that no share in OUTPUT_DIR has answered, and measure",
+        default=None,
+    )
+
+
+@group
 class ServerSettings:
     """The HTTP server and its limits."""
 

@@ -15,9 +15,10 @@ from model_stand_ins import tiny_model
 import seqio_tasks
 from inters_jax import evaluate
 from inters_jax.command_line import run_command
-from inters_jax.evaluation import verify
+from inters_jax.evaluation import records, verify
 from inters_jax.evaluation.judge import Judge, PlainConverter
 from inters_jax.evaluation.records import JOURNAL
+from inters_jax.inference.generate import Generator
 from inters_jax.models.loading import load_model
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
 
@@ -105,6 +106,34 @@ def test_a_generation_task_resumes_behind_its_journal(judge, tmp_path, monkeypat
     again = judge.run(TEXT, "test", questions=6, folder=tmp_path)
     assert again.metrics == whole.metrics
     assert {k: v for k, v in again.counts.items() if k != "rows resumed"} == whole.counts
+
+
+def test_shares_give_the_files_and_figures_of_one_process(model, finished, tmp_path, capsys, monkeypatch):
+    out, whole = finished
+    arguments = [f"--gin.TASKS={TEXT},{CHOICES},{RERANK}", "--gin.MAX_EXAMPLES=6"]
+    for share in ("1/3", "3/3"):  # the second one is lost
+        gin.clear_config()
+        fixed = [f"--gin.MODEL_DIR={model}", f"--gin.OUTPUT_DIR={tmp_path}", "--gin.MAX_NEW_TOKENS=4"]
+        assert run_command(evaluate.evaluate, [*fixed, *arguments, f"--gin.SHARD={share}"]) is None
+        assert not (tmp_path / "results.json").exists()
+    assert "share 3/3 is done; the same command without SHARD" in capsys.readouterr().out
+    shares = [path.read_text().splitlines()[1:] for path in (tmp_path / TEXT).glob("predictions.*of3.jsonl")]
+    asked, generate = [], Generator.generate
+
+    def counted(self, prompts, **more):
+        asked.extend(prompts)
+        return generate(self, prompts, **more)
+
+    monkeypatch.setattr(Generator, "generate", counted)
+    result = run(model, tmp_path, *arguments)
+    assert 0 < len(asked) == 6 - len(shares[0]) - len(shares[1]) < 6
+    assert result["files"][TEXT] == whole["files"][TEXT] and result["metrics"] == whole["metrics"]
+    for task in (CHOICES, RERANK):  # other batches: scores differ by rounding
+        ours, theirs = (list(records.read(folder / task / "predictions.jsonl")) for folder in (tmp_path, out))
+        for one, other in zip(ours, theirs, strict=True):
+            assert one.pop("score") == pytest.approx(other.pop("score"), abs=1e-5)
+        assert ours == theirs
+    assert [path.name for path in (tmp_path / TEXT).iterdir()] == ["predictions.jsonl"]
 
 
 def test_streamed_reranking_gives_what_seqio_evaluator_gives(judge):

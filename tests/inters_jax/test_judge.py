@@ -281,7 +281,7 @@ def test_a_model_without_numbers_is_refused(judge, register):
     name = register("bridge_nan", choice_rows(["yes", "no"]), [scores_metric])
     judge.scorer = FakeScorer()
     judge.scorer.label_logits = lambda prompts, labels, **_: np.full((len(prompts), 2), np.nan, np.float32)
-    with pytest.raises(UserError, match="row 0: the score is nan"):
+    with pytest.raises(UserError, match="an answer to 'is it red \\?' has the score nan"):
         judge.run(name, "test")
 
 

@@ -19,6 +19,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from model_stand_ins import SAMPLE, tiny_model
 from training_stand_ins import make_store
 
 from inters_jax import hosts
@@ -182,3 +183,41 @@ def test_one_host_is_joined_by_another_and_sigterm_stops_both(start, alone, tmp_
         assert f"stopped by SIGTERM after step {last} of" in second.output()
         start(tmp_path, 1).finish()
     assert_same_result(tmp_path / "run", alone, record_property, "1 process, then 2, then 1")
+
+
+def test_hosts_share_the_queries_of_a_reranking_and_one_may_be_lost(tmp_path):
+    """One of two hosts is killed in the middle; then there are two again, and the files are those of one."""
+    model = tiny_model(tmp_path / "model")
+    command = [sys.executable, "-m", "inters_jax.rerank", f"--gin.MODEL_DIR={model}", "--gin.MAX_QUERIES=8",
+               "--gin.DEPTH=10", f"--gin.COLLECTION={SAMPLE / 'beir_scifact'}", "--gin.BATCH_TOKENS=512",
+               "--gin.METHOD=query_likelihood", "--gin.HEARTBEAT_TIMEOUT=10"]  # fmt: skip
+    out = tmp_path / "two"
+    first = Run(tmp_path / "first", [*command, f"--gin.OUTPUT_DIR={out}"], 2, by_flags=True)
+    journal = out / "scores.2of2.jsonl"
+    while not (journal.is_file() and journal.read_bytes().count(b"\n") > 1):
+        assert all(process.poll() is None for process in first.processes), first.output() + first.output(1)
+        time.sleep(0.02)
+    first.processes[1].kill()
+    assert first.wait()[0] != 0 and not (out / "results.json").exists()
+    known = journal.read_bytes()
+    Run(tmp_path / "second", [*command, f"--gin.OUTPUT_DIR={out}"], 2, by_flags=True).finish()
+    assert journal.read_bytes().startswith(known[: known.rindex(b"\n") + 1])
+    Run(tmp_path / "third", [*command, f"--gin.OUTPUT_DIR={tmp_path / 'one'}"], 1).finish()
+    for name in ("reranked.trec", "first_stage.trec", "qrels.txt"):
+        assert (out / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+    two, one = (json.loads((folder / "results.json").read_text()) for folder in (out, tmp_path / "one"))
+    assert two["metrics"] == one["metrics"] and two["cost"]["model calls"] == one["cost"]["model calls"]
+
+
+def test_hosts_share_the_questions_of_an_evaluation(tmp_path):
+    model = tiny_model(tmp_path / "model")
+    command = [sys.executable, "-m", "inters_jax.evaluate", f"--gin.MODEL_DIR={model}",
+               "--gin.TASKS=inters_query_expansion_gov2", "--gin.MAX_EXAMPLES=6",
+               "--gin.MAX_NEW_TOKENS=4"]  # fmt: skip
+    out = tmp_path / "two"
+    two = Run(tmp_path / "hosts", [*command, f"--gin.OUTPUT_DIR={out}"], 2, by_flags=True)
+    two.finish()
+    result = json.loads((out / "results.json").read_text())
+    assert result["counts"]["inters_query_expansion_gov2"]["items"] == 6
+    assert [path.name for path in (out / "inters_query_expansion_gov2").iterdir()] == ["predictions.jsonl"]
+    assert "report.html" in two.output(0) and "report.html" not in two.output(1)

@@ -1,6 +1,7 @@
 """Reranking without a model: known scorers, interruption, and what is written."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,10 +13,12 @@ from inters_jax.ranking.candidates import Candidates, candidates_of
 from inters_jax.ranking.collection import Collection, open_collection
 from inters_jax.ranking.engine import Usage
 from inters_jax.ranking.errors import RerankError, TooLong
+from inters_jax.ranking.journal import FINISHED
 from inters_jax.ranking.progress import DocumentBar
 from inters_jax.ranking.questions import CHECK, CHOICE, GENERATION, JUDGMENT, ORDER, Document
 from inters_jax.ranking.reranking import rerank_candidates, write_results
 from inters_jax.settings.judging import MethodOptions
+from inters_jax.shards import parse_shard
 from seqio_tasks.base import UserError
 from seqio_tasks.metrics.ranking import evaluate_run
 from seqio_tasks.metrics.trec_files import read_run
@@ -197,7 +200,7 @@ def test_rankings_of_another_model_or_corpus_are_not_continued(folder, run_file,
         reranked(folder, run_file, out, oracle, {"model": "a"}, method="setwise")
     changed = (folder / "corpus.jsonl").read_text().replace("number 3", "number three")
     (folder / "corpus.jsonl").write_text(changed)
-    with pytest.raises(UserError, match="texts_sha256 was"):
+    with pytest.raises(UserError, match="the text of query 'q1', its candidates or their texts were others"):
         reranked(folder, run_file, out, lambda q, d: 0.0, {"model": "a"})
 
 
@@ -207,7 +210,7 @@ def test_rankings_of_another_model_or_corpus_are_not_continued(folder, run_file,
         ('"order": [3', '"order": [3, 3', "the order is not a permutation"),
         ('"scores": [', '"scores": [7, ', "has 11 scores and 10 candidates"),
         ('"calls"', '"cals"', "order, scores or cost are not numbers"),
-        ('"order"', '"ordre"', "expected cost and order and query and scores"),
+        ('"order"', '"ordre"', "expected cost and input and order and query and scores"),
     ],
 )
 def test_a_damaged_line_is_named(folder, run_file, tmp_path, old, new, message):
@@ -288,3 +291,73 @@ def test_the_manifest_shows_the_question_that_the_method_asks(method):
     assert len(question.documents) == (1 if method in ("pointwise", "query_likelihood") else 2)
     check = methods.make_method("pairwise", MethodOptions(question="check"))
     assert command._question(check).family == CHECK
+
+
+def files(out):
+    return {path.name: path.read_bytes() for path in out.glob("*.t*") if path.suffix in (".trec", ".txt")}
+
+
+@pytest.mark.parametrize("method", ["pointwise", "listwise"])
+def test_shares_of_any_number_give_the_files_of_one_process(folder, run_file, tmp_path, method):
+    ask = partial(reranked, folder, run_file, method=method)
+    alone = ask(tmp_path / "alone", hash_score)
+    asked = []
+
+    def counted(query, document):
+        asked.append(query)
+        return hash_score(query, document)
+
+    for shares in ("1/2 2/2", "1/5 2/5 3/5 4/5 5/5", "2/2", "1/3 1/2"):  # some are lost, or of another number
+        out = tmp_path / shares.replace("/", "of")
+        for text in shares.split():
+            assert ask(out, counted, shard=parse_shard(text)) is None
+            assert not (out / "results.json").exists()
+        before = len(asked)
+        result = ask(out, counted)
+        assert files(out) == files(tmp_path / "alone") and result["metrics"] == alone["metrics"]
+        if shares.endswith(("2/2", "5/5")) and shares != "2/2":
+            assert len(asked) == before and result["counts"]["queries resumed"] == 2
+        lines = (out / FINISHED).read_text().splitlines()
+        assert sorted(json.loads(line)["query"] for line in lines[1:]) == ["q1", "q2"]
+
+
+def test_a_share_killed_in_the_middle_of_a_line_continues_with_the_next_query(folder, run_file, tmp_path):
+    shard = parse_shard("1/1")
+    reranked(folder, run_file, tmp_path, hash_score, shard=shard)
+    path = tmp_path / "scores.1of1.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    result = reranked(folder, run_file, tmp_path, hash_score)  # while the share lies there, cut
+    assert result["counts"]["queries resumed"] == 1 and path.read_bytes() == whole[:-20]
+    reranked(folder, run_file, tmp_path, oracle, shard=shard)  # another answer would show
+    assert [json.loads(line).get("query") for line in path.read_text().splitlines()] == [None, "q1"]
+
+
+def test_shares_of_another_run_are_refused(folder, run_file, tmp_path):
+    reranked(folder, run_file, tmp_path, hash_score, shard=parse_shard("1/2"))
+    with pytest.raises(UserError, match=r"scores\.1of2\.jsonl was written with other settings: m was 1"):
+        reranked(folder, run_file, tmp_path, hash_score, manifest={"m": 2})
+
+
+def test_more_queries_can_be_asked_later_and_changed_ones_are_refused(folder, run_file, tmp_path):
+    out, asked = tmp_path / "out", []
+
+    def counted(query, document):
+        asked.append(query)
+        return hash_score(query, document)
+
+    data = open_collection(folder, split="test", run=run_file, max_queries=1)
+    candidates = candidates_of(data, run_file, 100)
+    made = methods.make_method("pointwise")
+    manifest = {"m": 1, "method": "pointwise", "options": {}, "max_queries": 1}
+    rerank_candidates(data, candidates, made, FunctionBackend(counted), out, manifest)
+    assert set(asked) == {QUERIES["q1"]}
+    asked.clear()
+    reranked(folder, run_file, out, counted)
+    assert set(asked) == {QUERIES["q2"]}
+    queries = (folder / "queries.jsonl").read_text().replace("number 3", "number 4")
+    (folder / "queries.jsonl").write_text(queries)
+    with pytest.raises(
+        RerankError, match=r"scores\.jsonl:2: the text of query 'q1', its candidates or their"
+    ):
+        reranked(folder, run_file, out, hash_score)

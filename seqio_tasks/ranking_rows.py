@@ -5,7 +5,7 @@ family and the documents it shows:
 
     {"example_id": "fact_retrieval_scifact/train/3", "query_id": "3", "query": "...",
      "positives": [{"doc_id", "title", "text", "grade"}, ...],     grade > 0, best first, MAX_POSITIVES
-     "negatives": [{"doc_id", "title", "text", "grade": 0}, ...]}  hard (judged 0, BM25) and random ones
+     "negatives": [{"doc_id", "title", "text", "grade": 0}, ...]}  hard (judged 0, mined, BM25), random ones
 
 Evaluation reads `set_rerank_rows`: one row per (query, candidate), for every query of the qrels and every
 candidate of its first stage.
@@ -14,7 +14,8 @@ candidate of its first stage.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,10 @@ from seqio_tasks.sources import beir
 from seqio_tasks.sources.beir import Document, Part, Qrels
 from seqio_tasks.sources.common import SourceReport
 from seqio_tasks.sources.corpus_index import Corpus
+from seqio_tasks.sources.mined import Mined
 from seqio_tasks.sources.retrieval_sets import SETS, RetrievalSet
+
+log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 Run = Mapping[str, Mapping[str, float]]  # query id -> {doc id: score}
@@ -58,9 +62,9 @@ def set_rows(
 ) -> Iterator[Row]:
     """One row per judged query, in the order of the qrels, forum by forum where there are several.
 
-    Negatives are documents judged 0 or below, then first-stage candidates, until half of `candidates` are
-    found, then random documents. No document judged relevant is ever among them. The choice depends on (seed,
-    query) only.
+    Negatives are documents judged 0 or below, then mined ones (`sources.mined`) if the split has a file of
+    them, else first-stage candidates, until half of `candidates` are found, then random documents. No
+    document judged relevant is ever among them. The choice depends on (seed, query) only.
 
     Args:
       collection: the collection.
@@ -70,12 +74,36 @@ def set_rows(
       report: counts the queries left out, by reason.
       candidates: negatives per row.
       seed: of the choice.
+
+    Raises:
+      DataError: a mined negative is judged relevant, or it or its query is not in the collection.
     """
     qrels = collection.qrels(raw_dir, split, report)
+    mined = collection.mined(raw_dir, split)
+    if mined is not None:
+        _check_mined(mined, collection.parts(raw_dir), qrels, split)
     for part in collection.parts(raw_dir):
         yield from _part_rows(
-            part, _own(qrels, part), f"{prefix}/{split}", candidates, seed, report, collection.own_document
+            part,
+            part.own(qrels),
+            f"{prefix}/{split}",
+            candidates,
+            seed,
+            report,
+            collection.own_document,
+            mined,
         )
+
+
+def _check_mined(mined: Mined, parts: Sequence[Part], qrels: Qrels, split: str) -> None:
+    """Refuse negatives of other queries, and say how many queries have none."""
+    mined.check_queries({part.prefix + query for part in parts for query in beir.read_queries(part.folder)})
+    without = sum(query_id not in mined.lines for query_id in qrels)
+    if without:
+        log.warning(
+            "%s: no negatives for %s of the %s queries of %s; they get random ones",
+            mined.path, f"{without:,}", f"{len(qrels):,}", split,
+        )  # fmt: skip
 
 
 def _part_rows(
@@ -86,10 +114,11 @@ def _part_rows(
     seed: int,
     report: SourceReport | None,
     own_document: bool,
+    mined: Mined | None,
 ) -> Iterator[Row]:
     corpus = Corpus(part.folder)
-    known = _queries(part.folder, qrels)
-    run = _first_stage(part.folder, corpus, known, FIRST_STAGE_DEPTH)
+    known = judged_queries(part.folder, qrels)
+    run = {} if mined is not None else first_stage(part.folder, corpus, known, FIRST_STAGE_DEPTH)
     for query_id, judged in qrels.items():
         example_id = f"{name}/{part.prefix}{query_id}"
         draws = Draws(seed, 0, example_id, "candidates")
@@ -98,9 +127,11 @@ def _part_rows(
         positives = draws.sample(relevant, len(relevant))
         positives = sorted(positives, key=lambda document: -document["grade"])[:MAX_POSITIVES]
         excluded = {doc_id for doc_id, grade in judged.items() if grade > 0}
+        retrieved: Iterable[str] = run.get(query_id, ())
+        if mined is not None:
+            retrieved = mined.of(part.prefix + query_id, excluded, corpus, part.prefix)
         if own_document:
             excluded.add(query_id)
-        retrieved = run.get(query_id, {})
         negatives = _negatives(judged, retrieved, excluded, corpus, candidates, draws) if positives else []
         if not negatives:
             if report is not None:
@@ -132,7 +163,7 @@ def _relevant(judged: Mapping[str, int], corpus: Corpus, report: SourceReport | 
 
 def _negatives(
     judged: Mapping[str, int],
-    found: Mapping[str, float],
+    found: Iterable[str],
     excluded: set[str],
     corpus: Corpus,
     count: int,
@@ -179,7 +210,7 @@ def set_rerank_rows(
     """
     qrels = collection.qrels(raw_dir, split)
     for part in collection.parts(raw_dir):
-        for row in _part_rerank_rows(part, _own(qrels, part), depth, collection.own_document):
+        for row in _part_rerank_rows(part, part.own(qrels), depth, collection.own_document):
             query_id, doc_id = part.prefix + row["query_id"], part.prefix + row["doc_id"]
             document = {**row["document"], "doc_id": doc_id}
             names = {
@@ -192,9 +223,9 @@ def set_rerank_rows(
 
 def _part_rerank_rows(part: Part, qrels: Qrels, depth: int, own_document: bool) -> Iterator[Row]:
     corpus = Corpus(part.folder)
-    known = _queries(part.folder, qrels)
+    known = judged_queries(part.folder, qrels)
     most = max((sum(g <= EXCLUDED for g in judged.values()) for judged in qrels.values()), default=0)
-    run = _first_stage(part.folder, corpus, known, depth + own_document + most)
+    run = first_stage(part.folder, corpus, known, depth + own_document + most)
     for query_id, judged in qrels.items():
         scores = run.get(query_id, {})
         # The query itself and excluded documents are removed before the cut, or they would cost candidates.
@@ -222,7 +253,7 @@ def _part_rerank_rows(part: Part, qrels: Qrels, depth: int, own_document: bool) 
             }
 
 
-def _first_stage(folder: Path, corpus: Corpus, queries: Mapping[str, str], depth: int) -> Run:
+def first_stage(folder: Path, corpus: Corpus, queries: Mapping[str, str], depth: int) -> Run:
     """Candidates from the TREC runs in the folder's `runs/`; BM25 for queries that no run has.
 
     Over millions of documents, BM25 takes gigabytes and minutes, which a published run saves.
@@ -239,7 +270,7 @@ def _bm25(corpus: Mapping[str, Document], queries: Mapping[str, str], depth: int
     return bm25_run(corpus, queries, k=max(1, min(depth, len(corpus))))
 
 
-def _queries(folder: Path, qrels: Qrels) -> dict[str, str]:
+def judged_queries(folder: Path, qrels: Qrels) -> dict[str, str]:
     """The texts of the judged queries."""
     queries = beir.read_queries(folder)
     for query_id in qrels:
@@ -250,16 +281,6 @@ def _queries(folder: Path, qrels: Qrels) -> dict[str, str]:
                 todo="unpack the whole BEIR zip again",
             )
     return {query_id: queries[query_id] for query_id in qrels}
-
-
-def _own(qrels: Qrels, part: Part) -> Qrels:
-    """The judgments of one part, with ids without its prefix."""
-    cut = len(part.prefix)
-    return {
-        query_id[cut:]: {doc_id[cut:]: grade for doc_id, grade in judged.items()}
-        for query_id, judged in qrels.items()
-        if query_id.startswith(part.prefix)
-    }
 
 
 def _document(doc_id: str, document: Document, grade: int) -> Row:

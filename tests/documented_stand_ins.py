@@ -36,6 +36,7 @@ NOT_RUN: dict[str, str] = {
     r"scripts/first_result\.sh": "downloads a model and official files and trains for an hour",
     r"plan_search\.py": "compiles for TPUs, for hours",
     r"seqio_tasks\.catalog\.page": "writes docs/data.md",
+    r"rerank/train": "needs scores of all training queries; seqio_tasks/test_negatives.py has a stand-in",
     r"helpdesk": "test_own_data_page.py runs the page in one process",
     r"inters_jax\.VERB|seqio_tasks\.download NAME|irds:ID": "names the form of a command",
     r"seqio_tasks\.download irds:": "downloads; test_ir_datasets_source.py has a stand-in",
@@ -254,6 +255,9 @@ class Page:
                 self._link(str(Path(collection).parent), self.workshop.raw)
             else:
                 self._link(collection, SAMPLE / Path(collection).name)
+        if command.module == "seqio_tasks.negatives" and not (self.folder / "data").exists():
+            for name in ("beir_scifact", "beir_nfcorpus"):  # copies: negatives are written into such a folder
+                shutil.copytree(SAMPLE / name, self.folder / "data" / name)
         for word in words[1:]:
             self._provide_file(word)
 

@@ -26,6 +26,7 @@ from seqio_tasks.sources import beir
 from seqio_tasks.sources.beir import Part, Qrels
 from seqio_tasks.sources.collection_files import DocumentFields, documents, topics
 from seqio_tasks.sources.common import SourceReport
+from seqio_tasks.sources.mined import Mined, read_mined
 from seqio_tasks.sources.retrieval_sets import RetrievalSet
 from seqio_tasks.sources.splits import group_key, stable_hash
 
@@ -58,6 +59,7 @@ class OwnSet(RetrievalSet):
     folder: Path | None = None
     irds: Mapping[str, str] = field(default_factory=dict)
     other: Files | None = None
+    negatives: Mapping[str, Path] = field(default_factory=dict)  # split -> file
 
     def beir_folder(self) -> Path:
         """The folder that is read, which is made if need be.
@@ -78,6 +80,13 @@ class OwnSet(RetrievalSet):
     def parts(self, raw_dir: Path | str) -> tuple[Part, ...]:
         """The one folder."""
         return (Part(self.beir_folder()),)
+
+    def mined(self, raw_dir: Path | str, split: str) -> Mined | None:
+        """The negatives of the file that is declared for a split, else those of its folder."""
+        if split not in self.negatives:
+            return super().mined(raw_dir, split)
+        (path,) = files_in([self.negatives[split]], self.entry, "negatives")
+        return read_mined(path)
 
     def graded(self, qrels: Mapping[str, Mapping[str, int]]) -> Qrels:
         """Judgments of other files with the grades that are used."""

@@ -51,7 +51,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "classify": (*_EVERY, *_ROWS, "labels", "multi_label"),
     "rank": (
         *_EVERY, "metrics", "folder", "irds", "documents", "queries", "topic_field", "judgments", "run",
-        "grades", "own_document",
+        "grades", "own_document", "negatives",
     ),
 }  # fmt: skip
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*")

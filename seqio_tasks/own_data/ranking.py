@@ -59,8 +59,9 @@ def ranking_pair(name: str, entry: Entry, shape: TaskShape, common: Mapping[str,
     collection = OwnSet(
         name, name, own_document=entry.flag("own_document"), folder=folder, irds=irds, other=other,
         grades=_pairs(entry), entry=entry, splits=splits, judgments=judgments, scale=read_grades(entry),
+        negatives=_negatives(entry),
     )  # fmt: skip
-    paths = [*([folder] if folder else []), *judgments.files]
+    paths = [*([folder] if folder else []), *judgments.files, *collection.negatives.values()]
     paths += [] if other is None else [*other.documents, *other.queries, *other.run]
     paths += [] if splits is None else [path for own in splits.files.values() for path in own]
     pair = Pair(
@@ -74,6 +75,20 @@ def ranking_pair(name: str, entry: Entry, shape: TaskShape, common: Mapping[str,
 def _pairs(entry: Entry) -> tuple[tuple[int, int], ...]:
     found = entry.mapping("grades")
     return () if found is None else tuple(found.value.items())
+
+
+def _negatives(entry: Entry) -> dict[str, Path]:
+    """Split -> file of mined negatives; a single file has those of training."""
+    if isinstance(entry.value.get("negatives"), str):
+        return {"train": entry.file(entry.text("negatives"))}
+    found = entry.mapping("negatives")
+    if found is None:
+        return {}
+    found.check_keys(SPLITS)
+    files = {split: found.file(found.text(split)) for split in SPLITS if split in found}
+    if not files:
+        raise entry.error("negatives", f"{found.title} is empty", "write a file, or train: FILE")
+    return files
 
 
 def _ids(entry: Entry) -> dict[str, str]:

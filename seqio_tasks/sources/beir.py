@@ -14,9 +14,9 @@ Each of these files may be gzipped, with .gz behind its name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from seqio_tasks.base import DataError, MissingData, whole_number
 from seqio_tasks.sources.common import Row, SourceReport, json_lines, lines, one_line, plain_or_gz, tsv_rows
@@ -35,6 +35,8 @@ __all__ = [
     "beir_folder", "iterate_corpus", "read_corpus", "read_judgments", "read_qrels", "read_qrels_file",
     "read_queries", "split_qrels",
 ]  # fmt: skip
+
+T = TypeVar("T")
 
 Qrels = dict[str, dict[str, int]]
 QUERY_WITHOUT_TEXT = "judged query without text"
@@ -57,6 +59,20 @@ class Part(NamedTuple):
 
     folder: Path
     prefix: str = ""
+
+    def own(self, by_query: Mapping[str, Mapping[str, T]]) -> dict[str, dict[str, T]]:
+        """Judgments or a run of this folder alone, with ids without its prefix.
+
+        >>> Part(Path("unix"), "unix/").own({"unix/1": {"unix/7": 2}, "tex/1": {"tex/7": 1}})
+        {'1': {'7': 2}}
+        """
+        return {
+            query_id.removeprefix(self.prefix): {
+                doc_id.removeprefix(self.prefix): value for doc_id, value in values.items()
+            }
+            for query_id, values in by_query.items()
+            if query_id.startswith(self.prefix)
+        }
 
 
 class SplitFiles(NamedTuple):

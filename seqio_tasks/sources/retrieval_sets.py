@@ -23,7 +23,8 @@ from types import MappingProxyType
 from seqio_tasks.base import MissingData
 from seqio_tasks.sources import beir
 from seqio_tasks.sources.beir import Part, Qrels, SplitFiles
-from seqio_tasks.sources.common import SourceReport
+from seqio_tasks.sources.common import SourceReport, plain_or_gz
+from seqio_tasks.sources.mined import Mined, read_mined
 
 FORUMS = (
     "android", "english", "gaming", "gis", "mathematica", "physics", "programmers", "stats", "tex", "unix",
@@ -81,6 +82,15 @@ class RetrievalSet:
         """All judgments of one split; ids have the prefix of their forum."""
         found = beir.split_qrels(self.parts(raw_dir), self.files, split, report, key_field=self.key_field)
         return self.graded(found) if self.grades else found
+
+    def mined(self, raw_dir: Path | str, split: str) -> Mined | None:
+        """The mined negatives of one split, `negatives/<split>.tsv` in the folder of the collection, that of
+        all forums where it has forums; None without such a file. Ids have the prefix of their forum.
+        """
+        folder = self.parts(raw_dir)[0].folder
+        base = folder.parent if self.forums else folder
+        path = plain_or_gz(base / "negatives" / f"{split}.tsv")
+        return read_mined(path) if path.is_file() else None
 
     def graded(self, qrels: Mapping[str, Mapping[str, int]]) -> Qrels:
         """Judgments with the grades that are used."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Future
@@ -103,13 +104,15 @@ def make_app(
         ranker, max_batch=max_batch, max_waiting=max_waiting, max_batch_documents=allowed.documents
     )
 
+    close = functools.partial(batcher.close, close_timeout)
+
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        await asyncio.to_thread(batcher.close, close_timeout)
+        await asyncio.to_thread(close)
 
     app = FastAPI(title="inters-jax reranker", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.state.batcher = batcher
+    app.state.batcher, app.state.close = batcher, close
     app.add_middleware(BodyLimit, limit=allowed.body_bytes, timeout=body_timeout)
     if cors_origins:
         app.add_middleware(

@@ -16,6 +16,8 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from inters_jax.serving.readiness import DrainingServer, Front
+
 # Each piece of a body costs the same time, whatever its size.
 FREE_PIECES, SMALLEST_PIECE = 1000, 256
 HEADER_BYTES = 65_536
@@ -131,23 +133,24 @@ def make_server(
     request_timeout: float = 30.0,
     max_connections: int = 512,
     shutdown_timeout: int = 30,
+    drain_seconds: float = 0.0,
 ) -> uvicorn.Server:
     """The server of an application; `run` serves until SIGINT or SIGTERM.
 
     Args:
-      app: from `make_app`.
+      app: from `make_app`, or a `Front`.
       host, port: to listen on.
       request_timeout, max_connections: see `protocol`.
       shutdown_timeout: seconds that running requests have to finish after the signal.
+      drain_seconds: of a `Front`, after SIGTERM: see `DrainingServer`.
     """
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host=host,
-            port=port,
-            http=protocol(request_timeout=request_timeout, max_connections=max_connections),
-            timeout_graceful_shutdown=shutdown_timeout,
-            log_level="warning",
-            server_header=False,
-        )
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=protocol(request_timeout=request_timeout, max_connections=max_connections),
+        timeout_graceful_shutdown=shutdown_timeout,
+        log_level="warning",
+        server_header=False,
     )
+    return DrainingServer(config, app, drain_seconds) if isinstance(app, Front) else uvicorn.Server(config)

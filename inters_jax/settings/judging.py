@@ -258,7 +258,12 @@ class ServerSettings:
     shutdown_timeout: int = setting(
         "seconds that running requests have to finish after SIGTERM", default=30, at_least=0
     )
+    drain_seconds: float = setting(
+        "seconds after SIGTERM in which new requests get 503, so that a gateway notices",
+        default=2.0,
+        at_least=0,
+    )
     cors_origins: tuple[str, ...] = setting(
         "origins of web pages that may ask from a browser, such as https://example.org, or *", default=()
     )
-    warm_up: bool = setting("rank a few documents before listening, to compile", default=True)
+    warm_up: bool = setting("rank a few documents before the server is ready, to compile", default=True)

@@ -23,6 +23,7 @@ from inters_jax.serving.app import make_app  # noqa: E402
 from inters_jax.serving.batcher import Batcher, Busy  # noqa: E402
 from inters_jax.serving.messages import Limits  # noqa: E402
 from inters_jax.serving.protocol import make_server  # noqa: E402
+from inters_jax.serving.readiness import DrainingServer, Front  # noqa: E402
 from inters_jax.settings.judging import MethodOptions  # noqa: E402
 
 DOCUMENTS = ["a page on pears", "apples and more apples", "one apples page"]
@@ -321,7 +322,10 @@ def serving(app=None, **limits):
     try:
         yield port
     finally:
-        made.should_exit = True  # what SIGTERM does
+        if isinstance(made, DrainingServer):
+            made.drain()  # what SIGTERM does
+        else:
+            made.should_exit = True
         thread.join(10)
         assert not thread.is_alive()
 
@@ -426,6 +430,51 @@ def test_running_requests_are_finished_before_the_end():
         until(lambda: slow.sizes)
         threading.Timer(0.5, slow.go.set).start()
     assert client.recv(1000).startswith(b"HTTP/1.1 200")
+
+
+def get(port, path):
+    """Status and content; a new connection for each request, as gateways without keep-alive make them."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    method, body = ("POST", REQUEST) if path == "/rerank" else ("GET", None)
+    connection.request(method, path, body, {"content-type": "application/json"})
+    response = connection.getresponse()
+    found = response.status, response.getheader("Retry-After"), response.read()
+    connection.close()
+    return found
+
+
+def test_a_server_listens_while_its_model_loads():
+    front = Front()
+    with serving(front) as port:
+        status, again, body = get(port, "/health")
+        assert (status, again, json.loads(body)) == (503, "5", {"status": "loading"})
+        status, again, body = get(port, "/rerank")
+        assert (status, again) == (503, "5") and "is being loaded" in json.loads(body)["message"]
+        front.app = make_app(ranker(), model="words")
+        assert get(port, "/health")[0] == get(port, "/rerank")[0] == 200
+
+
+def test_a_server_that_is_to_end_finishes_what_runs_and_refuses_what_comes():
+    front, slow, answers = Front(), Slow(), []
+    front.app = make_app(slow, model="slow")
+    with serving(front, shutdown_timeout=10, drain_seconds=1) as port:
+        running = threading.Thread(target=lambda: answers.append(get(port, "/rerank")))
+        running.start()
+        until(lambda: slow.sizes)
+
+        def later():
+            until(lambda: front.draining)
+            answers.extend(get(port, path) for path in ("/health", "/rerank", "/metrics"))
+            slow.go.set()
+
+        while_draining = threading.Thread(target=later)
+        while_draining.start()
+    running.join()
+    while_draining.join()
+    health, refused, metrics, answered = answers
+    assert health[:2] == refused[:2] == (503, "1") and json.loads(health[2]) == {"status": "draining"}
+    assert "is being shut down" in json.loads(refused[2])["message"] and metrics[0] == 200
+    assert answered[0] == 200 and json.loads(answered[2])["results"]
 
 
 def test_a_request_that_does_not_end_is_given_up_at_the_end():

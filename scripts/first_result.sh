@@ -11,8 +11,6 @@ raw="${1:?usage: bash scripts/first_result.sh RAW_DIR [FOLDER]}" folder="${2:-ru
 . scripts/environment.sh
 install_into_environment baselines
 export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-3}"
-# Blocks that the C library keeps, in huge pages: without, a step of training spends a fifth of its time on page faults.
-export GLIBC_TUNABLES="${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=18446744073709551615}"
 mkdir -p "$raw" "$folder"
 
 if [ -z "${MODEL:-}" ]; then

@@ -32,7 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from inters_jax.inference.bucketing import PackedBatch, packed_batches, power_of_two
+from inters_jax.inference.bucketing import PackedBatch, cost, packed_batches, power_of_two
 from inters_jax.inference.placement import row_placement
 
 Tokens = Sequence[int]
@@ -261,12 +261,15 @@ class Scorer:
         for groups in options:
             pieces = [_leaves([prompts[n] for n in group], labels) for group in groups]
             lengths = [piece.length for piece in pieces]
-            batches = packed_batches(lengths, self.batch_tokens, parts=self._parts_of_rows)
-            cost = sum(b.rows * b.length * (1 + b.length / 2 / self._even) for b in batches)
-            if best is None or cost < best[0]:
-                best = cost, groups, pieces
+            batches = self._packed(lengths)
+            price = cost(batches, self._even)
+            if best is None or price < best[0]:
+                best = price, groups, pieces
         assert best is not None
         return best[1], best[2]
+
+    def _packed(self, lengths: Sequence[int]) -> list[PackedBatch]:
+        return packed_batches(lengths, self.batch_tokens, parts=self._parts_of_rows, even=self._even)
 
     def _parts(self, prompt: int, continuations: Sequence[Tokens]) -> Iterator[list[int]]:
         """The continuations by number, split where a row with all of them would exceed `max_row`."""
@@ -289,7 +292,7 @@ class Scorer:
         width = power_of_two(max(len(wanted) for piece in pieces for _, wanted in piece.asked))
         waiting: deque[tuple[list[tuple[int, int]], tuple[jax.Array, jax.Array]]] = deque()
         lengths = [piece.length for piece in pieces]
-        for batch in packed_batches(lengths, self.batch_tokens, parts=self._parts_of_rows):
+        for batch in self._packed(lengths):
             arrays = assemble(batch, pieces, width)
             self.shapes |= {(batch.rows, batch.length), (batch.rows, batch.length, *arrays.candidates.shape)}
             self.real_tokens += int(np.count_nonzero(arrays.segment_ids))

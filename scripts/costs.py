@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--utilisation", type=float, default=0.35, help="share of the peak that is reached; default 0.35")
     add("--pair_tokens", type=int, default=173, help="tokens of a prompt; default: MS MARCO passages")
     add("--examples", type=int, default=200_000, help="of an epoch of training")
-    add("--example_tokens", type=int, default=600, help="tokens of a training example")
+    add("--example_tokens", type=int, default=450, help="tokens of a training example")
     add("--batch_tokens", type=int, default=65_536, help="tokens of a step of training")
     options = parser.parse_args(arguments)
     if not 0 < options.utilisation <= 1:

@@ -42,8 +42,9 @@ class TinyDecoder(nnx.Module):
         x = x + jnp.cos(positions.astype(self.dtype))[..., None]
         return x * self.norm[...].astype(self.dtype)
 
-    def logits(self, hidden):
-        return (hidden @ self.head[...].astype(self.dtype)).astype(jnp.float32)
+    def logits(self, hidden, tokens=None):
+        head = self.head[...] if tokens is None else self.head[...][:, jnp.asarray(tokens)]
+        return (hidden @ head.astype(self.dtype)).astype(jnp.float32)
 
 
 LOGICAL_AXES = {
@@ -76,6 +77,23 @@ def random_batch(seed: int, rows: int = 8, length: int = 32, slots: int = 8) -> 
         "decoder_segment_ids": segments,
         "decoder_positions": np.tile(positions.astype(np.int32), (rows, 1)),
         "decoder_loss_positions": loss_positions,
+    }
+
+
+def with_documents(batch: dict[str, np.ndarray], seed: int, slots: int = 6) -> dict[str, np.ndarray]:
+    """The batch with documents of one or two queries in every row but the first, at random positions."""
+    rng = np.random.default_rng(seed)
+    rows, length = batch["decoder_input_tokens"].shape
+    positions, groups = np.full((rows, slots), length, np.int32), np.zeros((rows, slots), np.int32)
+    for row in range(1, rows):
+        count = rng.integers(2, slots + 1)
+        positions[row, :count] = np.sort(rng.choice(length - 4, count, replace=False))
+        groups[row, :count] = np.sort(rng.integers(1, 3, count))
+    return batch | {
+        "decoder_document_positions": positions,
+        "decoder_document_groups": groups,
+        "decoder_document_grades": rng.integers(0, 3, groups.shape).astype(np.float32),
+        "decoder_document_teacher": rng.normal(size=groups.shape).astype(np.float32),
     }
 
 

@@ -136,7 +136,7 @@ class PassWriter:
         has_teacher = scores[0] is not None
         if any((score is not None) != has_teacher for score in scores):
             raise ValueError(f"{self.folder}: some documents have a score of the teacher and some have none")
-        arrays = {
+        arrays: dict[str, np.ndarray] = {
             "group_starts": np.array([*self._groups, len(self._documents)], np.int64),
             "grades": np.array([one.grade for one in self._documents], np.float32),
         }

@@ -126,7 +126,7 @@ def draw(row: Row, size: int, draws: Draws, scores: Scores | None = None) -> lis
     >>> documents = [{"doc_id": str(n), "grade": int(n < 2)} for n in range(8)]
     >>> row = {"positives": documents[:2], "negatives": documents[2:]}
     >>> [one["grade"] for one in draw(row, 4, Draws(0, 0, "example", "documents"))]
-    [1, 0, 0, 0]
+    [1, 1, 0, 0]
     """
     positives, negatives = row["positives"], row["negatives"]
     half = len(negatives) // 2

@@ -112,10 +112,12 @@ class Form:
 
         A training row is rendered with every number of demonstrations, and a Yes/No question about documents
         once for each answer. Half of the templates of a ranking pair are such questions: 9 renderings of
-        ranking rows, 6 of all others. A query with its documents is one.
+        ranking rows, 6 of all others. A query with its documents comes round as often as the row by itself.
         """
-        if split != "train" or self.choices or self.documents:
+        if split != "train" or self.choices:
             return 1.0
+        if self.documents:
+            return Form().renderings(pair, split)
         shots = settings.current().max_shots + 1 if self.variant.shots is None else 1
         if pair.kind != "rank":
             return float(shots)

@@ -77,7 +77,7 @@ def reader(task: Any, vocabulary: Any, *, split: str, seed: int, max_length: int
             if name in task.output_features:
                 check_vocabulary(task.name, name, task.output_features[name].vocabulary, vocabulary)
 
-    if own and task.form.documents and task.cache_dir:
+    if getattr(getattr(task, "form", None), "documents", False) and task.cache_dir:
         raise StoreError(
             f"{task.name}: SeqIO's cache does not keep the documents of a query together; move its cache "
             f"{task.cache_dir} out of CACHE_DIRS"
@@ -134,7 +134,7 @@ def _own(
             encoded.example.example_id,
             *(
                 [Document(extras["group_id"], float(extras["relevance"]), extras.get("teacher"))]
-                if task.form.documents
+                if "group_id" in extras
                 else []
             ),
         )

@@ -58,8 +58,8 @@ class Ranking:
         return self._by_row(logits[..., 0] - logits[..., 1], batch)[0]
 
     def terms(self, batch: Mapping[str, jax.Array]) -> jax.Array:
-        """The number of loss terms of the whole batch, at least 1 (a batch may have no documents)."""
-        return jnp.maximum(jnp.sum(self._by_row(jnp.zeros_like(batch[GRADES]), batch)[1]), 1.0)
+        """The number of loss terms of the whole batch, float32 []; 0 in a batch without documents."""
+        return jnp.sum(self._by_row(jnp.zeros_like(batch[GRADES]), batch)[1])
 
     def _by_row(self, scores: jax.Array, batch: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
         return jax.vmap(self.loss)(scores, batch[GROUPS], batch[GRADES], batch[TEACHER])

@@ -116,6 +116,8 @@ class Reader:
                 mean, terms = ranking
                 sums = self._ranking or [0.0, 0.0]
                 self._ranking = [sums[0] + mean * terms, sums[1] + terms]
+                if not statistics["target_tokens"]:  # a batch of documents alone counts as one token
+                    self._targets -= targets
             if metrics.token_losses is not None:
                 self._add_task_losses(number, np.asarray(jax.device_get(metrics.token_losses)))
 
@@ -140,19 +142,22 @@ class Reader:
         return self._newest + 1, self._losses()["loss"], self._window.seconds_per_step()
 
     def _losses(self) -> dict[str, float]:
-        """The mean loss; with a ranking loss also its two parts, of which it is the weighted sum."""
+        """The mean loss; with a ranking loss also those of its two parts that these steps had."""
         language = self._loss / max(self._targets, 1.0)
         if self._ranking is None:
             return {"loss": language}
-        ranking = self._ranking[0] / max(self._ranking[1], 1.0)
-        total = language + self._ranking_weight * ranking
-        return {"loss": total, "language_loss": language, "ranking_loss": ranking}
+        total, terms = self._ranking
+        ranking = total / max(terms, 1.0)
+        parts = {"language_loss": language} if self._targets else {}
+        parts |= {"ranking_loss": ranking} if terms else {}
+        return {"loss": language + self._ranking_weight * ranking, **parts}
 
     def close(self) -> dict[str, Any]:
         """The record of the steps read since the last one.
 
         ``loss`` is the mean over the target tokens of these steps; skipped steps are not in it. With a
-        ranking loss it is ``language_loss`` and the weighted ``ranking_loss``, a mean over its terms.
+        ranking loss it is ``language_loss`` and the weighted ``ranking_loss``, a mean over its terms; a part
+        that had no example is left out.
         """
         peak = None if self._utilisation is None else self._utilisation.peak
         learned = self._steps > 0

@@ -238,7 +238,7 @@ def loss_and_gradients(
     are. `frozen` holds the parameters without gradients; `key` is the PRNG key of dropout.
     """
     total = target_count(batch)
-    terms = jnp.ones(()) if ranking is None else ranking.terms(batch)
+    terms = jnp.ones(()) if ranking is None else jnp.maximum(ranking.terms(batch), 1.0)
 
     def scaled(
         params: Parameters, part: Batch, number: Any
@@ -337,7 +337,7 @@ def make_train_step(
             metrics = metrics._replace(
                 loss=jnp.sum(row_losses) / metrics.target_tokens,
                 row_losses=row_losses + ranking.weight * ranking_rows,
-                ranking=jnp.stack([jnp.sum(ranking_rows) / terms, terms]),
+                ranking=jnp.stack([jnp.sum(ranking_rows) / jnp.maximum(terms, 1.0), terms]),
             )
         return TrainState(state.step + 1, params, opt_state), metrics
 

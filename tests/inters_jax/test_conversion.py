@@ -29,7 +29,7 @@ class OwnTask:
     """Offers the fast path: (inputs, targets) as given, in SeqIO ids, with the pass in every id."""
 
     name = "inters_x_y"
-    pair = SimpleNamespace(folder="y")
+    pair = SimpleNamespace(inputs=("y",))
 
     def __init__(self, examples, report=None):
         self.examples = examples
@@ -43,7 +43,7 @@ class OwnTask:
             yield SimpleNamespace(
                 input_ids=np.array(inputs, np.int32) + epoch,
                 target_ids=np.array(targets, np.int32),
-                example=SimpleNamespace(example_id=f"{split}/{number}"),
+                example=SimpleNamespace(example_id=f"{split}/{number}", extras={}),
             )
 
 

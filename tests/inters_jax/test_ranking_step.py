@@ -107,7 +107,7 @@ def test_a_batch_without_documents_has_no_ranking_loss_and_stays_finite():
     batch = with_documents(random_batch(0), 1, SLOTS)
     batch["decoder_document_groups"][:] = 0
     batch["decoder_document_positions"][:] = 32
-    assert float(ranking.terms(batch)) == 1.0
+    assert float(ranking.terms(batch)) == 0.0
     model = TinyDecoder(nnx.Rngs(0))
     hidden = np.random.default_rng(0).normal(size=(8, 32, 16)).astype(np.float32)
     assert np.asarray(ranking.row_sums(model, hidden, batch)).tolist() == [0.0] * 8

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from inters_jax.data.pass_files import Document
 from inters_jax.data.token_store import TokenStore
 from inters_jax.models.config import DecoderConfig
 
@@ -110,6 +111,24 @@ def make_store(folder: Path, examples: int = 200, vocab_size: int = 64) -> Token
 
     tasks = {"copy": [sequences("copy", examples)], "small": [sequences("small", examples // 10)]}
     return TokenStore.create(folder, tasks, vocab_size=vocab_size, bos_id=1, eos_id=2, max_length=24)
+
+
+def make_documents_store(folder: Path) -> TokenStore:
+    """Queries with four documents, of which the one that repeats the query is relevant, and another task."""
+    rng = np.random.default_rng(0)
+    ranked: list[Any] = []
+    for query in range(60):
+        name = int(rng.integers(3, 20))
+        for document in range(4):
+            body = name if document == 0 else name + 20 + document
+            about = Document(f"q{query}", float(document == 0))
+            sequence = [1, name, body, 60 if document == 0 else 61, 2]
+            ranked.append((sequence, 3, f"q{query}/{document}", about))
+    copies = [([1, n % 50 + 3, n % 50 + 3, 2], 2, f"copy/{n}") for n in range(60)]
+    return TokenStore.create(
+        folder, {"ranked": [ranked], "copy": [copies]}, vocab_size=64, bos_id=1, eos_id=2, max_length=40,
+        judgment={"common": 0, "yes": 60, "no": 61},
+    )  # fmt: skip
 
 
 class Prepared:

@@ -37,6 +37,7 @@ NOT_RUN: dict[str, str] = {
     r"plan_search\.py": "compiles for TPUs, for hours",
     r"seqio_tasks\.catalog\.page": "writes docs/data.md",
     r"helpdesk": "test_own_data_page.py runs the page in one process",
+    r"gin\.TEACHER=": "needs a teacher of all training queries; test_prepare_documents.py has a small one",
     r"inters_jax\.VERB|seqio_tasks\.download NAME|irds:ID": "names the form of a command",
     r"seqio_tasks\.download irds:": "downloads; test_ir_datasets_source.py has a stand-in",
 }

@@ -22,6 +22,7 @@ from inters_jax.training.ranking_losses import RankNet
 from inters_jax.training.ranking_step import Ranking
 
 YES, NO, WEIGHT, SLOTS = 7, 8, 0.5, 6
+LOSS = RankNet(labels="teacher")
 
 
 def step_of(microbatches=1, ranking=None):
@@ -46,7 +47,7 @@ def ranked():
     """Microbatches -> (the loss metrics of a step, the parameters after it)."""
     results = {}
     for microbatches in (1, 4):
-        mesh, _, state, step = step_of(microbatches, Ranking(RankNet(), WEIGHT, (YES, NO), SLOTS))
+        mesh, _, state, step = step_of(microbatches, Ranking(LOSS, WEIGHT, (YES, NO), SLOTS))
         batch = with_documents(random_batch(0), 1, SLOTS)
         state, metrics = step(state, meshes.to_devices(mesh, batch, 8))
         results[microbatches] = jax.device_get((metrics, state.params))
@@ -54,7 +55,7 @@ def ranked():
 
 
 def by_hand():
-    """Sum and number of RankNet's pairs of every row, from all logits."""
+    """Sum and number of RankNet's pairs of every row, by the teacher's order and from all logits."""
     _, structure, state, _ = step_of()
     batch = with_documents(random_batch(0), 1, SLOTS)
     model = structure.bind(state.params)
@@ -63,12 +64,12 @@ def by_hand():
     )))), np.float64)  # fmt: skip
     sums, pairs = np.zeros(8), 0
     for row in range(8):
-        groups, grades = batch["decoder_document_groups"][row], batch["decoder_document_grades"][row]
+        groups, labels = batch["decoder_document_groups"][row], batch["decoder_document_teacher"][row]
         at = np.minimum(batch["decoder_document_positions"][row], 31)
         scores = logits[row, at, YES] - logits[row, at, NO]
         for i in range(SLOTS):
             for j in range(SLOTS):
-                if groups[i] == groups[j] > 0 and grades[i] > grades[j]:
+                if groups[i] == groups[j] > 0 and labels[i] > labels[j]:
                     sums[row] += np.log1p(np.exp(scores[j] - scores[i]))
                     pairs += 1
     return sums, pairs
@@ -103,7 +104,7 @@ def test_microbatches_change_nothing(ranked):
 
 
 def test_a_batch_without_documents_has_no_ranking_loss_and_stays_finite():
-    ranking = Ranking(RankNet(), WEIGHT, (YES, NO), SLOTS)
+    ranking = Ranking(LOSS, WEIGHT, (YES, NO), SLOTS)
     batch = with_documents(random_batch(0), 1, SLOTS)
     batch["decoder_document_groups"][:] = 0
     batch["decoder_document_positions"][:] = 32

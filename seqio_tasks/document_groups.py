@@ -43,28 +43,29 @@ def encode_groups(
     encode: Callable[..., Iterator[Encoded]],
     *,
     epoch: int,
-    max_length: int,
+    max_length: int | None = None,
     report: Counter[str],
 ) -> Iterator[Encoded]:
     """The examples of whole groups, one after the other.
 
     Args:
       rows: ranking rows.
-      config: seed, number of documents, teacher.
+      config: seed, number of documents, teacher, and the length that a group shares.
       encode: `encoding.encode_rows`, called with rows of one document, config, max_length and report.
       epoch: draws differ from epoch to epoch.
-      max_length: tokens of all documents of a group together.
+      max_length: tokens of one document's example, where they are fewer than its share.
       report: counts rows, groups that are dropped, and documents that are shortened or the reason for it.
 
     Yields:
       Examples with extras group_id, group_size, relevance and, with a teacher, teacher (its score).
     """
+    share = config.max_length // config.group_size
     counts: Counter[str] = Counter()
     asked: Counter[str] = Counter()
     documents = encode(
         _ask(rows, config, epoch, report, asked),
         config=dataclasses.replace(config, max_cut=1.0),
-        max_length=max_length // config.group_size,
+        max_length=share if max_length is None else min(share, max_length),
         report=counts,
     )
     whole = 0

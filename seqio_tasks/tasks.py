@@ -101,6 +101,10 @@ class InstructionTask(seqio.Task):
           vocabulary: the tokenizer.
         """
         config = settings.current()
+        if seed is not None:
+            config = dataclasses.replace(config, seed=seed)
+        if max_length is not None and self.form.documents:
+            config = dataclasses.replace(config, max_length=max_length)  # which the documents share
         rows = self.form.rows(self.pair, split, config.raw_dir)
         report: Counter[str] = Counter(rows.report)
         self.last_report = report
@@ -108,7 +112,7 @@ class InstructionTask(seqio.Task):
             rows.rows,
             self.pair,
             HuggingFaceVocabulary(config.tokenizer) if vocabulary is None else vocabulary,
-            config if seed is None else dataclasses.replace(config, seed=seed),
+            config,
             demonstrations=self.form.demonstrations(self.pair, split, config.raw_dir),
             split=split,
             epoch=epoch,

@@ -95,9 +95,8 @@ class Form:
         )
         if not self.documents:
             return encode(rows, config=config, max_length=max_length, report=report)
-        length = config.max_length if max_length is None else max_length
         return document_groups.encode_groups(
-            rows, config, encode, epoch=epoch, max_length=length, report=report
+            rows, config, encode, epoch=epoch, max_length=max_length, report=report
         )
 
     def count(self, pair: Pair, split: str, raw_dir: str) -> int:

@@ -75,11 +75,11 @@ def test_with_a_teacher_only_scored_documents_are_drawn():
 
 def examples(max_length, report=None, **changes):
     pair, form = find(NAME)
-    with settings.override(**changes) as config:
+    with settings.override(max_length=max_length, **changes) as config:
         rows = form.rows(pair, "train", config.raw_dir).rows[:12]
         found = form.encoded(
             rows, pair, HuggingFaceTokenizer(config.tokenizer), config, split="train",
-            max_length=max_length, report=Counter() if report is None else report,
+            report=Counter() if report is None else report,
         )  # fmt: skip
         return list(found)
 

@@ -137,3 +137,10 @@ def test_a_task_without_targets_is_refused():
     task = SimpleNamespace(name="odd", output_features={"text": None})
     with pytest.raises(StoreError, match="odd has the features text"):
         reader(task, Letters(), split="train", seed=0, max_length=9)
+
+
+def test_documents_of_queries_are_not_read_from_a_cache():
+    task = OwnTask([([5], [7])])
+    task.form, task.cache_dir = SimpleNamespace(documents=True), "caches/inters_x_y"
+    with pytest.raises(StoreError, match="does not keep the documents of a query together; move its cache"):
+        reader(task, Letters(), split="train", seed=0, max_length=9)

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import seqio
-from command_stand_ins import prepare
+from command_stand_ins import inspect_data, prepare
 
 from inters_jax.data import provenance
 from inters_jax.data.pass_files import StoreError
@@ -49,6 +49,12 @@ def test_queries_are_stored_with_all_their_documents_as_they_are_encoded(ready, 
     assert f"documents: {TASK}" not in capsys.readouterr().out
     with pytest.raises(StoreError, match=r"group_size is 3 in the store, None now"):
         prepare(TASK, **ready)
+
+
+def test_documents_are_shown_on_a_page_without_their_template(ready, tmp_path):
+    store = prepare(TASK, **ready)
+    page = inspect_data(str(store.folder), str(tmp_path / "page.html"), examples=8)
+    assert "one example per document of a query, whose template is not stored" in page.read_text("utf-8")
 
 
 def test_scores_of_a_teacher_are_stored_and_a_changed_file_makes_the_store_stale(ready, tmp_path, capsys):

@@ -56,7 +56,7 @@ def inspect_data(settings: InspectSettings) -> Path:
     write_text(target, text)
     for task, reason in (reasons or {}).items():
         print(f"template and shots unknown: {task}: {reason}")
-    total = sum(store.examples(task, pass_) for task in shown for pass_ in range(store.passes(task)))
+    total = sum(store.sequences(task, pass_) for task in shown for pass_ in range(store.passes(task)))
     print(
         f"{target}: {len(sample.picks):,} of {total:,} examples, {len(shown)} tasks, "
         f"{len(text.encode()) / 1e6:.1f} MB, in {time.monotonic() - begin:.1f} s"

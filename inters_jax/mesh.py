@@ -313,9 +313,11 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def batch_sharding(mesh: Mesh, name: str) -> NamedSharding:
     """The sharding of a batch array: rows over the row axes, length over ``sequence``.
 
-    Loss positions are [rows, K] and index into the whole length, so K is never sharded.
+    Loss positions and what belongs to documents are [rows, K] and index into the whole length, so K is never
+    sharded.
     """
-    along = None if name == "decoder_loss_positions" or mesh.shape["sequence"] == 1 else "sequence"
+    slots = name == "decoder_loss_positions" or name.startswith("decoder_document_")
+    along = None if slots or mesh.shape["sequence"] == 1 else "sequence"
     return NamedSharding(mesh, PartitionSpec(ROW_AXES, along))
 
 

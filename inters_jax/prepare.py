@@ -26,6 +26,7 @@ from inters_jax.gin_files import ConfigError
 from inters_jax.reports import store_report
 from inters_jax.settings.training import DataSettings, LengthSettings, StoreSettings
 from seqio_tasks import own_data
+from seqio_tasks import settings as task_settings
 from seqio_tasks.base import locked, some
 from seqio_tasks.expected_errors import is_disk_full, no_space
 
@@ -55,11 +56,17 @@ def prepare(data: DataSettings, length: LengthSettings, existing: StoreSettings)
     named = list(data.templates) or [
         path for path in os.environ.get("INTERS_TEMPLATES", "").split(os.pathsep) if path
     ]
+    teacher = list(task_settings.resolve("teacher", data.teacher))
     caches = list(data.cache_dirs)
     if named:
         settings["templates"] = provenance.digests(named)
     if caches:
         settings["cache_dirs"] = provenance.digests(caches)
+    # Recorded where they are given, so that stores of other tasks stay what they were.
+    if teacher:
+        settings["teacher"] = provenance.digests(teacher)
+    if data.group_size != task_settings.Settings.group_size:
+        settings["group_size"] = data.group_size
     if (members := own_data.members(data.mixture_or_task_name)) is not None:
         settings["members"] = members
     chat = provenance.chat_template_asked(data.chat_template)
@@ -90,7 +97,15 @@ def prepare(data: DataSettings, length: LengthSettings, existing: StoreSettings)
 
         begin = time.monotonic()
         try:
-            build(store, **asked, templates=named, cache_dirs=caches, chat_template=chat)
+            build(
+                store,
+                **asked,
+                templates=named,
+                cache_dirs=caches,
+                chat_template=chat,
+                group_size=data.group_size,
+                teacher=teacher,
+            )
         except Exception as error:
             if not is_disk_full(error):
                 raise

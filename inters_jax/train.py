@@ -36,6 +36,7 @@ from inters_jax.settings.training import (
     LengthSettings,
     ModelSettings,
     OptimizerSettings,
+    RankingLossSettings,
     RetentionSettings,
     RunSettings,
     StepSettings,
@@ -82,6 +83,7 @@ def train(
     length: LengthSettings,
     step: StepSettings,
     optimizer: OptimizerSettings,
+    ranking: RankingLossSettings,
     retention: RetentionSettings,
     evaluation: InRunEvaluationSettings,
     hosts: HostSettings,
@@ -95,7 +97,7 @@ def train(
         parse_steps(run.profile_steps)  # refuse a wrong value before anything is loaded
     with only_run_in(run_folder_of(run)), contextlib.ExitStack() as closing:
         step = dataclasses.replace(step, dtype=compute_type_of(run, step))
-        setup = set_up(run, model, data, length, step, optimizer)
+        setup = set_up(run, model, data, length, step, optimizer, ranking)
         start, total = setup.start, setup.total
 
         progress = Progress(total, start.done, visible=start.first)
@@ -108,7 +110,7 @@ def train(
             record, frozen = lora_base(setup, model.lora, data.seed)
             train_step.hold(frozen)
             progress.line(describe_lora(record, setup.program.like.params, frozen))
-        identity = identity_of(setup, data, length, step, optimizer, retention, record)
+        identity = identity_of(setup, data, length, step, optimizer, retention, ranking, record)
         checkpoints = Checkpoints(
             start.run,
             identity,
@@ -133,7 +135,7 @@ def train(
             write_model_folder(
                 start.run, setup.config, start.tokenizer, setup.prompts, record, fresh=not start.steps
             )
-            groups = (run, model, data, length, step, optimizer, retention, evaluation, hosts)
+            groups = (run, model, data, length, step, optimizer, ranking, retention, evaluation, hosts)
             write_operative_config(start.run, at, operative_text("train", groups))
             facts = identity | {"mixture": data.mixture_or_task_name}
             trackers = [] if run.wandb is None else [WandB(run.wandb, start.run, facts)]
@@ -162,6 +164,7 @@ def train(
                 utilisation=utilisation_of(setup, model, step.dtype),
                 skip_non_finite=run.skip_non_finite,
                 announce=progress.line,
+                ranking_weight=ranking.loss_weight,
             ),
             hooks=[
                 compile_ahead,

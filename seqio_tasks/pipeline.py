@@ -225,19 +225,16 @@ class _BatchEncoder:
             # BOS and at least one target token share the limit with the prompt.
             limit = min(limit, max_inputs + 1 + int(self._vocabulary.bos_id is not None))
         report: Counter[str] = Counter()
-        encoded = encoding.encode_rows(
+        encoded = self._form.encoded(
             rows,
             self._pair,
             self._vocabulary,
             self._config,
-            variant=self._form.variant,
             demonstrations=demonstrations,
             split=split,
             epoch=epoch,
             max_length=limit,
             report=report,
-            choices=self._form.choices,
-            render=self._form.render,
         )
         by_id = {row["example_id"]: row for row in rows}
         found = []
@@ -245,7 +242,8 @@ class _BatchEncoder:
             if max_targets != NO_LIMIT and len(item.target_ids) > max_targets:
                 report[encoding.TOO_LONG] += 1
                 continue
-            found.append((item, self._form.values(item, by_id[item.example.example_id], split)))
+            row = by_id[item.example.extras.get("group_id", item.example.example_id)]
+            found.append((item, self._form.values(item, row, split)))
         self._warn(split, sum(count for name, count in report.items() if name.startswith("dropped: ")))
         return found
 

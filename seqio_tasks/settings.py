@@ -5,8 +5,8 @@ the raw files are, which tokenizer to use and how long a sequence may be. Withou
 packaged sample collection and its small tokenizer are used, so every task works right after installation.
 
 Environment variables (read once, at the first `current()`): INTERS_RAW_DIR, INTERS_TOKENIZER,
-INTERS_CACHE_DIR, INTERS_TEMPLATES and INTERS_DATASETS (paths, separated as in PATH), INTERS_MAX_LENGTH,
-INTERS_MAX_SHOTS, INTERS_MAX_CUT, INTERS_SEED, INTERS_CHAT_TEMPLATE.
+INTERS_CACHE_DIR, INTERS_TEMPLATES, INTERS_DATASETS and INTERS_TEACHER (paths, separated as in PATH),
+INTERS_MAX_LENGTH, INTERS_MAX_SHOTS, INTERS_MAX_CUT, INTERS_SEED, INTERS_CHAT_TEMPLATE, INTERS_GROUP_SIZE.
 
 >>> with override(max_length=256):
 ...     current().max_length
@@ -27,10 +27,10 @@ from typing import Any
 from seqio_tasks.base import UserError, nearest
 
 _SAMPLE = Path(__file__).resolve().parent / "sample"
-_INTEGERS = ("max_length", "max_shots", "seed")
-_PATHS = ("templates", "datasets")
+_INTEGERS = ("max_length", "max_shots", "seed", "group_size")
+_PATHS = ("templates", "datasets", "teacher")
 # The smallest accepted values: 32 tokens are fewer than any task description needs.
-_MINIMUM = {"max_length": 32, "max_shots": 0}
+_MINIMUM = {"max_length": 32, "max_shots": 0, "group_size": 2}
 
 
 def _default_cache_dir() -> str:
@@ -53,6 +53,8 @@ class Settings:
     chat_template: str = "none"  # "none": plain text, as in the paper; "tokenizer", or a file (see `chat`)
     templates: tuple[str, ...] = ()  # own template files or folders; they replace the packaged templates
     datasets: tuple[str, ...] = ()  # files that declare data of one's own (`own_data`)
+    group_size: int = 4  # documents of a query that are asked about together (`document_groups`)
+    teacher: tuple[str, ...] = ()  # scores of these documents by another ranker (`teachers`)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "chat_template", str(self.chat_template or "none"))

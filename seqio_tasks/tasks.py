@@ -7,6 +7,7 @@
     ..._25pct, _50pct, _75pct    a fixed part of the training rows
     ..._1template, _3templates, _6templates    this number of the twelve templates, in training
     ..._pointwise_judgment, ...  ranking pairs: one family of templates, in training
+    ..._documents                ranking pairs: a group of Yes/No questions per row, for a ranking loss
     ..._1shot to _4shot, ..._template0 to _template4    one form of prompt at test time; `_choices_1shot` and
                                  so on where classes are scored, `_rerank_template1` for ranking
     ..._choices                  classification by scoring: a row per (example, label)
@@ -100,22 +101,23 @@ class InstructionTask(seqio.Task):
           vocabulary: the tokenizer.
         """
         config = settings.current()
+        if seed is not None:
+            config = dataclasses.replace(config, seed=seed)
+        if max_length is not None and self.form.documents:
+            config = dataclasses.replace(config, max_length=max_length)  # which the documents share
         rows = self.form.rows(self.pair, split, config.raw_dir)
         report: Counter[str] = Counter(rows.report)
         self.last_report = report
-        yield from encoding.encode_rows(
+        yield from self.form.encoded(
             rows.rows,
             self.pair,
             HuggingFaceVocabulary(config.tokenizer) if vocabulary is None else vocabulary,
-            config if seed is None else dataclasses.replace(config, seed=seed),
-            variant=self.form.variant,
+            config,
             demonstrations=self.form.demonstrations(self.pair, split, config.raw_dir),
             split=split,
             epoch=epoch,
             max_length=max_length,
             report=report,
-            choices=self.form.choices,
-            render=self.form.render,
         )
 
     def get_dataset(

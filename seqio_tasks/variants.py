@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from seqio_tasks import row_source, settings
+from seqio_tasks import document_groups, row_source, settings
 from seqio_tasks.base import UserError
 from seqio_tasks.catalog import Pair, Row
-from seqio_tasks.prompts import render
-from seqio_tasks.prompts.encoding import Encoded
+from seqio_tasks.prompts import encoding, render
+from seqio_tasks.prompts.encoding import BatchVocabulary, Encoded
 from seqio_tasks.prompts.filling import Rendered
 from seqio_tasks.prompts.render import Variant
 from seqio_tasks.row_source import SplitRows
+from seqio_tasks.settings import Settings
 from seqio_tasks.sources.common import SourceReport
 from seqio_tasks.templates import FAMILIES, JUDGED, SLOTS
 
@@ -32,14 +35,16 @@ class Form:
     """One variant of a task.
 
     suffix: of the task name; variant: the form of the prompts; choices: one example per possible answer, for
-    scoring; rerank: rows are the candidates of a first stage; splits: those that the form has; fraction: of
-    the training rows, a fixed part (demonstrations come from it as well).
+    scoring; rerank: rows are the candidates of a first stage; documents: a row gives a group of examples, one
+    per document (`document_groups`); splits: those that the form has; fraction: of the training rows, a fixed
+    part (demonstrations come from it as well).
     """
 
     suffix: str = ""
     variant: Variant = field(default_factory=Variant)
     choices: bool = False
     rerank: bool = False
+    documents: bool = False
     splits: tuple[str, ...] = row_source.SPLITS
     fraction: float = 1.0
 
@@ -65,6 +70,35 @@ class Form:
         part = row_source.fixed_part(found.rows, self.fraction)
         return SplitRows(part, SourceReport(found.report))
 
+    def encoded(
+        self,
+        rows: Sequence[Row],
+        pair: Pair,
+        vocabulary: BatchVocabulary,
+        config: Settings,
+        *,
+        epoch: int = 0,
+        max_length: int | None = None,
+        report: Counter[str],
+        **options: Any,
+    ) -> Iterator[Encoded]:
+        """The examples of rows, in order; called like `encoding.encode_rows`."""
+        encode: Callable[..., Iterator[Encoded]] = functools.partial(
+            encoding.encode_rows,
+            pair=pair,
+            vocabulary=vocabulary,
+            variant=self.variant,
+            epoch=epoch,
+            choices=self.choices,
+            render=self.render,
+            **options,
+        )
+        if not self.documents:
+            return encode(rows, config=config, max_length=max_length, report=report)
+        return document_groups.encode_groups(
+            rows, config, encode, epoch=epoch, max_length=max_length, report=report
+        )
+
     def count(self, pair: Pair, split: str, raw_dir: str) -> int:
         """The number of rows of a split; with `choices`, a row gives several examples."""
         if self.rerank:
@@ -77,10 +111,12 @@ class Form:
 
         A training row is rendered with every number of demonstrations, and a Yes/No question about documents
         once for each answer. Half of the templates of a ranking pair are such questions: 9 renderings of
-        ranking rows, 6 of all others.
+        ranking rows, 6 of all others. A query with its documents comes round as often as the row by itself.
         """
         if split != "train" or self.choices:
             return 1.0
+        if self.documents:
+            return Form().renderings(pair, split)
         shots = settings.current().max_shots + 1 if self.variant.shots is None else 1
         if pair.kind != "rank":
             return float(shots)
@@ -132,6 +168,9 @@ class Form:
             }
         if self.choices:
             return common | {"gold": TEXT, "choice": NUMBER}
+        if self.documents:
+            of_document = {"group": TEXT, "query_id": TEXT, "doc_id": TEXT, "relevance": NUMBER}
+            return common | of_document | {"references": TEXTS}
         return common | {"references": TEXTS}
 
     def values(self, encoded: Encoded, row: Row, split: str) -> dict[str, Any]:
@@ -153,6 +192,9 @@ class Form:
             # References belong to the answer field; a training template may ask for another field.
             references = extras.get("references", ())
             found["references"] = list(references) if example.targets in references else [example.targets]
+        if self.documents:
+            found |= {name: extras[name] for name in ("query_id", "doc_id", "relevance")}
+            found["group"] = extras["group_id"]
         return found
 
 
@@ -186,6 +228,8 @@ def forms_of(pair: Pair) -> Iterator[Form]:
             yield Form(f"_rerank_{shots}shot", asked, choices=True, rerank=True, splits=judged)
         for family in FAMILIES:
             yield Form(f"_{family}", Variant(family=family), splits=("train",))
+        asked = Variant(shots=0, family="pointwise_judgment")
+        yield Form("_documents", asked, documents=True, splits=("train",))
         return
     scored = pair.kind == "classify"
     kind = "_choices" if scored else ""

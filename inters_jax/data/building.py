@@ -18,12 +18,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import seqio
 import tensorflow as tf
 from tqdm import tqdm
 
-from inters_jax.data import conversion, provenance
-from inters_jax.data.pass_files import PassWriter, StoreError, token_dtype
+from inters_jax.data import answer_tokens, conversion, provenance
+from inters_jax.data.pass_files import Document, PassWriter, StoreError, token_dtype
 from inters_jax.data.token_store import (
     COUNTS,
     FORMAT,
@@ -54,6 +55,8 @@ def build(
     templates: Sequence[str] = (),
     cache_dirs: Sequence[str] = (),
     chat_template: str = "none",
+    group_size: int = task_settings.Settings.group_size,
+    teacher: Sequence[str] = (),
 ) -> None:
     """Write the store of a task or mixture to a folder beside it, and rename that when it is complete.
 
@@ -66,6 +69,8 @@ def build(
       templates: additional template files, for our tasks.
       cache_dirs: folders of SeqIO's cache.
       chat_template: for our tasks, as in `seqio_tasks.settings`.
+      group_size: documents of a query, likewise.
+      teacher: files with scores of these documents, likewise.
 
     Raises:
       StoreError: no such task, a task of another tokenizer, or no data at all.
@@ -75,7 +80,7 @@ def build(
         tf.config.set_visible_devices([], "GPU")
     shaping = {name: settings[name] for name in ("max_length", "max_shots", "max_cut", "seed")}
     sources: dict[str, Any] = {"raw_dir": str(raw_dir), "tokenizer": tokenizer, "templates": tuple(templates)}
-    sources["chat_template"] = chat_template
+    sources |= {"chat_template": chat_template, "group_size": group_size, "teacher": tuple(teacher)}
     with task_settings.override(**sources, **shaping), _cached_in(cache_dirs):
         _build(store, settings, tokenizer, raw_dir, modules)
 
@@ -138,7 +143,9 @@ def _build(
         key = fingerprint(shaped)
         try:
             title = f"{task.name} ({number}/{len(registry.tasks)})"
-            counts, opened = _write_task(partial, reader, key, raw_dir, passes, registry.vocab_size, title)
+            counts, opened = _write_task(
+                partial, reader, key, raw_dir, passes, registry.vocab_size, title, registry.check_answer
+            )
             sources |= opened
         except MissingData as error:
             without_data[task.name] = str(error)
@@ -167,6 +174,8 @@ def _build(
         "tasks": tasks,
         "without_data": without_data,
     }
+    if any("sequences" in counts for entry in tasks.values() for counts in entry["passes"]):
+        manifest["judgment"] = registry.judgment
     manifest["fingerprint"] = fingerprint(manifest)
     write_json(partial / MANIFEST, manifest)
     if store.exists():
@@ -187,10 +196,11 @@ def _write_task(
     passes: Callable[[int], int],
     vocab_size: int,
     title: str,
+    check_answer: Callable[..., None],
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Write one task; the counts of its passes and the digests of the raw folders that it read.
 
-    `passes` is their number by the examples of the first one.
+    `passes` is their number by the examples of the first one. `check_answer` gets every sequence.
     A task that an interrupted build has written is reused if `key` and the raw folders are the same.
     """
     folder = partial / reader.name
@@ -210,9 +220,11 @@ def _write_task(
                 break
             left_out: Counter[str] = Counter()
             writer = PassWriter(pass_folder(partial, reader.name, len(counts)), vocab_size)
-            for tokens, target_start, example_id in reader.read(pass_, left_out):
-                writer.add(tokens, target_start, example_id)
-                bar.update()
+            for converted in reader.read(pass_, left_out):
+                before = writer.examples
+                check_answer(*converted)
+                writer.add(*converted)
+                bar.update(writer.examples - before)
             written = writer.finish() | _named(left_out)
             written["rows"] = left_out["rows"] or written["kept"] + sum(written["dropped"].values())
             same = bool(counts) and written["digest"] == counts[0]["digest"]
@@ -272,6 +284,25 @@ class _Registry:
             self.tasks = list(self._mixture.tasks)
             rates = self._mixture.rate_per_task_name
             self.sized = all(task.name in rates and callable(rates[task.name]) for task in self.tasks)
+
+    @functools.cached_property
+    def judgment(self) -> dict[str, int]:
+        """The answer tokens of documents, see `answer_tokens.judgment`."""
+        return answer_tokens.judgment(self.vocabulary)
+
+    def check_answer(
+        self, tokens: np.ndarray, target_start: int, example_id: str, document: Document | None = None
+    ) -> None:
+        """Check that a document's completion begins with the tokens whose logits a ranking loss compares."""
+        if document is None:
+            return
+        place = target_start + self.judgment["common"]
+        expected = self.judgment["yes" if document.grade > 0 else "no"]
+        if place >= len(tokens) or tokens[place] != expected:
+            raise StoreError(
+                f"{example_id}: its answer has token {tokens[place : place + 1].tolist()}, not {expected}; a "
+                "ranking loss needs templates whose answers are Yes and No (TEMPLATES)"
+            )
 
     def rate(self, task: Any, split: str, kept: int) -> float:
         """The mixing rate; a rate in examples is at most the number of examples that were kept."""

@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from inters_jax.data.pass_files import StoreError
+from inters_jax.data.pass_files import Document, StoreError
 from seqio_tasks import settings
 
-Converted = tuple[np.ndarray, int, str]  # tokens int32 [n], target_start, example id
+# tokens int32 [n], target_start, example id, and a `Document` if it is one of a query's
+Converted = tuple[Any, ...]
 
 ROWS = "rows"
 SHORTENED = "shortened"
@@ -65,7 +66,8 @@ def reader(task: Any, vocabulary: Any, *, split: str, seed: int, max_length: int
       max_length: tokens of the longest sequence, BOS and EOS included.
 
     Raises:
-      StoreError: the task has no targets, or was encoded with another tokenizer than the model's.
+      StoreError: the task has no targets, was encoded with another tokenizer than the model's, or has
+        documents of queries in a cache.
     """
     bos = [] if vocabulary.bos_id is None else [plain_ids(vocabulary, [vocabulary.bos_id])[0]]
     own = hasattr(task, "encoded_examples")
@@ -75,15 +77,21 @@ def reader(task: Any, vocabulary: Any, *, split: str, seed: int, max_length: int
             if name in task.output_features:
                 check_vocabulary(task.name, name, task.output_features[name].vocabulary, vocabulary)
 
+    if getattr(getattr(task, "form", None), "documents", False) and task.cache_dir:
+        raise StoreError(
+            f"{task.name}: SeqIO's cache does not keep the documents of a query together; move its cache "
+            f"{task.cache_dir} out of CACHE_DIRS"
+        )
+
     def read(pass_: int, report: Counter[str]) -> Iterator[Converted]:
-        pairs: Iterable[tuple[np.ndarray, np.ndarray, str]]
+        pairs: Iterable[tuple[Any, ...]]
         if own and getattr(task, "cache_dir", None):
             pairs = _cached(task, vocabulary, split, report)
         elif own:
             pairs = _own(task, vocabulary, split, seed, pass_, max_length, report)
         else:
             pairs = _third_party(task, split, seed + pass_, report)
-        for inputs, targets, example_id in pairs:
+        for inputs, targets, example_id, *about in pairs:
             start = len(bos) + len(inputs)
             if len(targets) == 0:
                 report[NO_TARGET] += 1
@@ -94,7 +102,7 @@ def reader(task: Any, vocabulary: Any, *, split: str, seed: int, max_length: int
             else:
                 tokens = np.concatenate([np.array(bos, np.int64), inputs, targets])
                 # Without BOS and inputs, nothing precedes the first target: it cannot be predicted.
-                yield tokens, max(start, 1), example_id
+                yield tokens, max(start, 1), example_id, *about
 
     pair = getattr(task, "pair", None)
     return Reader(task.name, _rows(task, split), getattr(pair, "inputs", ()), read)
@@ -114,15 +122,21 @@ def _own(
     pass_: int,
     max_length: int,
     report: Counter[str],
-) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
+) -> Iterator[tuple[Any, ...]]:
     examples = task.encoded_examples(
         split, seed=seed, epoch=pass_, max_length=max_length, vocabulary=vocabulary
     )
     for encoded in examples:
+        extras = encoded.example.extras
         yield (
             plain_ids(vocabulary, encoded.input_ids),
             plain_ids(vocabulary, encoded.target_ids),
             encoded.example.example_id,
+            *(
+                [Document(extras["group_id"], float(extras["relevance"]), extras.get("teacher"))]
+                if "group_id" in extras
+                else []
+            ),
         )
     report.update(standard_names(task.last_report))
 

@@ -16,6 +16,14 @@ and its targets ``sequence[1:]``.
     decoder_loss_positions     3   4   5  ... L  L  L           where the weight is 1, then L = out of range
 
 No token id has a special meaning: every mask comes from stored lengths.
+
+Where an example is a query with its documents (for a ranking loss), it has a sequence per document, all in
+one row. Their answers carry no language-model loss; the batch names them instead (`training.ranking_step`):
+
+    decoder_document_positions    3   9   L ...     the position that predicts Yes or No; L = free slot
+    decoder_document_groups       1   1   0 ...     the query, from 1 in each row; 0 = free slot
+    decoder_document_grades       2   0   0 ...     float32
+    decoder_document_teacher      8   5   0 ...     float32, scores of a teacher; 0 without one
 """
 
 from __future__ import annotations
@@ -31,6 +39,7 @@ from typing import Any
 import numpy as np
 
 from inters_jax.data import mixing, packing
+from inters_jax.data.query_documents import Answers, batch_arrays
 from inters_jax.data.token_store import TokenStore
 from seqio_tasks.base import UserError
 
@@ -41,11 +50,13 @@ _SMALLEST_SLOTS = 32
 
 @dataclass(frozen=True)
 class _Epoch:
-    """The plan of an epoch, with arrays [examples of the epoch] about its examples."""
+    """The plan of an epoch, with arrays [sequences of the epoch]; most examples have one sequence."""
 
-    draws: np.ndarray  # int64 [n, 3] of (task, pass, index)
+    draws: np.ndarray  # int64 [n, 3] of (task, pass, sequence)
+    examples: np.ndarray  # int64 [n], the number of the example in the epoch
     lengths: np.ndarray  # positions taken in a row
     targets: np.ndarray  # positions that carry loss
+    answers: Answers | None  # None: the store has no documents of queries
     rows: packing.Plan
     row_targets: np.ndarray  # int64 [rows]
 
@@ -105,6 +116,9 @@ class PackedBatches:
         self._epoch_examples = epoch_examples
         self._window = window
         self._max_segments = max_segments
+        grouped = bool(store.tasks_with_documents())
+        # Slots for documents of a row; None: the store has no documents of queries.
+        self.document_slots = (max_segments or packing.default_segments(max_length)) if grouped else None
         self._first_steps = [0]  # first step of epochs 0, 1, ... as far as they are planned
         self._planned: OrderedDict[int, _Epoch] = OrderedDict()
         self._lock = threading.Lock()
@@ -125,6 +139,11 @@ class PackedBatches:
             self._epoch(len(self._first_steps) - 1)
         return self._first_steps[epoch + 1] - self._first_steps[epoch]
 
+    def rows(self, epoch: int) -> packing.Plan:
+        """The sequences of each row of an epoch."""
+        self.steps_per_epoch(epoch)
+        return self._epoch(epoch).rows
+
     def epoch_of(self, step: int) -> int:
         """The epoch of a step. Plans epochs only up to it."""
         return self._locate(step)[0]
@@ -134,7 +153,9 @@ class PackedBatches:
 
         decoder_input_tokens, decoder_target_tokens, decoder_segment_ids, decoder_positions;
         decoder_loss_weights (float32); decoder_loss_positions [rows, K], where K is one of a few sizes and
-        the same for all rows of the global batch.
+        the same for all rows of the global batch. With documents of queries also decoder_document_positions,
+        decoder_document_groups, decoder_document_grades and decoder_document_teacher (the last two float32),
+        [rows, document_slots].
 
         A row without sequences (at the end of an epoch) is all zeros: no segment, no weight.
         """
@@ -163,7 +184,24 @@ class PackedBatches:
             "decoder_segment_ids": segments,
             "decoder_positions": positions,
             "decoder_loss_positions": _loss_positions(weights, slots),
-        }
+        } | self._documents(epoch, rows)
+
+    def _documents(self, epoch: _Epoch, rows: np.ndarray) -> Batch:
+        """The arrays about documents of queries; none without them."""
+        if epoch.answers is None or self.document_slots is None:
+            return {}
+        members = [
+            epoch.rows[rows[number]] if number < len(rows) else np.zeros(0, np.int64)
+            for number in self._host_rows.tolist()
+        ]
+        return batch_arrays(
+            epoch.answers,
+            epoch.examples,
+            epoch.lengths,
+            members,
+            length=self.max_length,
+            slots=self.document_slots,
+        )
 
     def statistics(self, step: int) -> dict[str, Any]:
         """Statistics of the global batch of a step, from the plan alone (reads no tokens).
@@ -178,7 +216,7 @@ class PackedBatches:
         by_task = np.bincount(epoch.draws[examples, 0], weights=lengths, minlength=len(self.store.tasks))
         real = int(lengths.sum())
         return {
-            "examples": len(examples),
+            "examples": len(np.unique(epoch.examples[examples])),
             "rows": len(rows),
             "real_tokens": real,
             "target_tokens": int(epoch.targets[examples].sum()),
@@ -194,7 +232,7 @@ class PackedBatches:
         }
 
     def example_ids(self, step: int) -> list[list[str]]:
-        """The examples of each row of the global batch as task:example_id, for diagnostics."""
+        """The sequences of each row of the global batch as task:example_id, for diagnostics."""
         epoch, rows = self._rows(step)
         named: list[list[str]] = [[] for _ in range(self.batch_rows)]
         for r, row in enumerate(rows):
@@ -301,17 +339,42 @@ class PackedBatches:
             return epoch
 
     def _plan(self, number: int) -> _Epoch:
-        draws = mixing.draw(self.store, self.seed, number, self._epoch_examples)
+        drawn = mixing.draw(self.store, self.seed, number, self._epoch_examples)
+        draws, sizes = mixing.sequences(self.store, drawn)
         lengths, starts = np.zeros(len(draws), np.int64), np.zeros(len(draws), np.int64)
+        answers = None if self.document_slots is None else Answers.none_of(len(draws))
         passes = draws[:, 0] * (1 << 32) + draws[:, 1]
         for key in np.unique(passes).tolist():
             chosen = passes == key
             task, pass_ = divmod(key, 1 << 32)
             lengths[chosen] = self.store.lengths(task, pass_)[draws[chosen, 2]]
             starts[chosen] = self.store.target_starts(task, pass_)[draws[chosen, 2]]
-        rows = packing.plan(lengths - 1, self.max_length, self.seed, number, self._window, self._max_segments)
-        targets = lengths - starts
-        return _Epoch(draws, lengths - 1, targets, rows, rows.totals(targets))
+            documents = self.store.documents(task, pass_)
+            if documents is not None and answers is not None:
+                common = self.store.manifest["judgment"]["common"]
+                answers.positions[chosen] = starts[chosen] - 1 + common
+                answers.grades[chosen] = documents.grades[draws[chosen, 2]]
+                if documents.teacher is not None:
+                    answers.teacher[chosen] = documents.teacher[draws[chosen, 2]]
+        taken, targets = lengths - 1, lengths - starts
+        if answers is not None and self.document_slots is not None:
+            asked = answers.positions >= 0
+            targets[asked] = 0
+            # Counted as at least their share of a row, documents never exceed its slots.
+            taken[asked] = np.maximum(taken[asked], -(-self.max_length // self.document_slots))
+        first = np.cumsum(sizes) - sizes
+        by_example = np.add.reduceat(taken, first)
+        if answers is not None and by_example.max() > self.max_length:
+            query = int(np.argmax(by_example))
+            raise UserError(
+                f"the store {self.store.folder} has queries whose documents do not fit a row together: those "
+                f"of {self.store.example_id(*draws[first[query]].tolist())} and after it take "
+                f"{by_example[query]} of {self.max_length} positions; prepare it with this MAX_LENGTH"
+            )
+        plan = packing.plan(by_example, self.max_length, self.seed, number, self._window, self._max_segments)
+        rows = plan.expanded(sizes)
+        examples = np.repeat(np.arange(len(drawn)), sizes)
+        return _Epoch(draws, examples, lengths - 1, targets, answers, rows, rows.totals(targets))
 
 
 def _loss_positions(weights: np.ndarray, slots: int) -> np.ndarray:

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
+from inters_jax.data.pass_files import Documents
 from inters_jax.data.shuffling import permutation
 from seqio_tasks.base import UserError
 
@@ -30,6 +31,12 @@ class Mixable(Protocol):
     def rate(self, task: str | int) -> float: ...
     def passes(self, task: str | int) -> int: ...
     def examples(self, task: str | int, pass_: int) -> int: ...
+
+
+class Grouped(Protocol):
+    """The part of a `TokenStore` that knows which sequences are the documents of one query."""
+
+    def documents(self, task: str | int, pass_: int) -> Documents | None: ...
 
 
 def shares(rates: np.ndarray, total: int) -> np.ndarray:
@@ -79,6 +86,34 @@ def draw(store: Mixable, seed: int, epoch: int, epoch_examples: int | None = Non
         parts.append(np.concatenate([np.full((share, 1), number, np.int64), drawn], axis=1))
     examples = np.concatenate(parts)
     return examples[permutation(len(examples), seed, "epoch", epoch)]
+
+
+def sequences(store: Grouped, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The sequences of drawn examples: several where an example is a query with its documents.
+
+        draws        (0, 0, 7)   (1, 0, 2)                          task 1 has three documents for query 2
+        sequences    (0, 0, 7)   (1, 0, 5) (1, 0, 6) (1, 0, 7)      which begin with sequence 5
+        sizes            1           3
+
+    Args:
+      store: an open store.
+      draws: int64 [n, 3] of (task number, pass, index of the example), from `draw`.
+
+    Returns:
+      int64 [m, 3] of (task number, pass, index of the sequence), in the order of the draws, and int64 [n],
+      the sequences of every example.
+    """
+    first, sizes = draws[:, 2].copy(), np.ones(len(draws), np.int64)
+    for task, pass_ in np.unique(draws[:, :2], axis=0).tolist():
+        documents = store.documents(task, pass_)
+        if documents is not None:
+            chosen = (draws[:, 0] == task) & (draws[:, 1] == pass_)
+            sizes[chosen] = np.diff(documents.starts)[draws[chosen, 2]]
+            first[chosen] = documents.starts[draws[chosen, 2]]
+    found = np.repeat(draws, sizes, axis=0)
+    within = np.arange(len(found)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    found[:, 2] = np.repeat(first, sizes) + within
+    return found, sizes
 
 
 def _stretch(store: Mixable, task: str, seed: int, start: int, end: int) -> np.ndarray:

@@ -48,6 +48,22 @@ class Plan:
             return np.zeros(0, np.int64)
         return np.add.reduceat(values[self.examples].astype(np.int64), self.starts[:-1])
 
+    def expanded(self, sizes: np.ndarray) -> Plan:
+        """The same rows of sequences, where example e consists of `sizes[e]` sequences.
+
+        >>> plan = Plan(np.array([2, 0, 1]), np.array([0, 2, 3]))
+        >>> [row.tolist() for row in plan.expanded(np.array([1, 3, 1]))]       # 0 | 1 2 3 | 4
+        [[4, 0], [1, 2, 3]]
+
+        Args:
+          sizes: int64 [examples of the epoch]; sequences are numbered in the order of the examples.
+        """
+        own = sizes[self.examples]
+        ends = np.cumsum(own)
+        first = (np.cumsum(sizes) - sizes)[self.examples]
+        within = np.arange(own.sum()) - np.repeat(ends - own, own)
+        return Plan(np.repeat(first, own) + within, np.concatenate([[0], ends])[self.starts])
+
 
 def default_segments(max_length: int) -> int:
     """Default limit of examples in a row: 64, more for rows longer than 2048 tokens."""

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,31 @@ from seqio_tasks.base import UserError
 
 class StoreError(UserError):
     """A store that is missing, damaged, or made with other settings; says what differs and what to do."""
+
+
+class Document(NamedTuple):
+    """What the store knows of a sequence that asks about one document of a query.
+
+    group: the same for all documents of the query, which follow each other. grade: of the judgments.
+    teacher: the score of another ranker, if there is one.
+    """
+
+    group: str
+    grade: float
+    teacher: float | None = None
+
+
+class Documents(NamedTuple):
+    """The documents of the queries of a pass.
+
+    starts     0        3     5      int64 [queries + 1]
+    grades     1  0  0  2  0         float32 [sequences]
+    teacher    9  4  5  8  1         float32 [sequences]; None: without a teacher
+    """
+
+    starts: np.ndarray
+    grades: np.ndarray
+    teacher: np.ndarray | None
 
 
 def token_dtype(vocab_size: int) -> np.dtype:
@@ -38,12 +63,28 @@ class PassWriter:
         self._lengths: list[int] = []
         self._target_starts: list[int] = []
         self._ids: list[bytes] = []
+        self._documents: list[Document] = []
+        self._groups: list[int] = []  # where the documents of each query start
 
-    def add(self, tokens: np.ndarray, target_start: int, example_id: str) -> None:
+    @property
+    def examples(self) -> int:
+        """Examples so far; a query with its documents is one."""
+        return len(self._groups) if self._documents else len(self._ids)
+
+    def add(
+        self, tokens: np.ndarray, target_start: int, example_id: str, document: Document | None = None
+    ) -> None:
         """Append a sequence, int [n >= 2]; ``tokens[target_start:]`` is the completion (not empty).
 
+        Args:
+          tokens: the sequence.
+          target_start: where its completion starts.
+          example_id: its id.
+          document: of all sequences of a pass, or of none.
+
         Raises:
-          ValueError: no context, no target, or an id outside the vocabulary.
+          ValueError: no context, no target, an id outside the vocabulary, or a document among sequences
+            without.
         """
         if not 1 <= target_start < len(tokens):
             raise ValueError(
@@ -55,12 +96,18 @@ class PassWriter:
                 f"{example_id}: token ids {tokens.min()}..{tokens.max()} are outside the vocabulary of "
                 f"{self.vocab_size}; was it encoded with another tokenizer?"
             )
+        if self._ids and (document is not None) != bool(self._documents):
+            raise ValueError(f"{example_id}: a pass has documents of queries only, or none")
         data = tokens.astype(self._dtype).tobytes()
         self._tokens.write(data)
         self._digest.update(data)
         self._lengths.append(len(tokens))
         self._target_starts.append(target_start)
         self._ids.append(example_id.encode())
+        if document is not None:
+            if not self._documents or self._documents[-1].group != document.group:
+                self._groups.append(len(self._documents))
+            self._documents.append(document)
 
     def finish(self) -> dict[str, Any]:
         """Complete the files; counts of the pass. Passes with the same sequences have the same digest."""
@@ -73,12 +120,32 @@ class PassWriter:
         (self.folder / "ids.bin").write_bytes(b"".join(self._ids))
         self._digest.update(lengths.tobytes() + starts.tobytes())
         return {
-            "kept": len(lengths),
+            "kept": self.examples,
             "tokens": int(lengths.sum()),
             "target_tokens": int((lengths - starts).sum()),
             "longest": int(lengths.max(initial=0)),
+            **self._finish_documents(),
             "digest": self._digest.hexdigest(),
         }
+
+    def _finish_documents(self) -> dict[str, Any]:
+        """The files about documents, and the counts of a pass that has some."""
+        if not self._documents:
+            return {}
+        scores = [one.teacher for one in self._documents]
+        has_teacher = scores[0] is not None
+        if any((score is not None) != has_teacher for score in scores):
+            raise ValueError(f"{self.folder}: some documents have a score of the teacher and some have none")
+        arrays: dict[str, np.ndarray] = {
+            "group_starts": np.array([*self._groups, len(self._documents)], np.int64),
+            "grades": np.array([one.grade for one in self._documents], np.float32),
+        }
+        if has_teacher:
+            arrays["teacher"] = np.array(scores, np.float32)
+        for name, array in arrays.items():
+            np.save(self.folder / f"{name}.npy", array)
+            self._digest.update(array.tobytes())
+        return {"sequences": len(self._documents), "teacher": has_teacher}
 
 
 def _offsets(lengths: np.ndarray) -> np.ndarray:
@@ -97,6 +164,7 @@ class PassFiles:
         self.folder = folder
         self._dtype = dtype
         self._counts = counts
+        self._sequences: int = counts.get("sequences", counts["kept"])
 
     @cached_property
     def tokens(self) -> np.ndarray:
@@ -105,7 +173,7 @@ class PassFiles:
     @cached_property
     def offsets(self) -> np.ndarray:
         path = self.folder / "offsets.npy"
-        offsets = _load(path, np.dtype(np.int64), self._counts["kept"] + 1)
+        offsets = _load(path, np.dtype(np.int64), self._sequences + 1)
         lengths = np.diff(offsets)
         if offsets[0] != 0 or offsets[-1] != self._counts["tokens"] or (lengths < 2).any():
             raise damaged(path, "its offsets are not those of the sequences in tokens.bin")
@@ -116,7 +184,7 @@ class PassFiles:
     @cached_property
     def target_starts(self) -> np.ndarray:
         path = self.folder / "target_starts.npy"
-        starts = _load(path, np.dtype(np.int32), self._counts["kept"])
+        starts = _load(path, np.dtype(np.int32), self._sequences)
         if (starts < 1).any() or (starts >= self.lengths).any():
             raise damaged(path, "a completion starts outside its sequence")
         targets = int((self.lengths - starts).sum(dtype=np.int64))
@@ -135,10 +203,27 @@ class PassFiles:
     @cached_property
     def id_offsets(self) -> np.ndarray:
         path = self.folder / "id_offsets.npy"
-        offsets = _load(path, np.dtype(np.int64), self._counts["kept"] + 1)
+        offsets = _load(path, np.dtype(np.int64), self._sequences + 1)
         if offsets[0] != 0 or offsets[-1] != len(self.ids) or (np.diff(offsets) < 0).any():
             raise damaged(path, "its offsets are not those of ids.bin")
         return offsets
+
+    @cached_property
+    def documents(self) -> Documents | None:
+        """The documents of queries; None in a pass without."""
+        if "sequences" not in self._counts:
+            return None
+        path = self.folder / "group_starts.npy"
+        starts = _load(path, np.dtype(np.int64), self._counts["kept"] + 1)
+        if starts[0] != 0 or starts[-1] != self._sequences or (np.diff(starts) < 1).any():
+            raise damaged(path, "its queries are not those of the sequences in tokens.bin")
+        values = []
+        for name in ("grades", *(["teacher"] if self._counts["teacher"] else [])):
+            file = self.folder / f"{name}.npy"
+            values.append(_load(file, np.dtype(np.float32), self._sequences))
+            if not np.isfinite(values[-1]).all():
+                raise damaged(file, "not all of its values are finite")
+        return Documents(starts, values[0], values[1] if len(values) > 1 else None)
 
     def digest(self) -> str:
         """The digest that `PassWriter.finish` computes, of the files as they are."""
@@ -147,6 +232,9 @@ class PassFiles:
             while block := file.read(1 << 20):
                 digest.update(block)
         digest.update(np.diff(self.offsets).tobytes() + self.target_starts.tobytes())
+        for array in self.documents or ():
+            if array is not None:
+                digest.update(array.tobytes())
         return digest.hexdigest()
 
 

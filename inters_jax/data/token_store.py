@@ -7,6 +7,10 @@ r"""The token store, written by `prepare` and read by `train`: memory-mapped fil
         offsets.npy                    int64 [examples + 1], the start of each sequence
         target_starts.npy              int32 [examples], the start of the completion within its sequence
         ids.bin, id_offsets.npy        concatenated example ids, UTF-8
+        group_starts.npy               int64 [queries + 1], only where sequences are the documents of queries:
+                                       the first sequence of each; all of a query are one example
+        grades.npy                     float32 [sequences], their grades
+        teacher.npy                    float32 [sequences], their scores by a teacher, if there is one
 
 A sequence is ``[bos] + inputs + targets``; `bos` only if the tokenizer has one. A second pass has the same
 rows with other templates and demonstrations, and possibly a few more or fewer: other prompts fit the length.
@@ -25,6 +29,7 @@ The manifest is a JSON object:
     epoch_examples   examples in an epoch, unless the run sets it
     tasks            {task: {"rate", "passes": [counts of one pass, ...]}}
     without_data     {task: reason}, tasks of the mixture without any example
+    judgment         {"common", "yes", "no"}, only with documents of queries: see `answer_tokens.judgment`
     fingerprint      SHA-256 of all of the above
 """
 
@@ -45,7 +50,7 @@ from typing import Any
 import numpy as np
 
 from inters_jax import paths
-from inters_jax.data.pass_files import PassFiles, PassWriter, StoreError, damaged, token_dtype
+from inters_jax.data.pass_files import Documents, PassFiles, PassWriter, StoreError, damaged, token_dtype
 from seqio_tasks.base import parse_json, write_text
 
 FORMAT = 1
@@ -55,7 +60,8 @@ COUNTS = "counts.json"  # in the folder of a finished task, while a store is bui
 # Every file of a store, finished or not, as task/pass0/file. Names starting with a dot are of atomic writes.
 _OWN_FILES = re.compile(
     r"manifest\.json|[^/]+/counts\.json|(?:[^/]+/)?\.(?:manifest|counts)\.json\.[^/]+\.partial"
-    r"|[^/]+/pass\d+/(?:tokens\.bin|offsets\.npy|target_starts\.npy|ids\.bin|id_offsets\.npy)"
+    r"|[^/]+/pass\d+/(?:tokens\.bin|offsets\.npy|target_starts\.npy|ids\.bin|id_offsets\.npy"
+    r"|group_starts\.npy|grades\.npy|teacher\.npy)"
 )
 
 
@@ -176,7 +182,7 @@ class TokenStore:
     def create(
         cls,
         folder: str | os.PathLike[str],
-        tasks: Mapping[str, Sequence[Iterable[tuple[Sequence[int], int, str]]]],
+        tasks: Mapping[str, Sequence[Iterable[tuple[Any, ...]]]],
         *,
         vocab_size: int,
         rates: Mapping[str, float] | None = None,
@@ -184,16 +190,19 @@ class TokenStore:
         eos_id: int = 0,
         max_length: int = 2048,
         epoch_examples: int | None = None,
+        judgment: Mapping[str, int] | None = None,
     ) -> TokenStore:
         """Write a store from sequences in memory, for tests and small experiments.
 
         Args:
           folder: must not exist.
-          tasks: task -> its passes, each an iterable of (tokens, target_start, example_id).
+          tasks: task -> its passes, each an iterable of (tokens, target_start, example_id), with a `Document`
+            if it is one.
           vocab_size: size of the vocabulary.
           rates: mixing rates; None: the number of examples in the first pass.
           bos_id, eos_id, max_length: recorded in the manifest.
           epoch_examples: examples in an epoch; None: all of the first passes.
+          judgment: recorded in the manifest, where there are documents.
         """
         path = Path(folder)
         partial = path.with_name(path.name + ".partial")
@@ -203,8 +212,8 @@ class TokenStore:
             counts = []
             for number, examples in enumerate(passes):
                 writer = PassWriter(pass_folder(partial, task, number), vocab_size)
-                for tokens, start, example_id in examples:
-                    writer.add(np.asarray(tokens, np.int64), start, example_id)
+                for tokens, *more in examples:
+                    writer.add(np.asarray(tokens, np.int64), *more)
                 counts.append(writer.finish())
             entries[task] = {"rate": float(rates[task] if rates else counts[0]["kept"]), "passes": counts}
         size = epoch_examples or sum(entry["passes"][0]["kept"] for entry in entries.values())
@@ -223,6 +232,7 @@ class TokenStore:
             "epoch_examples": size,
             "tasks": entries,
             "without_data": {},
+            **({} if judgment is None else {"judgment": dict(judgment)}),
         }
         manifest["fingerprint"] = fingerprint(manifest)
         write_json(partial / MANIFEST, manifest)
@@ -246,7 +256,7 @@ class TokenStore:
         """
         passes = [self._pass(task, number) for task in self.tasks for number in range(self.passes(task))]
         for one in passes:
-            _ = one.target_starts  # checks the offsets too
+            _ = one.target_starts, one.documents  # checks the offsets too
         note = paths.cache_dir() / "checked_stores" / self._state()
         if note.exists() and not whole:
             return ""
@@ -263,7 +273,11 @@ class TokenStore:
         """Identifies the files of the passes at this place: their sizes and times of modification."""
         digest = hashlib.sha256(f"{self.folder.resolve()} {self.fingerprint}".encode())
         for one in self._passes.values():
-            for name in ("tokens.bin", "offsets.npy", "target_starts.npy"):
+            names = ["tokens.bin", "offsets.npy", "target_starts.npy"]
+            if one.documents is not None:
+                names += ["group_starts.npy", "grades.npy"]
+                names += [] if one.documents.teacher is None else ["teacher.npy"]
+            for name in names:
                 stat = (one.folder / name).stat()
                 digest.update(f"{name} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} ".encode())
         return digest.hexdigest()[:32]
@@ -293,8 +307,30 @@ class TokenStore:
         return len(self.manifest["tasks"][self._name(task)]["passes"])
 
     def examples(self, task: str | int, pass_: int) -> int:
-        """Number of examples in a pass."""
+        """Number of examples in a pass; a query with its documents is one."""
         return self.manifest["tasks"][self._name(task)]["passes"][pass_]["kept"]
+
+    def sequences(self, task: str | int, pass_: int) -> int:
+        """Number of sequences in a pass: its examples, or the documents of its queries."""
+        counts = self.manifest["tasks"][self._name(task)]["passes"][pass_]
+        return counts.get("sequences", counts["kept"])
+
+    def documents(self, task: str | int, pass_: int) -> Documents | None:
+        """The documents of the queries of a pass; None where sequences are examples by themselves."""
+        return self._pass(task, pass_).documents
+
+    def tasks_with_documents(self) -> list[str]:
+        """The tasks whose examples are queries with documents, for a ranking loss."""
+        tasks = self.manifest["tasks"].items()
+        return [task for task, entry in tasks if "sequences" in entry["passes"][0]]
+
+    def tasks_without_teacher(self) -> list[str]:
+        """Those of `tasks_with_documents` that have no scores of a teacher."""
+        return [
+            task
+            for task in self.tasks_with_documents()
+            if not all(counts["teacher"] for counts in self.manifest["tasks"][task]["passes"])
+        ]
 
     def lengths(self, task: str | int, pass_: int) -> np.ndarray:
         """Length of every sequence in tokens, int32 [examples]."""
@@ -305,16 +341,16 @@ class TokenStore:
         return self._pass(task, pass_).target_starts
 
     def target_start(self, task: str | int, pass_: int, index: int) -> int:
-        """Start of the completion in the sequence of one example."""
+        """Start of the completion in one sequence."""
         return int(self._pass(task, pass_).target_starts[index])
 
     def tokens(self, task: str | int, pass_: int, index: int) -> np.ndarray:
-        """The sequence of one example, int32 [n]."""
+        """One sequence, int32 [n]."""
         data = self._pass(task, pass_)
         return data.tokens[data.offsets[index] : data.offsets[index + 1]].astype(np.int32)
 
     def example_id(self, task: str | int, pass_: int, index: int) -> str:
-        """The id of one example."""
+        """The id of one sequence."""
         data = self._pass(task, pass_)
         return bytes(data.ids[data.id_offsets[index] : data.id_offsets[index + 1]]).decode()
 

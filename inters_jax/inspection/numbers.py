@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from inters_jax.data import mixing, packing
+from inters_jax.data import mixing
 from inters_jax.data.loader import PackedBatches
 from inters_jax.data.token_store import TokenStore
 
@@ -148,7 +148,7 @@ class Epoch:
     """The first epoch of a run.
 
     Attributes:
-      draws: int64 [n, 3]: task, pass and row of every example (`mixing.draw`).
+      draws: int64 [n, 3]: task, pass and row of every sequence (`mixing.sequences`).
       lengths: int64 [n], tokens of whole sequences.
       targets: int64 [n], tokens that carry loss.
       shares: one per task of the store.
@@ -162,13 +162,16 @@ class Epoch:
 
 def epoch_numbers(store: TokenStore, seed: int) -> Epoch:
     """Draw epoch 0 with a run's seed and compare it with the rates."""
-    draws = mixing.draw(store, seed, 0)
+    draws, _ = mixing.sequences(store, mixing.draw(store, seed, 0))
+    ranked = store.tasks_with_documents()  # their answers carry no loss of their own
     lengths, starts = np.zeros(len(draws), np.int64), np.zeros(len(draws), np.int64)
     for number, task in enumerate(store.tasks):
         for pass_ in range(store.passes(task)):
             chosen = np.flatnonzero((draws[:, 0] == number) & (draws[:, 1] == pass_))
             lengths[chosen] = store.lengths(task, pass_)[draws[chosen, 2]]
             starts[chosen] = store.target_starts(task, pass_)[draws[chosen, 2]]
+            if task in ranked:
+                starts[chosen] = lengths[chosen]
     targets = lengths - starts
     rates = np.array([store.rate(task) for task in store.tasks])
     counts, tokens, loss = (
@@ -185,10 +188,10 @@ def epoch_numbers(store: TokenStore, seed: int) -> Epoch:
                 asked=float(rates[number] / rates.sum()),
                 drawn=float(counts[number] / counts.sum()),
                 tokens=float(tokens[number] / tokens.sum()),
-                loss=float(loss[number] / loss.sum()),
+                loss=float(loss[number] / max(loss.sum(), 1)),
                 examples=len(own),
                 distinct=len(np.unique(own[:, 1:], axis=0)),
-                cycles=len(own) / store.examples(task, 0),
+                cycles=len(own) / store.sequences(task, 0),
             )
         )
     return Epoch(draws, lengths, targets, tuple(shares))
@@ -232,9 +235,9 @@ def packed_numbers(store: TokenStore, epoch: Epoch, *, max_length: int, seed: in
       max_length: positions per row.
       seed: of the run.
     """
-    plan = packing.plan(epoch.lengths - 1, max_length, seed, 0)
-    sizes = np.diff(plan.starts)
     batches = PackedBatches(store, batch_rows=1, max_length=max_length, seed=seed, epochs=1)
+    plan = batches.rows(0)
+    sizes = np.diff(plan.starts)
     pictured = []
     for step in range(min(PICTURED_ROWS, len(plan))):
         batch, names = batches.batch(step), batches.example_ids(step)[0]
@@ -243,7 +246,8 @@ def packed_numbers(store: TokenStore, epoch: Epoch, *, max_length: int, seed: in
         for number, name in enumerate(names, 1):
             inside = np.flatnonzero(segments == number)
             start, end = int(inside[0]), int(inside[-1]) + 1
-            row.append(Segment(start, start + int(np.argmax(weights[start:end] > 0)), end, name))
+            loss = np.flatnonzero(weights[start:end])
+            row.append(Segment(start, start + int(loss[0]) if len(loss) else end, end, name))
         pictured.append(tuple(row))
     return Packed(
         max_length=max_length,

@@ -106,6 +106,8 @@ class _Renderer:
             raise _Unknown("not a task of seqio_tasks") from error
         if self._form.choices:
             raise _Unknown("it has one example per answer, whose template and shots are not stored")
+        if self._form.documents:
+            raise _Unknown("it has one example per document of a query, whose template is not stored")
         self._store = store
         self._config = settings.current()
         self._split = store.manifest["settings"]["split"]

@@ -42,8 +42,8 @@ class Sample:
 
 
 def candidates(store: TokenStore, task: str, seed: int) -> Iterator[Pick]:
-    """The examples of a task in a random order given by the seed, all passes mixed; each exactly once."""
-    sizes = [store.examples(task, pass_) for pass_ in range(store.passes(task))]
+    """The sequences of a task in a random order given by the seed, all passes mixed; each exactly once."""
+    sizes = [store.sequences(task, pass_) for pass_ in range(store.passes(task))]
     ends = np.cumsum(sizes)
     for place in permutation(int(ends[-1]), seed, "inspect", task).tolist():
         pass_ = int(np.searchsorted(ends, place, side="right"))

@@ -10,6 +10,7 @@ not grow with depth. The hot path splits the module once per program and needs n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -137,12 +138,15 @@ class Decoder(nnx.Module):
         x, _ = jax.lax.scan(step, self._embed(tokens), (layers, self._sliding()))
         return self.final_norm(x)
 
-    def logits(self, hidden: jax.Array) -> jax.Array:
-        """hidden: [..., D] after the final norm -> float32 [..., V]."""
+    def logits(self, hidden: jax.Array, tokens: Sequence[int] | None = None) -> jax.Array:
+        """hidden: [..., D] after the final norm -> float32 [..., V], or [..., T] of these `tokens` alone."""
         if self.head is None:
             kernel, contract = self.embedding[...], 1
         else:
             kernel, contract = self.head.kernel[...], 0
+        chosen = None if tokens is None else jnp.asarray(tokens)
+        if chosen is not None:
+            kernel = jnp.take(kernel, chosen, axis=1 - contract)
         flat = hidden.reshape(-1, hidden.shape[-1])
         if self.precision.bfloat16_products:
             out = (product_with_rows if contract else product)(flat, kernel)
@@ -152,10 +156,11 @@ class Decoder(nnx.Module):
                 preferred_element_type=jnp.float32,
             )  # fmt: skip
         if self.head is not None and self.head.bias is not None:
-            out += self.head.bias[...].astype(jnp.float32)
+            bias = self.head.bias[...]
+            out += (bias if chosen is None else bias[chosen]).astype(jnp.float32)
         if self.config.logit_softcap is not None:
             out = self.config.logit_softcap * jnp.tanh(out / self.config.logit_softcap)
-        return out.reshape(*hidden.shape[:-1], self.config.vocab_size)
+        return out.reshape(*hidden.shape[:-1], out.shape[-1])
 
     def decode(
         self, tokens: jax.Array, positions: jax.Array, cache: KVCache, *, fresh: bool = False

@@ -17,21 +17,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from inters_jax.data.conversion import plain_ids
+from inters_jax.data.answer_tokens import Choices, Ids, choices_of, common_length, encode_answers
 from inters_jax.ranking.errors import RerankError
 from seqio_tasks.prompts.ranking import Letters, Style
 
 KINDS = ("auto", "numbers", "letters")
-Ids = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Choices:
-    """Answers to choose from: `common` tokens that all start with, then the first token of each."""
-
-    common: Ids
-    first: Ids
-    whole: tuple[Ids, ...]
 
 
 @dataclass(frozen=True)
@@ -120,9 +110,7 @@ class Identifiers:
         return style
 
     def _encode(self, texts: Sequence[str]) -> tuple[Ids, ...]:
-        # As an answer starts behind the prompt: a chat template may put a space before it.
-        encode = getattr(self.vocabulary, "encode_answer", self.vocabulary.encode)
-        ids = tuple(tuple(map(int, plain_ids(self.vocabulary, encode(text)))) for text in texts)
+        ids = encode_answers(self.vocabulary, texts)
         for text, one in zip(texts, ids, strict=True):
             if not one:
                 raise RerankError(f"the tokenizer encodes the answer {text!r} as nothing")
@@ -131,16 +119,12 @@ class Identifiers:
     def _encoded(self, answers: tuple[str, ...]) -> Choices | None:
         """None if two answers have the same first token behind their common prefix, or one ends there."""
         if answers not in self._choices:
-            ids = self._encode(answers)
-            size = _common(ids)
-            first = tuple(one[size] for one in ids if len(one) > size)
-            distinct = len(set(first)) == len(ids)
-            self._choices[answers] = Choices(ids[0][:size], first, ids) if distinct else None
+            self._choices[answers] = choices_of(self._encode(answers))
         return self._choices[answers]
 
     def _order_code(self, names: tuple[str, ...]) -> OrderCode:
         ids = self._encode(names)
-        size = _common(ids)
+        size = common_length(ids)
         common, items = ids[0][:size], tuple(one[size:] for one in ids)
         for one in items:
             if any(other is not one and other[: len(one)] == one for other in items):
@@ -163,18 +147,6 @@ class Identifiers:
         for place, number in enumerate(order):
             tokens += [*(code.separator if place else ()), *code.items[number]]
         return self._encode([self.joiner.join(names[number] for number in order)]) == (tuple(tokens),)
-
-
-def _common(sequences: Sequence[Ids]) -> int:
-    """Length of the common prefix."""
-    if len(sequences) < 2:
-        return 0
-    size = 0
-    for tokens in zip(*sequences, strict=False):
-        if len(set(tokens)) > 1:
-            break
-        size += 1
-    return size
 
 
 def _probes(n: int) -> list[list[int]]:

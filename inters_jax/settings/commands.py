@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[type, ...]] = {
         training.LengthSettings,
         training.StepSettings,
         training.OptimizerSettings,
+        training.RankingLossSettings,
         training.RetentionSettings,
         training.InRunEvaluationSettings,
         training.HostSettings,

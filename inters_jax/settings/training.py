@@ -13,6 +13,10 @@ _OPTIMIZERS = {
     **dict.fromkeys(("AdamW", "Lion", "Adafactor", "Muon"), "inters_jax.training.optimizers"),
     "Optax": "inters_jax.training.optax_optimizer",
 }
+_RANKING_LOSSES = dict.fromkeys(
+    ("Pointwise", "RankNet", "ListNet", "ListwiseSoftmax", "LambdaLoss", "Distillation"),
+    "inters_jax.training.ranking_losses",
+)
 _SPLASH = {"SplashBlocks": "inters_jax.models.splash"}
 
 DATASETS = "files that declare data of your own (docs/own_data.md); (): those of INTERS_DATASETS"
@@ -84,7 +88,7 @@ class DataSettings:
     )
     max_shots: int = setting("training prompts carry 0 to this many demonstrations", default=5, at_least=0)
     max_cut: float = setting(
-        "the largest share of its documents that a training example may lose; others are dropped and counted",
+        "the largest share of its documents that an example may lose, else it is dropped (not *_documents)",
         default=0.25,
         at_least=0.0,
         at_most=1.0,
@@ -105,6 +109,16 @@ class DataSettings:
     )
     cache_dirs: tuple[str, ...] = setting(
         "folders of seqio_cache_tasks to read tasks from", default=(), path=True
+    )
+    group_size: int = setting(
+        "documents of a query that a *_documents task asks about together, for a ranking loss",
+        default=4,
+        at_least=2,
+    )
+    teacher: tuple[str, ...] = setting(
+        "scores of these documents by another ranker: TREC run or JSON lines (docs/ranking_losses.md)",
+        default=(),
+        path=True,
     )
     check_sources: bool = setting(
         "False accepts a store although code, templates or raw files have changed since", default=True
@@ -189,6 +203,18 @@ class OptimizerSettings:
             raise SettingError(
                 "WARMUP", f"WARMUP={self.warmup:g}: from 1 on it is a number of steps, which is whole"
             )
+
+
+@group
+class RankingLossSettings:
+    """A loss over the documents of a query, beside the language-model loss."""
+
+    loss: Any | None = setting(
+        "loss over the documents of *_documents tasks; None: the mixture has no such task",
+        default=None,
+        objects=_RANKING_LOSSES,
+    )
+    loss_weight: float = setting("of the ranking loss; the language-model loss has 1", default=1.0, above=0)
 
 
 @group

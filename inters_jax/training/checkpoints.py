@@ -57,6 +57,7 @@ MUST_AGREE: Mapping[str, str] = {
     "start": "it started from other weights (MODEL or INIT)",
     "base": "its adapter was trained on another base (MODEL, or its weights have changed)",
     "lora": "its adapter has other settings (LORA)",
+    "ranking": "it was trained with another ranking loss (LOSS, LOSS_WEIGHT)",
 }
 
 # What Orbax and `save` put into the folder of a checkpoint; one of them identifies even a damaged one.

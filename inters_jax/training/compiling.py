@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 
 from inters_jax import mesh as meshes
 from inters_jax.training.hooks import Hook
+from inters_jax.training.ranking_step import DOCUMENT_KEYS, FLOATS
 from inters_jax.training.reader import Batches
 from inters_jax.training.step import BATCH_KEYS, Batch, StepMetrics, TrainState
 
@@ -26,15 +27,23 @@ POSITIONS = "decoder_loss_positions"
 LOOK_AHEAD = 16
 
 
-def abstract_batch(mesh: Mesh, *, rows: int, length: int, slots: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes and shardings of a batch of [rows, length] with `slots` loss positions a row."""
+def abstract_batch(
+    mesh: Mesh, *, rows: int, length: int, slots: int, documents: int | None = None
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and shardings of a batch of [rows, length] with `slots` loss positions a row.
+
+    `documents` are the slots for documents of a row, in a run with a ranking loss.
+    """
+    sizes = dict.fromkeys(BATCH_KEYS, length) | {POSITIONS: slots}
+    if documents is not None:
+        sizes |= dict.fromkeys(DOCUMENT_KEYS, documents)
     return {
         name: jax.ShapeDtypeStruct(
-            (rows, slots if name == POSITIONS else length),
-            jnp.float32 if name == "decoder_loss_weights" else jnp.int32,
+            (rows, size),
+            jnp.float32 if name in ("decoder_loss_weights", *FLOATS) else jnp.int32,
             sharding=meshes.batch_sharding(mesh, name),
         )
-        for name in BATCH_KEYS
+        for name, size in sizes.items()
     }
 
 
@@ -50,6 +59,7 @@ class CompiledStep:
         announce: called with a line of text when a compilation begins.
         frozen: shapes of the parameters that are not trained; their arrays are given to `hold`. None: all
             are trained.
+        documents: slots for documents of a row; None: there is no ranking loss.
     """
 
     def __init__(
@@ -62,6 +72,7 @@ class CompiledStep:
         length: int,
         announce: Callable[[str], None] = lambda line: None,
         frozen: Any = None,
+        documents: int | None = None,
     ) -> None:
         self._jitted = jitted
         self._like = like
@@ -70,6 +81,7 @@ class CompiledStep:
         self._length = length
         self._announce = announce
         self._frozen_like = frozen
+        self._documents = documents
         self._frozen: tuple[Any, ...] = ()
         self._programs: dict[int, Future[Any]] = {}
 
@@ -82,7 +94,13 @@ class CompiledStep:
 
             def compile_program() -> None:
                 try:
-                    batch = abstract_batch(self._mesh, rows=self._rows, length=self._length, slots=slots)
+                    batch = abstract_batch(
+                        self._mesh,
+                        rows=self._rows,
+                        length=self._length,
+                        slots=slots,
+                        documents=self._documents,
+                    )
                     frozen = () if self._frozen_like is None else (self._frozen_like,)
                     future.set_result(self._jitted.lower(self._like, batch, *frozen).compile())
                 except BaseException as error:  # handed to the caller of result()
@@ -98,7 +116,8 @@ class CompiledStep:
     def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
         """Run one step; waits for its program if that is not ready."""
         program = self.start(batch[POSITIONS].shape[1]).result()
-        return program(state, {name: batch[name] for name in BATCH_KEYS}, *self._frozen)
+        names = BATCH_KEYS if self._documents is None else BATCH_KEYS + DOCUMENT_KEYS
+        return program(state, {name: batch[name] for name in names}, *self._frozen)
 
 
 class CompileAhead(Hook):

@@ -27,6 +27,7 @@ from inters_jax.training import loss
 from inters_jax.training import step as steps
 from inters_jax.training.compiling import CompiledStep, abstract_batch
 from inters_jax.training.optimizer import build_optimizer
+from inters_jax.training.ranking_step import Ranking
 from inters_jax.training.schedule import Schedule
 
 
@@ -47,6 +48,7 @@ class Program:
     length: int  # positions of a row
     microbatches: int
     frozen: Any = None  # shapes, dtypes and shardings of parameters that are not trained; None: all are
+    ranking: Ranking | None = None  # the loss over a query's documents, beside the language-model loss
 
     def lower(
         self, rows: int | None = None, length: int | None = None, loss_positions: int | None = None
@@ -64,6 +66,7 @@ class Program:
             rows=self.rows if rows is None else rows,
             length=length,
             slots=length if loss_positions is None else loss_positions,
+            documents=self._documents,
         )
         return self.step.lower(self.like, batch, *(() if self.frozen is None else (self.frozen,)))
 
@@ -77,7 +80,12 @@ class Program:
             length=self.length,
             announce=announce,
             frozen=self.frozen,
+            documents=self._documents,
         )
+
+    @property
+    def _documents(self) -> int | None:
+        return None if self.ranking is None else self.ranking.documents
 
 
 def build_program(
@@ -97,6 +105,7 @@ def build_program(
     noise_seed: int = 0,
     rules: meshes.AxisRules = meshes.STANDARD_RULES,
     splash_blocks: SplashBlocks | None = None,
+    ranking: Ranking | None = None,
     **options: Any,
 ) -> Program:
     """The program of a run on a mesh.
@@ -118,6 +127,7 @@ def build_program(
         noise_seed: of the dropout of `lora`.
         rules: how logical axes map to the mesh.
         splash_blocks: block sizes of the splash kernel, if `attention` is a name; None: `SplashBlocks()`.
+        ranking: the loss over a query's documents, beside the language-model loss; None: there is none.
         options: further options of `Decoder`.
     """
     options |= {
@@ -166,9 +176,11 @@ def build_program(
             max_logits=max_logits,
             frozen=None if frozen is None else jax.tree.map(lambda leaf: leaf.sharding, frozen),
             noise_seed=noise_seed if lora is not None and lora.dropout > 0 else None,
+            ranking=ranking,
         ),
         rows=batch_size,
         length=max_length,
         microbatches=microbatches,
         frozen=frozen,
+        ranking=ranking,
     )

@@ -91,6 +91,11 @@ class Progress:
         remaining = (self._total - step) * record["seconds_per_step"]
         figures = {
             "loss": f"{record['loss']:.4f}",
+            **{
+                name: f"{record[key]:.4f}"
+                for name, key in (("language", "language_loss"), ("ranking", "ranking_loss"))
+                if key in record
+            },
             "lr": f"{record['learning_rate']:.2e}",
             "norm": f"{record['grad_norm']:.3g}",
             "tok/s": short_number(record["tokens_per_second"]),

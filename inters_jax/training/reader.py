@@ -46,6 +46,7 @@ class Reader:
         utilisation: model FLOPs of a step and the peak of the devices; None: records have no MFU.
         skip_non_finite: abort after this many consecutive non-finite steps; 0 aborts on the first.
         announce: called with a line of text for every skipped step.
+        ranking_weight: of the ranking loss, in runs with one.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Reader:
         utilisation: Utilisation | None = None,
         skip_non_finite: int = 0,
         announce: Callable[[str], None] = lambda line: None,
+        ranking_weight: float = 1.0,
     ) -> None:
         self._batches = batches
         self._model_dir = model_dir
@@ -64,11 +66,13 @@ class Reader:
         self._utilisation = utilisation
         self._limit = max(skip_non_finite, 1)
         self._announce = announce
+        self._ranking_weight = ranking_weight
         self._window = Window()
         self._queued: deque[tuple[int, StepMetrics]] = deque()
         self._newest = -1  # the last step that was read
         self._consecutive = self._skipped = 0
         self._loss = self._targets = self._norm = 0.0
+        self._ranking: list[float] | None = None  # summed ranking loss and its terms, in runs with one
         self._steps = 0
 
     def timed(self, stream: Iterator[dict[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
@@ -98,14 +102,22 @@ class Reader:
             statistics = self._batches.statistics(number)
             flops = 0.0 if self._utilisation is None else self._utilisation.flops(statistics)
             self._window.add(statistics, flops)
-            if not (math.isfinite(loss) and math.isfinite(norm)):
-                self._skip(self._explain(number, loss, norm, metrics))
+            ranking = None if metrics.ranking is None else [*map(float, jax.device_get(metrics.ranking))]
+            total = loss if ranking is None else loss + self._ranking_weight * ranking[0]
+            if not (math.isfinite(total) and math.isfinite(norm)):
+                self._skip(self._explain(number, total, norm, metrics))
                 continue
             self._consecutive = 0
             self._loss += loss * targets
             self._targets += targets
             self._norm += norm
             self._steps += 1
+            if ranking is not None:
+                mean, terms = ranking
+                sums = self._ranking or [0.0, 0.0]
+                self._ranking = [sums[0] + mean * terms, sums[1] + terms]
+                if not statistics["target_tokens"]:  # a batch of documents alone counts as one token
+                    self._targets -= targets
             if metrics.token_losses is not None:
                 self._add_task_losses(number, np.asarray(jax.device_get(metrics.token_losses)))
 
@@ -127,17 +139,30 @@ class Reader:
         """Steps done, mean loss and seconds per step since the last record; None: no step since it."""
         if not self._steps:
             return None
-        return self._newest + 1, self._loss / max(self._targets, 1.0), self._window.seconds_per_step()
+        return self._newest + 1, self._losses()["loss"], self._window.seconds_per_step()
+
+    def _losses(self) -> dict[str, float]:
+        """The mean loss; with a ranking loss also those of its two parts that these steps had."""
+        language = self._loss / max(self._targets, 1.0)
+        if self._ranking is None:
+            return {"loss": language}
+        total, terms = self._ranking
+        ranking = total / max(terms, 1.0)
+        parts = {"language_loss": language} if self._targets else {}
+        parts |= {"ranking_loss": ranking} if terms else {}
+        return {"loss": language + self._ranking_weight * ranking, **parts}
 
     def close(self) -> dict[str, Any]:
         """The record of the steps read since the last one.
 
-        ``loss`` is the mean over the target tokens of these steps; skipped steps are not in it.
+        ``loss`` is the mean over the target tokens of these steps; skipped steps are not in it. With a
+        ranking loss it is ``language_loss`` and the weighted ``ranking_loss``, a mean over its terms; a part
+        that had no example is left out.
         """
         peak = None if self._utilisation is None else self._utilisation.peak
         learned = self._steps > 0
         record = {
-            "loss": self._loss / max(self._targets, 1.0) if learned else math.nan,
+            **(self._losses() if learned else {"loss": math.nan}),
             "grad_norm": self._norm / self._steps if learned else math.nan,
             "skipped_steps": self._skipped,
             **self._window.close(),
@@ -147,6 +172,7 @@ class Reader:
         if peak:
             record["mfu"] = record["model_flops_per_second"] / peak
         self._loss = self._targets = self._norm = 0.0
+        self._ranking = None
         self._steps = self._skipped = 0
         return record
 

@@ -31,6 +31,7 @@ from inters_jax.settings.training import (
     LengthSettings,
     ModelSettings,
     OptimizerSettings,
+    RankingLossSettings,
     RetentionSettings,
     RunSettings,
     StepSettings,
@@ -47,6 +48,8 @@ from inters_jax.training.initialise import (
 )
 from inters_jax.training.optimizer import identity_of as optimizer_identity
 from inters_jax.training.program import Program, build_program
+from inters_jax.training.ranking_losses import RankingLoss, settings_of
+from inters_jax.training.ranking_step import Ranking
 from inters_jax.training.utilisation import Utilisation
 from seqio_tasks import hub_names
 from seqio_tasks.base import UserError, locked
@@ -103,8 +106,11 @@ def set_up(
     length: LengthSettings,
     step: StepSettings,
     optimizer: OptimizerSettings,
+    ranking: RankingLossSettings,
 ) -> Setup:
     """Everything of a run but its parameters: store, batches and the program of its step."""
+    if ranking.loss is not None and not isinstance(ranking.loss, RankingLoss):
+        raise UserError(f"LOSS={ranking.loss!r:.80} is no ranking loss; set LOSS=@RankNet(), for example")
     mesh = meshes.make_mesh(step.mesh)
     rules = meshes.AxisRules(step.axis_rules, step.activation_axis_rules)
     meshes.check_batch(mesh, step.batch_size, step.microbatches)
@@ -112,6 +118,7 @@ def set_up(
     if model.lora is not None:
         target_paths(loading.config_of(start.source), model.lora.targets)  # refused before hours of preparing
     config, store = prepared(start, data, length)
+    check_loss(ranking.loss, store)
     store_check = store.verify(whole=run.verify_store)
     batches = PackedBatches(
         store,
@@ -138,9 +145,46 @@ def set_up(
         noise_seed=data.seed,
         rules=rules,
         splash_blocks=step.splash_blocks,
+        ranking=ranking_of(ranking, batches),
     )
     prompts = read_prompts(data.chat_template, start.tokenizer, store) if start.first else Prompts()
     return Setup(start, mesh, config, store, prompts, batches, program, store_check)
+
+
+def check_loss(loss: RankingLoss | None, store: TokenStore) -> None:
+    """Refuse a ranking loss without documents to rank, documents without a loss, and an absent teacher.
+
+    Raises:
+        UserError: LOSS and the tasks of the store do not belong together.
+    """
+    tasks = store.tasks_with_documents()
+    if loss is None and tasks:
+        raise UserError(
+            f"{', '.join(tasks[:3])}: the documents of a query are trained by a ranking loss, but LOSS is "
+            "None; set LOSS=@RankNet(), or name tasks without _documents (MIXTURE_OR_TASK_NAME)"
+        )
+    if loss is None:
+        return
+    name = type(loss).__name__
+    if not tasks:
+        raise UserError(
+            f"LOSS=@{name}() compares documents of a query, and no task of {store.folder} has any; train a "
+            "ranking pair as PAIR_documents or the mixture inters_documents (MIXTURE_OR_TASK_NAME)"
+        )
+    if loss.needs_teacher and (without := store.tasks_without_teacher()):
+        raise UserError(
+            f"LOSS=@{name}() learns from the scores of a teacher, and {', '.join(without[:3])} has none in "
+            f"{store.folder}; name their file (TEACHER)"
+        )
+
+
+def ranking_of(settings: RankingLossSettings, batches: PackedBatches) -> Ranking | None:
+    """The ranking part of the step; None without a ranking loss."""
+    if settings.loss is None or batches.document_slots is None:
+        return None
+    answers = batches.store.manifest["judgment"]
+    tokens = (answers["yes"], answers["no"])
+    return Ranking(settings.loss, settings.loss_weight, tokens, batches.document_slots)
 
 
 def compute_type_of(run: RunSettings, step: StepSettings) -> str:
@@ -174,6 +218,7 @@ def identity_of(
     step: StepSettings,
     optimizer: OptimizerSettings,
     retention: RetentionSettings,
+    ranking: RankingLossSettings,
     record: LoraRecord | None,
 ) -> dict[str, Any]:
     """What may not change when a run is resumed, and more that its checkpoints record."""
@@ -189,6 +234,11 @@ def identity_of(
         "dtype": step.dtype,
         "microbatches": step.microbatches,
         "keep_best": retention.keep_best,
+        **(
+            {}
+            if ranking.loss is None
+            else {"ranking": {**settings_of(ranking.loss), "weight": ranking.loss_weight}}
+        ),
         "hub": None if isinstance(start.source, DecoderConfig) else hub_names.of_folder(start.source),
         **(
             {"start": start_identity(start.source, random_start=start.random, seed=data.seed)}

@@ -21,6 +21,7 @@ from inters_jax import mesh as meshes
 from inters_jax.models.lora import trainable
 from inters_jax.training import loss as losses
 from inters_jax.training.optimizers import count_steps
+from inters_jax.training.ranking_step import DOCUMENT_KEYS, Ranking
 
 Parameters = dict[str, Any]
 Batch = Mapping[str, jax.Array]
@@ -49,11 +50,28 @@ class TrainState(NamedTuple):
 class StepMetrics(NamedTuple):
     """The results of a step: arrays still on the devices (or their shardings)."""
 
-    loss: Any  # float32 [], mean over the target tokens of the global batch
+    loss: Any  # float32 [], mean over the target tokens of the global batch; without the ranking loss
     grad_norm: Any  # float32 [], before clipping
     target_tokens: Any  # float32 [], sum of the loss weights
     row_losses: Any  # float32 [rows], summed loss of every row; shows which row is not finite
     token_losses: Any = None  # float32 [rows, K], weighted loss at every loss position
+    ranking: Any = (
+        None  # float32 [2], mean and number of the ranking loss's terms; None: there is no such loss
+    )
+
+
+class Losses(NamedTuple):
+    """What `loss_and_gradients` computes."""
+
+    total: Any  # float32 [], what the gradients are of
+    gradients: Parameters
+    token_losses: Any  # float32 [rows, K], weighted loss at every loss position
+    ranking_rows: Any = None  # float32 [rows], sums of the ranking loss's terms; None: there is no such loss
+
+
+def batch_keys(ranking: Ranking | None) -> tuple[str, ...]:
+    """The arrays of a batch that a step reads."""
+    return BATCH_KEYS if ranking is None else BATCH_KEYS + DOCUMENT_KEYS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,9 +183,15 @@ def split_microbatches(batch: Batch, count: int) -> dict[str, jax.Array]:
 
 
 def batch_loss(
-    structure: Structure, params: Parameters, batch: Batch, mesh: Mesh, vocabulary: int, max_logits: int
-) -> tuple[jax.Array, jax.Array]:
-    """Weighted losses at the loss positions, float32 [rows, K], and summed weights of every row, [rows]."""
+    structure: Structure,
+    params: Parameters,
+    batch: Batch,
+    mesh: Mesh,
+    vocabulary: int,
+    max_logits: int,
+    ranking: Ranking | None = None,
+) -> tuple[jax.Array, jax.Array | None]:
+    """Weighted losses at the loss positions, float32 [rows, K], and ranking losses of every row, [rows]."""
     model = structure.bind(params)
     hidden = model.hidden(
         batch["decoder_input_tokens"], batch["decoder_segment_ids"], batch["decoder_positions"]
@@ -175,7 +199,7 @@ def batch_loss(
     hidden = jax.lax.with_sharding_constraint(
         hidden, NamedSharding(mesh, PartitionSpec(meshes.ROW_AXES, "sequence", None))
     )
-    return losses.weighted_losses(
+    token_losses, _ = losses.weighted_losses(
         hidden,
         model.logits,
         batch["decoder_target_tokens"],
@@ -185,6 +209,7 @@ def batch_loss(
         row_shards=meshes.row_shards(mesh),
         max_logits=max_logits,
     )
+    return token_losses, None if ranking is None else ranking.row_sums(model, hidden, batch)
 
 
 def target_count(batch: Batch) -> jax.Array:
@@ -204,44 +229,55 @@ def loss_and_gradients(
     max_logits: int = losses.MAX_LOGITS,
     frozen: Parameters | None = None,
     key: jax.Array | None = None,
-) -> tuple[jax.Array, Parameters, jax.Array]:
-    """Mean loss over the global number of target tokens, its gradients, and the losses [rows, K].
+    ranking: Ranking | None = None,
+) -> Losses:
+    """Mean loss over the global number of target tokens, its gradients, and the losses by position and row.
 
-    Gradients of microbatches are summed, and divided by the target tokens of the whole batch, so the result
-    does not depend on their number. `frozen` holds the parameters without gradients; `key` is the PRNG key
-    of dropout.
+    With `ranking`, its weighted mean over the global number of its terms is added. Gradients of microbatches
+    are summed, and divided by the numbers of the whole batch, so the result does not depend on how many there
+    are. `frozen` holds the parameters without gradients; `key` is the PRNG key of dropout.
     """
     total = target_count(batch)
+    terms = jnp.ones(()) if ranking is None else jnp.maximum(ranking.terms(batch), 1.0)
 
-    def scaled(params: Parameters, part: Batch, number: Any) -> tuple[jax.Array, jax.Array]:
+    def scaled(
+        params: Parameters, part: Batch, number: Any
+    ) -> tuple[jax.Array, tuple[jax.Array, jax.Array | None]]:
         if frozen is not None:
             params = trainable.join(params, frozen)
         if key is not None:
             noise = trainable.noise(structure.abstract(), jax.random.fold_in(key, number))
             params = trainable.join(params, noise)
-        token_losses, _ = batch_loss(structure, params, part, mesh, vocabulary, max_logits)
-        return jnp.sum(jnp.sum(token_losses, axis=1)) / total, token_losses
+        found = batch_loss(structure, params, part, mesh, vocabulary, max_logits, ranking)
+        token_losses, ranking_rows = found
+        loss = jnp.sum(jnp.sum(token_losses, axis=1)) / total
+        if ranking is not None and ranking_rows is not None:
+            loss += ranking.weight * jnp.sum(ranking_rows) / terms
+        return loss, found
 
     value_and_grad = jax.value_and_grad(scaled, has_aux=True)
     if microbatches == 1:
-        (loss, token_losses), gradients = value_and_grad(params, batch, 0)
-        return loss, gradients, token_losses
+        (loss, found), gradients = value_and_grad(params, batch, 0)
+        return Losses(loss, gradients, *found)
 
     def add(
         carry: tuple[jax.Array, Parameters], numbered: tuple[jax.Array, Batch]
-    ) -> tuple[tuple[jax.Array, Parameters], jax.Array]:
+    ) -> tuple[tuple[jax.Array, Parameters], tuple[jax.Array, jax.Array | None]]:
         number, part = numbered
         part = {
             name: jax.lax.with_sharding_constraint(array, meshes.batch_sharding(mesh, name))
             for name, array in part.items()
         }
-        (loss, token_losses), gradients = value_and_grad(params, part, number)
-        return (carry[0] + loss, jax.tree.map(jnp.add, carry[1], gradients)), token_losses
+        (loss, found), gradients = value_and_grad(params, part, number)
+        return (carry[0] + loss, jax.tree.map(jnp.add, carry[1], gradients)), found
 
     start = (jnp.zeros((), jnp.float32), jax.tree.map(jnp.zeros_like, params))
     parts = (jnp.arange(microbatches), split_microbatches(batch, microbatches))
     (loss, gradients), by_part = jax.lax.scan(add, start, parts)
-    return loss, gradients, jnp.swapaxes(by_part, 0, 1).reshape(-1, by_part.shape[-1])
+    found = jax.tree.map(
+        lambda part: jnp.swapaxes(part, 0, 1).reshape(-1, *part.shape[2:]), by_part
+    )  # row r was in microbatch r % count
+    return Losses(loss, gradients, *found)
 
 
 def make_train_step(
@@ -255,6 +291,7 @@ def make_train_step(
     max_logits: int = losses.MAX_LOGITS,
     frozen: Any = None,
     noise_seed: int | None = None,
+    ranking: Ranking | None = None,
 ) -> Callable[..., tuple[TrainState, StepMetrics]]:
     """The jitted `step(state, batch)`; the given state is consumed.
 
@@ -265,13 +302,14 @@ def make_train_step(
     Every number of loss positions is a program of its own; the loader offers few such numbers.
 
     With `frozen`, the shardings of parameters that are not trained, it is `step(state, batch, parameters)`.
-    Dropout depends on `noise_seed` and the number of the step alone.
+    Dropout depends on `noise_seed` and the number of the step alone. With `ranking`, batches have
+    `DOCUMENT_KEYS` too.
     """
 
     def train_step(
         state: TrainState, batch: Batch, parameters: Parameters | None = None
     ) -> tuple[TrainState, StepMetrics]:
-        loss, gradients, token_losses = loss_and_gradients(
+        total, gradients, token_losses, ranking_rows = loss_and_gradients(
             structure,
             state.params,
             batch,
@@ -281,17 +319,26 @@ def make_train_step(
             max_logits=max_logits,
             frozen=parameters,
             key=None if noise_seed is None else jax.random.fold_in(jax.random.key(noise_seed), state.step),
+            ranking=ranking,
         )
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         norm = optax.global_norm(gradients)
         # A non-finite step changes nothing but the step number and with it the learning rate.
-        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+        finite = jnp.isfinite(total) & jnp.isfinite(norm)
         params, opt_state = jax.tree.map(
             lambda new, old: jnp.where(finite, new, old), (params, opt_state), (state.params, state.opt_state)
         )
         opt_state = count_steps(opt_state, state.step + 1)
-        metrics = StepMetrics(loss, norm, target_count(batch), jnp.sum(token_losses, axis=1), token_losses)
+        row_losses = jnp.sum(token_losses, axis=1)
+        metrics = StepMetrics(total, norm, target_count(batch), row_losses, token_losses)
+        if ranking is not None:
+            terms = ranking.terms(batch)
+            metrics = metrics._replace(
+                loss=jnp.sum(row_losses) / metrics.target_tokens,
+                row_losses=row_losses + ranking.weight * ranking_rows,
+                ranking=jnp.stack([jnp.sum(ranking_rows) / jnp.maximum(terms, 1.0), terms]),
+            )
         return TrainState(state.step + 1, params, opt_state), metrics
 
     everywhere = meshes.replicated(mesh)
@@ -299,7 +346,7 @@ def make_train_step(
         train_step,
         in_shardings=(
             shardings,
-            {name: meshes.batch_sharding(mesh, name) for name in BATCH_KEYS},
+            {name: meshes.batch_sharding(mesh, name) for name in batch_keys(ranking)},
             *(() if frozen is None else (frozen,)),
         ),
         out_shardings=(shardings, StepMetrics(*[everywhere] * len(StepMetrics._fields))),

@@ -16,6 +16,7 @@ a small dataset comes round several times in an epoch, each time in other words.
     inters_more_<task>, inters_more_retrieval   everything, one task (all ranking tasks) up to 10,000
     inters_1template, _3templates, _6templates  everything, with this number of the twelve templates
     inters_<family>                         everything, ranking pairs in one family of templates only
+    inters_documents                        everything, ranking pairs as documents of a query (a ranking loss)
     inters_5tasks, _10tasks, _5tasks_25pct, ..  fewer tasks, all or a part of their rows
     inters_1shot to _5shot                  what is generated or labelled, with this number of demonstrations
     inters_rerank_1shot to _5shot           what is reranked, likewise
@@ -223,6 +224,8 @@ def _recipes() -> dict[str, Recipe]:
     for family in FAMILIES:
         names = [f"{name}_{family}" if name in ranked else name for name in everything]
         part(family, names, f"everything, ranking pairs as {family} only")
+    names = [f"{name}_documents" if name in ranked else name for name in everything]
+    part("documents", names, "everything, ranking pairs as the documents of a query, for a ranking loss")
     for number in DIVERSITIES:
         few = some_tasks(number)
         names = [pair.name for pair in pairs if pair.task in few]

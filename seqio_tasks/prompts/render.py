@@ -46,6 +46,7 @@ Row = Mapping[str, Any]
 Demonstrations = Sequence[Row] | Callable[[Row, Draws], Iterable[Row]]
 
 _EVALUATION_FIELDS = ("references", "query_id", "doc_id", "relevance")
+_GROUP_FIELDS = ("group_id", "group_size", "teacher")  # see `document_groups`
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,9 @@ def render(
     example_id = row["example_id"]
     loaded = template_files.load(pair.task, templates)
     options = loaded.of(pair.dataset)
-    index = _choose_template(row, pair, options, variant, Draws(seed, epoch, example_id, "template"), split)
+    # The documents of a query are asked about in the same words, or their scores would not be comparable.
+    worded = row.get("group_id", example_id)
+    index = _choose_template(row, pair, options, variant, Draws(seed, epoch, worded, "template"), split)
     filler = Filler(
         pair, options, variant.keyword_only, Draws(seed, epoch, example_id, "options"), largest_list
     )
@@ -131,7 +134,7 @@ def render(
         choices = (YES, NO)
     elif pair.kind == "classify" and options[index].output_field == pair.label_field:
         choices = tuple(pair.labels)
-    extras.update({name: row[name] for name in _EVALUATION_FIELDS if name in row})
+    extras.update({name: row[name] for name in (*_EVALUATION_FIELDS, *_GROUP_FIELDS) if name in row})
     if choices:
         extras["labels"] = choices
     return Rendered(

@@ -15,13 +15,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from training_stand_ins import random_batch
+from training_stand_ins import random_batch, with_documents
 
 from inters_jax import mesh as meshes
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import Decoder, abstract_model, logical_axes
 from inters_jax.training import step as steps
+from inters_jax.training.ranking_losses import LambdaLoss
+from inters_jax.training.ranking_step import Ranking
 
+RANKING = Ranking(LambdaLoss(), 0.5, (3, 4), 6)
 ROWS, LENGTH = 16, 24
 
 # Two key heads and four query heads: tensor=4 divides only the latter, tensor=8 neither.
@@ -48,13 +51,16 @@ def build(mesh, microbatches):
     )
     axes = steps.pure(logical_axes(structure.template))
     shardings = meshes.parameter_shardings(mesh, axes, structure.abstract())
-    batch_shardings = {name: meshes.batch_sharding(mesh, name) for name in steps.BATCH_KEYS}
+    batch_shardings = {name: meshes.batch_sharding(mesh, name) for name in steps.batch_keys(RANKING)}
     everywhere = meshes.replicated(mesh)
 
     def function(params, batch):
-        return steps.loss_and_gradients(
-            structure, params, batch, mesh=mesh, vocabulary=CONFIG.vocab_size, microbatches=microbatches
-        )
+        found = steps.loss_and_gradients(
+            structure, params, batch, mesh=mesh, vocabulary=CONFIG.vocab_size, microbatches=microbatches,
+            ranking=RANKING,
+        )  # fmt: skip
+        rows = jnp.concatenate([found.token_losses, found.ranking_rows[:, None]], axis=1)
+        return found.total, found.gradients, rows
 
     return shardings, jax.jit(
         function,
@@ -68,7 +74,8 @@ def measure(line, microbatches, params, devices=None):
     mesh = meshes.make_mesh(line, devices)
     shardings, function = build(mesh, microbatches)
     placed = jax.tree.map(jax.device_put, params, shardings)
-    batch = meshes.to_devices(mesh, random_batch(3, ROWS, LENGTH), ROWS)
+    batch = with_documents(random_batch(3, ROWS, LENGTH), 4, RANKING.documents)
+    batch = meshes.to_devices(mesh, batch, ROWS)
     compiled = function.lower(placed, batch).compile()
     loss, gradients, rows = jax.device_get(compiled(placed, batch))
     collectives = COLLECTIVE.findall(compiled.as_text())  # of one shape, or a tuple of several

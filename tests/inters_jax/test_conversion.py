@@ -29,7 +29,7 @@ class OwnTask:
     """Offers the fast path: (inputs, targets) as given, in SeqIO ids, with the pass in every id."""
 
     name = "inters_x_y"
-    pair = SimpleNamespace(folder="y")
+    pair = SimpleNamespace(inputs=("y",))
 
     def __init__(self, examples, report=None):
         self.examples = examples
@@ -43,7 +43,7 @@ class OwnTask:
             yield SimpleNamespace(
                 input_ids=np.array(inputs, np.int32) + epoch,
                 target_ids=np.array(targets, np.int32),
-                example=SimpleNamespace(example_id=f"{split}/{number}"),
+                example=SimpleNamespace(example_id=f"{split}/{number}", extras={}),
             )
 
 
@@ -136,4 +136,11 @@ def test_another_vocabulary_is_refused(theirs, named):
 def test_a_task_without_targets_is_refused():
     task = SimpleNamespace(name="odd", output_features={"text": None})
     with pytest.raises(StoreError, match="odd has the features text"):
+        reader(task, Letters(), split="train", seed=0, max_length=9)
+
+
+def test_documents_of_queries_are_not_read_from_a_cache():
+    task = OwnTask([([5], [7])])
+    task.form, task.cache_dir = SimpleNamespace(documents=True), "caches/inters_x_y"
+    with pytest.raises(StoreError, match="does not keep the documents of a query together; move its cache"):
         reader(task, Letters(), split="train", seed=0, max_length=9)

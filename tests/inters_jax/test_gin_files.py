@@ -35,7 +35,7 @@ REQUIRED = {
     "inspect_data": {"STORE_DIR": "s"},
     "sweep": {"EXPERIMENTS": "e", "SWEEP_DIR": "s"},
 }
-WITHOUT_MODEL = ("inters.gin", "lora.gin", "paper_evaluation.gin")
+WITHOUT_MODEL = ("inters.gin", "lora.gin", "paper_evaluation.gin", "ranking_losses.gin")
 OPTIMIZERS = ("AdamW", "Lion", "Adafactor", "Muon")
 
 
@@ -54,7 +54,7 @@ def header(name):
 
 
 def test_the_folder_holds_recipes_and_lists():
-    others = ("inters", "lora", "paper_evaluation", "quickstart", "smollm2", "tiny")
+    others = ("inters", "lora", "paper_evaluation", "quickstart", "ranking_losses", "smollm2", "tiny")
     assert set(FILES) == {f"{name}.gin" for name in (*BACKBONES, *others)}
     assert set(HEADED) == {*FILES, *(f"experiments/{name}.yaml" for name in LISTS)}
 

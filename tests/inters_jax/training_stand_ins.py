@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from inters_jax.data.pass_files import Document
 from inters_jax.data.token_store import TokenStore
 from inters_jax.models.config import DecoderConfig
 
@@ -42,8 +43,9 @@ class TinyDecoder(nnx.Module):
         x = x + jnp.cos(positions.astype(self.dtype))[..., None]
         return x * self.norm[...].astype(self.dtype)
 
-    def logits(self, hidden):
-        return (hidden @ self.head[...].astype(self.dtype)).astype(jnp.float32)
+    def logits(self, hidden, tokens=None):
+        head = self.head[...] if tokens is None else self.head[...][:, jnp.asarray(tokens)]
+        return (hidden @ head.astype(self.dtype)).astype(jnp.float32)
 
 
 LOGICAL_AXES = {
@@ -79,6 +81,23 @@ def random_batch(seed: int, rows: int = 8, length: int = 32, slots: int = 8) -> 
     }
 
 
+def with_documents(batch: dict[str, np.ndarray], seed: int, slots: int = 6) -> dict[str, np.ndarray]:
+    """The batch with documents of one or two queries in every row but the first, at random positions."""
+    rng = np.random.default_rng(seed)
+    rows, length = batch["decoder_input_tokens"].shape
+    positions, groups = np.full((rows, slots), length, np.int32), np.zeros((rows, slots), np.int32)
+    for row in range(1, rows):
+        count = rng.integers(2, slots + 1)
+        positions[row, :count] = np.sort(rng.choice(length - 4, count, replace=False))
+        groups[row, :count] = np.sort(rng.integers(1, 3, count))
+    return batch | {
+        "decoder_document_positions": positions,
+        "decoder_document_groups": groups,
+        "decoder_document_grades": rng.integers(0, 3, groups.shape).astype(np.float32),
+        "decoder_document_teacher": rng.normal(size=groups.shape).astype(np.float32),
+    }
+
+
 def make_store(folder: Path, examples: int = 200, vocab_size: int = 64) -> TokenStore:
     """Two tasks of short sequences whose targets repeat their inputs, so that there is something to learn."""
     rng = np.random.default_rng(0)
@@ -92,6 +111,24 @@ def make_store(folder: Path, examples: int = 200, vocab_size: int = 64) -> Token
 
     tasks = {"copy": [sequences("copy", examples)], "small": [sequences("small", examples // 10)]}
     return TokenStore.create(folder, tasks, vocab_size=vocab_size, bos_id=1, eos_id=2, max_length=24)
+
+
+def make_documents_store(folder: Path) -> TokenStore:
+    """Queries with four documents, of which the one that repeats the query is relevant, and another task."""
+    rng = np.random.default_rng(0)
+    ranked: list[Any] = []
+    for query in range(60):
+        name = int(rng.integers(3, 20))
+        for document in range(4):
+            body = name if document == 0 else name + 20 + document
+            about = Document(f"q{query}", float(document == 0))
+            sequence = [1, name, body, 60 if document == 0 else 61, 2]
+            ranked.append((sequence, 3, f"q{query}/{document}", about))
+    copies = [([1, n % 50 + 3, n % 50 + 3, 2], 2, f"copy/{n}") for n in range(60)]
+    return TokenStore.create(
+        folder, {"ranked": [ranked], "copy": [copies]}, vocab_size=64, bos_id=1, eos_id=2, max_length=40,
+        judgment={"common": 0, "yes": 60, "no": 61},
+    )  # fmt: skip
 
 
 class Prepared:

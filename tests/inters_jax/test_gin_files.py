@@ -54,7 +54,16 @@ def header(name):
 
 
 def test_the_folder_holds_recipes_and_lists():
-    others = ("inters", "lora", "paper_evaluation", "quickstart", "ranking_losses", "smollm2", "tiny")
+    others = (
+        "inters",
+        "lora",
+        "paper_evaluation",
+        "quickstart",
+        "ranking_losses",
+        "smollm2",
+        "smollm2_reranker",
+        "tiny",
+    )
     assert set(FILES) == {f"{name}.gin" for name in (*BACKBONES, *others)}
     assert set(HEADED) == {*FILES, *(f"experiments/{name}.yaml" for name in LISTS)}
 

@@ -18,8 +18,8 @@ Out, in OUTPUT_DIR:
 
 The methods are those of inters_jax.ranking.methods; an option that a method does not have is refused. PAIR,
 or the pair with the collection's name, says what is measured, what grades mean and whether a query is a
-document itself (inters_jax.ranking.pairs). INTERPOLATION is a weight, or another OUTPUT_DIR on whose queries
-the best weight is chosen (inters_jax.ranking.tuned_weight).
+document itself (inters_jax.ranking.pairs). INTERPOLATION is a weight, or says on which other queries the best
+one is chosen (inters_jax.ranking.tuned_weight).
 """
 
 from __future__ import annotations
@@ -41,7 +41,13 @@ from inters_jax.ranking.methods import make_method
 from inters_jax.ranking.pairs import pair_of, ranking_pair, wording_of
 from inters_jax.ranking.questions import Document, Method, Question
 from inters_jax.ranking.reranking import rerank_candidates, write_results
-from inters_jax.ranking.tuned_weight import Interpolation, read_tuning
+from inters_jax.ranking.tuned_weight import (
+    CROSS_VALIDATION,
+    CrossValidation,
+    Interpolation,
+    Weighting,
+    read_tuning,
+)
 from inters_jax.settings.judging import (
     CollectionSettings,
     InferenceSettings,
@@ -93,7 +99,10 @@ def rerank(
     pair = pair_of(data, given)
     wording = wording_of(pair)
     measures = (*pair.metrics, JUDGED) if chosen is None else chosen
-    tuning = read_tuning(Path(output.interpolation)) if isinstance(output.interpolation, str) else None
+    crossed = output.interpolation == CROSS_VALIDATION
+    tuning = None
+    if isinstance(output.interpolation, str) and not crossed:
+        tuning = read_tuning(Path(output.interpolation))
     candidates = candidates_of(
         data,
         collection.run,
@@ -157,10 +166,12 @@ def rerank(
         ),
         measures=list(measures),
     )
-    interpolation = None
+    interpolation: Weighting | None = None
     if tuning is not None:
         tuning.check(manifest)
         interpolation = tuning.best(measures[0], by_rank=not method.scored)
+    elif crossed:
+        interpolation = CrossValidation(measures[0])
     elif output.interpolation is not None:
         interpolation = Interpolation(float(output.interpolation))
 

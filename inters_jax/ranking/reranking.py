@@ -20,12 +20,12 @@ from inters_jax.evaluation.results import write_json
 from inters_jax.ranking.candidates import Candidates
 from inters_jax.ranking.collection import Collection
 from inters_jax.ranking.engine import Backend, Cost, Engine
-from inters_jax.ranking.interpolation import RANK_CONSTANT, interpolate
+from inters_jax.ranking.interpolation import RANK_CONSTANT
 from inters_jax.ranking.journal import FINISHED, FinishedQueries
 from inters_jax.ranking.one_query import ranking_of
 from inters_jax.ranking.progress import DocumentBar
 from inters_jax.ranking.questions import Document, Method, Ranking
-from inters_jax.ranking.tuned_weight import Interpolation
+from inters_jax.ranking.tuned_weight import Weighting
 from inters_jax.reports import reranking_page
 from inters_jax.shards import Shard
 from seqio_tasks.base import file_sha256
@@ -50,7 +50,7 @@ def rerank_candidates(
     tag: str = "inters-jax",
     batch: int = 1024,
     concurrent: int = 64,
-    interpolation: Interpolation | None = None,
+    interpolation: Weighting | None = None,
     shard: Shard | None = None,
 ) -> dict[str, Any] | None:
     """Rank the candidates, write the runs to `folder` and measure them.
@@ -92,8 +92,11 @@ def rerank_candidates(
     write_run(files["reranked"], reranked, tag, ties="given")
     write_run(files["first stage"], candidates.run(), "first-stage")
     files[written_runs.INTERPOLATED].unlink(missing_ok=True)  # of an earlier weight
+    weighting: dict[str, Any] = {}
     if interpolation is not None:
-        fused = interpolate(reranked, candidates.run(), interpolation.weight, by_rank=not method.scored)
+        fused, weighting = interpolation.run(
+            reranked, candidates.run(), data.qrels, by_rank=not method.scored
+        )
         write_run(files[written_runs.INTERPOLATED], fused, f"{tag}-interpolated", ties="given")
     metrics: written_runs.Figures = {}
     paper: written_runs.Figures = {}
@@ -114,7 +117,7 @@ def rerank_candidates(
         "metrics": metrics,
         "paper_metrics": paper,
         "files": {"": {name: file_sha256(folder / name) for name in names}},
-        **({} if interpolation is None else {"interpolation": _described(interpolation, method)}),
+        **({} if interpolation is None else {"interpolation": {"of": _of(method), **weighting}}),
         "counts": {**candidates.counts, **counts},
         "too_long": too_long,
         "cost": cost_summary(done.costs.values()),
@@ -123,13 +126,9 @@ def rerank_candidates(
     }
 
 
-def _described(interpolation: Interpolation, method: Method) -> dict[str, Any]:
-    """What results.json says about an interpolation."""
-    return {
-        "weight": interpolation.weight,
-        "of": "scores, min-max" if method.scored else f"ranks, 1 / ({RANK_CONSTANT} + rank)",
-        "chosen_on": interpolation.chosen_on,
-    }
+def _of(method: Method) -> str:
+    """What is interpolated."""
+    return "scores, min-max" if method.scored else f"ranks, 1 / ({RANK_CONSTANT} + rank)"
 
 
 def _too_long(costs: Mapping[str, Cost]) -> dict[str, list[str]]:

@@ -1,32 +1,35 @@
-"""The weight of an interpolation, chosen on other queries: those of a reranking that is finished.
+"""The weight of an interpolation, chosen on other queries than those it is measured on.
 
-    INTERPOLATION='runs/a/dev'      the OUTPUT_DIR of a reranking of validation queries
+    INTERPOLATION='runs/a/dev'          the OUTPUT_DIR of a finished reranking of validation queries
+    INTERPOLATION='cross_validation'    for each half of the queries the best weight of the other half
 
-Its scores, first stage and judgments are read from its files, so nothing is scored again. It must have been
-made with the model, the method and the prompts of this run, and of other queries: a weight that is chosen on
-the queries it is measured on is no result.
+The scores, first stage and judgments of a finished reranking are read from its files, so nothing is scored
+again. It must have been made with the model, the method and the prompts of this run, and of other queries: a
+weight that is chosen on the queries it is measured on is no result.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from inters_jax import paths
 from inters_jax.evaluation.results import read_result, wrong_file
 from inters_jax.evaluation.written_runs import FILES, QRELS
 from inters_jax.journal import read_objects
 from inters_jax.ranking.errors import RerankError
-from inters_jax.ranking.interpolation import Run, best_weight
+from inters_jax.ranking.interpolation import Run, best_weight, interpolate
 from inters_jax.ranking.journal import FINISHED
 from seqio_tasks.base import UserError, file_sha256
 from seqio_tasks.metrics.trec_files import read_qrels, read_run
 
 log = logging.getLogger(__name__)
+
+Qrels = Mapping[str, Mapping[str, int]]
 
 # What may differ in the manifests of two rerankings whose scores are comparable: the queries and where they
 # come from, what is measured, and the machine. The pair is known by its wording, a model by its fingerprint.
@@ -34,6 +37,19 @@ _MAY_DIFFER = (
     *("collection", "split", "first_stage", "first_stage_sha256", "max_queries", "drop_identical_ids"),
     *("pair", "measures", "device", "versions", "model", "hub", "step", "tokenizer"),
 )
+
+
+CROSS_VALIDATION = "cross_validation"
+
+
+class Weighting(Protocol):
+    """How a reranking is interpolated with its first stage."""
+
+    def run(
+        self, model: Run, first_stage: Run, qrels: Qrels | None, *, by_rank: bool
+    ) -> tuple[Run, dict[str, Any]]:
+        """The interpolated run, and what results.json says about its weight."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -46,6 +62,66 @@ class Interpolation:
 
     weight: float
     chosen_on: Mapping[str, Any] | None = None
+
+    def run(
+        self, model: Run, first_stage: Run, qrels: Qrels | None, *, by_rank: bool
+    ) -> tuple[Run, dict[str, Any]]:
+        """See `Weighting`; judgments are not needed."""
+        fused = interpolate(model, first_stage, self.weight, by_rank=by_rank)
+        return fused, {"weight": self.weight, "chosen_on": self.chosen_on}
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """Two-fold cross-validation: every second query is in the same half.
+
+    measure: whose best weight on one half is used on the other.
+    """
+
+    measure: str
+
+    def run(
+        self, model: Run, first_stage: Run, qrels: Qrels | None, *, by_rank: bool
+    ) -> tuple[Run, dict[str, Any]]:
+        """See `Weighting`.
+
+        Raises:
+          RerankError: a half of the queries has no judgments.
+        """
+        queries, known = list(first_stage), qrels or {}
+        halves = [queries[::2], queries[1::2]]
+        judged = [{query: known[query] for query in half if query in known} for half in halves]
+        if not all(judged):
+            raise RerankError(
+                f"INTERPOLATION='{CROSS_VALIDATION}' needs judged queries in both halves of the "
+                f"{len(queries)} queries; name QRELS, or a weight"
+            )
+        fused: dict[str, Mapping[str, float]] = {}
+        told = []
+        for half, other in ((0, 1), (1, 0)):
+            weight, means = best_weight(
+                _part(model, halves[other]),
+                _part(first_stage, halves[other]),
+                judged[other],
+                self.measure,
+                by_rank=by_rank,
+            )
+            asked = (_part(model, halves[half]), _part(first_stage, halves[half]))
+            fused |= interpolate(*asked, weight, by_rank=by_rank)
+            told.append(
+                {
+                    "queries": len(halves[half]),
+                    "weight": weight,
+                    "judged queries of the other half": len(judged[other]),
+                    "measure there": {f"{tried:.2f}": mean for tried, mean in means.items()},
+                }
+            )
+        return {query: fused[query] for query in queries}, {"measure": self.measure, "halves": told}
+
+
+def _part(run: Run, queries: Sequence[str]) -> Run:
+    """Some queries of a run."""
+    return {query: run[query] for query in queries if query in run}
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,13 @@ def interpolation_text(result: Result) -> str:
     found = result.get("interpolation")
     if found is None:
         return ""
+    if "halves" in found:
+        weights = " and ".join(f"{half['weight']:g}" for half in found["halves"])
+        return (
+            f"Interpolated: w · model + (1 - w) · first stage ({found['of']}, over the candidates of a "
+            f"query). w is {weights} for the two halves of the queries, each the best of 21 by "
+            f"{found['measure']} on the other half (two-fold cross-validation)."
+        )
     weight, chosen = found["weight"], found["chosen_on"]
     text = (
         f"Interpolated: {weight:g} · model + {1 - weight:.4g} · first stage ({found['of']}, over the "

@@ -212,7 +212,8 @@ class RerankSettings:
     """What is done with a reranking: its interpolation, its measures, and where it goes."""
 
     interpolation: float | str | None = setting(
-        "weight of the model against the first stage; or OUTPUT_DIR of a reranking, the best weight there",
+        "weight of the model against the first stage; or where the best one is chosen: OUTPUT_DIR of a "
+        "reranking, or 'cross_validation', for each half of the queries on the other half",
         default=None,
         at_least=0,
         at_most=1,

@@ -14,7 +14,7 @@ from inters_jax.ranking.interpolation import WEIGHTS, best_weight, interpolate
 from inters_jax.ranking.methods import make_method
 from inters_jax.ranking.questions import Document
 from inters_jax.ranking.reranking import rerank_candidates, write_results
-from inters_jax.ranking.tuned_weight import Interpolation, read_tuning
+from inters_jax.ranking.tuned_weight import CrossValidation, Interpolation, read_tuning
 from seqio_tasks.metrics.ranking import evaluate_run
 from seqio_tasks.metrics.trec_files import read_run
 
@@ -161,6 +161,31 @@ def test_a_weight_is_chosen_on_the_queries_of_another_reranking(tmp_path):
         assert (
             "Weights on c, split dev" in text and "the best of 21 by nDCG@10 on the 2 judged queries" in text
         )
+
+
+def test_cross_validation_gives_each_half_the_best_weight_of_the_other(tmp_path):
+    # q1 and q3 are one half, q2 is the other. The model is right about q1 and q3 alone.
+    def relevance(query, document):
+        return float(document.doc_id in QRELS[query]) if query != "q2" else float(document.doc_id == "d3")
+
+    crossed = CrossValidation("nDCG@10")
+    result = rank(tmp_path, ["q1", "q2", "q3"], weight=crossed, relevance=relevance, split="t")
+    first, second = result["interpolation"]["halves"]
+    # For q2, which BM25 has on rank 2, any weight of the model does harm at last: the smallest is chosen.
+    assert first["weight"] == 0 and first["queries"] == 2 and first["judged queries of the other half"] == 1
+    assert second["weight"] == best_weight(
+        *(read_run(tmp_path / f"{name}.trec") for name in ("reranked", "first_stage")),
+        {query: QRELS[query] for query in ("q1", "q3")}, "nDCG@10",
+    )[0] > 0  # fmt: skip
+    runs = {name: read_run(tmp_path / f"{name}.trec") for name in ("first_stage", "reranked", "interpolated")}
+    assert list(runs["interpolated"]["q1"]) == list(runs["first_stage"]["q1"])
+    assert list(runs["interpolated"]["q2"]) == list(
+        interpolate(runs["reranked"], runs["first_stage"], second["weight"])["q2"]
+    )
+    assert list(runs["interpolated"]) == ["q1", "q2", "q3"]
+    assert "two-fold cross-validation" in (tmp_path / "results.md").read_text()
+    with pytest.raises(RerankError, match="needs judged queries in both halves of the 2 queries"):
+        rank(tmp_path / "unjudged", ["q1", "q2"], weight=crossed)
 
 
 def test_what_no_weight_can_be_chosen_on_is_refused(tmp_path):

@@ -1,10 +1,10 @@
 """Package metadata of inters-jax.
 
 Version bounds are those that were installed and tested together (``constraints.txt`` on Python 3.11,
-``constraints-3.12.txt`` on newer ones). Not every flax works with every jax: flax 0.12.8 cannot be imported with jax
-0.11 and newer, flax 0.12.9 not with jax 0.11.2 and newer, and flax 0.12.10 and newer need jax 0.11.1. The first two do
-not say so, and pip cannot bound one package by the version of another. The version of Python can: jax 0.11 and newer,
-and flax 0.12.9 and newer, need Python 3.12.
+``constraints-3.12.txt`` on newer ones). Not every flax works with every jax: flax 0.12.8 cannot be
+imported with jax 0.11 and newer, flax 0.12.9 not with jax 0.11.2 and newer; flax 0.12.10 and newer need
+jax 0.11.1. The first two do not say so, and pip cannot bound one package by the version of another. The
+version of Python can: jax 0.11 and newer, and flax 0.12.9 and newer, need Python 3.12.
 seqio 0.0.20 is the newest release and brings TensorFlow with it, which only preparing and judging import.
 """
 

@@ -1,5 +1,6 @@
 """Lets the tests of this folder import the helper modules beside them by name, and keeps files apart."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
@@ -10,10 +11,13 @@ import pytest
 
 from seqio_tasks import settings
 
+with contextlib.suppress(ImportError):  # of torch for CUDA; imported after TensorFlow, it ends the process
+    import triton  # noqa: F401
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 XLA_FLAGS = "--xla_cpu_parallel_codegen_split_count=1"
-if metadata.version("jaxlib").startswith("0.10."):  # later releases have the new emitters only, and end at this flag
+if metadata.version("jaxlib").startswith("0.10."):  # later ones refuse the flag, which ends the process
     XLA_FLAGS += " --xla_cpu_use_fusion_emitters=false"
 
 # Programs of tests compile far longer than they run. LLVM's expensive passes are left out, as JAX's tests do,

@@ -76,7 +76,7 @@ class PassWriter:
             "kept": len(lengths),
             "tokens": int(lengths.sum()),
             "target_tokens": int((lengths - starts).sum()),
-            "longest": int(lengths.max(initial=0)),
+            "longest": int(np.max(lengths, initial=0)),
             "digest": self._digest.hexdigest(),
         }
 

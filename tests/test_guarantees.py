@@ -188,7 +188,9 @@ def test_wheel_installs_and_trains_in_an_empty_environment(tmp_path):
     venv.create(tmp_path / "env")
     python = tmp_path / "env" / "bin" / "python"
     pip = (sys.executable, "-m", "pip", "--python", python)  # the new environment has no pip of its own
-    run(*pip, "install", "--quiet", "--no-compile", "-c", ROOT / "constraints.txt", wheel)
+    choose = '. "$0/scripts/environment.sh"; constraints_for "$1"'
+    constraints = ROOT / run("bash", "-c", choose, ROOT, python).strip()
+    run(*pip, "install", "--quiet", "--no-compile", "-c", constraints, wheel)
     run(*pip, "check")
     command = (
         python,

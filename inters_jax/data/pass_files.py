@@ -123,7 +123,7 @@ class PassWriter:
             "kept": self.examples,
             "tokens": int(lengths.sum()),
             "target_tokens": int((lengths - starts).sum()),
-            "longest": int(lengths.max(initial=0)),
+            "longest": int(np.max(lengths, initial=0)),
             **self._finish_documents(),
             "digest": self._digest.hexdigest(),
         }

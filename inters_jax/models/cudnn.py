@@ -122,7 +122,7 @@ def packed(
 ) -> jax.Array:
     """Each segment as a sequence of its own; a batch with too many of them uses the XLA implementation."""
     lengths, offsets, complete = segment_runs(segment_ids, min(SEGMENTS, q.shape[1]))
-    # JAX's wrapper counts the offsets of keys in query heads, so there must be as many key heads.
+    # JAX 0.10's wrapper counts the offsets of keys in query heads, so there must be as many key heads.
     shared = q.shape[2] // k.shape[2]
     repeated = lambda x: x if shared == 1 else jnp.repeat(x, shared, axis=2)  # noqa: E731
 

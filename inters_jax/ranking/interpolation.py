@@ -46,7 +46,7 @@ def min_max(scores: Sequence[float] | Floats) -> Floats:
     ([1.0, 0.5, 0.0], [0.0, 0.0], [0.0])
     """
     values = np.asarray(scores, np.float64)
-    low, high = values.min(), values.max()
+    low, high = np.min(values), np.max(values)
     return (values - low) / (high - low) if high > low else np.zeros_like(values)
 
 

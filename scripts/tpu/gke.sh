@@ -64,7 +64,8 @@ start() {
   run xpk workload create "--workload=$NAME" "--cluster=$CLUSTER" "${wanted[@]}" \
     "--base-docker-image=$IMAGE" "--script-dir=$ROOT" "--max-restarts=$RESTARTS" --restart-on-user-code-failure \
     --termination-grace-period-seconds=120 --env=INTERS_STOPPED_EXIT=75 "${place[@]}" \
-    "--command=pip install -q -c constraints.txt .[$extra,gcs] && $(train_command "${TRAIN[@]}")"
+    "--command=. scripts/environment.sh && pip install -q -c \$(constraints_for python) .[$extra,gcs] &&\
+ $(train_command "${TRAIN[@]}")"
 }
 
 follow() {

@@ -118,8 +118,9 @@ setup() (
   # The machines' own Python is too old; uv installs one.
   everywhere "rm -rf inters-jax && mkdir inters-jax && tar -xzf inters-jax.tar.gz -C inters-jax &&\
  python3 -m pip install --quiet --upgrade --target .uv --require-hashes -r inters-jax/scripts/tpu/uv.txt &&\
- .uv/bin/uv venv --clear --python 3.11 venv &&\
- .uv/bin/uv pip install --python venv/bin/python -c inters-jax/constraints.txt ./inters-jax[$EXTRAS]"
+ .uv/bin/uv venv --clear --python 3.11 venv && . inters-jax/scripts/environment.sh &&\
+ .uv/bin/uv pip install --python venv/bin/python -c inters-jax/\$(constraints_for venv/bin/python)\
+ ./inters-jax[$EXTRAS]"
 )
 
 start() {

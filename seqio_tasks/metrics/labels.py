@@ -78,8 +78,8 @@ def classification(
     for index, target in enumerate(targets):
         if target not in number:
             raise ValueError(f"item {index}: gold label {target!r} is not one of {list(labels)}")
-    gold = np.asarray([number[target] for target in targets])
-    given = np.asarray([number.get(prediction, len(labels)) for prediction in predictions])
+    gold = np.asarray([number[target] for target in targets], np.int64)
+    given = np.asarray([number.get(prediction, len(labels)) for prediction in predictions], np.int64)
     support = np.bincount(gold, minlength=len(labels))
     found = np.bincount(given, minlength=len(labels) + 1)[: len(labels)]
     right = np.bincount(gold[gold == given], minlength=len(labels))

@@ -304,7 +304,7 @@ def _dcg(measure: Measure, query: _Ints, position: _Ints, grade: _Ints, size: in
     return _sum_by(query, gain / np.log2(position + 2.0), size)
 
 
-def _sum_by(query: _Ints, weights: npt.ArrayLike, size: int) -> _Floats:
+def _sum_by(query: _Ints, weights: _Floats | npt.NDArray[np.bool_], size: int) -> _Floats:
     """float64[size]: sums of weights per query (bincount alone returns integers for empty input)."""
     return np.bincount(query, weights=weights, minlength=size).astype(np.float64)
 

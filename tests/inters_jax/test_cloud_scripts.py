@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -118,7 +119,7 @@ def test_training_arguments_arrive_as_they_were_given() -> None:
     command = dry(
         "gke.sh", "start", "run1", "--cluster=c", "--zone=us-west4-a", "--type=v5litepod-16", "--", *TRAIN
     )[0][-1]
-    assert last_words(command.partition(" && ")[2]) == ["python", "-m", "inters_jax.train", *TRAIN]
+    assert last_words(command.rpartition(" && ")[2]) == ["python", "-m", "inters_jax.train", *TRAIN]
 
     words = dry("sky.sh", "start", "run1", "--accelerators=tpu-v6e-8", "--spot", "--", *TRAIN)[0]
     assert last_words(words[words.index("--env") + 1].removeprefix("TRAIN=")) == TRAIN
@@ -201,7 +202,13 @@ if [[ -e unit ]]; then echo loaded; else echo not-found; fi
 PYTHON = """#!/usr/bin/env bash
 # Only pip is called: a package of uv with the digests of the repository.
 [[ $* == *--require-hashes* ]] && grep -q sha256 "${@: -1}" || exit 1
-mkdir -p .uv/bin; echo "#!/bin/sh" > .uv/bin/uv; chmod +x .uv/bin/uv
+mkdir -p .uv/bin; cp "$CLOUD/uv" .uv/bin/uv; chmod +x .uv/bin/uv
+"""
+UV = """#!/bin/sh
+case $1 in
+  venv) mkdir -p venv/bin && ln -s "$INTERPRETER" venv/bin/python ;;
+  pip) echo "$*" >> "$CLOUD/installed" ;;
+esac
 """
 
 
@@ -219,9 +226,10 @@ def test_spot_machines_that_are_taken_away_are_asked_for_again(tmp_path: Path) -
     for name, text in programs.items():
         (tmp_path / "bin" / name).write_text(text)
         (tmp_path / "bin" / name).chmod(0o755)
+    (tmp_path / "uv").write_text(UV)
     done = call(
         "vm.sh", "keep", "run1", "--zone=z", "--type=v6e-8", "--spot", "--every=0", "--extras=tpu", "--",
-        *TRAIN, CLOUD=str(tmp_path), TMPDIR=str(tmp_path / "tmp"),
+        *TRAIN, CLOUD=str(tmp_path), TMPDIR=str(tmp_path / "tmp"), INTERPRETER=sys.executable,
         PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -230,6 +238,9 @@ def test_spot_machines_that_are_taken_away_are_asked_for_again(tmp_path: Path) -
     assert log.count("queued-resources create") == 2 and log.count("queued-resources delete") == 2
     assert "the machines were preempted" in done.stdout and "training is done" in done.stdout
     assert not (tmp_path / "state").exists()
+    tested = "constraints.txt" if sys.version_info < (3, 12) else "constraints-3.12.txt"
+    install = f"pip install --python venv/bin/python -c inters-jax/{tested} ./inters-jax[tpu]"
+    assert (tmp_path / "installed").read_text().splitlines() == [install] * 2
 
 
 @pytest.mark.parametrize("name", ["sky_tpu.yaml", "sky_gpu.yaml"])

@@ -42,7 +42,8 @@ from inters_jax.settings.judging import (
     ShareSettings,
 )
 from inters_jax.settings.training import HostSettings
-from inters_jax.shards import Shard, in_shares, share_of_process
+from inters_jax.shards import Shard
+from inters_jax.shared_work import in_shares, share_of_process
 from seqio_tasks import own_data
 from seqio_tasks.base import UserError
 from seqio_tasks.prompts import chat

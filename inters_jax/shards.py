@@ -7,26 +7,18 @@ A question belongs to a share by a hash of its text or id, so shares do not depe
 questions, on a limit, or on who has finished what. Nothing else connects the jobs: a job that is lost is
 started again, alone or with another number of shares, or is left to the last command.
 
-The hosts of one run (`inters_jax.hosts`) are such jobs, and the first one waits for the others and ends the
-work. Every host holds the whole model, on its own devices.
+`inters_jax.shared_work` does the work of a process, alone or as one host of a run.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
-import jax
-
-from inters_jax import hosts, paths
 from seqio_tasks.base import UserError, locked
 from seqio_tasks.sources.splits import stable_hash
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -56,7 +48,7 @@ class Shard:
         """Whether a question, by its text or id, is in this share.
 
         >>> [[n for n in range(6) if Shard(k, 2).has(f"q{n}")] for k in (1, 2)]
-        [[1, 5], [0, 2, 3, 4]]
+        [[1, 2, 4, 5], [0, 3]]
         """
         return stable_hash(question) % self.count == self.number - 1
 
@@ -80,59 +72,6 @@ def shared_file(path: Path, shard: Shard | None) -> Path:
     'a/scores.3of8.jsonl'
     """
     return path if shard is None else path.with_name(f"{path.stem}{shard.suffix}{path.suffix}")
-
-
-def share_of_process(shard: str | None, **joining: Any) -> Shard | None:
-    """The share of this process: that of SHARD, or of a host of several; None: there is only this process.
-
-    Args:
-      shard: `K/N`, or None.
-      **joining: arguments of `hosts.join_hosts`.
-
-    Raises:
-      UserError: SHARD in a run of several hosts, which have shares already.
-    """
-    count = hosts.join_hosts(**joining)
-    if shard is not None and count > 1:
-        raise UserError(f"SHARD='{shard}' is for single jobs; leave it out: this run has {count} hosts")
-    if shard is not None:
-        return parse_shard(shard)
-    return Shard(jax.process_index() + 1, count) if count > 1 else None
-
-
-def in_shares(share: Shard | None, folder: Path, work: Callable[[Shard | None], T]) -> T | None:
-    """Do the work of this process.
-
-    Args:
-      share: `share_of_process`.
-      folder: OUTPUT_DIR, in which a share is locked while it is worked on.
-      work: called with a share, answers its questions; called with None, answers all that are left and ends
-        the work.
-
-    Returns:
-      What work(None) returns; None in a process that only answers its share.
-    """
-    if share is None:
-        with writing_to(folder):
-            return work(None)
-    with writing_to(folder, share):
-        work(share)
-    paths.push(folder)
-    if not jax.distributed.is_initialized():
-        print(f"share {share} is done; the same command without SHARD puts the shares together", flush=True)
-        return None
-    if share.number > 1:
-        hosts.publish(f"{folder}: share {share.number}", "done")
-        hosts.wait_for(f"{folder}: all")  # a host that ended would look like a lost one
-        return None
-    for number in range(2, share.count + 1):
-        hosts.wait_for(f"{folder}: share {number}")
-    paths.pull(folder)
-    with writing_to(folder):
-        result = work(None)
-    paths.push(folder)
-    hosts.publish(f"{folder}: all", "done")
-    return result
 
 
 def writing_to(folder: Path, share: Shard | None = None) -> AbstractContextManager[None]:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import seqio_tasks
-from inters_jax.evaluation.manifest import writing_to
 from inters_jax.evaluation.results import write_json
 from inters_jax.evaluation.tasks import examples_digest, identify_data, resume_result
+from inters_jax.shards import writing_to
 from seqio_tasks import named_tasks
 from seqio_tasks.base import UserError
 

@@ -4,6 +4,7 @@ import importlib
 import json
 import shutil
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -277,8 +278,16 @@ def test_serve_and_suggest_templates_ask_as_in_training(tuned, tmp_path, monkeyp
     pytest.importorskip("uvicorn")
     app, protocol = (importlib.import_module(f"inters_jax.serving.{name}") for name in ("app", "protocol"))
     served = []
-    monkeypatch.setattr(app, "make_app", lambda ranker, **_: served.append(ranker))
-    monkeypatch.setattr(protocol, "make_server", lambda *_, **__: types.SimpleNamespace(run=lambda: None))
+    monkeypatch.setattr(app, "make_app", lambda ranker, **_: served.append(ranker) or object())
+
+    def server_of(front, **_):
+        def run():
+            while front.app is None:  # it is made in a thread
+                time.sleep(0.01)
+
+        return types.SimpleNamespace(run=run)
+
+    monkeypatch.setattr(protocol, "make_server", server_of)
     for template in ("None", "'none'"):
         gin.clear_config()
         arguments = [f"--gin.MODEL_DIR={folder / 'run'}", f"--gin.CHAT_TEMPLATE={template}"]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from inters_jax.shards import Shard, parse_shard, share_of_process
+from inters_jax.shards import Shard, parse_shard
+from inters_jax.shared_work import share_of_process
 from seqio_tasks.base import UserError
 
 

@@ -65,7 +65,10 @@ def _judged(folder: Path, name: str) -> tuple[dict[str, float], dict[str, float]
     """The metrics of a task from its files, by the protocols `standard` and `paper`."""
     import seqio  # heavy, and not needed to verify a reranking
 
-    task = seqio.get_mixture_or_task(name)
+    if name not in seqio.TaskRegistry.names():
+        todo = "if a file declares its data, name that in INTERS_DATASETS"
+        raise VerificationError(f"the task {name} is not known here; {todo}")
+    task = seqio.TaskRegistry.get(name)
     records = list(read(folder / PREDICTIONS))
     metrics: dict[str, float] = {}
     qrels = None

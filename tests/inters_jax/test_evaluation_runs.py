@@ -229,6 +229,13 @@ def test_a_result_is_verified_and_every_tampering_refused(finished, tmp_path, ca
     assert "qrels.txt: missing" in capsys.readouterr().out
 
 
+def test_a_result_of_a_task_that_is_not_declared_here_is_named(tmp_path):
+    with pytest.raises(
+        verify.VerificationError, match=r"inters_desk_rerank is not known here.*INTERS_DATASETS"
+    ):
+        verify._judged(tmp_path, "inters_desk_rerank")
+
+
 @needs_browser
 def test_the_page_opens_in_a_browser(finished, tmp_path):
     shown = opened(finished[0] / "report.html", tmp_path / "profile")

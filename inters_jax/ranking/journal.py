@@ -14,7 +14,7 @@ ranked, so rankings of two runs are never mixed, and more queries can be asked l
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class FinishedQueries:
       folder: OUTPUT_DIR.
       settings: everything that the rankings depend on, besides what is ranked.
       documents: query id -> candidates, in first-stage order.
-      inputs: query id -> digest of what is ranked.
+      input_of: gives the digest of what is ranked for a query.
       shard: of this process; None: it ranks what no journal has, and its own journal becomes whole.
 
     Raises:
@@ -52,26 +52,21 @@ class FinishedQueries:
         folder: Path,
         settings: Mapping[str, Any],
         documents: Mapping[str, Sequence[str]],
-        inputs: Mapping[str, str],
+        input_of: Callable[[str], str],
         shard: Shard | None = None,
     ):
-        self.documents, self.inputs = documents, inputs
+        self.documents, self._input_of = documents, input_of
         self.ranked: dict[str, Ranked] = {}
         self.costs: dict[str, Cost] = {}
-        self._shard = shard
         todo = "choose another OUTPUT_DIR, or delete the file to start over"
         self._journal = Journal(shared_file(folder / FINISHED, shard), settings, todo=todo)
         for number, entry in self._journal.numbered():
             self._take(entry, f"{self._journal.path}:{number}: ")
-        self.read_others()
-
-    def read_others(self) -> None:
-        """Take over what other processes have finished."""
         taken = []
         for path, line in self._journal.others(_EVERY):
             if self._take(line.value, f"{path}:{line.number}: "):
                 taken.append(line.value)
-        if taken and self._shard is None:
+        if taken and shard is None:
             self._journal.append(taken)
 
     def append(self, query: str, ranked: Ranked, cost: Cost) -> None:
@@ -79,7 +74,7 @@ class FinishedQueries:
         self._check(query, ranked, "")
         entry = {
             "query": query,
-            "input": self.inputs[query],
+            "input": self._input_of(query),
             "order": ranked.order,
             "scores": ranked.scores.tolist(),
             "cost": dataclasses.asdict(cost),
@@ -94,7 +89,7 @@ class FinishedQueries:
         query = entry["query"]
         if query not in self.documents or query in self.ranked:
             return False
-        if entry["input"] != self.inputs[query]:
+        if entry["input"] != self._input_of(query):
             raise self._error(
                 f"{where}the text of query {query!r}, its candidates or their texts were others then"
             )

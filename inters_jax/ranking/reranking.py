@@ -5,6 +5,7 @@ Works with any backend that answers requests; needs no model.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import time
@@ -75,7 +76,8 @@ def rerank_candidates(
     """
     folder.mkdir(parents=True, exist_ok=True)
     settings = {key: value for key, value in manifest.items() if key not in _NOT_OF_A_QUERY}
-    done = FinishedQueries(folder, settings, candidates.documents, _inputs(data, candidates), shard)
+    input_of = functools.partial(_input, data, candidates)
+    done = FinishedQueries(folder, settings, candidates.documents, input_of, shard)
     counts: Counter[str] = Counter({"queries resumed": len(done.ranked)})
     engine = Engine(backend, batch=batch, concurrent=concurrent, growing=True)
     seconds = _rank_all(data, candidates, method, engine, done, counts, shard)
@@ -213,16 +215,13 @@ def _rankings(
         yield query, ranking_of(method, data.queries[query], documents)
 
 
-def _inputs(data: Collection, candidates: Candidates) -> dict[str, str]:
-    """Query id -> digest of its text, its candidates and their texts: a resumed run notices changes."""
-    found = {}
-    for query, documents in candidates.documents.items():
-        digest = hashlib.sha256(data.queries[query].encode())
-        for doc_id in documents:
-            document = data.documents[doc_id]
-            digest.update("\0".join(("", doc_id, document.title, document.text)).encode())
-        found[query] = digest.hexdigest()[:16]
-    return found
+def _input(data: Collection, candidates: Candidates, query: str) -> str:
+    """Digest of a query's text, its candidates and their texts: a resumed run notices changes."""
+    digest = hashlib.sha256(data.queries[query].encode())
+    for doc_id in candidates.documents[query]:
+        document = data.documents[doc_id]
+        digest.update("\0".join(("", doc_id, document.title, document.text)).encode())
+    return digest.hexdigest()[:16]
 
 
 def _tied(scores: np.ndarray) -> int:

@@ -19,7 +19,7 @@ from inters_jax import mesh as meshes
 from inters_jax.training.hooks import Hook
 from inters_jax.training.ranking_step import DOCUMENT_KEYS, FLOATS
 from inters_jax.training.reader import Batches
-from inters_jax.training.step import BATCH_KEYS, Batch, StepMetrics, TrainState
+from inters_jax.training.step import BATCH_KEYS, Batch, StepMetrics, TrainState, batch_keys
 
 POSITIONS = "decoder_loss_positions"
 
@@ -116,7 +116,7 @@ class CompiledStep:
     def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
         """Run one step; waits for its program if that is not ready."""
         program = self.start(batch[POSITIONS].shape[1]).result()
-        names = BATCH_KEYS if self._documents is None else BATCH_KEYS + DOCUMENT_KEYS
+        names = batch_keys(documents=self._documents is not None)
         return program(state, {name: batch[name] for name in names}, *self._frozen)
 
 

@@ -15,6 +15,7 @@ are equal. Whatever a free slot holds counts nothing.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -32,7 +33,7 @@ LABELS = ("grades", "teacher")
 
 
 @dataclasses.dataclass(frozen=True)
-class RankingLoss:
+class RankingLoss(abc.ABC):
     """What the losses have in common; called with the four arrays [documents] above."""
 
     def __post_init__(self) -> None:
@@ -43,9 +44,9 @@ class RankingLoss:
         """Whether it reads the scores of a teacher."""
         return False
 
+    @abc.abstractmethod
     def __call__(self, scores: jax.Array, groups: jax.Array, grades: jax.Array, teacher: jax.Array) -> Terms:
         """The sum of the terms and their number, float32 []; the number depends on no score."""
-        raise NotImplementedError
 
 
 @gin.register(module="inters_jax")

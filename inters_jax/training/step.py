@@ -69,9 +69,9 @@ class Losses(NamedTuple):
     ranking_rows: Any = None  # float32 [rows], sums of the ranking loss's terms; None: there is no such loss
 
 
-def batch_keys(ranking: Ranking | None) -> tuple[str, ...]:
-    """The arrays of a batch that a step reads."""
-    return BATCH_KEYS if ranking is None else BATCH_KEYS + DOCUMENT_KEYS
+def batch_keys(*, documents: bool) -> tuple[str, ...]:
+    """The arrays of a batch that a step reads, with those of a ranking loss or without."""
+    return BATCH_KEYS + DOCUMENT_KEYS if documents else BATCH_KEYS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -346,7 +346,7 @@ def make_train_step(
         train_step,
         in_shardings=(
             shardings,
-            {name: meshes.batch_sharding(mesh, name) for name in batch_keys(ranking)},
+            {name: meshes.batch_sharding(mesh, name) for name in batch_keys(documents=ranking is not None)},
             *(() if frozen is None else (frozen,)),
         ),
         out_shardings=(shardings, StepMetrics(*[everywhere] * len(StepMetrics._fields))),

@@ -51,7 +51,7 @@ def build(mesh, microbatches):
     )
     axes = steps.pure(logical_axes(structure.template))
     shardings = meshes.parameter_shardings(mesh, axes, structure.abstract())
-    batch_shardings = {name: meshes.batch_sharding(mesh, name) for name in steps.batch_keys(RANKING)}
+    batch_shardings = {name: meshes.batch_sharding(mesh, name) for name in steps.batch_keys(documents=True)}
     everywhere = meshes.replicated(mesh)
 
     def function(params, batch):

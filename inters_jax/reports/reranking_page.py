@@ -69,9 +69,10 @@ def interpolation_text(result: Result) -> str:
         return ""
     if "halves" in found:
         weights = " and ".join(f"{half['weight']:g}" for half in found["halves"])
+        tried = len(found["halves"][0]["measure there"])
         return (
             f"Interpolated: w · model + (1 - w) · first stage ({found['of']}, over the candidates of a "
-            f"query). w is {weights} for the two halves of the queries, each the best of 21 by "
+            f"query). w is {weights} for the two halves of the queries, each the best of {tried} by "
             f"{found['measure']} on the other half (two-fold cross-validation)."
         )
     weight, chosen = found["weight"], found["chosen_on"]

@@ -14,6 +14,13 @@ from seqio_tasks.catalog import types
 from seqio_tasks.sources import retrieval_sets
 from seqio_tasks.templates import own
 
+# The declaration of what `helpdesk` writes.
+HELPDESK = """
+    task: general_retrieval
+    documents: {files: docs, id: url, title: title, text: body}
+    judgments: {files: clicks.jsonl, query: query, document: url, clicks: clicks}
+    grades: {1: 1, 10: 2}
+"""
 WORDS = (
     "password",
     "invoice",

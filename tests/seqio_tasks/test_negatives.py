@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from own_data_stand_ins import WORDS, helpdesk, registrations_end, write
+from own_data_stand_ins import HELPDESK, WORDS, helpdesk, registrations_end, write
 
 from seqio_tasks import catalog, own_data, ranking_rows, settings
 from seqio_tasks.base import DataError, MissingData, UserError, text_hash
@@ -361,21 +361,16 @@ def test_queries_that_cannot_have_negatives_are_counted(raw: Path) -> None:
     assert +found.others == Counter(counted)
 
 
-HELPDESK = """
+DECLARED = f"""
 datasets:
-  desk:
-    task: general_retrieval
-    documents: {files: docs, id: url, title: title, text: body}
-    judgments: {files: clicks.jsonl, query: query, document: url, clicks: clicks}
-    grades: {1: 1, 10: 2}
-    splits: {train: 0.6, test: 0.4}
+  desk:{HELPDESK}    splits: {{train: 0.6, test: 0.4}}
 """
 
 
 def declared(folder: Path, more: str = "") -> ranking_rows.Row:
     """The first training row of a declaration with further keys."""
     path = folder / "search.yaml"
-    path.write_text(HELPDESK + more)
+    path.write_text(DECLARED + more)
     with registrations_end():
         own_data.register([path])
         pair = catalog.added()[-1]
@@ -388,7 +383,7 @@ def test_a_declaration_names_the_negatives_of_its_splits(
 ) -> None:
     monkeypatch.delenv("INTERS_DATASETS", raising=False)
     helpdesk(tmp_path)
-    declaration = write(tmp_path / "search.yaml", [HELPDESK])
+    declaration = write(tmp_path / "search.yaml", [DECLARED])
     queries = {f"{verb} my {word}" for verb in ("find", "lost", "change", "order") for word in WORDS}
     ids = [f"{stable_hash(group_key(query)):016x}" for query in sorted(queries)]
     run = write(tmp_path / "run", [f"{q} Q0 help/{w} 0 {n} t" for q in ids for n, w in enumerate(WORDS)])

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from own_data_stand_ins import WORDS, helpdesk, registrations_end, write
+from own_data_stand_ins import HELPDESK, WORDS, helpdesk, registrations_end, write
 
 import seqio_tasks
 from seqio_tasks import catalog, mixtures, named_tasks, own_data, ranking_rows, row_source, settings
@@ -25,12 +25,6 @@ from seqio_tasks.templates import FAMILIES, load
 from seqio_tasks.templates.linter import check_task
 from seqio_tasks.yaml_files import read_yaml
 
-HELPDESK = """
-    task: general_retrieval
-    documents: {files: docs, id: url, title: title, text: body}
-    judgments: {files: clicks.jsonl, query: query, document: url, clicks: clicks}
-    grades: {1: 1, 10: 2}
-"""
 FAQ = """
     task: query_reformulation
     rows: faq.jsonl

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from own_data_stand_ins import WORDS, helpdesk, registrations_end, write
+from own_data_stand_ins import HELPDESK, WORDS, helpdesk, registrations_end, write
 
 from inters_jax.ranking.candidates import candidates_of
 from inters_jax.ranking.collection import open_collection
@@ -12,19 +12,14 @@ from seqio_tasks import own_data, settings
 from seqio_tasks.base import DataError
 from seqio_tasks.sources.retrieval_sets import collection
 
-DECLARED = """
+DECLARED = f"""
 datasets:
-  desk:
-    task: general_retrieval
-    documents: {files: docs, id: url, title: title, text: body}
-    judgments: {files: clicks.jsonl, query: query, document: url, clicks: clicks}
-    grades: {1: 1, 10: 2}
-    metrics: [AP]
+  desk:{HELPDESK}    metrics: [AP]
   folder:
     task: fact_retrieval
     folder: set
-    grades: {1: 0, 2: 1}
-    splits: {train: 0.5, test: 0.5}
+    grades: {{1: 0, 2: 1}}
+    splits: {{train: 0.5, test: 0.5}}
 """
 
 

@@ -21,7 +21,7 @@ experiments:
     order_of: pointwise             # reranks the candidates of this experiment ...
     order: reversed                 # ... in another order: reversed, or shuffled-0, shuffled-1, ...
   - name: untuned
-    model: mistralai/Mistral-7B-v0.1    # a folder or hub name that is judged as it is
+    steps: [evaluate]               # no training and no model_of: MODEL itself, as it is
 
 An override reaches the steps whose command reads the setting (`inters_jax.experiments.routing`).
 """
@@ -56,7 +56,6 @@ class Experiment:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     steps: tuple[str, ...] = ()
     model_of: str | None = None
-    model: str | None = None
     order_of: str | None = None
     order: str | None = None
     series: Mapping[str, float] = field(default_factory=dict)
@@ -69,6 +68,11 @@ class Experiment:
         '5_tasks_25'
         """
         return _NAME.sub("_", self.name).strip("_")
+
+    @property
+    def untuned(self) -> bool:
+        """Whether it judges MODEL as it is."""
+        return self.model_of is None and "train" not in self.steps
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -159,12 +163,12 @@ def _experiment(
     where: str, entry: Mapping[str, Any], files: Sequence[str], overrides: Mapping[str, Any]
 ) -> Experiment:
     where = f"{where} ({entry['name']})"
-    judged_only = entry.get("model_of") is not None or entry.get("model") is not None
-    steps = tuple(entry.get("steps") or (("evaluate",) if judged_only else ("train", "evaluate")))
+    trains = entry.get("model_of") is None
+    steps = tuple(entry.get("steps") or (("train", "evaluate") if trains else ("evaluate",)))
     if wrong := [step for step in steps if step not in STEPS]:
         raise UserError(f"{where}: no step {wrong[0]!r}; the steps are {', '.join(STEPS)}")
-    if judged_only == ("train" in steps):
-        raise UserError(f"{where}: an experiment either trains, or has model_of or model")
+    if not trains and "train" in steps:
+        raise UserError(f"{where}: an experiment either trains, or has model_of")
     order = entry.get("order")
     if (order is None) != (entry.get("order_of") is None) or (order and steps != ("rerank",)):
         raise UserError(f"{where}: order and order_of must be set together, with rerank as the only step")
@@ -183,7 +187,6 @@ def _experiment(
         overrides={**overrides, **(entry.get("overrides") or {})},
         steps=tuple(step for step in STEPS if step in steps),
         model_of=entry.get("model_of"),
-        model=entry.get("model"),
         order_of=entry.get("order_of"),
         order=order,
         series=series,

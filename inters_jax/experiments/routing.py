@@ -6,6 +6,7 @@ that no step reads is refused before anything runs.
 
 from __future__ import annotations
 
+import ast
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,6 +64,8 @@ def _check(
     for name in names:
         if instead := _given_by_sweep(name):
             raise UserError(f"{where}: {prefix}{name} is set by the sweep for every run; {instead}")
+        if name == "MODEL" and any(one.untuned for one in experiments):
+            continue
         if not any(reaches(step, name, one, extra) for one in experiments for step in one.steps):
             steps = dict.fromkeys(step for one in experiments for step in one.steps)
             known = {known for step in steps for known in settings_of_command(step)}
@@ -91,6 +94,31 @@ def values_for(step: str, one: Experiment, extra: Arguments) -> dict[str, str]:
     return {name: value for name, value in values.items() if reaches(step, name, one, extra)}
 
 
+def model_of_recipe(one: Experiment, extra: Arguments) -> str:
+    """MODEL of an experiment that judges it untuned: of the command line, its own, or of its gin files.
+
+    Raises:
+      UserError: there is none, or it is a shape without weights.
+    """
+    given = {name: _text(value) for name, value in one.overrides.items()} | dict(extra.values)
+    if "MODEL" in given:
+        return given["MODEL"]
+    paths = search_paths(extra.search_paths)
+    files = (*one.gin_files, *extra.files)
+    bound = [said for file in files for said in read_file(file, paths) if said.target == "MODEL"]
+    if not bound:
+        raise UserError(
+            f"{one.name}: it neither trains nor has model_of, and no gin file sets MODEL, which it would judge"
+        )
+    model = ast.literal_eval(bound[-1].value) if not bound[-1].references | bound[-1].macros else None
+    if not isinstance(model, str):
+        raise UserError(
+            f"{one.name}: it judges MODEL as it is, and {bound[-1].where} sets MODEL={bound[-1].value}, "
+            "which has no weights; name a folder or hub model"
+        )
+    return model
+
+
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else repr(value)
 
@@ -100,6 +128,8 @@ def reaches(step: str, name: str, one: Experiment, extra: Arguments) -> bool:
 
     A name that is no setting goes to every step if a gin file of the experiment uses it: %NAME.
     """
+    if name == "MODEL" and one.untuned:
+        return False  # it is MODEL_DIR of every step (model_of_recipe)
     if any(reads(command, name) for command in COMMANDS):
         return reads(step, name)
     return name in _macros((*one.gin_files, *extra.files), search_paths(extra.search_paths))

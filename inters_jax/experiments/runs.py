@@ -48,7 +48,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Run:
-    """One experiment with one seed."""
+    """One experiment with one seed. refused: why it cannot be run; it has no steps then."""
 
     experiment: Experiment
     seed: int
@@ -56,6 +56,7 @@ class Run:
     steps: tuple[Step, ...]
     needs: tuple[str, ...]
     first_stage: Path | None = None
+    refused: str | None = None
 
     @property
     def name(self) -> str:
@@ -103,7 +104,12 @@ def _run(
 ) -> Run:
     folder = root / one.folder / f"seed{seed}"
     owner = experiments.experiment(one.model_of) if one.model_of else one
-    model = one.model or str(root / owner.folder / f"seed{seed}" / "model")
+    trained = root / owner.folder / f"seed{seed}" / "model"
+    needs = tuple(run_name(name, seed) for name in one.needs)
+    try:
+        model = routing.model_of_recipe(one, extra) if one.untuned else str(trained)
+    except UserError as error:  # the other runs of the list are not concerned
+        return Run(one, seed, folder, (), needs, refused=str(error))
     files = extra.file_words(before=one.gin_files)
     first_stage = None
     steps = []
@@ -120,7 +126,6 @@ def _run(
             given.append(f"--gin.RUN={folder / 'first_stage.trec'}")
         own = [f"--gin.{key}={value}" for key, value in routing.values_for(name, one, extra).items()]
         steps.append(Step(name, (*call(name), *files, *own, *given), results))
-    needs = tuple(run_name(name, seed) for name in one.needs)
     return Run(one, seed, folder, tuple(steps), needs, first_stage)
 
 
@@ -153,7 +158,7 @@ def state(run: Run) -> dict[str, Any]:
 def is_finished(run: Run) -> bool:
     """Whether all steps of a run are finished, with the arguments that it has now."""
     known = state(run)
-    return all(_done(step, known) for step in run.steps)
+    return run.refused is None and all(_done(step, known) for step in run.steps)
 
 
 def _done(step: Step, known: Mapping[str, Any]) -> bool:
@@ -164,6 +169,8 @@ def _done(step: Step, known: Mapping[str, Any]) -> bool:
 
 def perform(run: Run, say: Callable[[str], None], stop: threading.Event) -> tuple[str, str]:
     """Execute the unfinished steps of a run here; returns its state and why."""
+    if run.refused is not None:
+        return FAILED, run.refused
     try:
         with locked(run.folder / "run.lock", busy="another sweep is working on it"):
             return _perform(run, say, stop)

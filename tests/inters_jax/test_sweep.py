@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -110,7 +111,10 @@ def test_a_list_is_expanded_and_checked(tmp_path):
         ("experiments: [{name: ..}]", r"'\.\.' has no letter or digit that could name its folder"),
         ("experiments: [{name: '%'}]", "'%' has no letter or digit"),
         ("main: b\nexperiments: [{name: a}]", "not an experiment of the list"),
-        ("experiments: [{name: a, steps: [evaluate]}]", "either trains, or has model_of"),
+        (
+            "experiments: [{name: a}, {name: b, model_of: a, steps: [train]}]",
+            "either trains, or has model_of",
+        ),
         ("seeds: [x]\nexperiments: [{name: a}]", "whole numbers"),
         ("gin_files: tiny.gin\nexperiments: [{name: a}]", "gin_files must be a list, such as"),
         ("experiments: [{name: a, steps: train}]", "experiment 1: steps must be a list"),
@@ -165,7 +169,7 @@ def test_a_setting_reaches_the_steps_whose_command_reads_it(tmp_path):
         ("experiments: [{name: a, overrides: {DEPTH: 5}}]", {},
          r"a: no step \(train, evaluate\) reads DEPTH"),
         ("experiments: [{name: a, overrides: {TASK: b}}]", {}, "reads TASK; did you mean TASKS"),
-        ("overrides: {COLECTION: c}\nexperiments: [{name: a, model: m, steps: [rerank]}]", {},
+        ("overrides: {COLECTION: c}\nexperiments: [{name: a, steps: [rerank]}]", {},
          "overrides of the list: no step .* reads COLECTION; did you mean COLLECTION"),
         ("experiments: [{name: a}]", {"TRAIN_STEP": "5"}, "reads --gin.TRAIN_STEP; did you mean TRAIN_STEPS"),
         ("experiments: [{name: a}]", {"rerank.depth": "5"}, "reads --gin.rerank.depth"),
@@ -178,6 +182,35 @@ def test_a_setting_reaches_the_steps_whose_command_reads_it(tmp_path):
 def test_a_setting_that_no_step_reads_is_refused(tmp_path, text, typed, message):
     with pytest.raises(UserError, match=message):
         steps_of(tmp_path, text, Arguments(values=typed))
+
+
+def test_an_experiment_that_does_not_train_judges_the_model_of_its_recipe(tmp_path):
+    text = (
+        "gin_files: [smollm2.gin]\nexperiments:\n  - {name: main}\n  - {name: untuned, steps: [evaluate]}\n"
+        "  - {name: other, steps: [evaluate], overrides: {MODEL: org/other}}\n"
+    )
+    judged = lambda extra: [  # noqa: E731
+        steps_of(tmp_path, text, extra)[name, "evaluate"]["MODEL_DIR"] for name in ("untuned", "other")
+    ]
+    assert judged(NO_ARGUMENTS) == ["HuggingFaceTB/SmolLM2-135M-Instruct", "org/other"]
+    assert judged(Arguments(files=("mistral.gin",))) == ["mistralai/Mistral-7B-v0.1", "org/other"]
+    assert judged(Arguments(values={"MODEL": "models/mine"})) == ["models/mine"] * 2
+    found = steps_of(tmp_path, text, Arguments(values={"MODEL": "models/mine"}))
+    assert found["main", "train"]["MODEL"] == "models/mine" and "MODEL" not in found["untuned", "evaluate"]
+
+
+def test_an_untuned_model_without_weights_fails_alone(tmp_path):
+    text = "experiments: [{name: main}, {name: untuned, steps: [evaluate]}]"
+    (tmp_path / "list.yaml").write_text(text)
+    found = lists.read(tmp_path / "list.yaml")
+    for files, message in (
+        (("tiny.gin",), r"tiny\.gin:\d+ sets MODEL=@DecoderConfig"),
+        ((), "no gin file sets MODEL"),
+    ):
+        main, untuned = runs.runs_of(found, tmp_path / "s", [0], Arguments(files=files))
+        assert main.refused is None and not runs.is_finished(untuned)
+        state, why = runs.perform(untuned, print, threading.Event())
+        assert state == runs.FAILED and re.search(message, why)
 
 
 def test_names_of_gin_files_of_ones_own_can_be_set(tmp_path):

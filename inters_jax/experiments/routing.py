@@ -108,7 +108,7 @@ def model_of_recipe(one: Experiment, extra: Arguments) -> str:
     bound = [said for file in files for said in read_file(file, paths) if said.target == "MODEL"]
     if not bound:
         raise UserError(
-            f"{one.name}: it neither trains nor has model_of, and no gin file sets MODEL, which it would judge"
+            f"{one.name}: it neither trains nor has model_of, and no gin file sets MODEL, the model to judge"
         )
     model = ast.literal_eval(bound[-1].value) if not bound[-1].references | bound[-1].macros else None
     if not isinstance(model, str):

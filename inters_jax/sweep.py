@@ -51,7 +51,12 @@ def sweep(settings: SweepSettings, arguments: Arguments = NO_ARGUMENTS) -> Mappi
     file = find_file(settings.experiments, search_paths(arguments.search_paths))
     found = lists.read(file)
     root = Path(settings.sweep_dir)
-    every = runs.runs_of(found, root, chosen_seeds(settings.seeds, found.seeds), arguments)
+    if settings.prepare_only and settings.launch is not None:
+        raise UserError(
+            "PREPARE_ONLY prepares the stores here; leave out LAUNCH, and launch the sweep afterwards"
+        )
+    seeds = chosen_seeds(settings.seeds, found.seeds)
+    every = runs.runs_of(found, root, seeds, arguments, prepare_only=settings.prepare_only)
     chosen = select(every, settings.only)
     if settings.dry_run:
         for run in chosen:
@@ -76,7 +81,9 @@ def sweep(settings: SweepSettings, arguments: Arguments = NO_ARGUMENTS) -> Mappi
         others = [run for run in every if run not in chosen]
         with _stopping(stop):
             outcome = runs.run_all(chosen, settings.jobs, _say, work, others)
-    if settings.only is None or settings.collect_only:  # a job does one run; the sweep makes the tables
+    if settings.collect_only or (
+        settings.only is None and not settings.prepare_only
+    ):  # a job does one run; the sweep makes the tables
         for run in every:
             outcome.setdefault(run.name, ("finished" if runs.is_finished(run) else "open", ""))
         sweep_page.write(found, every, root, outcome)

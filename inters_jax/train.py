@@ -64,6 +64,8 @@ from inters_jax.training.setup import (
     identity_of,
     lora_base,
     only_run_in,
+    open_start,
+    prepared,
     run_folder_of,
     set_up,
     utilisation_of,
@@ -88,7 +90,10 @@ def train(
     evaluation: InRunEvaluationSettings,
     hosts: HostSettings,
 ) -> dict[str, Any]:
-    """Tune a model and return the last record of its metrics; a run that is in MODEL_DIR is continued."""
+    """Tune a model and return the last record of its metrics; a run that is in MODEL_DIR is continued.
+
+    With PREPARE_ONLY it returns {} as soon as the token store is there.
+    """
     if run.init == "pretrained" and isinstance(model.model, DecoderConfig):
         raise UserError("MODEL is only a shape, it has no weights: set INIT='random', or name a model")
     join_hosts(**vars(hosts))
@@ -96,6 +101,10 @@ def train(
     if run.profile_steps is not None:
         parse_steps(run.profile_steps)  # refuse a wrong value before anything is loaded
     with only_run_in(run_folder_of(run)), contextlib.ExitStack() as closing:
+        if run.prepare_only:
+            _, store = prepared(open_start(run, model, data), model, data, length, ranking)
+            print(f"{store.folder}: ready, {store.epoch_examples:,} examples an epoch", flush=True)
+            return {}
         step = dataclasses.replace(step, dtype=compute_type_of(run, step))
         setup = set_up(run, model, data, length, step, optimizer, ranking)
         start, total = setup.start, setup.total

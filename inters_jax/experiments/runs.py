@@ -4,7 +4,7 @@ A run has a folder <sweep>/<experiment>/seed<N> with
 
     state.json        per step: its command, whether it is finished, its exit code, seconds
     run.lock          held while it is worked on; the kernel releases it when its holder is killed
-    train.log, ...    the output of each step
+    train.log, ...    the output of each step; prepare.log if the store was prepared beforehand
     model/            run folder of train;  evaluation/, rerank/  results
 
 A step is finished when it exited with 0 and, if it judges, the files of its results.json exist unchanged. All
@@ -14,6 +14,7 @@ other steps are started again: train resumes from its checkpoint, the judging co
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shlex
 import subprocess
@@ -74,6 +75,7 @@ def runs_of(
     seeds: Sequence[int],
     extra: Arguments = NO_ARGUMENTS,
     module: Callable[[str], Sequence[str]] | None = None,
+    prepare_only: bool = False,
 ) -> list[Run]:
     """All runs; a run comes after those that it needs.
 
@@ -83,15 +85,17 @@ def runs_of(
       seeds: one run each of every experiment.
       extra: gin files and settings of the sweep's command line; they come after those of the experiment.
       module: how a command is called: train -> ["python", "-m", "inters_jax.train"].
+      prepare_only: only the runs that train, and only the token stores of them.
 
     Raises:
       UserError: a setting that no step reads, or that the sweep sets itself.
     """
     call = module or (lambda name: (sys.executable, "-m", f"inters_jax.{name}"))
     routing.check(experiments, extra)
-    return [
+    every = [
         _run(experiments, one, seed, folder, extra, call) for one in experiments.experiments for seed in seeds
     ]
+    return [preparing for run in every if (preparing := _preparing(run))] if prepare_only else every
 
 
 def _run(
@@ -127,6 +131,15 @@ def _run(
         own = [f"--gin.{key}={value}" for key, value in routing.values_for(name, one, extra).items()]
         steps.append(Step(name, (*call(name), *files, *own, *given), results))
     return Run(one, seed, folder, tuple(steps), needs, first_stage)
+
+
+def _preparing(run: Run) -> Run | None:
+    """A run that ends when its token store is there; None: it does not train."""
+    for step in run.steps:
+        if step.name == "train":
+            command = (*step.command, "--gin.PREPARE_ONLY=True")
+            return dataclasses.replace(run, steps=(Step("prepare", command, None),), needs=())
+    return None
 
 
 def problem(results: Path) -> str | None:

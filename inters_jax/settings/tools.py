@@ -93,5 +93,9 @@ class SweepSettings:
         "command that starts a job per run: 'sbatch --wrap={command}'; None: runs are done here", default=None
     )
     relaunch: bool = setting("launch runs that were launched and are not finished", default=False)
+    prepare_only: bool = setting(
+        "only prepare the token stores, on a machine without accelerators; the sweep goes on elsewhere",
+        default=False,
+    )
     dry_run: bool = setting("print every command and run none", default=False)
     collect_only: bool = setting("only make the tables of what is finished", default=False)

@@ -33,6 +33,9 @@ class RunSettings:
     )
     epochs: int | None = setting("length of the run, unless TRAIN_STEPS is given", default=3, at_least=1)
     train_steps: int | None = setting("length of the run in optimiser steps", default=None, at_least=1)
+    prepare_only: bool = setting(
+        "stop when the token store is there; train on another machine", default=False
+    )
     skip_non_finite: int = setting(
         "abort after this many consecutive non-finite steps; 0 aborts on the first", default=5, at_least=0
     )

@@ -109,16 +109,11 @@ def set_up(
     ranking: RankingLossSettings,
 ) -> Setup:
     """Everything of a run but its parameters: store, batches and the program of its step."""
-    if ranking.loss is not None and not isinstance(ranking.loss, RankingLoss):
-        raise UserError(f"LOSS={ranking.loss!r:.80} is no ranking loss; set LOSS=@RankNet(), for example")
     mesh = meshes.make_mesh(step.mesh)
     rules = meshes.AxisRules(step.axis_rules, step.activation_axis_rules)
     meshes.check_batch(mesh, step.batch_size, step.microbatches)
     start = open_start(run, model, data)
-    if model.lora is not None:
-        target_paths(loading.config_of(start.source), model.lora.targets)  # refused before hours of preparing
-    config, store = prepared(start, data, length)
-    check_loss(ranking.loss, store)
+    config, store = prepared(start, model, data, length, ranking)
     store_check = store.verify(whole=run.verify_store)
     batches = PackedBatches(
         store,
@@ -313,20 +308,35 @@ def open_start(run: RunSettings, model: ModelSettings, data: DataSettings) -> St
     )
 
 
-def prepared(start: Start, data: DataSettings, length: LengthSettings) -> tuple[DecoderConfig, TokenStore]:
-    """The shape of the model and the token store, which is prepared by another process if it is missing."""
+def prepared(
+    start: Start,
+    model: ModelSettings,
+    data: DataSettings,
+    length: LengthSettings,
+    ranking: RankingLossSettings,
+) -> tuple[DecoderConfig, TokenStore]:
+    """The shape of the model and the token store, which is prepared by another process if it is missing.
+
+    Raises:
+        UserError: the settings do not belong together; what can be said before preparing is said before.
+    """
+    if ranking.loss is not None and not isinstance(ranking.loss, RankingLoss):
+        raise UserError(f"LOSS={ranking.loss!r:.80} is no ranking loss; set LOSS=@RankNet(), for example")
     folder = paths.local(data.store_dir or paths.join(paths.origin(start.run), "store"))
     # A store inside a run that has no checkpoint yet belongs to nothing else: it may be replaced.
     existing = StoreSettings(rebuild=data.store_dir is None and not start.steps)
     resolved = dataclasses.replace(data, store_dir=str(folder), tokenizer=start.tokenizer)
     config = loading.config_of(start.source)
-    check_sizes(config, start, length)  # before hours of preparing
+    check_sizes(config, start, length)
+    if model.lora is not None:
+        target_paths(config, model.lora.targets)
     preparation = prepare_store.start_preparing(values_of(resolved, length, existing))
     try:
         store = preparation.wait()
     finally:
         preparation.stop()
     _check_vocabulary(config, store.manifest["tokenizer"]["vocab_size"], start.tokenizer)
+    check_loss(ranking.loss, store)
     if isinstance(start.source, DecoderConfig):  # a bare shape has no tokenizer of its own
         ends = store.manifest["tokenizer"]
         config = dataclasses.replace(config, bos_id=ends["bos_id"], eos_id=ends["eos_id"], stop_ids=())

@@ -47,7 +47,7 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused_before_preparing
     start = setup.Start(tmp_path / "run", TINY, str(tmp_path), [], first=True, random=True)
     data, length = setup.DataSettings(tokenizer=str(tmp_path)), setup.LengthSettings(max_length=24)
     with pytest.raises(UserError, match="has 65 tokens, the model has embeddings for 64 only"):
-        setup.prepared(start, data, length)
+        setup.prepared(start, setup.ModelSettings(model=TINY), data, length, setup.RankingLossSettings())
 
 
 def test_a_metric_that_evaluations_do_not_have_is_refused_with_the_names():

@@ -254,6 +254,24 @@ def test_finished_runs_are_left_alone_and_changed_results_are_made_again(place):
     assert calls(place) == [f"evaluate {place}/sweep/rows_25/seed1/evaluation"]
 
 
+def test_the_stores_of_a_sweep_are_prepared_first_and_elsewhere(place):
+    found, every = made(place, seeds=[0])
+    call = lambda name: (sys.executable, "-S", str(place / "stand_in.py"), name)  # noqa: E731
+    stores = runs.runs_of(found, place / "sweep", [0], NO_ARGUMENTS, call, prepare_only=True)
+    assert [run.name for run in stores] == ["main:0", "rows 25:0", "rows 50:0"]  # `shots` trains nothing
+    assert {status for status, _ in do(place, stores).values()} == {runs.FINISHED}
+    assert (
+        len(calls(place)) == 3
+        and "--gin.PREPARE_ONLY=True" in (place / "sweep/main/seed0/prepare.log").read_text()
+    )
+    assert not any(map(runs.is_finished, every))
+    do(place, every)
+    assert len(calls(place)) == 7  # three trainings and four evaluations
+    with pytest.raises(SystemExit, match="leave out LAUNCH"):
+        command.main([f"--gin.EXPERIMENTS={place / 'list.yaml'}", f"--gin.SWEEP_DIR={place / 's'}",
+                      "--gin.PREPARE_ONLY=True", "--gin.LAUNCH=sbatch {command}"])  # fmt: skip
+
+
 def test_a_failed_run_stops_only_those_that_need_it_and_is_taken_up_again(place):
     _, every = made(place)
     (place / "fail").write_text("main/seed1/model")

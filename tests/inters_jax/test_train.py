@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -194,6 +195,19 @@ def test_the_recipe_runs_on_a_laptop_with_the_tiny_model(store, tmp_path, monkey
                  "DecoderConfig.sliding_window = 1024"):  # fmt: skip
         assert line in text.splitlines()
     assert set(settings_of_command("train")) <= {line.partition(" = ")[0] for line in text.splitlines()}
+
+
+def test_a_store_is_prepared_for_devices_that_are_elsewhere(store, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(prepare_store, "start_preparing", lambda _: Prepared({"STORE_DIR": str(store)}))
+    (tmp_path / "tokenizer.json").write_text("{}")
+    arguments = ["--gin_file=mistral.gin", "--gin_file=tiny.gin", f"--gin.MODEL_DIR={tmp_path / 'run'}",
+                 "--gin.MAX_LENGTH=64", f"--gin.TOKENIZER={tmp_path / 'tokenizer.json'}",
+                 "--gin.MESH=fsdp=4096", "--gin.PREPARE_ONLY=True"]  # fmt: skip
+    assert run_command(train.train, arguments) == {}
+    assert re.search(r"store: ready, \d+ examples an epoch", capsys.readouterr().out)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    with pytest.raises(SystemExit, match="fsdp=4096"):
+        run_command(train.train, arguments[:-1])
 
 
 def test_prepare_reads_the_values_that_it_is_given():

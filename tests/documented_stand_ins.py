@@ -69,6 +69,7 @@ SMALL: dict[str, str] = {
     r"inters_jax\.rerank .*cross_validation": "--gin.MAX_QUERIES=2",
     r"inters_jax\.plan ": "--gin.METHOD=estimate",
     r"inters_jax\.sweep ": "--gin.DRY_RUN=True",
+    r"gpu_result\.sh ": "--gin.DRY_RUN=True",
     r"inters_jax\.serve ": "--gin.PORT={port}",
     r"seqio_tasks\.download ": "--list",
     r"bench_inference\.py": "--size tiny --repeats 1 --scale 0.01 --threads 1",

@@ -234,11 +234,16 @@ class RerankSettings:
 
 @group
 class ShareSettings:
-    """The share of this process where several answer the questions of a command (inters_jax/shards.py)."""
+    """What this process does where several answer the questions of a command (inters_jax/shards.py)."""
 
     shard: str | None = setting(
         "'K/N': answer the Kth of N shares; None: all that no share in OUTPUT_DIR has answered, and measure",
         default=None,
+    )
+    across_hosts: bool = setting(
+        "MESH is of the devices of all hosts, which hold one model together; False: of those of each host, "
+        "which holds the whole model and answers its share",
+        default=False,
     )
 
 

@@ -215,14 +215,15 @@ def one_fate(but: type[Exception] | tuple[type[Exception], ...] = ()) -> Iterato
         lost = lost_a_host(error)
         who = f"host {jax.process_index()} of {jax.process_count()}"
         if lost:
-            text = f"{who} stops: another host of this run ended or cannot be reached ({_first_line(error)})"
+            why = f"another host of this run ended or cannot be reached ({_first_line(error)})"
+            text = f"{who} stops: {why}. {AGAIN}"
         elif isinstance(error, SystemExit):
-            text = f"{who} stops, and the run with it: {error.code}"
+            text = f"{who} stops, and the run with it: {error.code}. {AGAIN}"
         elif (reason := expected(error)) is not None and not os.environ.get(TRACEBACK):
             text = f"{who} stops, and the run with it: {reason}"
         else:
-            text = f"{''.join(traceback.format_exception(error))}{who} failed and ends the run"
-        print(f"{text}. {AGAIN}", file=sys.stderr, flush=True)
+            text = f"{''.join(traceback.format_exception(error))}{who} failed and ends the run. {AGAIN}"
+        print(text, file=sys.stderr, flush=True)
         sys.stdout.flush()
         os._exit(LOST_A_HOST if lost else FAILED)
 

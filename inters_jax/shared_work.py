@@ -62,7 +62,9 @@ def in_shares(share: Shard | None, folder: Path, work: Callable[[Shard | None], 
     """
     if share is None:
         with writing_to(folder):
-            return work(None)
+            result = work(None)
+        paths.push(folder)  # before hosts that compute for this one are let go
+        return result
     with writing_to(folder, share):
         work(share)
     paths.push(folder)

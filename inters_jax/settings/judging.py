@@ -241,8 +241,7 @@ class ShareSettings:
         default=None,
     )
     across_hosts: bool = setting(
-        "MESH is of the devices of all hosts, which hold one model together; False: of those of each host, "
-        "which holds the whole model and answers its share",
+        "one model over the devices of all hosts (MESH); False: each has the whole model and answers a share",
         default=False,
     )
 

@@ -20,7 +20,7 @@ import dataclasses
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from inters_jax.command_line import run_command
 from inters_jax.evaluation import verify
@@ -32,6 +32,7 @@ from inters_jax.hosts import one_fate
 from inters_jax.inference.model import DEFAULT_LENGTH, open_model
 from inters_jax.inference.placement import default_batch_tokens
 from inters_jax.inference.sampling import Sampling
+from inters_jax.inference.together import Follower, Lead, role
 from inters_jax.models.prompt_record import chat_template_of
 from inters_jax.reports import evaluation_page
 from inters_jax.reports.evaluation_tables import summary_table
@@ -63,7 +64,45 @@ def evaluate(
     A mixture in TASKS stands for its tasks, each in the form that is judged: generation tasks as they are,
     classification by label scoring (`_choices`), ranking by pointwise reranking (`_rerank`).
     """
-    share = share_of_process(shares.shard, **vars(hosts))
+    share = share_of_process(shares.shard, across_hosts=shares.across_hosts, mesh=model.mesh, **vars(hosts))
+    with one_fate():
+        others = role("evaluate") if shares.across_hosts else None
+        if isinstance(others, Follower):
+            others.follow(open_model(model, others))
+            return None
+        done = _judged(model, judged, generation, share, others)
+        if others is not None:
+            others.end()
+    if done is None:
+        return None
+    print(summary_table(done.result, done.before, done.compared).text())
+    print(
+        f"every metric, with intervals and tests: {done.folder / 'report.html'}, results.md, .csv, .tex",
+        flush=True,
+    )
+    refuse_failures(done.result, f"the others are in {done.folder / 'results.json'}")
+    if not done.result["metrics"]:
+        raise UserError(f"nothing could be judged; skipped: {done.result['skipped']}")
+    return done.result
+
+
+class _Done(NamedTuple):
+    """A finished evaluation; before: of COMPARE_WITH, and compared: the two tested against each other."""
+
+    result: dict[str, Any]
+    folder: Path
+    before: dict[str, Any] | None
+    compared: Comparison | None
+
+
+def _judged(
+    model: InferenceSettings,
+    judged: EvaluationSettings,
+    generation: GenerationSettings,
+    share: Shard | None,
+    lead: Lead | None,
+) -> _Done | None:
+    """Answer the questions of this process, and judge; None if another process judges."""
     own_data.register(judged.datasets)
     before = None if judged.compare_with is None else read_result(judged.compare_with)
     folder = output_folder(judged.output_dir, model.model_dir, "evaluation")
@@ -80,7 +119,7 @@ def evaluate(
 
     explicit = list(judged.tasks)
     names = judged_tasks(explicit)
-    loaded = open_model(model)
+    loaded = open_model(model, lead)
     limit = min(model.max_length or DEFAULT_LENGTH, loaded.config.max_position)
     changes = {
         "tokenizer": tokenizer_of(loaded),
@@ -105,6 +144,7 @@ def evaluate(
         batch_tokens=max(model.batch_tokens or default_batch_tokens(), limit),
         decoding={"sampling": sampling, "stop_strings": generation.stop_strings},
         target_loss=judged.target_loss,
+        answerers=lead,
     )
     manifest = manifest_of(
         loaded,
@@ -122,7 +162,7 @@ def evaluate(
         **({} if judged.max_queries is None else {"max_queries": judged.max_queries}),
     )
 
-    def work(shard: Shard | None) -> tuple[dict[str, Any], Comparison | None]:
+    def work(shard: Shard | None) -> _Done:
         result = resume_result(folder, manifest)
         identify_data(names, judged.split, judged.seed, folder, result)
         for name in names:
@@ -141,7 +181,7 @@ def evaluate(
                 write_json(folder / "results.json", result)
         if shard is not None:
             refuse_failures(result, f"the answers to the others are in {folder}")
-            return result, None
+            return _Done(result, folder, before, None)
         result["counts"]["model"] = {
             "shapes compiled for generation": judge.generator.compilations,
             "shapes compiled for scoring": judge.scorer.compilations,
@@ -149,22 +189,9 @@ def evaluate(
         write_json(folder / "results.json", result)
         compared = tested(judged.compare_with, folder)
         evaluation_page.write(folder, result, before, compared)
-        return result, compared
+        return _Done(result, folder, before, compared)
 
-    with one_fate():
-        done = in_shares(share, folder, work)
-    if done is None:
-        return None
-    result, compared = done
-    print(summary_table(result, before, compared).text())
-    print(
-        f"every metric, with intervals and tests: {folder / 'report.html'}, results.md, .csv, .tex",
-        flush=True,
-    )
-    refuse_failures(result, f"the others are in {folder / 'results.json'}")
-    if not result["metrics"]:
-        raise UserError(f"nothing could be judged; skipped: {result['skipped']}")
-    return result
+    return in_shares(share, folder, work)
 
 
 def refuse_failures(result: Mapping[str, Any], others: str) -> None:

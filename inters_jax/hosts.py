@@ -13,17 +13,19 @@ hosts.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 from jax._src import distributed  # the key-value store of a run has no public name
 
 from seqio_tasks.base import UserError
+from seqio_tasks.expected_errors import TRACEBACK, expected
 
 # Exit codes: of a host that failed, and of one that lost another host.
 FAILED, LOST_A_HOST = 1, 75
@@ -170,14 +172,41 @@ def wait_for(key: str) -> str:
                 raise
 
 
+def withdraw(key: str) -> None:
+    """Take a published value back, with those whose key begins with `key`/; no-op on one host."""
+    if (client := distributed.global_state.client) is not None:
+        client.key_value_delete(f"inters/{key}")
+
+
+def from_first(key: str, make: Callable[[], Any]) -> Any:
+    """A value that the first host makes, and that is the same on every host.
+
+    Args:
+        key: of this value alone.
+        make: returns something that JSON can hold; called on the first host.
+    """
+    if jax.process_count() == 1:
+        return make()
+    if jax.process_index() > 0:
+        return json.loads(wait_for(key))
+    value = make()
+    publish(key, json.dumps(value))
+    return value
+
+
 @contextlib.contextmanager
-def one_fate() -> Iterator[None]:
+def one_fate(but: type[Exception] | tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """Inside the block an error of this host ends all hosts: the process prints the reason and exits at once.
 
     An ordinary exit would wait for hosts that wait for this one. With one process errors pass unchanged.
+
+    Args:
+        but: errors that pass unchanged with several processes, too.
     """
     try:
         yield
+    except but:
+        raise
     except BaseException as error:
         if not jax.distributed.is_initialized() or jax.process_count() == 1:
             raise
@@ -186,12 +215,15 @@ def one_fate() -> Iterator[None]:
         lost = lost_a_host(error)
         who = f"host {jax.process_index()} of {jax.process_count()}"
         if lost:
-            text = f"{who} stops: another host of this run ended or cannot be reached ({_first_line(error)})"
+            why = f"another host of this run ended or cannot be reached ({_first_line(error)})"
+            text = f"{who} stops: {why}. {AGAIN}"
         elif isinstance(error, SystemExit):
-            text = f"{who} stops, and the run with it: {error.code}"
+            text = f"{who} stops, and the run with it: {error.code}. {AGAIN}"
+        elif (reason := expected(error)) is not None and not os.environ.get(TRACEBACK):
+            text = f"{who} stops, and the run with it: {reason}"
         else:
-            text = f"{''.join(traceback.format_exception(error))}{who} failed and ends the run"
-        print(f"{text}. {AGAIN}", file=sys.stderr, flush=True)
+            text = f"{''.join(traceback.format_exception(error))}{who} failed and ends the run. {AGAIN}"
+        print(text, file=sys.stderr, flush=True)
         sys.stdout.flush()
         os._exit(LOST_A_HOST if lost else FAILED)
 

@@ -32,6 +32,7 @@ from inters_jax.command_line import run_command
 from inters_jax.evaluation.manifest import manifest_of, output_folder, tokenizer_of
 from inters_jax.hosts import one_fate
 from inters_jax.inference.model import DEFAULT_LENGTH, open_model
+from inters_jax.inference.together import Follower, Lead, role
 from inters_jax.models.prompt_record import chat_template_of
 from inters_jax.ranking.backend import ModelBackend
 from inters_jax.ranking.candidates import candidates_of
@@ -80,7 +81,28 @@ def rerank(
     hosts: HostSettings,
 ) -> dict[str, Any] | None:
     """Rerank first-stage candidates with one model and one of the ranking methods."""
-    share = share_of_process(shares.shard, **vars(hosts))
+    share = share_of_process(shares.shard, across_hosts=shares.across_hosts, mesh=model.mesh, **vars(hosts))
+    with one_fate():
+        others = role("rerank") if shares.across_hosts else None
+        if isinstance(others, Follower):
+            others.follow(open_model(model, others))
+            return None
+        result = _reranked(model, collection, ranking, options, output, share, others)
+        if others is not None:
+            others.end()
+    return result
+
+
+def _reranked(
+    model: InferenceSettings,
+    collection: CollectionSettings,
+    ranking: RankingSettings,
+    options: MethodOptions,
+    output: RerankSettings,
+    share: Shard | None,
+    lead: Lead | None,
+) -> dict[str, Any] | None:
+    """Rank the queries of this process, and measure; None if another process measures."""
     own_data.register(ranking.datasets)
     method = make_method(ranking.method, options)
     chosen = None if output.measures is None else parse_measures(output.measures)
@@ -123,7 +145,7 @@ def rerank(
     chat_template = (
         chat_template_of(model.model_dir, model.chat_template, model.tokenizer) or current().chat_template
     )
-    loaded = open_model(model)
+    loaded = open_model(model, lead)
     tokenizer = tokenizer_of(loaded)
     backend = ModelBackend(
         loaded,
@@ -137,6 +159,7 @@ def rerank(
         identifiers=ranking.identifiers,
         marker=ranking.marker,
         joiner=ranking.joiner,
+        answerers=lead,
     )
     question, labels = backend.example(_question(method))
     manifest = manifest_of(
@@ -200,8 +223,7 @@ def rerank(
             write_results(folder, result)
         return result
 
-    with one_fate():
-        result = in_shares(share, folder, work)
+    result = in_shares(share, folder, work)
     if result is not None:
         print((folder / "results.md").read_text(encoding="utf-8"), flush=True)
     return result

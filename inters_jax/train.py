@@ -25,7 +25,7 @@ from inters_jax import mesh as meshes
 from inters_jax import paths
 from inters_jax.command_line import run_command
 from inters_jax.config import operative_text
-from inters_jax.hosts import join_hosts, one_fate
+from inters_jax.hosts import from_first, join_hosts, one_fate
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.prompt_record import chat_template_of, of_model
 from inters_jax.run_folder import Best
@@ -45,7 +45,7 @@ from inters_jax.training import step as steps
 from inters_jax.training.checkpoints import Checkpoints
 from inters_jax.training.compiling import CompileAhead
 from inters_jax.training.hooks import FirstStep, Report
-from inters_jax.training.in_run_evaluation import EARLY_STOP, MEAN_HEADLINE, Evaluation, Schedule
+from inters_jax.training.in_run_evaluation import EARLY_STOP, MEAN, MEAN_HEADLINE, Evaluation, Schedule
 from inters_jax.training.initialise import (
     describe_lora,
     write_model_folder,
@@ -242,9 +242,13 @@ def in_run_evaluation(
             "seed": data.seed,
             "raw_dir": data.raw_dir,
             "datasets": data.datasets or None,
-            "chat_template": chat_template_of(setup.start.run),
+            # Only the first host writes prompts, and the others may not see its files yet.
+            "chat_template": chat_template_of(setup.start.run) if setup.start.first else None,
         },
-        history=read_metrics(setup.start.run),
+        history=from_first(
+            "evaluations so far",
+            lambda: [record for record in read_metrics(setup.start.run) if MEAN in record],
+        ),
         announce=progress.line,
     )
 

@@ -31,8 +31,7 @@ from inters_jax.evaluation import target_loss as target_losses
 from inters_jax.evaluation.bridge import Bridge
 from inters_jax.evaluation.records import Records
 from inters_jax.evaluation.task_metrics import as_number, paper_metrics, ranking, rerank_metrics, split_counts
-from inters_jax.inference.generate import Generator
-from inters_jax.inference.score import Scorer
+from inters_jax.inference.together import Answerers
 from inters_jax.shards import Shard
 from seqio_tasks.base import UserError
 
@@ -68,6 +67,7 @@ class Judge:
       chunk_rows: the most rows that are answered and saved together; memory is bounded by it.
       decoding: further arguments of `Generator` (sampling, stop strings); greedy by default.
       target_loss: also measure how probable the right answers are (`inters_jax.evaluation.target_loss`).
+      answerers: makes its Generator and Scorer; None: for this process.
     """
 
     def __init__(
@@ -80,18 +80,20 @@ class Judge:
         chunk_rows: int = 4096,
         decoding: Mapping[str, Any] | None = None,
         target_loss: bool = False,
+        answerers: Answerers | None = None,
     ):
         # The model's own ends, and that of the assistant's turn if a chat template is used.
         known = plain_ids(vocabulary, vocabulary.end_ids).tolist()
         ends = [loaded.eos_id, *loaded.config.stop_ids, *known]
         self.ends = {int(end) for end in ends if end is not None}
-        self.generator = Generator(
+        made = answerers or Answerers()
+        self.generator = made.generator(
             loaded,
             max_new_tokens=max_new_tokens,
             batch_tokens=batch_tokens,
             **({"eos_ids": ends} | dict(decoding or {})),
         )
-        self.scorer = Scorer(loaded, batch_tokens=batch_tokens)
+        self.scorer = made.scorer(loaded, batch_tokens=batch_tokens)
         self.call_tokens = batch_tokens
         self.generation_tokens = max(1, batch_tokens // self.generator.sampling.beams)
         self.start = [] if vocabulary.bos_id is None else plain_ids(vocabulary, [vocabulary.bos_id]).tolist()

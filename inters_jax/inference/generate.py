@@ -95,7 +95,7 @@ class Generator:
         self.counts = GenerationCounts()
         self.shapes: set[tuple[Any, ...]] = set()
         self._graph, self._params = nnx.split(loaded.model, nnx.Param)
-        self._parts, self._place = row_placement(self._params)
+        self._parts, self._place, self._readable = row_placement(self._params)
         self._dtype = loaded.model.dtype
         self._ends = tuple(ends)
         self._begin, self._advance = _decoding(
@@ -204,16 +204,17 @@ class Generator:
         self.shapes.add((batch.rows, batch.length))
         tokens, lengths, limits, own = map(self._place, (tokens, lengths, limits, own))
         if self.sampling.beams > 1:
-            return self._search(self._params, tokens, lengths, limits)
+            return self._readable(self._search(self._params, tokens, lengths, limits))
         state = self._begin(self._params, tokens, lengths, limits, own)
         chunk = self.max_new_tokens if self.stops is None else STOP_CHUNK
         until = 1
         while until < self.max_new_tokens:
             until = min(until + chunk, self.max_new_tokens)
-            state = self._advance(self._params, state, lengths, limits, own, jnp.int32(until))
+            state = self._advance(self._params, state, lengths, limits, own, np.int32(until))
             if self.stops is None:
                 continue
-            out, count, done = (np.asarray(state[name]) for name in ("out", "count", "done"))
+            read = self._readable((state["out"], state["count"], state["done"]))
+            out, count, done = map(np.asarray, read)
             found = [
                 done[row] or (row < len(batch.indices) and self.stops.found(out[row, : count[row]]))
                 for row in range(batch.rows)
@@ -221,7 +222,7 @@ class Generator:
             if all(found):
                 break
             state |= {"done": self._place(np.asarray(found))}
-        return state["out"], state["count"]
+        return self._readable((state["out"], state["count"]))
 
     def _collect(
         self, batch: LengthBatch, arrays: tuple[jax.Array, jax.Array], answers: list[list[int]]
@@ -258,11 +259,13 @@ class Generator:
             own = [tables[index] for index in batch.indices]
             arrays = constrained.arrays(own, batch.rows, shape, named)
             self.shapes.add(("constrained", batch.rows, batch.length, extra, *shape, len(separator)))
-            found = self._choose(
-                self._params,
-                *map(self._place, (tokens, lengths, *arrays)),
-                np.asarray(separator, np.int32),
-                extra=extra,
+            found = self._readable(
+                self._choose(
+                    self._params,
+                    *map(self._place, (tokens, lengths, *arrays)),
+                    np.asarray(separator, np.int32),
+                    extra=extra,
+                )
             )
             for row, index in enumerate(batch.indices):
                 orders[index] = constrained.completed(np.asarray(found)[row], tables[index], named)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -12,7 +12,6 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from inters_jax import mesh as meshes
 
 ACCELERATOR_TOKENS, CPU_TOKENS = 16384, 2048
-Place = Callable[[np.ndarray], Any]
 
 
 def default_batch_tokens() -> int:
@@ -23,19 +22,33 @@ def default_batch_tokens() -> int:
     return CPU_TOKENS if jax.default_backend() == "cpu" else ACCELERATOR_TOKENS
 
 
-def row_placement(params: Any) -> tuple[int, Place]:
-    """The number of shards of the rows of a batch, and a function that places an array [rows, ...].
+class Placement(NamedTuple):
+    """How the batches of a model reach its devices, and the results this host.
 
-    With parameters on one device (or without a mesh) there is one shard, and placement is left to jit.
+    parts: shards of the rows of a batch.
+    place: places an array [rows, ...].
+    readable: makes arrays (any tree of them) such that this host can read their values; with a mesh of
+      several hosts a program that every host must start.
     """
+
+    parts: int
+    place: Callable[[np.ndarray], Any]
+    readable: Callable[[Any], Any]
+
+
+def row_placement(params: Any) -> Placement:
+    """The placement for parameters; on one device (or without a mesh) it is left to jit."""
     sharding = getattr(jax.tree.leaves(params)[0], "sharding", None)
     mesh = sharding.mesh if isinstance(sharding, NamedSharding) else None
     if not isinstance(mesh, Mesh) or mesh.size == 1:
-        return 1, lambda array: array
+        return Placement(1, lambda array: array, lambda tree: tree)
     parts = meshes.row_shards(mesh)
 
     def place(array: np.ndarray) -> jax.Array:
         rows = PartitionSpec(meshes.ROW_AXES) if array.shape[0] % parts == 0 else PartitionSpec()
-        return jax.device_put(array, NamedSharding(mesh, rows))
+        # Every host has the whole array; device_put would compare them at every call.
+        return jax.make_array_from_callback(array.shape, NamedSharding(mesh, rows), lambda at: array[at])
 
-    return parts, place
+    if not mesh.is_multi_process:
+        return Placement(parts, place, lambda tree: tree)
+    return Placement(parts, place, jax.jit(lambda tree: tree, out_shardings=meshes.replicated(mesh)))

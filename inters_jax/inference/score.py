@@ -130,7 +130,7 @@ class Scorer:
         self.real_tokens = self.padded_tokens = 0
         self._even = even_length(loaded.config)
         graph, self._params = nnx.split(loaded.model, nnx.Param)
-        self._parts_of_rows, self._place = row_placement(self._params)
+        self._parts_of_rows, self._place, self._readable = row_placement(self._params)
 
         @jax.jit
         def encode(params: Any, tokens: jax.Array, rows: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
@@ -299,7 +299,8 @@ class Scorer:
             self.padded_tokens += arrays.tokens.size
             where = tuple(map(self._place, (arrays.segment_ids, arrays.positions, arrays.branch_ids)))
             hidden = self._encode(self._params, self._place(arrays.tokens), where)
-            waiting.append((arrays.owners, self._ask(self._params, hidden, arrays.asked, arrays.candidates)))
+            answers = self._ask(self._params, hidden, arrays.asked, arrays.candidates)
+            waiting.append((arrays.owners, self._readable(answers)))
             if len(waiting) > 2:
                 yield from _unpack(*waiting.popleft())
         while waiting:

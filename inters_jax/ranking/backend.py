@@ -30,7 +30,7 @@ import numpy as np
 from inters_jax.data.conversion import plain_ids
 from inters_jax.inference.generate import Generator
 from inters_jax.inference.placement import default_batch_tokens
-from inters_jax.inference.score import Scorer
+from inters_jax.inference.together import Answerers
 from inters_jax.ranking.engine import Usage
 from inters_jax.ranking.errors import TooLong
 from inters_jax.ranking.identifiers import Identifiers, OrderCode
@@ -121,6 +121,7 @@ class ModelBackend:
       description: start prompts with the task description, as in training.
       separator: text between prompt and answer, as in training.
       identifiers, marker, joiner: how documents are named, see `identifiers`.
+      answerers: makes its Scorer and Generator; None: for this process.
     """
 
     progress: Callable[[int], None] | None = None
@@ -139,6 +140,7 @@ class ModelBackend:
         identifiers: str = "auto",
         marker: str = "[1]",
         joiner: str = " > ",
+        answerers: Answerers | None = None,
     ):
         self.loaded, self.vocabulary, self.pair = loaded, vocabulary, pair
         self.max_length = min(max_length, loaded.config.max_position)
@@ -148,7 +150,8 @@ class ModelBackend:
         bos = vocabulary.bos_id
         self._start = [] if bos is None else plain_ids(vocabulary, [bos]).tolist()
         self.call_tokens = max(batch_tokens or default_batch_tokens(), self.max_length)
-        self.scorer = Scorer(loaded, batch_tokens=self.call_tokens)
+        self._answerers = answerers or Answerers()
+        self.scorer = self._answerers.scorer(loaded, batch_tokens=self.call_tokens)
         self._generator: Generator | None = None
         self.counts: Counter[str] = Counter()
         self._encoder = Encoder(vocabulary, self.max_length, report=self.counts)
@@ -161,7 +164,7 @@ class ModelBackend:
     def generator(self) -> Generator:
         """Created for the first method that generates an order: it has compiled programs of its own."""
         if self._generator is None:
-            self._generator = Generator(self.loaded, batch_tokens=self.call_tokens)
+            self._generator = self._answerers.generator(self.loaded, batch_tokens=self.call_tokens)
         return self._generator
 
     @property

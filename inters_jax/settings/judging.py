@@ -234,11 +234,15 @@ class RerankSettings:
 
 @group
 class ShareSettings:
-    """The share of this process where several answer the questions of a command (inters_jax/shards.py)."""
+    """What this process does where several answer the questions of a command (inters_jax/shards.py)."""
 
     shard: str | None = setting(
         "'K/N': answer the Kth of N shares; None: all that no share in OUTPUT_DIR has answered, and measure",
         default=None,
+    )
+    across_hosts: bool = setting(
+        "one model over the devices of all hosts (MESH); False: each has the whole model and answers a share",
+        default=False,
     )
 
 

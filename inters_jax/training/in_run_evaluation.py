@@ -3,6 +3,9 @@
 It only reads parameters: neither the order of the data nor the randomness of the run depends on it, so a run
 has the same bits with and without. SeqIO and TensorFlow are imported when the first evaluation begins.
 Programs are compiled once; later evaluations call them with other parameters.
+
+In a run of several hosts the first one judges; the others compute what it asks
+(`inters_jax.inference.together`) and are told its figures, so all decide alike what is best and when to stop.
 """
 
 from __future__ import annotations
@@ -12,12 +15,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from inters_jax.evaluation import averages, results
 from inters_jax.inference.placement import default_batch_tokens
+from inters_jax.inference.together import Follower, Lead, role
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import abstract_model
 from inters_jax.models.loading import LoadedModel
@@ -60,11 +63,6 @@ class Schedule:
         for name, value in (("EVAL_EVERY", self.every), ("EARLY_STOP", self.patience)):
             if value is not None and value < 1:
                 raise UserError(f"{name}={value} must be at least 1, or None")
-        if jax.process_count() > 1:
-            raise UserError(
-                "EVAL_EVERY works in runs of one process only; evaluate the checkpoints of larger runs with "
-                "python -m inters_jax.evaluate"
-            )
 
     def exhausted(self, records: Sequence[Mapping[str, Any]]) -> bool:
         """Whether the last `patience` evaluations brought no improvement.
@@ -92,7 +90,7 @@ class Evaluation(Hook):
         ends: bos_id and eos_id of the tokenizer.
         data: arguments of `seqio_tasks.configure`: tokenizer, max_length, seed, raw_dir, datasets,
             chat_template.
-        history: records of the run so far.
+        history: records of the evaluations so far; the same on all hosts.
         announce: called with a line of text.
     """
 
@@ -122,6 +120,7 @@ class Evaluation(Hook):
             else adapters.abstract_model(config, dataclasses.replace(lora, dropout=0.0), **options)
         )
         self._structure = steps.Structure(*made)
+        self._others = role("evaluation in the run")
         self._judge: Any = None
         self._tasks: list[str] = []
 
@@ -164,11 +163,31 @@ class Evaluation(Hook):
     def run(self, params: steps.Parameters) -> dict[str, float]:
         """``eval/<task>/<metric>`` of every task, and ``eval/mean``: the mean headline metric in per cent."""
         whole = params if self._frozen is None else trainable.join(params, self._frozen)
-        model = self._structure.bind(whole)
-        if self._judge is None:
-            self._start(model)
+        loaded = LoadedModel(
+            self._config,
+            self._structure.bind(whole),
+            tokenizer=None,
+            tokenizer_path=None,
+            bos_id=self._ends["bos_id"],
+            eos_id=self._ends["eos_id"],
+            description="a run",
+            fingerprint="",
+        )
+        others = self._others
+        if isinstance(others, Follower):
+            figures: dict[str, float] = others.follow(loaded)
         else:
-            self._judge.use(model)
+            figures = self._judged(loaded, others)
+            if others is not None:
+                others.end(figures)
+        self.history.append(figures)
+        return figures
+
+    def _judged(self, loaded: LoadedModel, lead: Lead | None) -> dict[str, float]:
+        if self._judge is None:
+            self._start(loaded, lead)
+        else:
+            self._judge.use(loaded.model)
         figures: dict[str, float] = {}
         headlines = []
         for name in self._tasks:
@@ -181,10 +200,9 @@ class Evaluation(Hook):
             main = averages.headline_of(name, found.metrics) or results.headline_first(found.metrics)[0]
             headlines.append(averages.per_cent(main, float(found.metrics[main])))
         figures[MEAN] = sum(headlines) / len(headlines)
-        self.history.append(figures)
         return figures
 
-    def _start(self, model: Any) -> None:
+    def _start(self, loaded: LoadedModel, lead: Lead | None) -> None:
         # These import SeqIO and TensorFlow, which a run without evaluations never loads.
         import seqio
 
@@ -208,12 +226,10 @@ class Evaluation(Hook):
                 f"nothing of EVAL_TASKS={self.schedule.tasks!r} can be evaluated on the split "
                 f"{self.schedule.split!r}; choose other tasks, or EVAL_SPLIT='test'"
             )
-        loaded = LoadedModel(
-            self._config, model, None, None, self._ends["bos_id"], self._ends["eos_id"], "a run", ""
-        )
         self._judge = Judge(
             loaded,
             HuggingFaceTokenizer(settings.tokenizer),
             max_new_tokens=self.schedule.max_new_tokens,
             batch_tokens=max(default_batch_tokens(), int(self._data["max_length"])),
+            answerers=lead,
         )

@@ -1,6 +1,7 @@
 """Two real processes as two hosts: one result, one fate, and a continuation on any number of hosts.
 
-Every run has the same mesh of four simulated devices, in one process or in two.
+Every run has the same mesh of simulated devices (four in training, two where a model answers), in one process
+or in two.
 """
 
 from __future__ import annotations
@@ -22,9 +23,13 @@ import pytest
 from model_stand_ins import SAMPLE, tiny_model
 from training_stand_ins import make_store
 
+import seqio_tasks
 from inters_jax import hosts
-from inters_jax.run_folder import CHECKPOINTS, checkpoint_steps
+from inters_jax.evaluation.judge import Judge
+from inters_jax.models.loading import load_model
+from inters_jax.run_folder import CHECKPOINTS, best_step, checkpoint_steps
 from inters_jax.training.metrics import read_metrics
+from seqio_tasks.tokenizer import HuggingFaceTokenizer
 
 HERE = Path(__file__).parent
 TASK = "inters_query_intent_classification_orcas_i"
@@ -43,7 +48,7 @@ def free_port():
 class Run:
     """The processes of a run, with their output in files."""
 
-    def __init__(self, folder, command, count, by_flags=False):
+    def __init__(self, folder, command, count, by_flags=False, devices=4):
         folder.mkdir(parents=True, exist_ok=True)
         address = f"127.0.0.1:{free_port()}"
         self.outputs = [folder / f"host_{index}_of_{count}.log" for index in range(count)]
@@ -51,7 +56,7 @@ class Run:
         for index, output in enumerate(self.outputs):
             environment = os.environ | {
                 "JAX_PLATFORMS": "cpu",
-                "JAX_NUM_CPU_DEVICES": str(4 // count),
+                "JAX_NUM_CPU_DEVICES": str(devices // count),
                 "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parents[1]}",
             }
             who = {"COORDINATOR_ADDRESS": address, "NUM_PROCESSES": count, "PROCESS_ID": index}
@@ -221,3 +226,74 @@ def test_hosts_share_the_questions_of_an_evaluation(tmp_path):
     assert result["counts"]["inters_query_expansion_gov2"]["items"] == 6
     assert [path.name for path in (out / "inters_query_expansion_gov2").iterdir()] == ["predictions.jsonl"]
     assert "report.html" in two.output(0) and "report.html" not in two.output(1)
+
+
+def test_hosts_hold_one_model_together_and_one_may_be_lost(tmp_path):
+    """Two hosts have half of the model each; one is killed, two go on, and the result is that of one."""
+    model = tiny_model(tmp_path / "model")
+    command = [sys.executable, "-m", "inters_jax.rerank", f"--gin.MODEL_DIR={model}", "--gin.MAX_QUERIES=8",
+               "--gin.DEPTH=10", f"--gin.COLLECTION={SAMPLE / 'beir_scifact'}", "--gin.BATCH_TOKENS=512",
+               "--gin.METHOD=query_likelihood", "--gin.HEARTBEAT_TIMEOUT=10", "--gin.MESH=tensor=-1",
+               "--gin.ACROSS_HOSTS=True"]  # fmt: skip
+
+    def start(name, count, out):
+        arguments = [*command, f"--gin.OUTPUT_DIR={out}"]
+        return Run(tmp_path / name, arguments, count, by_flags=count > 1, devices=2)
+
+    out = tmp_path / "two"
+    first = start("first", 2, out)
+    journal = out / "scores.jsonl"
+    while not (journal.is_file() and journal.read_bytes().count(b"\n") > 1):
+        assert all(process.poll() is None for process in first.processes), first.output() + first.output(1)
+        time.sleep(0.02)
+    first.processes[1].kill()
+    code, _ = first.wait(timeout=60)
+    assert code not in (0, None) and not (out / "results.json").exists()
+    assert re.search("another host of this run ended|another task died", first.output())
+    known = journal.read_bytes()
+    second = start("second", 2, out)
+    second.finish()
+    assert "nDCG@10" in second.output(0) and "nDCG@10" not in second.output(1)
+    whole = known[: known.rindex(b"\n") + 1]
+    assert journal.read_bytes().startswith(whole)
+    assert not list(out.glob("scores.*of*.jsonl"))  # there are no shares
+    start("third", 1, tmp_path / "one").finish()
+    for name in ("first_stage.trec", "qrels.txt"):
+        assert (out / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+    one, two = ({line["query"]: line for line in map(json.loads, (folder / "scores.jsonl").open())
+                 if "query" in line} for folder in (tmp_path / "one", out))  # fmt: skip
+    before = whole.count(b"\n") - 1
+    for number, (query, line) in enumerate(two.items()):
+        assert line["order"] == one[query]["order"]
+        # To the bit; after a resumption other queries share the batches.
+        tolerance = 0 if number < before else 1e-6
+        np.testing.assert_allclose(line["scores"], one[query]["scores"], rtol=tolerance)
+    results, alone = (json.loads((folder / "results.json").read_text()) for folder in (out, tmp_path / "one"))
+    assert results["manifest"] == alone["manifest"] and results["metrics"] == alone["metrics"]
+    assert results["counts"]["queries resumed"] == before > 0
+
+
+def test_hosts_of_a_run_evaluate_it_together_and_stop_it_alike(tmp_path):
+    """Half of every parameter on each of two hosts; nothing is learned, so that the run ends early."""
+    task, tokenizer = "inters_query_matching_msrp_choices", str(SAMPLE / "tokenizer")
+    settings = {
+        "tokenizer": tokenizer, "max_length": 512, "batch_size": 2, "train_steps": 3, "checkpoint_every": 3,
+        "tensorboard": False, "learning_rate": 0.0, "eval_every": 1, "eval_tasks": task, "eval_examples": 8,
+        "eval_split": "test", "early_stop": 1, "keep_best": f"max:eval/{task}/accuracy",
+        "model": {"vocab_size": 4096, "hidden_size": 16, "intermediate_size": 32, "num_layers": 1,
+                  "num_heads": 2},
+    }  # fmt: skip
+    made = make_store(tmp_path / "store", vocab_size=4096)
+    launcher = [sys.executable, str(HERE / "host_launcher.py"), str(tmp_path / "run"), str(made.folder), "30"]
+    two = Run(tmp_path / "two", [*launcher, json.dumps(settings)], 2, devices=2)
+    two.finish()
+    assert "ended by EARLY_STOP after step 2 of 3" in two.output(0)
+    assert "evaluated in" in two.output(0) and "evaluated in" not in two.output(1)
+    records = {record["step"]: record for record in read_metrics(tmp_path / "run")}
+    assert sorted(records) == [1, 2] and best_step(tmp_path / "run") in (1, 2)
+    with seqio_tasks.settings.override():
+        seqio_tasks.settings.configure(tokenizer=tokenizer, max_length=512, seed=0)
+        judge = Judge(load_model(tmp_path / "run"), HuggingFaceTokenizer(tokenizer))
+        alone = judge.run(task, "test", questions=8).metrics
+    for record in records.values():
+        assert {name: record[f"eval/{task}/{name}"] for name in alone} == pytest.approx(alone, abs=1e-6)

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import seqio
+
 from inters_jax.data import conversion, provenance, workers
 from inters_jax.data.pass_files import StoreError, token_dtype
 from inters_jax.data.registry import Registry
@@ -77,8 +79,8 @@ def build(
             raw_dir,
             tuple(modules),
             tuple(datasets),
-            tuple(cache_dirs),
-            shaping,
+            tuple(seqio.get_global_cache_dirs()),
+            dict(vars(task_settings.current())),
             description,
             registry.scale(settings["epoch_examples"], settings["split"]),
         )

@@ -37,9 +37,9 @@ _MANY = 10**9  # rows of a task whose rate is only bounded by its cap
 class Job:
     """What a store is made of, as another process can be told.
 
-    partial: the folder in which every task gets one. settings, tokenizer, raw_dir, modules, datasets and
-    cache_dirs: see `building.build`. shaping: changes to `seqio_tasks.settings`. description: of the
-    tokenizer, as it belongs to the key of a task. scale: what the rates are multiplied by.
+    partial: the folder in which every task gets one. settings, tokenizer, raw_dir, modules, datasets: see
+    `building.build`. cache_dirs: all folders of SeqIO's cache. shaping: all of `seqio_tasks.settings`.
+    description: of the tokenizer, as it belongs to the key of a task. scale: what rates are multiplied by.
     """
 
     partial: Path

@@ -119,6 +119,7 @@ class _Process:
 def _serve(connection: Connection, start: Start[Any]) -> None:
     """The main function of a process: answers every name that it is sent."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    tqdm.set_lock(threading.RLock())  # its default is a semaphore of the system, which a kill leaves behind
     try:
         with start() as answer:
             for name in _asked(connection):

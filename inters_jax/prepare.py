@@ -100,11 +100,13 @@ def prepare(data: DataSettings, length: LengthSettings, existing: StoreSettings)
             build(
                 store,
                 **asked,
+                datasets=data.datasets,
                 templates=named,
                 cache_dirs=caches,
                 chat_template=chat,
                 group_size=data.group_size,
                 teacher=teacher,
+                processes=data.workers,
             )
         except Exception as error:
             if not is_disk_full(error):

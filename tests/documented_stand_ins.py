@@ -29,6 +29,7 @@ NOT_RUN: dict[str, str] = {
     r"pip install|^conda ": "installs packages; test_guarantees.py installs the wheel",
     r"^gcloud ": "needs an account",
     r"seqio_cache_tasks|^export INTERS": "needs Beam in its own environment; test_prepare_cached.py runs it",
+    r"bin/dask |cache_on_dask": "needs a Dask cluster with Beam; test_cache_on_dask.py starts a small one",
     r"-m t5x\.train": "T5X is not installed; seqio_tasks/test_t5x_gin_file.py parses the gin file",
     r"--runner=DataflowRunner": "needs a cluster",
     r"suggest": "needs a model that writes templates; its own tests have a stand-in",

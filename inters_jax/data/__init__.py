@@ -9,7 +9,10 @@
     provenance.py    what a store was made from, to detect a stale one
 
     conversion.py    examples of a SeqIO task as token sequences
-    building.py      writes a store                                   (the only module that needs SeqIO)
+    workers.py       work on many names by several processes
+    registry.py      the SeqIO tasks behind a name, and their rates   (from here on SeqIO is needed)
+    task_writing.py  writes the tasks of a store
+    building.py      writes a store
 
 The first group, which training uses, loads neither TensorFlow nor SeqIO. No token id has a special meaning:
 masks come from stored lengths.

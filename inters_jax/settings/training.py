@@ -123,6 +123,11 @@ class DataSettings:
         default=(),
         path=True,
     )
+    workers: int = setting(
+        "processes that prepare a missing store, each a task at a time; it is the same for any number",
+        default=1,
+        at_least=1,
+    )
     check_sources: bool = setting(
         "False accepts a store although code, templates or raw files have changed since", default=True
     )

@@ -158,6 +158,7 @@ BOUNDS = [
     ("prepare", {"STORE_DIR": None}, r"STORE_DIR has no value"),
     ("prepare", {"MAX_LENGTH": 0}, r"MAX_LENGTH=0 must be"),
     ("prepare", {"PASSES": 0}, r"PASSES=0 must be"),
+    ("prepare", {"WORKERS": 0}, r"WORKERS=0 must be"),
     ("prepare", {"MAX_SHOTS": -1}, r"MAX_SHOTS=-1 must be"),
     ("prepare", {"EPOCH_EXAMPLES": 0}, r"EPOCH_EXAMPLES=0 must be"),
     ("prepare", {"EPOCH_EXAMPLES": 10**12}, r"EPOCH_EXAMPLES=1000000000000 must be .* at most 1e\+08"),

@@ -14,9 +14,9 @@ import tokenizers
 from command_stand_ins import prepare
 
 from inters_jax import prepare as prepare_module
-from inters_jax.data import building, provenance
+from inters_jax.data import provenance
 from inters_jax.data.loader import PackedBatches
-from inters_jax.data.pass_files import StoreError
+from inters_jax.data.pass_files import PassWriter, StoreError
 from inters_jax.data.token_store import TokenStore
 from seqio_tasks import settings as task_settings
 from seqio_tasks.vocabularies import HuggingFaceVocabulary
@@ -226,7 +226,7 @@ def test_the_same_arguments_give_the_same_store(ready, tmp_path):
 
 def test_an_interrupted_run_goes_on_with_the_next_task(ready, monkeypatch):
     written = []
-    finish = building.PassWriter.finish
+    finish = PassWriter.finish
 
     def interrupted(writer):
         written.append(writer.folder.parent.name)
@@ -234,7 +234,7 @@ def test_an_interrupted_run_goes_on_with_the_next_task(ready, monkeypatch):
             raise KeyboardInterrupt
         return finish(writer)
 
-    monkeypatch.setattr(building.PassWriter, "finish", interrupted)
+    monkeypatch.setattr(PassWriter, "finish", interrupted)
     with pytest.raises(KeyboardInterrupt):
         prepare("third_party_by_size", **ready)
     with pytest.raises(StoreError, match="not a finished store"):
@@ -358,6 +358,20 @@ def test_tasks_without_data_are_reported_by_name(part_of_the_sample, capsys):
     assert rates == [6 * store.examples(task, 0) for task in store.tasks]
     assert store.epoch_examples == sum(rates)
     assert [store.passes(task) for task in store.tasks] == [12, 12, 12]
+
+
+def test_several_processes_write_the_same_bytes(part_of_the_sample, tmp_path):
+    """A task that is finished, three to write and one without data, in whatever process."""
+    name, by_one, by_two = "inters_query_description", tmp_path / "store", tmp_path / "two"
+    prepare(name, passes=2, **part_of_the_sample)
+    shutil.copytree(by_one / f"{name}_gov2", tmp_path / "two.partial" / f"{name}_gov2")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "two.partial").rglob("*.bin")}
+    prepare(name, passes=2, workers=2, **(part_of_the_sample | {"store_dir": str(by_two)}))
+    names = sorted(path.relative_to(by_one) for path in by_one.rglob("*") if path.is_file())
+    assert names == sorted(path.relative_to(by_two) for path in by_two.rglob("*") if path.is_file())
+    assert [path for path in names if (by_one / path).read_bytes() != (by_two / path).read_bytes()] == []
+    for path, written in before.items():  # taken over, not written again
+        assert (by_two / path.relative_to(tmp_path / "two.partial")).stat().st_mtime_ns == written
 
 
 @pytest.mark.parametrize(("examples", "passes"), [(200, 1), (480, 2), (1440, 6), (2880, 12)])

@@ -24,6 +24,8 @@ import bench_process
 import numpy as np
 from bench_inference_engines import Ours, Tokens, Transformers
 
+GGML_BF16 = 30  # ggml.h; the Python package names only older types
+
 
 class VLLM:
     """vLLM, offline, in this process."""
@@ -68,8 +70,11 @@ class LlamaCpp:
         if not self._model:
             raise SystemExit(f"{file}: llama.cpp cannot load it")
         self._vocabulary = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self._model))
-        types = {"float32": llama_cpp.GGML_TYPE_F32, "bfloat16": llama_cpp.GGML_TYPE_BF16}
+        types = {"float32": llama_cpp.GGML_TYPE_F32, "bfloat16": GGML_BF16}
         self._cache_type = types[dtype]
+        # Its flash attention rounds to float16.
+        exact = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        self._flash = exact if dtype == "float32" else llama_cpp.LLAMA_FLASH_ATTN_TYPE_AUTO
         self._contexts: dict[int, Any] = {}
 
     def generate(self, prompts: Sequence[Tokens], new: int) -> list[list[int]]:
@@ -115,6 +120,7 @@ class LlamaCpp:
             wanted.n_seq_max, wanted.kv_unified = sequences, False
             wanted.n_threads = wanted.n_threads_batch = len(os.sched_getaffinity(0))
             wanted.type_k = wanted.type_v = self._cache_type
+            wanted.flash_attn_type = self._flash
             self._contexts[sequences] = api.llama_init_from_model(self._model, wanted)
             if not self._contexts[sequences]:
                 raise SystemExit(f"llama.cpp has no memory for {sequences} sequences of {self._longest}")

@@ -34,7 +34,7 @@ class Size:
 
 
 SIZES = {
-    "tiny": Size(64, 192, 2, 4, 2, tied=True),
+    "tiny": Size(64, 192, 2, 4, 2),
     "30m": Size(384, 1024, 6, 6, 6),
     "110m": Size(768, 2048, 8, 12, 12),
     "smollm2": Size(576, 1536, 30, 9, 3, vocabulary=49_152, tied=True),  # the shape of SmolLM2-135M

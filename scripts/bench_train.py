@@ -32,6 +32,9 @@ left out and said to be:
     python scripts/bench_train.py --python_tunix envs/tunix/bin/python \\
         --python_maxtext envs/maxtext/bin/python
 
+Levanter is not among them: marin-levanter 0.2.227 needs the packages of its cluster software, and pip had not
+found their versions after 400 seconds on two busy cores.
+
 Examples look like INTERS prompts (scripts/bench_examples.py): about 4 % of the tokens are targets. Printed
 per contender: useful (not padding) tokens per second and per processor second, the share of the machine's
 measured matrix-product rate that the model's work reaches (6 x parameters x tokens, the usual count), peak

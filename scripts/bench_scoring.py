@@ -233,7 +233,7 @@ def main() -> int:
     parser.add_argument("--new", type=int, default=64, help="tokens generated for each")
     parser.add_argument("--dtypes", default="float32,bfloat16")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--tolerance", type=float, default=1e-3, help="of scores in float32")
+    parser.add_argument("--tolerance", type=float, default=1e-4, help="of scores in float32")
     parser.add_argument("--contenders", default=",".join(INTERPRETERS))
     for option in sorted({option for option in INTERPRETERS.values() if option}):
         parser.add_argument(f"--{option}", help="interpreter of the environment that has it")

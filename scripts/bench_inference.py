@@ -30,22 +30,20 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
+from bench_inference_engines import Ours, Transformers
 
-from inters_jax.inference.generate import Generator
-from inters_jax.inference.placement import default_batch_tokens
-from inters_jax.inference.score import Scorer
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.hf import folder as huggingface
 from inters_jax.models.loading import load_model
 
-YES, NO, PAD = 5, 6, 0
-AUTHORS_BATCH = 8
+LABELS = 5, 6  # Yes and No
 
 
 @dataclass(frozen=True)
@@ -113,135 +111,33 @@ class Work:
         )
 
 
-class Ours:
-    """This project."""
-
-    def __init__(self, folder: str, size: Size, work: Work, dtype: str) -> None:
-        loaded = load_model(folder, dtype=dtype)
-        tokens = max(default_batch_tokens(), size.config.max_position)
-        cache = max(tokens, 2 * len(work.prompts) * (size.prompt_tokens + size.new_tokens))
-        self._work = work
-        # No token ends an answer: both sides generate equally many.
-        self._one = Generator(loaded, max_new_tokens=1, batch_tokens=cache, eos_ids=[-1])
-        self._all = Generator(loaded, max_new_tokens=size.new_tokens, batch_tokens=cache, eos_ids=[-1])
-        self._scorer = Scorer(loaded, batch_tokens=tokens)
-
-    def first_token(self) -> Any:
-        return self._one.generate(self._work.prompts)
-
-    def all_tokens(self) -> Any:
-        return self._all.generate(self._work.prompts)
-
-    def labels(self) -> Any:
-        return self._scorer.loglikelihood(self._work.items)
-
-    def pointwise(self) -> Any:
-        logits = self._scorer.label_logits(self._work.documents, (YES, NO))
-        return logits[:, 0] - logits[:, 1]
-
-
-class Theirs:
-    """transformers, as one would write it: sorted by length, padded on the left, inference mode."""
-
-    def __init__(self, folder: str, size: Size, work: Work, device: str) -> None:
-        import torch
-        import transformers
-
-        transformers.logging.set_verbosity_error()
-        self._torch, self._work, self._new = torch, work, size.new_tokens
-        self._device = "cuda" if device == "gpu" else "cpu"
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
-        kind = torch.bfloat16 if device == "gpu" else torch.float32
-        model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=kind)
-        self._model = model.eval().to(self._device)
-        self._model.generation_config.eos_token_id = None
-        self._batch = 32 if device == "gpu" else AUTHORS_BATCH
-
-    def first_token(self) -> Any:
-        return self._generate(1)
-
-    def all_tokens(self) -> Any:
-        return self._generate(self._new)
-
-    def labels(self) -> Any:
-        torch = self._torch
-        flat = [
-            (row, column, prompt, label)
-            for row, (prompt, labels) in enumerate(self._work.items)
-            for column, label in enumerate(labels)
-        ]
-        flat.sort(key=lambda one: len(one[2]) + len(one[3]))
-        scores = np.zeros((len(self._work.items), 3))
-        for start in range(0, len(flat), self._batch):
-            part = flat[start : start + self._batch]
-            inputs = self._padded([prompt + label for _, _, prompt, label in part])
-            with torch.inference_mode():
-                logits = self._model(**inputs, logits_to_keep=4).logits.float().log_softmax(-1)
-            for at, (row, column, _, label) in enumerate(part):
-                places = logits[at, -1 - len(label) : -1]
-                scores[row, column] = places[range(len(label)), label].sum().item()
-        return scores.tolist()
-
-    def pointwise(self) -> Any:
-        order = sorted(range(len(self._work.documents)), key=lambda n: len(self._work.documents[n]))
-        return self._differences(order, self._batch, logits_to_keep=1)
-
-    def authors(self) -> Any:
-        return self._differences(list(range(len(self._work.documents))), AUTHORS_BATCH)
-
-    def _differences(self, order: Sequence[int], batch: int, **options: Any) -> Any:
-        out = np.zeros(len(order), np.float32)
-        for start in range(0, len(order), batch):
-            part = order[start : start + batch]
-            inputs = self._padded([self._work.documents[number] for number in part])
-            with self._torch.inference_mode():
-                logits = self._model(**inputs, **options).logits[:, -1, [YES, NO]].float()
-            out[list(part)] = (logits[:, 0] - logits[:, 1]).cpu().numpy()
-        return out
-
-    def _generate(self, new: int) -> Any:
-        inputs = self._padded(self._work.prompts)
-        with self._torch.inference_mode():
-            out = self._model.generate(**inputs, max_new_tokens=new, do_sample=False, pad_token_id=PAD)
-        return out[:, inputs["input_ids"].shape[1] :].tolist()
-
-    def _padded(self, sequences: Sequence[Sequence[int]]) -> dict[str, Any]:
-        width = max(map(len, sequences))
-        tokens = np.full((len(sequences), width), PAD)
-        mask = np.zeros((len(sequences), width), int)
-        for row, sequence in enumerate(sequences):
-            tokens[row, width - len(sequence) :] = sequence
-            mask[row, width - len(sequence) :] = 1
-        torch = self._torch
-        arrays = {"input_ids": tokens, "attention_mask": mask}
-        return {name: torch.from_numpy(array).to(self._device) for name, array in arrays.items()}
-
-
 def seconds(run: Callable[[], Any]) -> float:
     begin = time.perf_counter()
     run()
     return time.perf_counter() - begin
 
 
-def measure(ours: Ours, theirs: Theirs | None, repeats: int) -> dict[str, tuple[float, float | None]]:
+def measure(
+    work: Work, size: Size, ours: Ours, theirs: Transformers | None, repeats: int
+) -> dict[str, tuple[float, float | None]]:
     """Median seconds of each task, ours and theirs, run by turns; the first turn is not counted."""
-    pairs: dict[str, tuple[Callable[[], Any], Callable[[], Any] | None]] = {
-        "first_token": (ours.first_token, theirs.first_token if theirs else None),
-        "all_tokens": (ours.all_tokens, theirs.all_tokens if theirs else None),
-        "labels": (ours.labels, theirs.labels if theirs else None),
-        "pointwise": (ours.pointwise, theirs.pointwise if theirs else None),
-        "authors": (ours.pointwise, theirs.authors if theirs else None),
+    tasks: dict[str, Callable[[Any], Any]] = {
+        "first_token": lambda engine: engine.generate(work.prompts, 1),
+        "all_tokens": lambda engine: engine.generate(work.prompts, size.new_tokens),
+        "labels": lambda engine: engine.loglikelihood(work.items),
+        "pointwise": lambda engine: engine.differences(work.documents),
+        "authors": lambda engine: getattr(engine, "authors", engine.differences)(work.documents),
     }
     found: dict[str, tuple[float, float | None]] = {}
-    for name, (mine, other) in pairs.items():
-        answer = mine()
-        if other is not None:
-            agree(name, answer, other())
+    for name, task in tasks.items():
+        answer = task(ours)
+        if theirs is not None:
+            agree(name, answer, task(theirs))
         times: list[list[float]] = [[], []]
         for _ in range(repeats):
-            times[0].append(seconds(mine))
-            if other is not None:
-                times[1].append(seconds(other))
+            times[0].append(seconds(partial(task, ours)))
+            if theirs is not None:
+                times[1].append(seconds(partial(task, theirs)))
         found[name] = statistics.median(times[0]), statistics.median(times[1]) if times[1] else None
     return found
 
@@ -264,8 +160,12 @@ def bench(name: str, size: Size, args: argparse.Namespace) -> None:
         made = load_model(size.config, dtype=dtype)
         huggingface.save(made.model, f"{folder}/model")
         print(f"{name}: {size.config.parameter_count / 1e6:.1f} M parameters, {dtype}", flush=True)
-        theirs = Theirs(f"{folder}/model", size, work, args.device) if comparable(args.device) else None
-        found = measure(Ours(f"{folder}/model", size, work, dtype), theirs, args.repeats)
+        theirs = None
+        if comparable(args.device):
+            theirs = Transformers(f"{folder}/model", dtype=dtype, labels=LABELS, device=args.device)
+        slots = 2 * len(work.prompts) * (size.prompt_tokens + size.new_tokens)
+        ours = Ours(f"{folder}/model", dtype=dtype, labels=LABELS, cache_tokens=slots)
+        found = measure(work, size, ours, theirs, args.repeats)
     new = len(work.prompts) * (size.new_tokens - 1)
     first, every = found["first_token"], found["all_tokens"]
     rows = {

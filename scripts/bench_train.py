@@ -1,7 +1,7 @@
-"""Training speed beside three others on the same machine, model, data and number of real tokens a step.
+"""Training speed beside others on the same machine, model, data and number of real tokens a step.
 
     python scripts/bench_train.py                                     30 M parameters, CPU, 2 rows of 512
-    python scripts/bench_train.py --size 110m --steps 3
+    python scripts/bench_train.py --size smollm2 --steps 3            the shape of SmolLM2-135M
     python scripts/bench_train.py --device gpu --size 1b --rows 8 --length 2048 --dtype bfloat16
     python scripts/bench_train.py --startup                process start to first step, cold and cached
 
@@ -9,15 +9,36 @@ Contenders, each in a process of its own that waits while the others work (steps
 noisy machine is noisy for all):
 
     ours           inters_jax: packed rows, head at the loss positions
+    tunix          google-tunix, PeftTrainer on its Llama 3: our packed rows, logits of all positions
+    maxtext        MaxText, the train step of its pre-training: our packed rows, logits of all positions
     hf-longest     transformers.Trainer, examples padded to the longest of their batch
     hf-max         the same, padded to the full length, as the authors of INTERS do
     trl-packed     trl.SFTTrainer(packing=True), examples cut into full rows
     torch-dense    a bare PyTorch loop on full rows without any padding or segments
 
-Examples look like INTERS prompts (scripts/bench_packing.py): about 4 % of the tokens are targets. Printed per
-contender: useful (not padding) tokens per second and per processor second, the share of the machine's
+Those in JAX start from our weights and read our rows, and must find our first loss (float32: within 1e-5,
+MaxText with a tied head, which it rounds to bfloat16: 1e-4; else the exit code is 1). In bfloat16 ours and
+MaxText keep float32 parameters; tunix computes in the type of its parameters. Tunix and MaxText have
+environments of their own, because their packages contradict ours; one that is not named, or cannot start, is
+left out and said to be:
+
+    python3.11 -m venv envs/tunix
+    envs/tunix/bin/pip install google-tunix==0.1.7 jax==0.10.2 flax==0.12.8 optax==0.2.8
+    python3.12 -m venv envs/maxtext
+    envs/maxtext/bin/pip install maxtext==0.2.5 jax==0.11.1 flax==0.12.10 optax orbax-checkpoint absl-py \\
+        aqtp array-record chex cloud-accelerator-diagnostics datasets drjax 'grain[parquet]' jaxtyping \\
+        jinja2 jsonlines ml-collections ml-goodput-measurement nltk omegaconf pathwaysutils pillow protobuf \\
+        pydantic qwix safetensors sentencepiece sympy tensorboardx tiktoken tokamax transformers
+    python scripts/bench_train.py --python_tunix envs/tunix/bin/python \\
+        --python_maxtext envs/maxtext/bin/python
+
+Levanter is not among them: marin-levanter 0.2.227 needs the packages of its cluster software, and pip had not
+found their versions after 400 seconds on two busy cores.
+
+Examples look like INTERS prompts (scripts/bench_examples.py): about 4 % of the tokens are targets. Printed
+per contender: useful (not padding) tokens per second and per processor second, the share of the machine's
 measured matrix-product rate that the model's work reaches (6 x parameters x tokens, the usual count), peak
-memory; then the ratios to ours.
+memory, seconds from the start of the process to the end of its first step; then the ratios to ours.
 """
 
 from __future__ import annotations
@@ -31,12 +52,18 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
-from bench_packing import VOCABULARY, examples
+import numpy as np
+from bench_examples import VOCABULARY, examples
+from bench_process import Contender, ContenderError
 from bench_train_peers import work_torch, work_trainer, work_trl
-from bench_train_worker import SIZES, parameters, serve_steps, shape
+from bench_train_worker import SIZES, add_options, parameters, serve_steps, shape
 
-CONTENDERS = ("ours", "hf-longest", "hf-max", "trl-packed", "torch-dense")
+JAX_PEERS = ("tunix", "maxtext")
+CONTENDERS = ("ours", *JAX_PEERS, "hf-longest", "hf-max", "trl-packed", "torch-dense")
+# Of the first loss in float32, which is about 10; the second of MaxText with a tied head.
+LOSS_TOLERANCE, TIED_TOLERANCE = 1e-5, 1e-4
 
 
 def peak(device: str, dtype: str) -> float:
@@ -56,12 +83,41 @@ def peak(device: str, dtype: str) -> float:
     return 2 * size**3 / best
 
 
-def work_ours(options: argparse.Namespace) -> None:
-    import jax
-
-    from inters_jax import mesh as meshes
+def packed_batches(options: argparse.Namespace) -> Any:
+    """The `PackedBatches` of the store that `share` wrote."""
     from inters_jax.data.loader import PackedBatches
     from inters_jax.data.token_store import TokenStore
+
+    store = TokenStore.open(options.folder / "store")
+    return PackedBatches(store, batch_rows=options.rows, max_length=options.length, seed=0, epochs=1000)
+
+
+def share(options: argparse.Namespace) -> None:
+    """Write what contenders have in common to the folder: a store, its first batches, and the weights."""
+    from flax import nnx
+
+    from inters_jax.data.token_store import TokenStore
+    from inters_jax.models.decoder import Decoder, random_parameters
+    from inters_jax.models.hf import folder as huggingface
+    from inters_jax.models.hf.config_json import config_from_hf
+
+    made = examples(2000, options.length, 0)
+    series = ((tokens, start, f"{i}") for i, (tokens, start) in enumerate(made))
+    TokenStore.create(options.folder / "store", {"bench": [series]}, vocab_size=VOCABULARY)
+    batches = packed_batches(options)
+    drawn = [batches.batch(number) for number in range(options.steps + 2)]
+    names = [name for name in drawn[0] if name != "decoder_loss_positions"]  # its size differs
+    arrays: dict[str, Any] = {name: np.stack([batch[name] for batch in drawn]) for name in names}
+    np.savez(options.folder / "batches.npz", **arrays)
+    config = config_from_hf(shape(options.size, options.length))
+    model = nnx.eval_shape(lambda: Decoder(config, rngs=nnx.Rngs(params=0)))
+    graph, like = nnx.split(model, nnx.Param)
+    nnx.replace_by_pure_dict(like, random_parameters(config, 0, None))
+    huggingface.save(nnx.merge(graph, like), options.folder / "model")
+
+
+def work_ours(options: argparse.Namespace) -> None:
+    from inters_jax import mesh as meshes
     from inters_jax.models.decoder import random_parameters
     from inters_jax.models.hf.config_json import config_from_hf
     from inters_jax.settings.training import OptimizerSettings
@@ -73,7 +129,7 @@ def work_ours(options: argparse.Namespace) -> None:
     program = build_program(
         config,
         device_mesh=mesh,
-        optimizer=OptimizerSettings(learning_rate=1e-4),
+        optimizer=OptimizerSettings(learning_rate=1e-4, schedule="constant", warmup=0),
         total_steps=1000,
         batch_size=options.rows,
         max_length=options.length,
@@ -82,27 +138,24 @@ def work_ours(options: argparse.Namespace) -> None:
     )
     params = random_parameters(config, 0, program.shardings.params)
     state = steps.init_state(params, program.transformation, program.shardings)
-    made = examples(2000, options.length, 0)
-    with tempfile.TemporaryDirectory() as folder:
-        series = ((tokens, start, f"{i}") for i, (tokens, start) in enumerate(made))
-        store = TokenStore.create(Path(folder) / "store", {"bench": [series]}, vocab_size=VOCABULARY)
-        batches = PackedBatches(
-            store, batch_rows=options.rows, max_length=options.length, seed=0, epochs=1000
-        )
-        stream = batches.iterate()
-        # A run compiles the programs of coming batches in the background; here they are compiled before.
-        train_step = program.compiled_step()
-        for slots in {batches.statistics(number)["loss_positions"] for number in range(options.steps + 2)}:
-            train_step.start(slots).result()
+    batches = packed_batches(options)
+    stream = batches.iterate()
+    train_step = program.compiled_step()
+    done = 0
 
-        def step() -> int:
-            nonlocal state
-            batch = next(stream)
-            state, metrics = train_step(state, meshes.to_devices(mesh, batch, options.rows))
-            jax.block_until_ready(metrics.loss)
-            return int((batch["decoder_segment_ids"] > 0).sum())
+    def step() -> tuple[int, float]:
+        nonlocal state, done
+        # A run compiles the programs of coming batches in the background; here the second step, which is not
+        # measured either, does it.
+        for number in range(done, options.steps + 2 if done == 1 else done + 1):
+            train_step.start(batches.statistics(number)["loss_positions"]).result()
+        done += 1
+        batch = next(stream)
+        state, metrics = train_step(state, meshes.to_devices(mesh, batch, options.rows))
+        loss = float(metrics.loss)
+        return int((batch["decoder_segment_ids"] > 0).sum()), loss
 
-        serve_steps(step)
+    serve_steps(step)
 
 
 def worker(options: argparse.Namespace) -> None:
@@ -117,39 +170,36 @@ def worker(options: argparse.Namespace) -> None:
         work_torch(options)
 
 
-class Contender:
-    """A worker process that does a step when it is told to."""
+def start(name: str, options: argparse.Namespace) -> Contender | None:
+    """A contender that has done its unmeasured steps; None, with a line that says why, if it cannot."""
+    script, python = __file__, sys.executable
+    if name in JAX_PEERS:
+        script = str(Path(__file__).with_name("bench_train_jax_peers.py"))
+        python = getattr(options, f"python_{name}")
+        if python is None:
+            print(f"{name}: left out, --python_{name} names no interpreter", flush=True)
+            return None
+    names = ("size", "rows", "length", "steps", "device", "dtype", "remat", "folder")
+    passed = [f"--{option}={getattr(options, option)}" for option in names]
+    try:
+        contender = Contender(name, [python, script, f"--worker={name}", *passed], environment(options))
+        try:
+            contender.ask("step")
+            contender.ask("step")  # compiles the rest, warms caches
+        except ContenderError:
+            contender.close()
+            raise
+    except (ContenderError, OSError) as error:
+        if name == "ours":
+            raise SystemExit(str(error)) from None
+        print(f"{name}: left out, it cannot run here: {str(error).splitlines()[-1]}", flush=True)
+        return None
+    return contender
 
-    def __init__(self, name: str, arguments: list[str]) -> None:
-        self.name, self.steps = name, list[dict[str, float]]()
-        environment = os.environ | {"TOKENIZERS_PARALLELISM": "false"}
-        self.process = subprocess.Popen(
-            [sys.executable, __file__, "--worker", name, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        self._read()
 
-    def _read(self) -> dict[str, float]:
-        assert self.process.stdout is not None and self.process.stderr is not None
-        for line in self.process.stdout:
-            if line.startswith("{"):
-                found: dict[str, float] = json.loads(line)
-                return found
-        raise SystemExit(f"{self.name} ended:\n{self.process.stderr.read()[-3000:]}")
-
-    def step(self) -> dict[str, float]:
-        assert self.process.stdin is not None
-        self.process.stdin.write("step\n")
-        self.process.stdin.flush()
-        return self._read()
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
+def environment(options: argparse.Namespace) -> dict[str, str]:
+    """Several processes use a GPU: none may take all of its memory."""
+    return {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} if options.device == "gpu" else {}
 
 
 def startup() -> None:
@@ -169,40 +219,42 @@ def startup() -> None:
                     print(f"{run:<8}{record['seconds_to_first_step']:7.1f} s to the first step")
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--size", choices=SIZES, default="30m")
-    parser.add_argument("--rows", type=int, default=2)
-    parser.add_argument("--length", type=int, default=512)
-    parser.add_argument("--steps", type=int, default=5, help="measured steps of each, after one that is not")
-    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
-    parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--remat", default="none", choices=("none", "full"))
+    add_options(parser)
     parser.add_argument("--contenders", default=",".join(CONTENDERS))
+    for name in JAX_PEERS:
+        parser.add_argument(f"--python_{name}", help=f"interpreter of the environment that has {name}")
     parser.add_argument("--startup", action="store_true")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
         worker(options)
-        return
+        return 0
     if options.startup:
         startup()
-        return
-    passed = [f"--{name}={getattr(options, name)}" for name in ("size", "rows", "length", "device", "dtype")]
-    passed += [f"--remat={options.remat}", f"--steps={options.steps}"]
-    contenders = [Contender(name, passed) for name in options.contenders.split(",")]
-    try:
-        for contender in contenders:
-            contender.step()  # compiles, allocates, warms caches
-        rates = [peak(options.device, options.dtype)]
-        for _ in range(options.steps):
+        return 0
+    asked = options.contenders.split(",")
+    if unknown := [name for name in asked if name not in CONTENDERS]:
+        parser.error(f"--contenders: no {', '.join(unknown)}; known: {', '.join(CONTENDERS)}")
+    os.environ |= environment(options)
+    with tempfile.TemporaryDirectory() as folder:
+        options.folder = Path(folder)
+        share(options)
+        contenders: list[Contender] = []
+        try:
+            for name in asked:
+                if (started := start(name, options)) is not None:
+                    contenders.append(started)
+            rates = [peak(options.device, options.dtype)]
+            for _ in range(options.steps):
+                for contender in contenders:
+                    contender.ask("step")
+                rates.append(peak(options.device, options.dtype))
+        finally:
             for contender in contenders:
-                contender.steps.append(contender.step())
-            rates.append(peak(options.device, options.dtype))
-    finally:
-        for contender in contenders:
-            contender.close()
+                contender.close()
     report(options, contenders, max(rates))
+    return 0 if same_losses(options, contenders) else 1
 
 
 def report(options: argparse.Namespace, contenders: list[Contender], rate: float) -> None:
@@ -211,22 +263,46 @@ def report(options: argparse.Namespace, contenders: list[Contender], rate: float
         f"{options.size}: {options.rows} x {options.length} {options.dtype}, remat {options.remat}; "
         f"matrix products reach {rate / 1e9:,.0f} GFLOP/s"
     )
-    head = f"{'contender':<13}{'tokens/s':>10}{'best':>9}{'per cpu s':>11}{'MFU':>7}{'GiB':>7}{'ours is':>9}"
-    print(head)
-    speeds = {}
+    print(
+        f"{'contender':<13}{'tokens/s':>10}{'best':>9}{'per cpu s':>11}{'MFU':>7}{'GiB':>7}"
+        f"{'first step s':>14}{'ours is':>9}"
+    )
+    measured = {contender.name: contender.answers[2:] for contender in contenders}
+    speeds = {
+        name: statistics.median(one["tokens"] / one["seconds"] for one in steps)
+        for name, steps in measured.items()
+    }
     for contender in contenders:
-        speeds[contender.name] = statistics.median(one["tokens"] / one["seconds"] for one in contender.steps)
-    for contender in contenders:
-        steps = contender.steps
+        steps = measured[contender.name]
         best = max(one["tokens"] / one["seconds"] for one in steps)
         cpu = statistics.median(one["tokens"] / max(one["cpu"], 1e-9) for one in steps)
         memory = max(one["memory"] for one in steps) / 2**30
+        first = contender.started + contender.answers[0]["seconds"]
         ratio = speeds["ours"] / speeds[contender.name] if "ours" in speeds else float("nan")
         print(
             f"{contender.name:<13}{speeds[contender.name]:>10.1f}{best:>9.1f}{cpu:>11.1f}"
-            f"{100 * best * work / rate:>6.1f}%{memory:>7.2f}{ratio:>8.2f}x"
+            f"{100 * best * work / rate:>6.1f}%{memory:>7.2f}{first:>14.1f}{ratio:>8.2f}x"
         )
 
 
+def same_losses(options: argparse.Namespace, contenders: list[Contender]) -> bool:
+    """Print how far the losses of those with our weights and rows are from ours; whether that is allowed."""
+    losses = {one.name: [answer["loss"] for answer in one.answers] for one in contenders}
+    ours = losses.get("ours")
+    allowed = True
+    for name in JAX_PEERS:
+        if ours is None or name not in losses:
+            continue
+        first, last = abs(losses[name][0] - ours[0]), abs(losses[name][-1] - ours[-1])
+        print(
+            f"{name}: loss {losses[name][0]:.6f}, ours {ours[0]:.6f}, difference {first:.1e}; "
+            f"after {len(ours) - 1} updates {losses[name][-1]:.6f}, ours {ours[-1]:.6f}, {last:.1e}"
+        )
+        tied = name == "maxtext" and SIZES[options.size].tied
+        tolerance = TIED_TOLERANCE if tied else LOSS_TOLERANCE
+        allowed = allowed and (options.dtype != "float32" or first <= tolerance)
+    return allowed
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench_packing import EOS, examples
-from bench_train_worker import answer, ready, serve_steps, shape
+from bench_examples import EOS, examples
+from bench_process import answer, ready
+from bench_train_worker import serve_steps, shape
 
 
 def torch_model(options: argparse.Namespace) -> Any:
@@ -115,7 +116,7 @@ def run_trainer(trainer: Any, tokens_of_step: Callable[[], int]) -> None:
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
             assert self.begun is not None
-            answer(*self.begun, tokens_of_step())
+            answer(*self.begun, {"tokens": tokens_of_step(), "loss": None})
 
     trainer.add_callback(Gate())
     trainer.train()
@@ -172,14 +173,13 @@ def work_torch(options: argparse.Namespace) -> None:
     batches = dense()
     device = "cuda" if options.device == "gpu" else "cpu"
 
-    def step() -> int:
+    def step() -> tuple[int, float]:
         ids, labels = (array.to(device) for array in next(batches))
         loss = model(input_ids=ids, labels=labels).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        loss.item()
-        return options.rows * options.length
+        return options.rows * options.length, loss.item()
 
     serve_steps(step)

@@ -1,92 +1,108 @@
-"""A contender of bench_train.py as a process: what is trained, and the lines it answers with."""
+"""A contender of bench_train.py as a process: what is trained, and the lines it answers with.
+
+Needs numpy only, so that contenders in environments of their own import it.
+"""
 
 from __future__ import annotations
 
-import json
-import resource
-import sys
-import time
-from collections.abc import Callable
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from bench_packing import BOS, EOS, VOCABULARY
+import bench_process
+import numpy as np
+from bench_examples import BOS, EOS, VOCABULARY
 
-# hidden, MLP, layers, heads, key heads
+# Tunix 0.1.7 turns the keys of its Llama by this base whatever its configuration says; all others are told.
+ROPE_THETA = 1_000_000.0
+NORM_EPSILON = 1e-5
+
+
+@dataclass(frozen=True)
+class Size:
+    """A Llama shape. tied: the head is the transposed embedding."""
+
+    hidden: int
+    mlp: int
+    layers: int
+    heads: int
+    key_heads: int
+    vocabulary: int = VOCABULARY
+    tied: bool = False
+
+
 SIZES = {
-    "30m": (384, 1024, 6, 6, 6),
-    "110m": (768, 2048, 8, 12, 12),
-    "1b": (2048, 5632, 22, 32, 4),
-    "7b": (4096, 14336, 32, 32, 8),
+    "tiny": Size(64, 192, 2, 4, 2),
+    "30m": Size(384, 1024, 6, 6, 6),
+    "110m": Size(768, 2048, 8, 12, 12),
+    "smollm2": Size(576, 1536, 30, 9, 3, vocabulary=49_152, tied=True),  # the shape of SmolLM2-135M
+    "1b": Size(2048, 5632, 22, 32, 4),
+    "7b": Size(4096, 14336, 32, 32, 8),
 }
 
 
-def shape(size: str, length: int) -> dict[str, Any]:
+def shape(name: str, length: int) -> dict[str, Any]:
     """A Llama shape as a Hugging Face config."""
-    hidden, mlp, layers, heads, groups = SIZES[size]
+    size = SIZES[name]
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
-        "vocab_size": VOCABULARY,
-        "hidden_size": hidden,
-        "intermediate_size": mlp,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "num_key_value_heads": groups,
+        "vocab_size": size.vocabulary,
+        "hidden_size": size.hidden,
+        "intermediate_size": size.mlp,
+        "num_hidden_layers": size.layers,
+        "num_attention_heads": size.heads,
+        "num_key_value_heads": size.key_heads,
         "max_position_embeddings": max(2048, length),
-        "rms_norm_eps": 1e-5,
+        "rms_norm_eps": NORM_EPSILON,
+        "rope_theta": ROPE_THETA,
         "bos_token_id": BOS,
         "eos_token_id": EOS,
-        "tie_word_embeddings": False,
+        "tie_word_embeddings": size.tied,
     }
 
 
-def parameters(size: str) -> int:
+def parameters(name: str) -> int:
     """Parameters that a token is multiplied with: all but the input embedding."""
-    hidden, mlp, layers, heads, groups = SIZES[size]
-    attention = 2 * hidden * hidden + 2 * hidden * hidden * groups // heads
-    return layers * (attention + 3 * hidden * mlp) + VOCABULARY * hidden
+    size = SIZES[name]
+    attention = 2 * size.hidden**2 + 2 * size.hidden**2 * size.key_heads // size.heads
+    return size.layers * (attention + 3 * size.hidden * size.mlp) + size.vocabulary * size.hidden
 
 
-def ready() -> None:
-    """Tells that the model is there."""
-    print(json.dumps({"ready": True}), flush=True)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options that a worker is started with."""
+    parser.add_argument("--size", choices=SIZES, default="30m")
+    parser.add_argument("--rows", type=int, default=2)
+    parser.add_argument("--length", type=int, default=512)
+    parser.add_argument("--steps", type=int, default=5, help="measured steps of each, after two that are not")
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--remat", default="none", choices=("none", "full"))
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)  # of what all contenders share
 
 
-def answer(wall: float, cpu: float, tokens: int) -> None:
-    """Tells of a finished step: its time, tokens and memory.
-
-    Args:
-      wall, cpu: `time.perf_counter` and `time.process_time` when it began.
-      tokens: that were no padding.
-    """
-    told = {
-        "seconds": time.perf_counter() - wall,
-        "cpu": time.process_time() - cpu,
-        "tokens": tokens,
-        "memory": _memory(),
-    }
-    print(json.dumps(told), flush=True)
+def shared_batches(folder: Path) -> Iterator[dict[str, np.ndarray]]:
+    """The packed rows that ours trains on, again and again, with the names of `inters_jax.data.loader`."""
+    with np.load(folder / "batches.npz") as file:
+        arrays = dict(file)
+    while True:
+        for number in range(len(arrays["decoder_segment_ids"])):
+            yield {name: array[number] for name, array in arrays.items()}
 
 
-def serve_steps(step: Callable[[], int]) -> None:
-    """One optimiser step, which gives its tokens, for every line of input."""
-    ready()
-    for _ in sys.stdin:
-        wall, cpu = time.perf_counter(), time.process_time()
-        answer(wall, cpu, step())
+def real_tokens(batch: dict[str, np.ndarray]) -> int:
+    """Positions that are no padding."""
+    return int((batch["decoder_segment_ids"] > 0).sum())
 
 
-def _memory() -> float:
-    """Peak bytes: of the GPU where one is used, else of the process."""
-    if "torch" in sys.modules:
-        import torch
+def serve_steps(step: Callable[[], tuple[int, float]]) -> None:
+    """One optimiser step, which gives its tokens and its loss, for every line of input."""
 
-        if torch.cuda.is_available():
-            return float(torch.cuda.max_memory_allocated())
-    if "jax" in sys.modules:
-        import jax
+    def work(_: str) -> dict[str, float]:
+        tokens, loss = step()
+        return {"tokens": tokens, "loss": loss}
 
-        statistics = jax.devices()[0].memory_stats()
-        if statistics and "peak_bytes_in_use" in statistics:
-            return float(statistics["peak_bytes_in_use"])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+    bench_process.serve(work)

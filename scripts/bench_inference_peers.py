@@ -197,7 +197,9 @@ def engine_of(name: str, folder: str, dtype: str, work: dict[str, Any], scratch:
     longest = max(max(map(len, work["documents"])) + 1, len(prompts[0]) + new)
     if name == "ours":
         slots = 2 * len(prompts) * (len(prompts[0]) + new)
-        return Ours(folder, dtype=dtype, labels=labels, cache_tokens=slots)
+        # What DTYPE='auto' chooses on a CPU that multiplies bfloat16; weights are stored in it, too.
+        own = "bfloat16_products" if dtype == "bfloat16" else dtype
+        return Ours(folder, dtype=own, labels=labels, cache_tokens=slots)
     if name in ("transformers", "authors"):
         return Transformers(folder, dtype=dtype, labels=labels)
     if name == "vllm":

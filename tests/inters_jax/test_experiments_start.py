@@ -58,7 +58,7 @@ TRAINED = [
     if "train" in one.steps and name not in [*SMALL, *RECIPES, *MAINS]
 ]
 JUDGED = [name for name, one in EXPERIMENTS.items() if one.steps == ("evaluate",) and name not in SMALL]
-RERANKED = [name for name, one in EXPERIMENTS.items() if one.steps == ("rerank",)]
+RERANKED = [name for name, one in EXPERIMENTS.items() if one.steps == ("rerank",) and name not in SMALL]
 # Of those that differ in a task, a group, a family or a number alone, one is also trained and judged.
 ONE_OF = {
     "leave_one_task_out/*": "leave_one_task_out/without query_intent_classification",

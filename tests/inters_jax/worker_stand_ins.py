@@ -60,6 +60,8 @@ def _waiting():
 
 
 if __name__ == "__main__":
+    # A shell makes programs in the background ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         workers.answers(_waiting, ["a", "b", "c"], 2)
     except KeyboardInterrupt:

@@ -17,6 +17,7 @@ stopped, and finished tasks are not asked again. A result is checked against its
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +33,7 @@ from inters_jax.hosts import one_fate
 from inters_jax.inference.model import DEFAULT_LENGTH, open_model
 from inters_jax.inference.placement import default_batch_tokens
 from inters_jax.inference.sampling import Sampling
-from inters_jax.inference.together import Follower, Lead, role
+from inters_jax.inference.together import Lead, together
 from inters_jax.models.prompt_record import chat_template_of
 from inters_jax.reports import evaluation_page
 from inters_jax.reports.evaluation_tables import summary_table
@@ -66,13 +67,12 @@ def evaluate(
     """
     share = share_of_process(shares.shard, across_hosts=shares.across_hosts, mesh=model.mesh, **vars(hosts))
     with one_fate():
-        others = role("evaluate") if shares.across_hosts else None
-        if isinstance(others, Follower):
-            others.follow(open_model(model, others))
-            return None
-        done = _judged(model, judged, generation, share, others)
-        if others is not None:
-            others.end()
+        done = together(
+            "evaluate",
+            shares.across_hosts,
+            functools.partial(open_model, model),
+            functools.partial(_judged, model, judged, generation, share),
+        )
     if done is None:
         return None
     print(summary_table(done.result, done.before, done.compared).text())

@@ -24,6 +24,7 @@ one is chosen (inters_jax.ranking.tuned_weight).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from inters_jax.command_line import run_command
 from inters_jax.evaluation.manifest import manifest_of, output_folder, tokenizer_of
 from inters_jax.hosts import one_fate
 from inters_jax.inference.model import DEFAULT_LENGTH, open_model
-from inters_jax.inference.together import Follower, Lead, role
+from inters_jax.inference.together import Lead, together
 from inters_jax.models.prompt_record import chat_template_of
 from inters_jax.ranking.backend import ModelBackend
 from inters_jax.ranking.candidates import candidates_of
@@ -83,14 +84,12 @@ def rerank(
     """Rerank first-stage candidates with one model and one of the ranking methods."""
     share = share_of_process(shares.shard, across_hosts=shares.across_hosts, mesh=model.mesh, **vars(hosts))
     with one_fate():
-        others = role("rerank") if shares.across_hosts else None
-        if isinstance(others, Follower):
-            others.follow(open_model(model, others))
-            return None
-        result = _reranked(model, collection, ranking, options, output, share, others)
-        if others is not None:
-            others.end()
-    return result
+        return together(
+            "rerank",
+            shares.across_hosts,
+            functools.partial(open_model, model),
+            functools.partial(_reranked, model, collection, ranking, options, output, share),
+        )
 
 
 def _reranked(

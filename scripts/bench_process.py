@@ -94,6 +94,31 @@ class Contender:
         raise ContenderError(f"{self.name} ended with exit code {self._process.returncode}:\n{said}")
 
 
+def started(
+    name: str, command: Sequence[str], tasks: Sequence[str], environment: Mapping[str, str]
+) -> Contender | None:
+    """A contender that has done `tasks`, unmeasured; None, with a line that says why, if it cannot run.
+
+    Args:
+      name, command, environment: of the contender. Without "ours" there is nothing to compare.
+      tasks: compile its programs and warm its caches.
+    """
+    try:
+        contender = Contender(name, command, environment)
+        try:
+            for task in tasks:
+                contender.ask(task)
+        except ContenderError:
+            contender.close()
+            raise
+    except (ContenderError, OSError) as error:
+        if name == "ours":
+            raise SystemExit(str(error)) from None
+        print(f"{name}: left out, it cannot run here: {str(error).splitlines()[-1]}", flush=True)
+        return None
+    return contender
+
+
 def ready() -> None:
     """Tell that the contender can work."""
     print(json.dumps({"ready": True}), flush=True)

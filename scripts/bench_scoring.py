@@ -54,7 +54,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench_process import Contender, ContenderError
+from bench_process import Contender, started
 
 # Contenders, and the option that names the interpreter of those that have their own.
 INTERPRETERS = {
@@ -130,20 +130,7 @@ def start(name: str, dtype: str, folder: Path, options: argparse.Namespace) -> C
     passed = [f"--worker={name}", f"--model={options.model}", f"--dtype={dtype}", f"--folder={folder}"]
     # vLLM works in its own process, so that its time and memory are those of this one.
     settings = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "2"}
-    try:
-        contender = Contender(name, [python, script, *passed], settings)
-        try:
-            for task in tasks_of(name, options):
-                contender.ask(task)
-        except ContenderError:
-            contender.close()
-            raise
-    except (ContenderError, OSError) as error:
-        if name == "ours":
-            raise SystemExit(str(error)) from None
-        print(f"{name}: left out, it cannot run here: {str(error).splitlines()[-1]}", flush=True)
-        return None
-    return contender
+    return started(name, [python, script, *passed], tasks_of(name, options), settings)
 
 
 def tasks_of(name: str, options: argparse.Namespace) -> list[str]:

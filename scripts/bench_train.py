@@ -56,7 +56,7 @@ from typing import Any
 
 import numpy as np
 from bench_examples import VOCABULARY, examples
-from bench_process import Contender, ContenderError
+from bench_process import Contender, started
 from bench_train_peers import work_torch, work_trainer, work_trl
 from bench_train_worker import SIZES, add_options, parameters, serve_steps, shape
 
@@ -181,20 +181,8 @@ def start(name: str, options: argparse.Namespace) -> Contender | None:
             return None
     names = ("size", "rows", "length", "steps", "device", "dtype", "remat", "folder")
     passed = [f"--{option}={getattr(options, option)}" for option in names]
-    try:
-        contender = Contender(name, [python, script, f"--worker={name}", *passed], environment(options))
-        try:
-            contender.ask("step")
-            contender.ask("step")  # compiles the rest, warms caches
-        except ContenderError:
-            contender.close()
-            raise
-    except (ContenderError, OSError) as error:
-        if name == "ours":
-            raise SystemExit(str(error)) from None
-        print(f"{name}: left out, it cannot run here: {str(error).splitlines()[-1]}", flush=True)
-        return None
-    return contender
+    command = [python, script, f"--worker={name}", *passed]
+    return started(name, command, ["step", "step"], environment(options))  # the second compiles the rest
 
 
 def environment(options: argparse.Namespace) -> dict[str, str]:

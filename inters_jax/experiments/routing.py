@@ -65,7 +65,7 @@ def _check(
         if instead := _given_by_sweep(name):
             raise UserError(f"{where}: {prefix}{name} is set by the sweep for every run; {instead}")
         if name == "MODEL" and any(one.untuned for one in experiments):
-            continue
+            continue  # it is MODEL_DIR of their steps (`model_of_recipe`)
         if not any(reaches(step, name, one, extra) for one in experiments for step in one.steps):
             steps = dict.fromkeys(step for one in experiments for step in one.steps)
             known = {known for step in steps for known in settings_of_command(step)}
@@ -90,8 +90,7 @@ def _given_by_sweep(name: str) -> str | None:
 
 def values_for(step: str, one: Experiment, extra: Arguments) -> dict[str, str]:
     """The settings of a step's command line, by name; those of the sweep's command line win."""
-    values = {name: _text(value) for name, value in one.overrides.items()} | dict(extra.values)
-    return {name: value for name, value in values.items() if reaches(step, name, one, extra)}
+    return {name: value for name, value in _given(one, extra).items() if reaches(step, name, one, extra)}
 
 
 def model_of_recipe(one: Experiment, extra: Arguments) -> str:
@@ -100,7 +99,7 @@ def model_of_recipe(one: Experiment, extra: Arguments) -> str:
     Raises:
       UserError: there is none, or it is a shape without weights.
     """
-    given = {name: _text(value) for name, value in one.overrides.items()} | dict(extra.values)
+    given = _given(one, extra)
     if "MODEL" in given:
         return given["MODEL"]
     paths = search_paths(extra.search_paths)
@@ -119,6 +118,10 @@ def model_of_recipe(one: Experiment, extra: Arguments) -> str:
     return model
 
 
+def _given(one: Experiment, extra: Arguments) -> dict[str, str]:
+    return {name: _text(value) for name, value in one.overrides.items()} | dict(extra.values)
+
+
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else repr(value)
 
@@ -128,8 +131,6 @@ def reaches(step: str, name: str, one: Experiment, extra: Arguments) -> bool:
 
     A name that is no setting goes to every step if a gin file of the experiment uses it: %NAME.
     """
-    if name == "MODEL" and one.untuned:
-        return False  # it is MODEL_DIR of every step (model_of_recipe)
     if any(reads(command, name) for command in COMMANDS):
         return reads(step, name)
     return name in _macros((*one.gin_files, *extra.files), search_paths(extra.search_paths))

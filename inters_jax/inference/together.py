@@ -23,7 +23,7 @@ import functools
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 
@@ -33,6 +33,7 @@ from inters_jax.inference.sampling import Sampling
 from inters_jax.inference.score import Scorer
 from seqio_tasks.base import UserError
 
+T = TypeVar("T")
 _CALLS = ("loglikelihood", "label_logits", "generate", "permutations", "choose")
 
 
@@ -171,6 +172,33 @@ def role(name: str) -> Lead | Follower | None:
     if jax.process_count() == 1:
         return None
     return Follower(name) if jax.process_index() > 0 else Lead(name)
+
+
+def together(
+    name: str,
+    across_hosts: bool,
+    load: Callable[[Lead | Follower], Any],
+    work: Callable[[Lead | None], T],
+) -> T | None:
+    """Do a work with one model: of this process, or of all hosts of the run.
+
+    Args:
+      name: of the work, as of a `Lead`.
+      across_hosts: whether the hosts of the run hold the model together.
+      load: opens the model on a host that only computes.
+      work: called on the first host, or on every one that holds a model of its own.
+
+    Returns:
+      What `work` returns; None on a host that only computes.
+    """
+    others = role(name) if across_hosts else None
+    if isinstance(others, Follower):
+        others.follow(load(others))
+        return None
+    done = work(others)
+    if others is not None:
+        others.end()
+    return done
 
 
 class _Led:

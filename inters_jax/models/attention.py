@@ -17,6 +17,9 @@ window), so the upper triangle costs nothing and no array is larger than a chunk
 from __future__ import annotations
 
 import functools
+import math
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +27,7 @@ import jax.numpy as jnp
 from inters_jax.models.products import product, product_with_rows
 
 CHUNK = 128
+CACHED_SCORES = 4 << 20  # bytes of the scores of a chunk that a CPU computes at once
 MAX_CHUNKS = 32  # bounds the size of the compiled program for long rows
 MASKED = -1e30  # finite: a query that attends to nothing gives a mean, never NaN
 
@@ -115,6 +119,37 @@ def attention(
     return out.transpose(0, 3, 1, 2, 4).reshape(-1, length, heads, v.shape[-1])
 
 
+def attention_by_rows(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    *,
+    segment_ids: jax.Array,
+    positions: jax.Array,
+    branch_ids: jax.Array | None = None,
+    **options: Any,
+) -> jax.Array:
+    """`attention` of a few rows after another, so that their scores stay in the caches of a CPU.
+
+    For arrays on one device: rows that are sharded over devices would be gathered.
+    """
+    (batch, length, heads), chunk = q.shape[:3], options.get("chunk") or CHUNK
+    most = max(1, CACHED_SCORES // (4 * heads * chunk * length))
+    rows = math.gcd(batch, 1 << (most.bit_length() - 1))
+
+    def attend(arrays: Sequence[Any]) -> jax.Array:
+        q, k, v, segments, positions, branches = arrays
+        ids = {"segment_ids": segments, "positions": positions, "branch_ids": branches}
+        return attention(q, k, v, **ids, **options)
+
+    arrays = (q, k, v, segment_ids, positions, branch_ids)
+    if rows == batch:
+        return attend(arrays)
+    parts = jax.tree.map(lambda array: array.reshape(-1, rows, *array.shape[1:]), arrays)
+    out = jax.lax.map(attend, parts)
+    return out.reshape(batch, *out.shape[2:])
+
+
 def cache_attention(
     q: jax.Array,
     keys: jax.Array,
@@ -202,6 +237,8 @@ def _attend(
     batch, groups, shared, chunk, size = q.shape
     q = (q * scale).reshape(batch, groups, shared * chunk, size)
     if bfloat16_products:
+        # As [B * G, ...], because XLA's CPU backend multiplies a layout of a transpose in float32.
+        q, k, v = (x.reshape(-1, *x.shape[2:]) for x in (q, k, v))
         scores = product_with_rows(q, k)
     else:
         scores = jnp.matmul(q, k.transpose(0, 1, 3, 2), preferred_element_type=jnp.float32)
@@ -210,11 +247,12 @@ def _attend(
         scores += bias
     if softcap is not None:
         scores = softcap * jnp.tanh(scores / softcap)
-    scores = jnp.where(mask[:, None, None], scores, MASKED)
+    # Added, and not selected with `where`: XLA's CPU backend takes four times as long for the selection.
+    scores += jnp.where(mask, 0.0, MASKED)[:, None, None]
     weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
     total = weights.sum(axis=-1, keepdims=True)
     # Dividing after the product touches K values per query instead of S.
-    weights = weights.astype(v.dtype).reshape(batch, groups, shared * chunk, -1)
+    weights = weights.astype(v.dtype).reshape(*v.shape[:-2], shared * chunk, -1)
     if bfloat16_products:
         out = product(weights, v)
     else:

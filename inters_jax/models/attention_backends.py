@@ -14,13 +14,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+from collections.abc import Callable
 
 import jax
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
 from inters_jax.models import cudnn, splash
-from inters_jax.models.attention import attention, reference_attention
+from inters_jax.models.attention import attention, attention_by_rows, reference_attention
 from inters_jax.models.config import ModelError
 from inters_jax.models.splash import SplashBlocks
 
@@ -85,12 +86,17 @@ class Attention:
                 q, k, v, segment_ids=segment_ids, positions=positions, window=window, sliding=sliding,
                 scale=scale, mesh=self.mesh, variant=self._variant(q.shape[1]) or "packed",
             )  # fmt: skip
-        plain = reference_attention if name == "reference" else attention
+        plain = reference_attention if name == "reference" else self._xla
         return plain(
             q, k, v, segment_ids=segment_ids, positions=positions, branch_ids=branch_ids, window=window,
             sliding=sliding, softcap=softcap, scale=scale, slopes=slopes,
             bfloat16_products=bfloat16_products, chunk=chunk,
         )  # fmt: skip
+
+    @property
+    def _xla(self) -> Callable[..., jax.Array]:
+        one = self.mesh is None or self.mesh.size == 1
+        return attention_by_rows if one and self.platform == "cpu" else attention
 
     def unsupported(
         self,

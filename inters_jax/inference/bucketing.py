@@ -77,12 +77,17 @@ class LengthBatch:
 
 
 def length_batches(
-    lengths: Sequence[int], batch_tokens: int, *, extra: int = 0, smallest: int = 64, parts: int = 1
+    lengths: Sequence[int],
+    batch_tokens: int,
+    *,
+    extra: int = 0,
+    smallest: int = 64,
+    parts: int = 1,
+    shapes: int = 3,
 ) -> list[LengthBatch]:
     """Batches of similar length, longest first, so that a lack of memory shows at once.
 
-    The last batch of a length may be smaller. Its rows are rounded up to a power of two, and to a quarter of
-    the full batch at least, so each length has at most three shapes.
+    The last batch of a length may be smaller: a half, a quarter, ... of the rows of a full one.
 
     Args:
       lengths: of the sequences.
@@ -90,6 +95,7 @@ def length_batches(
       extra: tokens that every row needs in addition to its sequence (the answer to be generated).
       smallest: shortest array length.
       parts: devices that shard the rows; the number of rows is a multiple of it.
+      shapes: most row counts of a length. Fewer are compiled less often; more leave fewer rows empty.
 
     >>> [(b.indices, b.rows, b.length) for b in length_batches([5, 70, 3, 4], 256, smallest=64)]
     [((1,), 1, 96), ((0, 3, 2), 4, 64)]
@@ -105,7 +111,7 @@ def length_batches(
         full = rows_for(length + extra, batch_tokens, parts)
         for start in range(0, len(members), full):
             part = tuple(members[start : start + full])
-            batches.append(LengthBatch(part, _rows(len(part), full, parts), length))
+            batches.append(LengthBatch(part, _rows(len(part), full, parts, shapes), length))
     return batches
 
 
@@ -129,6 +135,7 @@ def packed_batches(
     smallest: int = 256,
     max_segments: int = 64,
     parts: int = 1,
+    shapes: int = 3,
     even: float = 12_288.0,
 ) -> list[PackedBatch]:
     """Best-fit-decreasing bin packing into rows whose length depends on their longest sequence.
@@ -145,6 +152,7 @@ def packed_batches(
       smallest: shortest row.
       max_segments: most sequences per row.
       parts: devices that shard the rows; the number of rows is a multiple of it.
+      shapes: most row counts of a length; see `length_batches`.
       even: see `cost`.
 
     >>> [(b.bins, b.length) for b in packed_batches([187, 186, 185, 184], 1024)]
@@ -156,7 +164,7 @@ def packed_batches(
         return []
     longest = max(lengths)
     tried = [
-        _packed(lengths, batch_tokens, ladder(widest, smallest), max_segments, parts)
+        _packed(lengths, batch_tokens, ladder(widest, smallest), max_segments, parts, shapes)
         for widest in sorted({longest, max(longest, min(2 * longest, WIDE))})
     ]
     return min(tried, key=lambda found: cost(found, even))
@@ -173,7 +181,12 @@ def cost(batches: Sequence[PackedBatch], even: float) -> float:
 
 
 def _packed(
-    lengths: Sequence[int], batch_tokens: int, steps: Sequence[int], max_segments: int, parts: int
+    lengths: Sequence[int],
+    batch_tokens: int,
+    steps: Sequence[int],
+    max_segments: int,
+    parts: int,
+    shapes: int,
 ) -> list[PackedBatch]:
     """`packed_batches` in rows of these lengths."""
     room: list[tuple[int, int]] = []  # (free positions, row number), sorted
@@ -199,10 +212,11 @@ def _packed(
         full = rows_for(length, batch_tokens, parts)
         for start in range(0, len(bins), full):
             part = tuple(bins[start : start + full])
-            batches.append(PackedBatch(part, _rows(len(part), full, parts), length))
+            batches.append(PackedBatch(part, _rows(len(part), full, parts, shapes), length))
     return batches
 
 
-def _rows(count: int, full: int, parts: int) -> int:
-    """Rows of a batch that needs `count`: `full`, or a half or quarter of it for the last of a length."""
-    return min(full, parts * power_of_two(-(-count // parts), smallest=max(1, full // parts // 4)))
+def _rows(count: int, full: int, parts: int, shapes: int) -> int:
+    """Rows of a batch that needs `count`: of `full`, its half, its quarter, ..., the least that is enough."""
+    least = max(1, full // parts >> (shapes - 1))
+    return min(full, parts * power_of_two(-(-count // parts), smallest=least))

@@ -31,7 +31,7 @@ from flax import nnx
 
 from inters_jax.inference import beam, constrained
 from inters_jax.inference.bucketing import LengthBatch, length_batches, power_of_two
-from inters_jax.inference.placement import row_placement
+from inters_jax.inference.placement import default_row_shapes, row_placement
 from inters_jax.inference.prefill import padded, prefill
 from inters_jax.inference.sampling import Sampling, draw, prompt_keys
 from inters_jax.inference.stops import StopStrings
@@ -108,7 +108,7 @@ class Generator:
     def compilations(self) -> int:
         """The number of array shapes compiled so far.
 
-        At most three row counts per prompt length of the ladder, kind of call, and size of the candidates.
+        At most `default_row_shapes()` for each length of the ladder, kind of call and size of the candidates.
         """
         return len(self.shapes)
 
@@ -132,7 +132,7 @@ class Generator:
         sizes = [len(prompt) for prompt in prompts]
         keys = prompt_keys(prompts, self.sampling.seed)
         tokens = self.batch_tokens // self.sampling.beams
-        batches = length_batches(sizes, tokens, extra=self.max_new_tokens, parts=self._parts)
+        batches = self._batches(sizes, tokens, self.max_new_tokens)
         waiting: tuple[LengthBatch, tuple[jax.Array, jax.Array]] | None = None
         for batch in [*batches, None]:  # a batch is computed while the one before it is read
             running = None if batch is None else (batch, self._run(batch, prompts, keys))
@@ -192,6 +192,9 @@ class Generator:
         given = constrained.per_prompt(continuations, len(prompts))
         tables = constrained.tables(given, self.config.vocab_size)
         return [order[0] for order in self._constrained(prompts, tables, (), 1, progress)]
+
+    def _batches(self, sizes: Sequence[int], tokens: int, extra: int) -> list[LengthBatch]:
+        return length_batches(sizes, tokens, extra=extra, parts=self._parts, shapes=default_row_shapes())
 
     def _run(
         self, batch: LengthBatch, prompts: Sequence[Tokens], keys: np.ndarray
@@ -254,7 +257,7 @@ class Generator:
         shape = constrained.common_shape(tables)
         extra = power_of_two(max(table.fed(len(separator), named) for table in tables), smallest=8)
         sizes = [len(prompt) for prompt in prompts]
-        for batch in length_batches(sizes, self.batch_tokens, extra=extra, parts=self._parts):
+        for batch in self._batches(sizes, self.batch_tokens, extra):
             tokens, lengths = padded(batch, prompts)
             own = [tables[index] for index in batch.indices]
             arrays = constrained.arrays(own, batch.rows, shape, named)

@@ -33,7 +33,7 @@ import numpy as np
 from flax import nnx
 
 from inters_jax.inference.bucketing import PackedBatch, cost, packed_batches, power_of_two
-from inters_jax.inference.placement import row_placement
+from inters_jax.inference.placement import default_row_shapes, row_placement
 
 Tokens = Sequence[int]
 Progress = Callable[[int], None]  # called with the number of finished prompts of a batch
@@ -163,7 +163,7 @@ class Scorer:
     def compilations(self) -> int:
         """The number of array shapes compiled so far.
 
-        At most 3 row counts x the ladder of lengths, and the same number of small heads.
+        At most `default_row_shapes()` x the ladder of lengths, and the same number of small heads.
         """
         return len(self.shapes)
 
@@ -269,7 +269,8 @@ class Scorer:
         return best[1], best[2]
 
     def _packed(self, lengths: Sequence[int]) -> list[PackedBatch]:
-        return packed_batches(lengths, self.batch_tokens, parts=self._parts_of_rows, even=self._even)
+        parts, shapes = self._parts_of_rows, default_row_shapes()
+        return packed_batches(lengths, self.batch_tokens, parts=parts, shapes=shapes, even=self._even)
 
     def _parts(self, prompt: int, continuations: Sequence[Tokens]) -> Iterator[list[int]]:
         """The continuations by number, split where a row with all of them would exceed `max_row`."""

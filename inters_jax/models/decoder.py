@@ -19,6 +19,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
+from inters_jax.models import bits
 from inters_jax.models import remat as recomputing
 from inters_jax.models.attention import cache_attention
 from inters_jax.models.attention_backends import Attention, choose
@@ -135,7 +136,7 @@ class Decoder(nnx.Module):
 
         step = recomputing.wrap(step, self.remat)
         graphdef, layers = nnx.split(self.layers)
-        x, _ = jax.lax.scan(step, self._embed(tokens), (layers, self._sliding()))
+        x, _ = self._scan(step, self._embed(tokens), (layers, self._sliding()))
         return self.final_norm(x)
 
     def logits(self, hidden: jax.Array, tokens: Sequence[int] | None = None) -> jax.Array:
@@ -146,7 +147,7 @@ class Decoder(nnx.Module):
             kernel, contract = self.head.kernel[...], 0
         chosen = None if tokens is None else jnp.asarray(tokens)
         if chosen is not None:
-            kernel = jnp.take(kernel, chosen, axis=1 - contract)
+            kernel = self._take(kernel, chosen, axis=1 - contract)
         flat = hidden.reshape(-1, hidden.shape[-1])
         if self.precision.bfloat16_products:
             out = (product_with_rows if contract else product)(flat, kernel)
@@ -209,12 +210,22 @@ class Decoder(nnx.Module):
 
         graphdef, layers = nnx.split(self.layers)
         indices = jnp.arange(self.config.num_layers)
-        (x, cache), _ = jax.lax.scan(step, (self._embed(tokens), cache), (indices, layers, self._sliding()))
+        (x, cache), _ = self._scan(step, (self._embed(tokens), cache), (indices, layers, self._sliding()))
         return self.final_norm(x), cache
+
+    def _scan(self, *arguments: Any) -> tuple[Any, Any]:
+        """`jax.lax.scan` over the layers."""
+        return (bits.scan if self.precision.bfloat16_products else jax.lax.scan)(*arguments)
+
+    def _take(self, table: jax.Array, index: jax.Array, axis: int) -> jax.Array:
+        """Rows or columns of a matrix; NaN for an index beyond it."""
+        if self.precision.bfloat16_products:
+            return bits.take(table, index, axis)
+        return jnp.take(table, index, axis=axis, mode="fill")
 
     def _embed(self, tokens: jax.Array) -> jax.Array:
         # An id outside the vocabulary gives NaN, which the training loop reports, and not some other row.
-        x = jnp.take(self.embedding[...], tokens, axis=0, mode="fill").astype(self.dtype)
+        x = self._take(self.embedding[...], tokens, axis=0).astype(self.dtype)
         if self.config.scale_embeddings:
             x = x * jnp.asarray(self.config.hidden_size**0.5, self.dtype)
         return self.constrain(x, ("batch", "length", "embed"))

@@ -32,6 +32,16 @@ def test_length_batches_place_every_sequence_once_in_a_row_that_holds_it():
     assert len(shapes) <= 3 * len(bucketing.ladder(900))
 
 
+def test_fewer_shapes_leave_more_rows_empty():
+    rows = lambda count, shapes: [  # noqa: E731
+        batch.rows for batch in bucketing.length_batches([60] * count, 64 * 64, shapes=shapes)
+    ]
+    assert [rows(count, 3) for count in (1, 17, 40, 65)] == [[16], [32], [64], [64, 16]]
+    assert [rows(count, 16) for count in (1, 17, 40, 65)] == [[1], [32], [64], [64, 1]]
+    packed = [bucketing.packed_batches([250], 16 * 256, shapes=shapes)[0].rows for shapes in (3, 16)]
+    assert packed == [4, 1]
+
+
 def test_packed_batches_place_every_sequence_once_and_fill_the_rows():
     draw = random.Random(1)
     lengths = [min(2000, int(draw.lognormvariate(5.8, 0.7)) + 1) for _ in range(2000)]

@@ -56,6 +56,12 @@ def test_cached_generation_equals_repeated_full_passes(loaded, prompts, plain):
     assert generator.compilations <= 6
 
 
+def test_one_prompt_takes_one_row_on_a_cpu(loaded, prompts):
+    generator = Generator(loaded, max_new_tokens=4, batch_tokens=16384)
+    generator.generate(prompts[:1])
+    assert [rows for rows, _ in generator.shapes] == [1]
+
+
 @pytest.mark.slow
 def test_an_answer_does_not_depend_on_its_batch(loaded, prompts):
     together = Generator(loaded, max_new_tokens=8, batch_tokens=2048).generate(prompts)

@@ -24,7 +24,9 @@ def arrays(*shapes: tuple[int, ...]) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("batch", [(), (2, 3)])
-@pytest.mark.parametrize(("rows", "inner", "columns"), [(8, 6, 10), (7, 11, 13), (16, 1, 4), (4, 12, 6)])
+@pytest.mark.parametrize(
+    ("rows", "inner", "columns"), [(8, 6, 10), (7, 11, 13), (16, 1, 4), (4, 12, 6), (1, 7, 5)]
+)
 def test_products_round_their_operands_and_nothing_else(
     batch: tuple[int, ...], rows: int, inner: int, columns: int
 ) -> None:
@@ -36,7 +38,7 @@ def test_products_round_their_operands_and_nothing_else(
 
 
 @pytest.mark.parametrize("batch", [(), (2, 3)])
-@pytest.mark.parametrize(("rows", "inner", "columns"), [(8, 6, 10), (7, 11, 13), (8, 10, 6)])
+@pytest.mark.parametrize(("rows", "inner", "columns"), [(8, 6, 10), (7, 11, 13), (8, 10, 6), (1, 7, 5)])
 def test_gradients_are_products_of_rounded_operands(
     batch: tuple[int, ...], rows: int, inner: int, columns: int
 ) -> None:
@@ -48,6 +50,12 @@ def test_gradients_are_products_of_rounded_operands(
     of_a, of_b = jax.jit(lambda a, b, g: jax.vjp(product_with_rows, a, b)[1](g))(a, turned, g)
     np.testing.assert_allclose(of_a, rounded(g) @ np.swapaxes(rounded(b), -1, -2), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(of_b, np.swapaxes(rounded(g), -1, -2) @ rounded(a), rtol=1e-5, atol=1e-5)
+
+
+def test_one_row_is_multiplied_as_a_matrix() -> None:
+    """XLA's CPU backend multiplies a bfloat16 vector and a matrix by a loop, ten times slower."""
+    text = jax.jit(product).lower(*arrays((1, 64), (64, 32))).compile().as_text()
+    assert "bf16[2,64]" in text and "bf16[1,64]{1,0} fusion" not in text
 
 
 def test_gradients_have_the_type_of_the_weights() -> None:

@@ -1,8 +1,8 @@
 """Indexing of bfloat16 weights as the integers that hold their bits.
 
 XLA's CPU backend has products of bfloat16 but neither slices nor gathers: it converts the whole operand to
-float32 first. A scan over stacked layers copies all weights in this way, which takes longer than multiplying one
-token by them. Integers of 16 bits are sliced as they are.
+float32 first. A scan over stacked layers copies all weights in this way, which takes longer than to multiply
+one token by them. Integers of 16 bits are sliced as they are.
 """
 
 from __future__ import annotations

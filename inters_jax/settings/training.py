@@ -191,7 +191,7 @@ class OptimizerSettings:
     optimizer: Any | None = setting(
         "Lion wants a smaller rate", default=None, objects=_OPTIMIZERS, default_object="@AdamW()"
     )
-    learning_rate: float = setting("peak", default=1e-5, at_least=0)
+    learning_rate: float = setting("peak", default=1e-5, above=0)
     weight_decay: float = setting("times the rate", default=0.1, at_least=0)
     decay_norms: bool = setting("False spares norms and biases", default=True)
     clip: float | None = setting(

@@ -46,6 +46,10 @@ class Step:
     command: tuple[str, ...]
     results: Path | None
 
+    def made(self, folder: Path) -> Path:
+        """What the step makes in the folder of its run."""
+        return self.results or folder / "model"
+
 
 @dataclass(frozen=True)
 class Run:
@@ -193,15 +197,19 @@ def perform(run: Run, say: Callable[[str], None], stop: threading.Event) -> tupl
 
 def _perform(run: Run, say: Callable[[str], None], stop: threading.Event) -> tuple[str, str]:
     known = state(run)
-    for step in run.steps:
+    for number, step in enumerate(run.steps):
         if _done(step, known):
             continue
         before = known.get(step.name, {}).get("command")
         if before is not None and before != list(step.command[1:]):
-            return FAILED, (
-                f"{step.name} was started with other arguments ({run.folder / 'state.json'} has them); "
-                "remove the folder, or choose another SWEEP_DIR"
-            )
+            made = [str(one.made(run.folder)) for one in run.steps[number:] if one.made(run.folder).exists()]
+            if made:
+                return FAILED, (
+                    f"{step.name} was started with other arguments ({run.folder / 'state.json'} has them); "
+                    f"to do it again, remove {' and '.join(made)}, or choose another SWEEP_DIR"
+                )
+            for one in run.steps[number:]:
+                known.pop(one.name, None)
         if stop.is_set():
             return SKIPPED, "the sweep was stopped"
         if step.name == "rerank" and run.first_stage is not None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import sys
 import threading
 import time
@@ -304,13 +305,33 @@ def test_a_run_that_another_sweep_works_on_is_left_to_it(place):
     assert calls(place) == []
 
 
-def test_a_run_with_other_arguments_is_refused(place):
+def test_a_step_with_other_arguments_is_done_again_when_its_results_are_removed(place):
     _, every = made(place, seeds=[0])
     do(place, every[:1])
     (place / "list.yaml").write_text(LIST.replace("msrp_choices", "msrp"))
     _, changed = made(place, seeds=[0])
+    results = changed[0].folder / "evaluation"
     status, why = do(place, changed[:1])["main:0"]
-    assert status == runs.FAILED and "other arguments" in why
+    assert status == runs.FAILED and "other arguments" in why and f"remove {results}, or" in why
+    shutil.rmtree(results)
+    calls(place)
+    assert do(place, changed[:1])["main:0"][0] == runs.FINISHED
+    assert [line.split()[0] for line in calls(place)] == ["evaluate"]
+
+
+def test_a_training_with_other_arguments_takes_its_evaluation_along(place):
+    _, every = made(place, seeds=[0])
+    do(place, every[:1])
+    (place / "list.yaml").write_text(LIST.replace("{TASKS:", "{EPOCHS: 2, TASKS:"))
+    _, changed = made(place, seeds=[0])
+    folder = changed[0].folder
+    (folder / "model").mkdir(exist_ok=True)
+    assert f"remove {folder / 'model'} and {folder / 'evaluation'}," in do(place, changed[:1])["main:0"][1]
+    for name in ("model", "evaluation"):
+        shutil.rmtree(folder / name)
+    calls(place)
+    assert do(place, changed[:1])["main:0"][0] == runs.FINISHED
+    assert [line.split()[0] for line in calls(place)] == ["train", "evaluate"]
 
 
 def test_a_stopped_sweep_starts_nothing(place):

@@ -139,7 +139,10 @@ def _check_keys(where: str, given: Mapping[str, Any], known: Sequence[str]) -> N
 
 
 def _expanded(where: str, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One entry per combination of the values in `for`; in every text they replace {name}."""
+    """One entry per combination of the values in `for`; they replace {name} in every text.
+
+    A text that is {name} alone becomes the value, a number for instance.
+    """
     rest = {key: value for key, value in entry.items() if key != "for"}
     axes = entry.get("for") or {}
     if any(not isinstance(values, list) or not values for values in axes.values()):
@@ -152,6 +155,8 @@ def _expanded(where: str, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _filled(value: Any, names: Mapping[str, Any]) -> Any:
     if isinstance(value, str):
         for name, chosen in names.items():
+            if value == f"{{{name}}}":
+                return chosen
             value = value.replace(f"{{{name}}}", str(chosen))
         return value
     if isinstance(value, Mapping):

@@ -93,21 +93,23 @@ def products_speedup() -> float:
     By processor time: other work on the machine changes the wall-clock time, and with it the choice.
     """
     clock = time.process_time
-    rates = [(product_rate(PRODUCTS, clock), product_rate("float32", clock)) for _ in range(ROUNDS)]
+    rates = [
+        (product_rate(PRODUCTS, clock=clock), product_rate("float32", clock=clock)) for _ in range(ROUNDS)
+    ]
     bfloat16, float32 = map(max, zip(*rates, strict=True))
     return bfloat16 / float32
 
 
 def product_rate(
-    compute_type: str, clock: Callable[[], float] = time.perf_counter, size: int = 1024, tries: int = 4
+    compute_type: str, size: int = 1024, tries: int = 4, *, clock: Callable[[], float] = time.perf_counter
 ) -> float:
     """Operations per second of a CPU: the best of a few products of two float32 matrices [size, size].
 
     Args:
       compute_type: of the operands, as in `precision_of`.
-      clock: in seconds.
       size: of the matrices; a product of the default size takes milliseconds.
       tries: how many products are timed, after one that is not.
+      clock: in seconds.
     """
     kind = precision_of(compute_type)
     multiply = jax.jit(product if kind.bfloat16_products else jnp.matmul)

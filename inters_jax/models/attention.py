@@ -90,7 +90,7 @@ def attention(
     """
     length, heads = q.shape[1:3]
     window = None if window is None or window >= length else window  # no two positions are further apart
-    chunk = chunk or max(CHUNK, -(-length // (MAX_CHUNKS * CHUNK)) * CHUNK)
+    chunk = chunk or _chunk_length(length)
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     bias = None if slopes is None else alibi(slopes, positions, scale, groups=k.shape[2])
 
@@ -133,7 +133,7 @@ def attention_by_rows(
 
     For arrays on one device: rows that are sharded over devices would be gathered.
     """
-    (batch, length, heads), chunk = q.shape[:3], options.get("chunk") or CHUNK
+    (batch, length, heads), chunk = q.shape[:3], options.get("chunk") or _chunk_length(q.shape[1])
     most = max(1, CACHED_SCORES // (4 * heads * chunk * length))
     rows = math.gcd(batch, 1 << (most.bit_length() - 1))
 
@@ -204,6 +204,15 @@ def alibi(slopes: jax.Array, positions: jax.Array, scale: float, groups: int) ->
     slopes = rounded(slopes.astype(jnp.float32)).reshape(groups, -1, 1, 1)
     keys = rounded(positions.astype(jnp.float32))[:, None, None, None]
     return rounded(slopes * keys) * scale
+
+
+def _chunk_length(length: int) -> int:
+    """Queries of a chunk of a row.
+
+    >>> _chunk_length(512), _chunk_length(8192)
+    (128, 256)
+    """
+    return max(CHUNK, -(-length // (MAX_CHUNKS * CHUNK)) * CHUNK)
 
 
 def _grouped(q: jax.Array, groups: int) -> jax.Array:

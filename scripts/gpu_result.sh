@@ -15,7 +15,7 @@ settings=(--gin.RAW_DIR="$raw" --gin.MODEL="$model" --gin.EPOCH_EXAMPLES=None --
 failed=0
 python -m inters_jax.sweep --gin.EXPERIMENTS=experiments/smollm2_ranking.yaml --gin.SWEEP_DIR="$folder/ranking" \
   "${settings[@]}" --gin.COLLECTION="$raw/beir_scifact" --gin.MAX_QUERIES=None --gin.DEPTH=100 \
-  --gin.ONLY='query generation;yes or no;Pointwise;RankNet;ListwiseSoftmax;LambdaLoss;untuned, query generation;untuned, yes or no' \
+  --gin.ONLY='query generation;yes or no;Pointwise;RankNet;ListNet;ListwiseSoftmax;LambdaLoss;untuned, query generation;untuned, yes or no' \
   "$@" || failed=1
 python -m inters_jax.sweep --gin.EXPERIMENTS=experiments/smollm2.yaml --gin.SWEEP_DIR="$folder/mixture" \
   "${settings[@]}" --gin.ONLY='main;untuned' --gin.train.max_length=512 --gin.BATCH_SIZE=32 \

@@ -20,6 +20,9 @@ experiments:
     steps: [rerank]
     order_of: pointwise             # reranks the candidates of this experiment ...
     order: reversed                 # ... in another order: reversed, or shuffled-0, shuffled-1, ...
+  - name: distilled
+    teacher_of: pointwise           # TEACHER is the reranked run of this experiment, seed by seed
+    overrides: {LOSS: '@Distillation()'}
   - name: untuned
     steps: [evaluate]               # no training and no model_of: MODEL itself, as it is
 
@@ -58,6 +61,7 @@ class Experiment:
     model_of: str | None = None
     order_of: str | None = None
     order: str | None = None
+    teacher_of: str | None = None
     series: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -77,7 +81,7 @@ class Experiment:
     @property
     def needs(self) -> tuple[str, ...]:
         """The experiments that must be finished before this one, seed by seed."""
-        return tuple(name for name in (self.model_of, self.order_of) if name is not None)
+        return tuple(name for name in (self.model_of, self.order_of, self.teacher_of) if name is not None)
 
 
 @dataclass(frozen=True)
@@ -179,6 +183,8 @@ def _experiment(
         raise UserError(f"{where}: order and order_of must be set together, with rerank as the only step")
     if order is not None and not ORDER.fullmatch(str(order)):
         raise UserError(f"{where}: order must be reversed or shuffled-N, got {order!r}")
+    if entry.get("teacher_of") and ("train" not in steps or "TEACHER" in (entry.get("overrides") or {})):
+        raise UserError(f"{where}: teacher_of is for an experiment that trains, in place of TEACHER")
     try:
         series = {str(key): float(value) for key, value in (entry.get("series") or {}).items()}
     except (TypeError, ValueError):
@@ -194,6 +200,7 @@ def _experiment(
         model_of=entry.get("model_of"),
         order_of=entry.get("order_of"),
         order=order,
+        teacher_of=entry.get("teacher_of"),
         series=series,
     )
 
@@ -212,8 +219,9 @@ def _check(path: Path, found: Sequence[Experiment], main: str) -> None:
                 raise UserError(f"{path}: {one.name} needs {name!r}, which is not an earlier experiment")
         if one.model_of and "train" not in earlier[one.model_of].steps:
             raise UserError(f"{path}: {one.name}: {one.model_of} trains no model")
-        if one.order_of and "rerank" not in earlier[one.order_of].steps:
-            raise UserError(f"{path}: {one.name}: {one.order_of} reranks nothing")
+        for name in filter(None, (one.order_of, one.teacher_of)):
+            if "rerank" not in earlier[name].steps:
+                raise UserError(f"{path}: {one.name}: {name} reranks nothing")
         folders[one.folder] = one.name
         earlier[one.name] = one
     if main not in earlier:

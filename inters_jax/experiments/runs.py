@@ -89,7 +89,8 @@ def runs_of(
       seeds: one run each of every experiment.
       extra: gin files and settings of the sweep's command line; they come after those of the experiment.
       module: how a command is called: train -> ["python", "-m", "inters_jax.train"].
-      prepare_only: only the runs that train, and only the token stores of them.
+      prepare_only: only the runs that train, and only the token stores of them; not those with `teacher_of`,
+        whose stores hold the scores of a model.
 
     Raises:
       UserError: a setting that no step reads, or that the sweep sets itself.
@@ -110,9 +111,14 @@ def _run(
     extra: Arguments,
     call: Callable[[str], Sequence[str]],
 ) -> Run:
-    folder = root / one.folder / f"seed{seed}"
-    owner = experiments.experiment(one.model_of) if one.model_of else one
-    trained = root / owner.folder / f"seed{seed}" / "model"
+    def folder_of(name: str) -> Path:
+        return root / experiments.experiment(name).folder / f"seed{seed}"
+
+    def reranking(name: str) -> Path:
+        return folder_of(name) / RESULTS["rerank"]
+
+    folder = folder_of(one.name)
+    trained = folder_of(one.model_of or one.name) / "model"
     needs = tuple(run_name(name, seed) for name in one.needs)
     try:
         model = routing.model_of_recipe(one, extra) if one.untuned else str(trained)
@@ -126,11 +132,12 @@ def _run(
         given = [f"--gin.MODEL_DIR={model}"]
         if name == "train":
             given.append(f"--gin.SEED={seed}")
+        if name == "train" and one.teacher_of:
+            given.append(f"--gin.TEACHER={reranking(one.teacher_of) / 'reranked.trec'}")
         if results is not None:
             given.append(f"--gin.OUTPUT_DIR={results}")
         if name == "rerank" and one.order_of:
-            base = experiments.experiment(one.order_of)
-            first_stage = root / base.folder / f"seed{seed}" / RESULTS["rerank"] / "first_stage.trec"
+            first_stage = reranking(one.order_of) / "first_stage.trec"
             given.append(f"--gin.RUN={folder / 'first_stage.trec'}")
         own = [f"--gin.{key}={value}" for key, value in routing.values_for(name, one, extra).items()]
         steps.append(Step(name, (*call(name), *files, *own, *given), results))
@@ -138,7 +145,9 @@ def _run(
 
 
 def _preparing(run: Run) -> Run | None:
-    """A run that ends when its token store is there; None: it does not train."""
+    """A run that ends when its token store is there; None: it does not train, or learns from a ranking to come."""
+    if run.experiment.teacher_of:
+        return None
     for step in run.steps:
         if step.name == "train":
             command = (*step.command, "--gin.PREPARE_ONLY=True")

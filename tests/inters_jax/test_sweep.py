@@ -587,3 +587,36 @@ def test_a_reranking_of_other_candidates_waits_for_the_first_one(tmp_path):
     assert run.needs == ("main:0", "pointwise:0") and found.experiment("other").series == {"by order": -1.0}
     assert run.first_stage == tmp_path / "pointwise/seed0/rerank/first_stage.trec"
     assert f"--gin.RUN={tmp_path}/other/seed0/first_stage.trec" in run.steps[0].command
+
+
+def test_a_training_waits_for_its_teacher_and_reads_the_ranking_of_the_same_seed(tmp_path):
+    (tmp_path / "list.yaml").write_text(
+        "experiments:\n  - {name: main, steps: [train, rerank]}\n"
+        "  - {name: distilled, teacher_of: main, overrides: {LOSS: '@Distillation()'}}\n"
+    )
+    found = lists.read(tmp_path / "list.yaml")
+    run = runs.runs_of(found, tmp_path, [0, 1])[3]
+    assert run.name == "distilled:1" and run.needs == ("main:1",)
+    train, evaluate = run.steps
+    assert f"--gin.TEACHER={tmp_path}/main/seed1/rerank/reranked.trec" in train.command
+    assert not any("TEACHER" in word for word in evaluate.command)
+    prepared = runs.runs_of(found, tmp_path, [0], prepare_only=True)
+    assert [run.name for run in prepared] == ["main:0"]  # the other store holds scores that are not there yet
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("teacher_of: nobody", "needs 'nobody', which is not an earlier experiment"),
+        ("teacher_of: main", "main reranks nothing"),
+        ("teacher_of: ranks, model_of: main, steps: [rerank]", "for an experiment that trains"),
+        ("teacher_of: ranks, overrides: {TEACHER: run.trec}", "in place of TEACHER"),
+    ],
+)
+def test_a_teacher_that_cannot_teach_is_refused(line, said, tmp_path):
+    (tmp_path / "list.yaml").write_text(
+        "experiments:\n  - name: main\n  - {name: ranks, model_of: main, steps: [rerank]}\n"
+        f"  - {{name: distilled, {line}}}\n"
+    )
+    with pytest.raises(UserError, match=said):
+        lists.read(tmp_path / "list.yaml")

@@ -145,7 +145,7 @@ def _run(
 
 
 def _preparing(run: Run) -> Run | None:
-    """A run that ends when its token store is there; None: it does not train, or learns from a ranking to come."""
+    """A run that ends when its token store is there; None: it needs no store, or a teacher first."""
     if run.experiment.teacher_of:
         return None
     for step in run.steps:

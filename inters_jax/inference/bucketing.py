@@ -137,6 +137,7 @@ def packed_batches(
     parts: int = 1,
     shapes: int = 3,
     even: float = 12_288.0,
+    within: bool = False,
 ) -> list[PackedBatch]:
     """Best-fit-decreasing bin packing into rows whose length depends on their longest sequence.
 
@@ -153,7 +154,7 @@ def packed_batches(
       max_segments: most sequences per row.
       parts: devices that shard the rows; the number of rows is a multiple of it.
       shapes: most row counts of a length; see `length_batches`.
-      even: see `cost`.
+      even, within: see `cost`.
 
     >>> [(b.bins, b.length) for b in packed_batches([187, 186, 185, 184], 1024)]
     [(((0, 1), (2, 3)), 384)]
@@ -167,17 +168,26 @@ def packed_batches(
         _packed(lengths, batch_tokens, ladder(widest, smallest), max_segments, parts, shapes)
         for widest in sorted({longest, max(longest, min(2 * longest, WIDE))})
     ]
-    return min(tried, key=lambda found: cost(found, even))
+    return min(tried, key=lambda found: cost(found, lengths, even, within))
 
 
-def cost(batches: Sequence[PackedBatch], even: float) -> float:
+def cost(batches: Sequence[PackedBatch], lengths: Sequence[int], even: float, within: bool = False) -> float:
     """What batches cost, in positions without attention.
 
     Args:
       batches: from `packed_batches`.
+      lengths: of the sequences.
       even: the position whose attention to those before it costs as much as the rest of its work.
+      within: attention computes nothing outside of a sequence: long rows cost no more than short ones.
+
+    >>> batches = [PackedBatch(((0, 1),), rows=1, length=384)]
+    >>> cost(batches, [187, 186], even=1000.0), cost(batches, [187, 186], even=1000.0, within=True)
+    (457.728, 418.7825)
     """
-    return sum(batch.rows * batch.length * (1 + batch.length / 2 / even) for batch in batches)
+    attended = sum(batch.rows * batch.length**2 for batch in batches)
+    if within:
+        attended = sum(lengths[index] ** 2 for batch in batches for index in batch.indices)
+    return sum(batch.rows * batch.length for batch in batches) + attended / 2 / even
 
 
 def _packed(

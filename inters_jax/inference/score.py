@@ -128,7 +128,7 @@ class Scorer:
         # Every compiled (rows, length), and (rows, length, slots, width) of the head.
         self.shapes: set[tuple[int, ...]] = set()
         self.real_tokens = self.padded_tokens = 0
-        self._even = even_length(loaded.config)
+        self._even, self._within = even_length(loaded.config), loaded.model.attend.within_segments
         graph, self._params = nnx.split(loaded.model, nnx.Param)
         self._parts_of_rows, self._place, self._readable = row_placement(self._params)
 
@@ -261,8 +261,7 @@ class Scorer:
         for groups in options:
             pieces = [_leaves([prompts[n] for n in group], labels) for group in groups]
             lengths = [piece.length for piece in pieces]
-            batches = self._packed(lengths)
-            price = cost(batches, self._even)
+            price = cost(self._packed(lengths), lengths, self._even, self._within)
             if best is None or price < best[0]:
                 best = price, groups, pieces
         assert best is not None
@@ -270,7 +269,9 @@ class Scorer:
 
     def _packed(self, lengths: Sequence[int]) -> list[PackedBatch]:
         parts, shapes = self._parts_of_rows, default_row_shapes()
-        return packed_batches(lengths, self.batch_tokens, parts=parts, shapes=shapes, even=self._even)
+        return packed_batches(
+            lengths, self.batch_tokens, parts=parts, shapes=shapes, even=self._even, within=self._within
+        )
 
     def _parts(self, prompt: int, continuations: Sequence[Tokens]) -> Iterator[list[int]]:
         """The continuations by number, split where a row with all of them would exceed `max_row`."""

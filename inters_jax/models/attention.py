@@ -19,7 +19,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,29 +32,51 @@ MAX_CHUNKS = 32  # bounds the size of the compiled program for long rows
 MASKED = -1e30  # finite: a query that attends to nothing gives a mean, never NaN
 
 
+class Ids(NamedTuple):
+    """What decides which positions attend to each other, int [B, L] each; places: those in the row."""
+
+    places: jax.Array
+    segments: jax.Array
+    positions: jax.Array
+    branches: jax.Array | None = None
+
+    def part(self, at: slice) -> Ids:
+        """Those of some positions."""
+        return Ids(*jax.tree.map(lambda ids: ids[:, at], tuple(self)))
+
+
+def allowed(queries: Ids, keys: Ids, window: int | jax.Array | None) -> jax.Array:
+    """The mask, bool [B, queries, keys]."""
+    mask = queries.places[:, :, None] >= keys.places[:, None, :]
+    mask &= queries.segments[:, :, None] == keys.segments[:, None, :]
+    if window is not None:
+        mask &= queries.positions[:, :, None] - keys.positions[:, None, :] < window
+    if queries.branches is not None and keys.branches is not None:
+        of_key = keys.branches[:, None, :]
+        mask &= (of_key == 0) | (of_key == queries.branches[:, :, None])
+    return mask
+
+
 def attention_mask(
     segment_ids: jax.Array,
     positions: jax.Array,
     branch_ids: jax.Array | None,
     window: int | jax.Array | None,
-    queries: slice = slice(None),
-    keys: slice = slice(None),
 ) -> jax.Array:
-    """The mask, bool [B, queries, keys]; the arguments are int [B, L] and cover the whole row.
+    """The mask of whole rows, bool [B, L, L]; the arguments are int [B, L].
 
     >>> segments, positions = jnp.array([[1, 1, 2, 2]]), jnp.array([[0, 1, 0, 1]])
     >>> attention_mask(segments, positions, None, None)[0].astype(int).tolist()
     [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]]
     """
-    index = jnp.arange(segment_ids.shape[1])
-    mask = (index[queries, None] >= index[None, keys])[None]
-    mask &= segment_ids[:, queries, None] == segment_ids[:, None, keys]
-    if window is not None:
-        mask &= positions[:, queries, None] - positions[:, None, keys] < window
-    if branch_ids is not None:
-        of_key = branch_ids[:, None, keys]
-        mask &= (of_key == 0) | (of_key == branch_ids[:, queries, None])
-    return mask
+    ids = ids_of(segment_ids, positions, branch_ids)
+    return allowed(ids, ids, window)
+
+
+def ids_of(segment_ids: jax.Array, positions: jax.Array, branch_ids: jax.Array | None) -> Ids:
+    """The ids of whole rows."""
+    places = jnp.broadcast_to(jnp.arange(segment_ids.shape[1]), segment_ids.shape)
+    return Ids(places, segment_ids, positions, branch_ids)
 
 
 def attention(
@@ -90,26 +112,27 @@ def attention(
     """
     length, heads = q.shape[1:3]
     window = None if window is None or window >= length else window  # no two positions are further apart
-    chunk = chunk or _chunk_length(length)
+    chunk = chunk or chunk_length(length)
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     bias = None if slopes is None else alibi(slopes, positions, scale, groups=k.shape[2])
+    ids = ids_of(segment_ids, positions, branch_ids)
 
     def rows(q: jax.Array, k: jax.Array, v: jax.Array, *, window: int | None) -> jax.Array:
         # The scores of a chunk are recomputed in the backward pass, not saved.
-        attend = jax.checkpoint(
-            functools.partial(_attend, softcap=softcap, scale=scale, bfloat16_products=bfloat16_products)
+        step = jax.checkpoint(
+            functools.partial(attend, softcap=softcap, scale=scale, bfloat16_products=bfloat16_products)
         )
         parts = []
         for start in range(0, length, chunk):
             end = min(start + chunk, length)
             low = 0 if window is None or branch_ids is not None else max(0, start - window + 1)
             queries, keys = slice(start, end), slice(low, end)
-            mask = attention_mask(segment_ids, positions, branch_ids, window, queries, keys)
+            mask = allowed(ids.part(queries), ids.part(keys), window)
             part = None if bias is None else bias[..., keys]
-            parts.append(attend(q[:, :, :, queries], k[:, :, keys], v[:, :, keys], mask, part))
+            parts.append(step(q[:, :, :, queries], k[:, :, keys], v[:, :, keys], mask, part))
         return parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=3)
 
-    arrays = (_grouped(q, k.shape[2]), k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3))
+    arrays = (grouped(q, k.shape[2]), k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3))
     if window is None or sliding is None:
         out = rows(*arrays, window=window)
     else:
@@ -133,20 +156,20 @@ def attention_by_rows(
 
     For arrays on one device: rows that are sharded over devices would be gathered.
     """
-    (batch, length, heads), chunk = q.shape[:3], options.get("chunk") or _chunk_length(q.shape[1])
+    (batch, length, heads), chunk = q.shape[:3], options.get("chunk") or chunk_length(q.shape[1])
     most = max(1, CACHED_SCORES // (4 * heads * chunk * length))
     rows = math.gcd(batch, 1 << (most.bit_length() - 1))
 
-    def attend(arrays: Sequence[Any]) -> jax.Array:
+    def some(arrays: Sequence[Any]) -> jax.Array:
         q, k, v, segments, positions, branches = arrays
         ids = {"segment_ids": segments, "positions": positions, "branch_ids": branches}
         return attention(q, k, v, **ids, **options)
 
     arrays = (q, k, v, segment_ids, positions, branch_ids)
     if rows == batch:
-        return attend(arrays)
+        return some(arrays)
     parts = jax.tree.map(lambda array: array.reshape(-1, rows, *array.shape[1:]), arrays)
-    out = jax.lax.map(attend, parts)
+    out = jax.lax.map(some, parts)
     return out.reshape(batch, *out.shape[2:])
 
 
@@ -175,8 +198,8 @@ def cache_attention(
     groups, slots = keys.shape[1], jnp.arange(keys.shape[2])
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     bias = None if slopes is None else alibi(slopes, slots[None], scale, groups=groups)
-    limit = _limit(window, sliding)
-    q = _grouped(q, groups)
+    limit = window_of_layer(window, sliding)
+    q = grouped(q, groups)
     parts = []
     for start in range(0, length, CHUNK):
         queries = slice(start, min(start + CHUNK, length))
@@ -184,7 +207,7 @@ def cache_attention(
         mask = slots <= here
         if limit is not None:
             mask &= here - slots < limit
-        part = _attend(
+        part = attend(
             q[:, :, :, queries], keys, values, mask, bias,
             softcap=softcap, scale=scale, bfloat16_products=bfloat16_products,
         )  # fmt: skip
@@ -206,29 +229,29 @@ def alibi(slopes: jax.Array, positions: jax.Array, scale: float, groups: int) ->
     return rounded(slopes * keys) * scale
 
 
-def _chunk_length(length: int) -> int:
+def chunk_length(length: int) -> int:
     """Queries of a chunk of a row.
 
-    >>> _chunk_length(512), _chunk_length(8192)
+    >>> chunk_length(512), chunk_length(8192)
     (128, 256)
     """
     return max(CHUNK, -(-length // (MAX_CHUNKS * CHUNK)) * CHUNK)
 
 
-def _grouped(q: jax.Array, groups: int) -> jax.Array:
+def grouped(q: jax.Array, groups: int) -> jax.Array:
     """Group query heads by the key head they share: [B, L, H, K] -> [B, G, R, L, K]."""
     batch, length, heads, size = q.shape
     return q.reshape(batch, length, groups, heads // groups, size).transpose(0, 2, 3, 1, 4)
 
 
-def _limit(window: int | None, sliding: jax.Array | None) -> int | jax.Array | None:
+def window_of_layer(window: int | None, sliding: jax.Array | None) -> int | jax.Array | None:
     """The window as one number, traced where layers differ; a layer without a window has the largest int."""
     if window is None or sliding is None:
         return window
     return jnp.where(sliding, window, jnp.iinfo(jnp.int32).max)
 
 
-def _attend(
+def attend(
     q: jax.Array,
     k: jax.Array,
     v: jax.Array,
@@ -297,6 +320,6 @@ def reference_attention(
         scores += bias.reshape(bias.shape[0], -1, *bias.shape[3:])
     if softcap is not None:
         scores = softcap * jnp.tanh(scores / softcap)
-    mask = attention_mask(segment_ids, positions, branch_ids, _limit(window, sliding))
+    mask = attention_mask(segment_ids, positions, branch_ids, window_of_layer(window, sliding))
     weights = jax.nn.softmax(jnp.where(mask[:, None], scores, MASKED), axis=-1)
     return jnp.einsum("bhij,bjhk->bihk", weights.astype(v.dtype), v)

@@ -2,7 +2,7 @@
 
     splash     TPU: JAX's Pallas kernel (`splash.py`)
     cudnn      NVIDIA GPU: cuDNN flash attention (`cudnn.py`)
-    xla        any platform: queries in chunks (`attention.py`)
+    xla        any platform: queries in chunks (`attention.py`; on one CPU `segment_attention.py`)
     reference  any platform: the definition, in one [L, L] block
 
 "auto" is the first of these that the platform has. What a kernel does not support (branches, ALiBi slopes,
@@ -14,15 +14,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable
 
 import jax
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
 from inters_jax.models import cudnn, splash
-from inters_jax.models.attention import attention, attention_by_rows, reference_attention
+from inters_jax.models.attention import attention, reference_attention
 from inters_jax.models.config import ModelError
+from inters_jax.models.segment_attention import segment_attention
 from inters_jax.models.splash import SplashBlocks
 
 BACKENDS = ("auto", "xla", "splash", "cudnn", "reference")
@@ -86,7 +86,8 @@ class Attention:
                 q, k, v, segment_ids=segment_ids, positions=positions, window=window, sliding=sliding,
                 scale=scale, mesh=self.mesh, variant=self._variant(q.shape[1]) or "packed",
             )  # fmt: skip
-        plain = reference_attention if name == "reference" else self._xla
+        faster = segment_attention if self.within_segments else attention
+        plain = reference_attention if name == "reference" else faster
         return plain(
             q, k, v, segment_ids=segment_ids, positions=positions, branch_ids=branch_ids, window=window,
             sliding=sliding, softcap=softcap, scale=scale, slopes=slopes,
@@ -94,9 +95,10 @@ class Attention:
         )  # fmt: skip
 
     @property
-    def _xla(self) -> Callable[..., jax.Array]:
+    def within_segments(self) -> bool:
+        """Whether long rows cost no more than short ones, because nothing is computed between segments."""
         one = self.mesh is None or self.mesh.size == 1
-        return attention_by_rows if one and self.platform == "cpu" else attention
+        return self.backend == "xla" and self.platform == "cpu" and one
 
     def unsupported(
         self,

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 
 from inters_jax.models import attention as implementation
+from inters_jax.models import segment_attention as segmented
 from inters_jax.models.attention import (
     alibi,
     attention,
-    attention_by_rows,
     attention_mask,
     cache_attention,
     reference_attention,
 )
+from inters_jax.models.segment_attention import segment_attention
 
 BATCH, LENGTH, HEADS, GROUPS, SIZE = 2, 37, 4, 2, 8
 
@@ -69,36 +70,20 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.parametrize("faster", [attention, segment_attention])
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("chunk", [4, 16, None])
-def test_chunks_equal_the_definition(case: str, chunk: int | None) -> None:
+def test_chunks_equal_the_definition(case: str, chunk: int | None, faster: Any) -> None:
     q, k, v = inputs()
     expected = reference_attention(q, k, v, **CASES[case])
-    got = jax.jit(lambda *a: attention(*a, **CASES[case], chunk=chunk))(q, k, v)
+    got = jax.jit(lambda *a: faster(*a, **CASES[case], chunk=chunk))(q, k, v)
     real = np.asarray(CASES[case]["segment_ids"]) > 0
     np.testing.assert_allclose(got[real], expected[real], atol=2e-6)
 
 
-@pytest.mark.parametrize("case", ["packed", "branches", "a sliding layer", "slopes and branches"])
-def test_rows_after_one_another_equal_all_at_once(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(implementation, "CACHED_SCORES", 1)
-    arrays, weight = inputs(), jax.random.normal(jax.random.key(2), (BATCH, LENGTH, HEADS, SIZE))
-
-    def found(function: Any) -> Any:
-        loss = lambda *a: (function(*a, **CASES[case], chunk=16) * weight).sum()  # noqa: E731
-        return jax.jit(jax.value_and_grad(loss, (0, 1, 2)))(*arrays)
-
-    rows = str(jax.make_jaxpr(lambda *a: attention_by_rows(*a, **CASES[case]))(*arrays))
-    assert f"f32[1,{GROUPS},{HEADS // GROUPS},{LENGTH},{LENGTH}]" in rows
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5),
-        found(attention_by_rows),
-        found(attention),
-    )
-
-
+@pytest.mark.parametrize("faster", [attention, segment_attention])
 @pytest.mark.parametrize("case", CASES)
-def test_gradients_equal_those_of_the_definition(case: str) -> None:
+def test_gradients_equal_those_of_the_definition(case: str, faster: Any) -> None:
     q, k, v = inputs(1)
     real = (CASES[case]["segment_ids"] > 0)[..., None, None]
     weight = jax.random.normal(jax.random.key(2), q.shape)
@@ -107,9 +92,37 @@ def test_gradients_equal_those_of_the_definition(case: str) -> None:
         return jnp.sum(jnp.where(real, function(*arrays, **CASES[case], **named), 0) * weight)
 
     expected = jax.jit(jax.grad(lambda *a: loss(reference_attention, *a), (0, 1, 2)))(q, k, v)
-    got = jax.jit(jax.grad(lambda *a: loss(attention, *a, chunk=16), (0, 1, 2)))(q, k, v)
+    got = jax.jit(jax.grad(lambda *a: loss(faster, *a, chunk=16), (0, 1, 2)))(q, k, v)
     for ours, theirs in zip(got, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=5e-6)
+
+
+@pytest.mark.parametrize("rows", [1, BATCH])
+def test_rows_on_a_cpu_are_trained_together_as_far_as_their_scores_are_small(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(implementation, "CACHED_SCORES", rows * 4 * HEADS * implementation.CHUNK * LENGTH)
+    loss = lambda *a: segment_attention(*a, **packed()).sum()  # noqa: E731
+    program = str(jax.make_jaxpr(jax.grad(loss))(*inputs()))
+    assert f"f32[{rows},{GROUPS},{HEADS // GROUPS},{LENGTH},{LENGTH}]" in program
+
+
+def test_a_chunk_reads_no_keys_before_the_segment_of_its_first_query() -> None:
+    """NaN in the values of other segments would reach every mean that reads them, for 0 * NaN is NaN."""
+    q, k, v = inputs(length=32)
+    lengths = jnp.array([[9, 11, 12], [16, 8, 8]])
+    segments = jax.vmap(lambda n: jnp.repeat(jnp.arange(1, 4), n, total_repeat_length=32))(lengths)
+    ids = {"segment_ids": segments, "positions": jnp.tile(jnp.arange(32), (BATCH, 1))}
+    out = segment_attention(q, k, v.at[:, :8].set(jnp.nan), **ids, chunk=4)
+    read = jnp.isnan(out[..., 0, 0])
+    assert not read[:, 20:].any()  # chunks from 20 on have segments that begin at 16 or later
+    assert read[:, :8].all()
+
+
+@pytest.mark.parametrize("count", [1, 3, 5, 12, 32, 37])
+def test_chunks_that_run_at_the_same_time_divide_all_of_them(count: int) -> None:
+    together = segmented._together(count)
+    assert count % together == 0 and (together >= 4 or together == count)
 
 
 def test_mask_by_hand() -> None:

@@ -65,7 +65,17 @@ def test_sequences_of_about_one_length_share_longer_rows_where_that_costs_less(e
         batches = bucketing.packed_batches(lengths, 2048, even=even)
         assert sorted(i for b in batches for i in b.indices) == list(range(80))
         ideal = sum(length * (1 + typical / 2 / even) for length in lengths)
-        assert bucketing.cost(batches, even) / ideal < most
+        assert bucketing.cost(batches, lengths, even) / ideal < most
+
+
+def test_sequences_share_rows_where_attention_ends_at_a_sequence():
+    """187 positions in 256 leave a quarter empty; two in 384 leave none, at twice the attention between them."""
+    lengths = [187] * 60
+    shapes = []
+    for within in (False, True):
+        batches = bucketing.packed_batches(lengths, 2048, even=20, within=within)
+        shapes.append({batch.length for batch in batches})
+    assert shapes == [{256}, {384}]
 
 
 def test_nothing_to_do_gives_no_batches():

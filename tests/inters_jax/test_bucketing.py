@@ -69,7 +69,7 @@ def test_sequences_of_about_one_length_share_longer_rows_where_that_costs_less(e
 
 
 def test_sequences_share_rows_where_attention_ends_at_a_sequence():
-    """187 positions in 256 leave a quarter empty; two in 384 leave none, at twice the attention between them."""
+    """187 positions leave a quarter of 256 empty; two fill 384, with attention between them."""
     lengths = [187] * 60
     shapes = []
     for within in (False, True):

@@ -64,6 +64,7 @@ class Judge:
       vocabulary: the HuggingFaceTokenizer of its tokenizer; gives BOS, as in training.
       max_new_tokens: limit of a generated answer.
       batch_tokens: tokens per model call, the memory setting.
+      generation_tokens: the same for generation, prompts and answers; None: as many.
       chunk_rows: the most rows that are answered and saved together; memory is bounded by it.
       decoding: further arguments of `Generator` (sampling, stop strings); greedy by default.
       target_loss: also measure how probable the right answers are (`inters_jax.evaluation.target_loss`).
@@ -77,6 +78,7 @@ class Judge:
         *,
         max_new_tokens: int = 256,
         batch_tokens: int = 8192,
+        generation_tokens: int | None = None,
         chunk_rows: int = 4096,
         decoding: Mapping[str, Any] | None = None,
         target_loss: bool = False,
@@ -86,16 +88,16 @@ class Judge:
         known = plain_ids(vocabulary, vocabulary.end_ids).tolist()
         ends = [loaded.eos_id, *loaded.config.stop_ids, *known]
         self.ends = {int(end) for end in ends if end is not None}
-        made = answerers or Answerers()
+        made, generation_tokens = answerers or Answerers(), generation_tokens or batch_tokens
         self.generator = made.generator(
             loaded,
             max_new_tokens=max_new_tokens,
-            batch_tokens=batch_tokens,
+            batch_tokens=generation_tokens,
             **({"eos_ids": ends} | dict(decoding or {})),
         )
         self.scorer = made.scorer(loaded, batch_tokens=batch_tokens)
         self.call_tokens = batch_tokens
-        self.generation_tokens = max(1, batch_tokens // self.generator.sampling.beams)
+        self.generation_tokens = max(1, generation_tokens // self.generator.sampling.beams)
         self.start = [] if vocabulary.bos_id is None else plain_ids(vocabulary, [vocabulary.bos_id]).tolist()
         self.chunk_rows, self.max_new_tokens = chunk_rows, max_new_tokens
         self.max_position = loaded.config.max_position

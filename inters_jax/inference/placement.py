@@ -22,6 +22,15 @@ def default_batch_tokens() -> int:
     return CPU_TOKENS if jax.default_backend() == "cpu" else ACCELERATOR_TOKENS
 
 
+def default_generation_tokens() -> int:
+    """The default cache slots per batch of generation.
+
+    A step reads all weights, for however few rows. Measured on two CPU cores, SmolLM2-135M, prompts of 180
+    tokens and answers of 48: 16 rows are generated 1.6 times as fast as 4, and 32 no faster than 16.
+    """
+    return max(8192, default_batch_tokens())
+
+
 def default_row_shapes() -> int:
     """The row counts of a length for which a program is compiled: `shapes` of `bucketing`.
 

@@ -29,7 +29,7 @@ import numpy as np
 
 from inters_jax.data.conversion import plain_ids
 from inters_jax.inference.generate import Generator
-from inters_jax.inference.placement import default_batch_tokens
+from inters_jax.inference.placement import default_batch_tokens, default_generation_tokens
 from inters_jax.inference.together import Answerers
 from inters_jax.ranking.engine import Usage
 from inters_jax.ranking.errors import TooLong
@@ -150,6 +150,7 @@ class ModelBackend:
         bos = vocabulary.bos_id
         self._start = [] if bos is None else plain_ids(vocabulary, [bos]).tolist()
         self.call_tokens = max(batch_tokens or default_batch_tokens(), self.max_length)
+        self._generation_tokens = max(batch_tokens or default_generation_tokens(), self.max_length)
         self._answerers = answerers or Answerers()
         self.scorer = self._answerers.scorer(loaded, batch_tokens=self.call_tokens)
         self._generator: Generator | None = None
@@ -164,7 +165,7 @@ class ModelBackend:
     def generator(self) -> Generator:
         """Created for the first method that generates an order: it has compiled programs of its own."""
         if self._generator is None:
-            self._generator = self._answerers.generator(self.loaded, batch_tokens=self.call_tokens)
+            self._generator = self._answerers.generator(self.loaded, batch_tokens=self._generation_tokens)
         return self._generator
 
     @property

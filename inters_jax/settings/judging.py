@@ -40,7 +40,9 @@ class InferenceSettings:
     )
     mesh: str | None = setting("devices by axis, such as 'fsdp=-1'; None: the first device", default=None)
     batch_tokens: int | None = setting(
-        "tokens that the model sees at once; None: 2,048 on a CPU, 16,384 elsewhere", default=None, at_least=1
+        "tokens that the model sees at once; None: on a CPU 2,048, generating 8,192; 16,384 elsewhere",
+        default=None,
+        at_least=1,
     )
 
     def __post_init__(self) -> None:

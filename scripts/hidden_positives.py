@@ -4,9 +4,9 @@
 
 Half of the relevant documents of each query with several (those with the smaller hashes) are hidden, as if
 nobody had judged them, and looked for among the negatives that `seqio_tasks.negatives` would mine from BM25's
-first 100: they are false negatives by construction. A good rule removes them and keeps the rest. A rule
-removes what scores more than --share of the highest, the mean or the lowest of the visible relevant documents;
-the command has `lowest`.
+first 100: false negatives by construction. A good rule removes them and keeps the rest. A rule removes what
+scores more than --share of the highest, the mean or the lowest of the visible relevant documents; the command
+has `lowest`.
 
     hidden kept    share of the hidden documents within the ranks that a rule keeps
     others kept    share of all other candidates that it keeps

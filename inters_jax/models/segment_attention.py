@@ -87,12 +87,7 @@ def _segment_attention(
     chunk = min(options.chunk or chunk_length(length), length)
     chunks = -(-length // chunk)
     limit = window_of_layer(options.window, sliding)
-    step = functools.partial(
-        attend,
-        softcap=options.softcap,
-        scale=size**-0.5 if options.scale is None else options.scale,
-        bfloat16_products=options.bfloat16_products,
-    )
+    scale = size**-0.5 if options.scale is None else options.scale
 
     def whole(x: jax.Array, fill: int = 0) -> jax.Array:
         """[batch, length, ...] -> [batch, chunks * chunk, ...]."""
@@ -101,53 +96,57 @@ def _segment_attention(
 
     ids = jax.tree.map(functools.partial(whole, fill=-1), ids_of(*row_ids))
     keys, values = (whole(x).transpose(0, 2, 1, 3) for x in (k, v))
-    scale = step.keywords["scale"]
     bias = None if slopes is None else alibi(slopes, ids.positions, scale, groups)
 
-    def part(width: int, q: jax.Array, row: jax.Array, end: jax.Array) -> jax.Array:
-        """A chunk of queries [1, G, R, chunk, K] and the `width` chunks of keys up to its end."""
-
-        def cut(x: jax.Array, axis: int, first: jax.Array, count: int) -> jax.Array:
-            x = jax.lax.dynamic_slice_in_dim(x, row, 1, 0)
-            return jax.lax.dynamic_slice_in_dim(x, first, count, axis)
-
-        start, count = jnp.maximum(end - width * chunk, 0), width * chunk  # keys after `end` are masked
-        own = jax.tree.map(lambda x: cut(x, 1, end - chunk, chunk), ids)
-        other = jax.tree.map(lambda x: cut(x, 1, start, count), ids)
-        mask = allowed(own, other, limit)
-        some_bias = None if bias is None else cut(bias, bias.ndim - 1, start, count)
-        return step(q, cut(keys, 2, start, count), cut(values, 2, start, count), mask, some_bias)
+    def some_keys(count: int, q: jax.Array, row: jax.Array, end: jax.Array) -> jax.Array:
+        """The queries [1, G, R, chunk, K] before `end` and the `count` keys up to it."""
+        start = jnp.maximum(end - count, 0)  # keys after `end` are masked
+        mask = allowed(
+            jax.tree.map(lambda x: _part(x, row, 1, end - chunk, chunk), ids),
+            jax.tree.map(lambda x: _part(x, row, 1, start, count), ids),
+            limit,
+        )
+        return attend(
+            q,
+            _part(keys, row, 2, start, count),
+            _part(values, row, 2, start, count),
+            mask,
+            None if bias is None else _part(bias, row, bias.ndim - 1, start, count),
+            softcap=options.softcap,
+            scale=scale,
+            bfloat16_products=options.bfloat16_products,
+        )
 
     widths = _widths(chunks)
-    parts = [functools.partial(part, width) for width in widths]
     ends = chunk * (1 + jnp.arange(chunks))
     first = _first_keys(ids, chunk, None if ids.branches is not None else limit)
     choices = jnp.searchsorted(jnp.array(widths), -(-(ends - first) // chunk))
-    queries = whole(q).reshape(batch * chunks, chunk, heads, size)
-    work = (grouped(queries, groups)[:, None], choices.ravel(), *map(jnp.ravel, jnp.meshgrid(
-        jnp.arange(batch), ends, indexing="ij")))  # fmt: skip
+    queries = grouped(whole(q).reshape(batch * chunks, chunk, heads, size), groups)[:, None]
+    rows, ends = jnp.repeat(jnp.arange(batch), chunks), jnp.tile(ends, batch)
     together = _together(batch * chunks)
 
-    def some(work: Any) -> list[jax.Array]:
-        return [
-            jax.lax.switch(choice, parts, q, row, end)
-            for q, choice, row, end in (jax.tree.map(lambda x: x[at], work) for at in range(together))  # noqa: B023
-        ]
+    def some_chunks(work: tuple[jax.Array, ...]) -> jax.Array:
+        choice = [functools.partial(some_keys, width * chunk) for width in widths]
+        each = zip(*work, strict=True)
+        return jnp.stack([jax.lax.switch(number, choice, q, row, end) for number, q, row, end in each])
 
-    out = jax.lax.map(lambda work: jnp.stack(some(work)), jax.tree.map(
-        lambda x: x.reshape(-1, together, *x.shape[1:]), work))  # fmt: skip
+    work = (choices.ravel(), queries, rows, ends)
+    out = jax.lax.map(some_chunks, tuple(x.reshape(-1, together, *x.shape[1:]) for x in work))
     out = out.reshape(batch, chunks, *out.shape[3:])  # [batch, chunks, G, R, chunk, K]
     return out.transpose(0, 1, 4, 2, 3, 5).reshape(batch, chunks * chunk, heads, -1)[:, :length]
+
+
+def _part(x: jax.Array, row: jax.Array, axis: int, start: jax.Array, count: int) -> jax.Array:
+    """`count` positions of a row: [1, ..., count, ...]."""
+    x = jax.lax.dynamic_slice_in_dim(x, row, 1, 0)
+    return jax.lax.dynamic_slice_in_dim(x, start, count, axis)
 
 
 def _forward(options: Options, *arrays: Any) -> tuple[jax.Array, Any]:
     q, k, v, (segment_ids, positions, branch_ids), sliding, slopes = arrays
     ids = {"segment_ids": segment_ids, "positions": positions, "branch_ids": branch_ids}
-    return jax.vjp(
-        lambda q, k, v: attention_by_rows(
-            q, k, v, **ids, sliding=sliding, slopes=slopes, **options._asdict()
-        ), q, k, v,
-    )  # fmt: skip
+    rows = functools.partial(attention_by_rows, **ids, sliding=sliding, slopes=slopes, **options._asdict())
+    return jax.vjp(rows, q, k, v)
 
 
 def _backward(options: Options, back: Any, gradient: jax.Array) -> tuple[Any, ...]:

@@ -8,7 +8,8 @@ A ranking row is asked about several of its documents, each by itself and all in
              {"example_id": "t/train/3/d2", "group_id": "t/train/3", ... "relevance": 0}    two more like it
 
 A group has GROUP_SIZE documents, fewer where the row has no more: one to half of them relevant, the others
-not, hard ones first. With a teacher they are drawn from the documents that it has scored, relevant or not.
+not, hard ones first. With a teacher they are drawn from the documents that it has scored, relevant or not
+(`ranking_rows`).
 What is drawn depends on (seed, epoch, example id) only. Every document has an equal share of the length, so
 that the group fits a packed row. A longer one is shortened to it, however much that is, as in reranking; a
 group of which one prompt does not fit even so is left out whole.

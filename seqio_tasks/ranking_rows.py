@@ -29,6 +29,7 @@ from seqio_tasks.sources.common import SourceReport
 from seqio_tasks.sources.corpus_index import Corpus
 from seqio_tasks.sources.mined import Mined
 from seqio_tasks.sources.retrieval_sets import SETS, RetrievalSet
+from seqio_tasks.teachers import Teacher
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ def set_rows(
     split: str,
     report: SourceReport | None = None,
     *,
+    teacher: Teacher | None = None,
     candidates: int = CANDIDATES,
     seed: int = 0,
 ) -> Iterator[Row]:
@@ -64,7 +66,8 @@ def set_rows(
 
     Negatives are documents judged 0 or below, then mined ones (`sources.mined`) if the split has a file of
     them, else first-stage candidates, until half of `candidates` are found, then random documents. No
-    document judged relevant is ever among them. The choice depends on (seed, query) only.
+    document judged relevant is ever among them. The choice depends on (seed, query) only. With a teacher, all
+    documents of a query are among those that it has scored, unless these have no negative.
 
     Args:
       collection: the collection.
@@ -72,6 +75,7 @@ def set_rows(
       raw_dir: folder of raw files.
       split: train, validation or test.
       report: counts the queries left out, by reason.
+      teacher: the scores of another ranker, for distillation.
       candidates: negatives per row.
       seed: of the choice.
 
@@ -92,6 +96,7 @@ def set_rows(
             report,
             collection.own_document,
             mined,
+            teacher,
         )
 
 
@@ -115,14 +120,23 @@ def _part_rows(
     report: SourceReport | None,
     own_document: bool,
     mined: Mined | None,
+    teacher: Teacher | None,
 ) -> Iterator[Row]:
     corpus = Corpus(part.folder)
     known = judged_queries(part.folder, qrels)
-    run = {} if mined is not None else first_stage(part.folder, corpus, known, FIRST_STAGE_DEPTH)
+    scored: dict[str, list[str]] = {}
+    if teacher is not None:
+        for query_id, text in known.items():
+            named = teacher.scores(part.prefix + query_id, text)
+            scored[query_id] = [name.removeprefix(part.prefix) for name in named]
+    searched = {query_id: text for query_id, text in known.items() if not scored.get(query_id)}
+    run = {} if mined is not None else first_stage(part.folder, corpus, searched, FIRST_STAGE_DEPTH)
     for query_id, judged in qrels.items():
         example_id = f"{name}/{part.prefix}{query_id}"
         draws = Draws(seed, 0, example_id, "candidates")
         relevant = _relevant(judged, corpus, report)
+        compared = scored.get(query_id, ())
+        relevant = [one for one in relevant if one["doc_id"] in compared] or relevant
         # A random order among equal grades: the cap must not favour documents early in the file.
         positives = draws.sample(relevant, len(relevant))
         positives = sorted(positives, key=lambda document: -document["grade"])[:MAX_POSITIVES]
@@ -132,7 +146,12 @@ def _part_rows(
             retrieved = mined.of(part.prefix + query_id, excluded, corpus, part.prefix)
         if own_document:
             excluded.add(query_id)
-        negatives = _negatives(judged, retrieved, excluded, corpus, candidates, draws) if positives else []
+        negatives: list[Row] = []
+        if positives and compared:
+            others = draws.shuffled([name for name in compared if name not in excluded])
+            negatives = _with_text(others, corpus)[:candidates]
+        if positives and not negatives:
+            negatives = _negatives(judged, retrieved, excluded, corpus, candidates, draws)
         if not negatives:
             if report is not None:
                 report[NO_NEGATIVE if positives else NO_POSITIVE] += 1
@@ -159,6 +178,12 @@ def _relevant(judged: Mapping[str, int], corpus: Corpus, report: SourceReport | 
         elif report is not None:
             report[ABSENT_POSITIVE if document is None else EMPTY_POSITIVE] += 1
     return found
+
+
+def _with_text(names: Iterable[str], corpus: Corpus) -> list[Row]:
+    """Documents that are not relevant; those without text are skipped, for there is nothing to judge."""
+    found = ((name, corpus.get(name)) for name in names)
+    return [_document(name, document, 0) for name, document in found if document and document.joined()]
 
 
 def _negatives(

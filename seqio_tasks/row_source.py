@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from seqio_tasks import catalog, ranking_rows, settings
+from seqio_tasks import catalog, ranking_rows, settings, teachers
 from seqio_tasks.base import MissingData, text_hash
 from seqio_tasks.catalog import Pair, Row
 from seqio_tasks.sources.common import SourceReport
@@ -34,7 +34,8 @@ class SplitRows:
     report: SourceReport
 
 
-_Key = tuple[str, str, str, bool]  # pair, split, raw directory, rerank
+# pair, split, raw directory, rerank, and the files of the teacher as they are
+_Key = tuple[str, str, str, bool, tuple[tuple[str, int, int], ...]]
 
 _lock = threading.RLock()
 _kept: OrderedDict[_Key, SplitRows] = OrderedDict()
@@ -42,7 +43,14 @@ _kept: OrderedDict[_Key, SplitRows] = OrderedDict()
 _alive: WeakValueDictionary[_Key, SplitRows] = WeakValueDictionary()
 
 
-def load_rows(pair: Pair, split: str, *, raw_dir: str | None = None, rerank: bool = False) -> SplitRows:
+def load_rows(
+    pair: Pair,
+    split: str,
+    *,
+    raw_dir: str | None = None,
+    rerank: bool = False,
+    teacher: Sequence[str] = (),
+) -> SplitRows:
     """The rows of a split.
 
     Args:
@@ -50,12 +58,13 @@ def load_rows(pair: Pair, split: str, *, raw_dir: str | None = None, rerank: boo
       split: train, validation or test.
       raw_dir: folder of raw files; default: that of the settings.
       rerank: instead, one row per candidate of every judged query (pairs of kind "rank").
+      teacher: files of scores by another ranker; the documents of a row are among those that it has scored.
 
     Raises:
       MissingData: there are no usable rows.
     """
     raw_dir = settings.current().raw_dir if raw_dir is None else raw_dir
-    key = (pair.name, split, raw_dir, rerank)
+    key = (pair.name, split, raw_dir, rerank, teachers.stamps(teacher))
     with _lock:
         found = _alive.get(key)
         if found is None:
@@ -63,7 +72,8 @@ def load_rows(pair: Pair, split: str, *, raw_dir: str | None = None, rerank: boo
             if rerank:
                 rows = list(ranking_rows.set_rerank_rows(collection(pair.dataset), raw_dir, split))
             else:
-                rows = list(pair.rows(raw_dir, split, report=report))
+                options = {"teacher": teachers.read(teacher)} if teacher else {}
+                rows = list(pair.rows(raw_dir, split, report=report, **options))
             if not rows:
                 todo = "put the official files there (`python -m seqio_tasks.catalog` lists them)"
                 raise MissingData(

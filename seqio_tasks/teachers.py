@@ -54,13 +54,22 @@ def read(paths: Sequence[str]) -> Teacher:
       MissingData: there is no such file.
       DataError: a line of none of these forms, or a query that comes twice.
     """
-    stamps = []
+    return _read(stamps(paths))
+
+
+def stamps(paths: Sequence[str]) -> tuple[tuple[str, int, int], ...]:
+    """Path, time and size of files; they change with the files.
+
+    Raises:
+      MissingData: there is no such file.
+    """
+    found = []
     for path in paths:
         if not Path(path).is_file():
             raise MissingData("no such file", path=path, todo="TEACHER names the scores of a teacher")
         stat = Path(path).stat()
-        stamps.append((path, stat.st_mtime_ns, stat.st_size))
-    return _read(tuple(stamps))
+        found.append((path, stat.st_mtime_ns, stat.st_size))
+    return tuple(found)
 
 
 @functools.lru_cache(maxsize=2)

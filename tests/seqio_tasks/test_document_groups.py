@@ -11,6 +11,8 @@ from seqio_tasks import document_groups, settings, teachers
 from seqio_tasks.base import DataError, MissingData
 from seqio_tasks.named_tasks import find
 from seqio_tasks.seeded import Draws
+from seqio_tasks.sources.corpus_index import Corpus
+from seqio_tasks.sources.retrieval_sets import collection
 from seqio_tasks.tokenizer import HuggingFaceTokenizer
 
 NAME = "inters_fact_retrieval_scifact_documents"
@@ -130,8 +132,37 @@ def test_documents_have_the_scores_of_the_teacher_and_queries_without_are_counte
     for one in found:
         extras = one.example.extras
         assert extras["teacher"] == scores.by_id[extras["query_id"]][extras["doc_id"]]
-    listed = sum(len(row["positives"]) + len(row["negatives"]) for row in rows)
-    assert report[document_groups.NOT_SHOWN] == listed - len(lines)
+    unknown = sum(len(row["positives"]) + len(row["negatives"]) for row in rows[9:])
+    assert report[document_groups.NOT_SHOWN] == unknown + len(rows[0]["negatives"])
+
+
+def test_a_teacher_gives_the_documents_that_are_compared_not_only_their_scores(tmp_path):
+    """It ranked others than the row would have: with the overlap alone most queries had no group."""
+    pair, form = find(NAME)
+    raw = settings.current().raw_dir
+    rows = form.rows(pair, "train", raw).rows[:12]
+    (part,) = collection("scifact").parts(raw)
+    corpus = Corpus(part.folder)
+    every = [corpus.at(position)[0] for position in range(len(corpus))]
+    ranked = {}
+    for row in rows:
+        shown = {one["doc_id"] for one in (*row["positives"], *row["negatives"])}
+        others = [name for name in every if name not in shown][:5]
+        ranked[row["query_id"]] = [others[0], row["positives"][0]["doc_id"], *others[1:]]
+    run = tmp_path / "run.txt"
+    run.write_text("".join(
+        f"{query} Q0 {name} {rank} {-rank} teacher\n"
+        for query, names in ranked.items() for rank, name in enumerate(names, 1)
+    ))  # fmt: skip
+    report = Counter()
+    found = examples(1024, report, teacher=(str(run),))
+    groups = [list(own) for _, own in itertools.groupby(found, lambda one: one.example.extras["group_id"])]
+    assert len(groups) == 12 and {len(own) for own in groups} == {4}
+    assert not report[document_groups.UNSCORED] and not report[document_groups.NOT_SHOWN]
+    for own in groups:
+        assert {one.example.extras["doc_id"] for one in own} <= set(ranked[own[0].example.extras["query_id"]])
+        assert sum(one.example.extras["relevance"] > 0 for one in own) == 1
+    assert form.rows(pair, "train", raw).rows[:12] == rows  # the rows of other tasks are as they were
 
 
 RECORDS = {

@@ -160,6 +160,16 @@ def test_a_document_that_beats_a_better_one_is_pushed_down(loss):
     assert gradient[0] > 0 > gradient[1]
 
 
+@pytest.mark.parametrize("loss", LOSSES, ids=repr)
+def test_gradient_descent_turns_the_worst_order_into_the_best(loss):
+    labels = TEACHER if loss.needs_teacher else np.minimum(GRADES, 1) if loss == Pointwise() else GRADES
+    scores = -labels
+    for _ in range(200):
+        scores = scores - 0.5 * computed(loss, scores)[2]
+    better = (GROUPS[:, None] == GROUPS) & (GROUPS > 0) & (labels[:, None] > labels)
+    assert better.any() and (scores[:, None] > scores)[better].all()
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -150,6 +150,7 @@ def make_server(
         port=port,
         http=protocol(request_timeout=request_timeout, max_connections=max_connections),
         timeout_graceful_shutdown=shutdown_timeout,
+        log_config=None,  # uvicorn's own would close every logging handler of this process
         log_level="warning",
         server_header=False,
     )

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import socket
 import threading
 import time
@@ -519,3 +520,15 @@ def test_the_options_of_the_method_reach_the_ranker(monkeypatch):
         ("m", "listwise", MethodOptions(window=4, stride=2, window_passes=3, shuffles=5)),
         ("m", "setwise", MethodOptions(sort="bubble", top_k=7)),
     ]
+
+
+def test_a_server_leaves_the_logging_of_its_process_as_it_is():
+    class Kept(logging.Handler):
+        closed = False
+
+        def close(self):
+            self.closed = True
+
+    handler = Kept()
+    make_server(None, host="127.0.0.1", port=0)
+    assert not handler.closed and handler in [reference() for reference in logging._handlerList]

@@ -109,7 +109,7 @@ def test_lora_runs_are_judged_with_their_update(tmp_path, store, counted):
 @pytest.mark.slow
 def test_a_run_that_gets_no_better_ends_and_stays_ended(tmp_path, store, capfd):
     settings = SETTINGS | EVALUATED | {"eval_tasks": CHOICES, "early_stop": 1}
-    settings |= {"learning_rate": 0.0}
+    settings |= {"learning_rate": 1e-30}  # smaller than the last bit of any weight
     assert run_train(tmp_path / "run", store.folder, **settings)["step"] == 4
     assert run_train(tmp_path / "run", store.folder, **settings)["step"] == 4
     output = capfd.readouterr().err

@@ -29,6 +29,7 @@ from inters_jax.evaluation.judge import Judge
 from inters_jax.models.loading import load_model
 from inters_jax.run_folder import CHECKPOINTS, best_step, checkpoint_steps
 from inters_jax.training.metrics import read_metrics
+from seqio_tasks.metrics.trec_files import read_run
 from seqio_tasks.tokenizer import HuggingFaceTokenizer
 
 HERE = Path(__file__).parent
@@ -191,7 +192,10 @@ def test_one_host_is_joined_by_another_and_sigterm_stops_both(start, alone, tmp_
 
 
 def test_hosts_share_the_queries_of_a_reranking_and_one_may_be_lost(tmp_path):
-    """One of two hosts is killed in the middle; then there are two again, and the files are those of one."""
+    """One of two hosts is killed in the middle; then there are two again, and the results are those of one.
+
+    Scores agree to rounding: a host packs its own queries into batches (docs/reranking.md).
+    """
     model = tiny_model(tmp_path / "model")
     command = [sys.executable, "-m", "inters_jax.rerank", f"--gin.MODEL_DIR={model}", "--gin.MAX_QUERIES=8",
                "--gin.DEPTH=10", f"--gin.COLLECTION={SAMPLE / 'beir_scifact'}", "--gin.BATCH_TOKENS=512",
@@ -208,8 +212,14 @@ def test_hosts_share_the_queries_of_a_reranking_and_one_may_be_lost(tmp_path):
     Run(tmp_path / "second", [*command, f"--gin.OUTPUT_DIR={out}"], 2, by_flags=True).finish()
     assert journal.read_bytes().startswith(known[: known.rindex(b"\n") + 1])
     Run(tmp_path / "third", [*command, f"--gin.OUTPUT_DIR={tmp_path / 'one'}"], 1).finish()
-    for name in ("reranked.trec", "first_stage.trec", "qrels.txt"):
+    for name in ("first_stage.trec", "qrels.txt"):
         assert (out / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+    ranked, expected = (read_run(folder / "reranked.trec") for folder in (out, tmp_path / "one"))
+    assert {query: list(scores) for query, scores in ranked.items()} == {
+        query: list(scores) for query, scores in expected.items()
+    }
+    for query, scores in expected.items():
+        assert ranked[query] == pytest.approx(scores, rel=1e-6)
     two, one = (json.loads((folder / "results.json").read_text()) for folder in (out, tmp_path / "one"))
     assert two["metrics"] == one["metrics"] and two["cost"]["model calls"] == one["cost"]["model calls"]
 
@@ -278,7 +288,7 @@ def test_hosts_of_a_run_evaluate_it_together_and_stop_it_alike(tmp_path):
     task, tokenizer = "inters_query_matching_msrp_choices", str(SAMPLE / "tokenizer")
     settings = {
         "tokenizer": tokenizer, "max_length": 512, "batch_size": 2, "train_steps": 3, "checkpoint_every": 3,
-        "tensorboard": False, "learning_rate": 0.0, "eval_every": 1, "eval_tasks": task, "eval_examples": 8,
+        "tensorboard": False, "learning_rate": 1e-30, "eval_every": 1, "eval_tasks": task, "eval_examples": 8,
         "eval_split": "test", "early_stop": 1, "keep_best": f"max:eval/{task}/accuracy",
         "model": {"vocab_size": 4096, "hidden_size": 16, "intermediate_size": 32, "num_layers": 1,
                   "num_heads": 2},

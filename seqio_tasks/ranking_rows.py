@@ -14,6 +14,7 @@ candidate of its first stage.
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -149,7 +150,7 @@ def _part_rows(
         negatives: list[Row] = []
         if positives and compared:
             others = draws.shuffled([name for name in compared if name not in excluded])
-            negatives = _with_text(others, corpus)[:candidates]
+            negatives = list(itertools.islice(_with_text(others, corpus), candidates))
         if positives and not negatives:
             negatives = _negatives(judged, retrieved, excluded, corpus, candidates, draws)
         if not negatives:
@@ -180,10 +181,12 @@ def _relevant(judged: Mapping[str, int], corpus: Corpus, report: SourceReport | 
     return found
 
 
-def _with_text(names: Iterable[str], corpus: Corpus) -> list[Row]:
+def _with_text(names: Iterable[str], corpus: Corpus) -> Iterator[Row]:
     """Documents that are not relevant; those without text are skipped, for there is nothing to judge."""
-    found = ((name, corpus.get(name)) for name in names)
-    return [_document(name, document, 0) for name, document in found if document and document.joined()]
+    for name in names:
+        document = corpus.get(name)
+        if document is not None and document.joined():
+            yield _document(name, document, 0)
 
 
 def _negatives(

@@ -64,7 +64,7 @@ class Form:
             raise UserError(
                 f"{pair.name}{self.suffix} has no split {split!r} (it has {', '.join(self.splits)})"
             )
-        teacher = settings.current().teacher if self.documents and split == "train" else ()
+        teacher = settings.current().teacher if self.documents else ()
         found = row_source.load_rows(pair, split, raw_dir=raw_dir, rerank=self.rerank, teacher=teacher)
         if split != "train" or self.fraction >= 1:
             return found

@@ -14,6 +14,7 @@ from inters_jax.models import segment_attention as segmented
 from inters_jax.models.attention import (
     alibi,
     attention,
+    attention_by_rows,
     attention_mask,
     cache_attention,
     reference_attention,
@@ -79,6 +80,24 @@ def test_chunks_equal_the_definition(case: str, chunk: int | None, faster: Any) 
     got = jax.jit(lambda *a: faster(*a, **CASES[case], chunk=chunk))(q, k, v)
     real = np.asarray(CASES[case]["segment_ids"]) > 0
     np.testing.assert_allclose(got[real], expected[real], atol=2e-6)
+
+
+@pytest.mark.parametrize("case", ["packed", "branches", "a sliding layer", "slopes and branches"])
+def test_rows_after_one_another_equal_all_at_once(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(implementation, "CACHED_SCORES", 1)
+    arrays, weight = inputs(), jax.random.normal(jax.random.key(2), (BATCH, LENGTH, HEADS, SIZE))
+
+    def found(function: Any) -> Any:
+        loss = lambda *a: (function(*a, **CASES[case], chunk=16) * weight).sum()  # noqa: E731
+        return jax.jit(jax.value_and_grad(loss, (0, 1, 2)))(*arrays)
+
+    rows = str(jax.make_jaxpr(lambda *a: attention_by_rows(*a, **CASES[case]))(*arrays))
+    assert f"f32[1,{GROUPS},{HEADS // GROUPS},{LENGTH},{LENGTH}]" in rows
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5),
+        found(attention_by_rows),
+        found(attention),
+    )
 
 
 @pytest.mark.parametrize("faster", [attention, segment_attention])

@@ -31,7 +31,7 @@ from inters_jax.evaluation.manifest import manifest_of, output_folder, tokenizer
 from inters_jax.evaluation.results import read_result, write_json
 from inters_jax.hosts import one_fate
 from inters_jax.inference.model import DEFAULT_LENGTH, open_model
-from inters_jax.inference.placement import default_batch_tokens, default_generation_tokens
+from inters_jax.inference.placement import call_tokens
 from inters_jax.inference.sampling import Sampling
 from inters_jax.inference.together import Lead, together
 from inters_jax.models.prompt_record import chat_template_of
@@ -137,12 +137,13 @@ def _judged(
         generation.length_penalty,
         judged.seed,
     )
+    tokens = call_tokens(model.batch_tokens, limit)
     judge = Judge(
         loaded,
         HuggingFaceTokenizer(settings.tokenizer),
         max_new_tokens=generation.max_new_tokens,
-        batch_tokens=max(model.batch_tokens or default_batch_tokens(), limit),
-        generation_tokens=max(model.batch_tokens or default_generation_tokens(), limit),
+        batch_tokens=tokens.scoring,
+        generation_tokens=tokens.generation,
         decoding={"sampling": sampling, "stop_strings": generation.stop_strings},
         target_loss=judged.target_loss,
         answerers=lead,

@@ -31,6 +31,24 @@ def default_generation_tokens() -> int:
     return max(8192, default_batch_tokens())
 
 
+class CallTokens(NamedTuple):
+    """Tokens per model call: positions that are scored, cache slots of generation."""
+
+    scoring: int
+    generation: int
+
+
+def call_tokens(chosen: int | None, longest: int) -> CallTokens:
+    """BATCH_TOKENS, or None: by the kind of device; at least a sequence of the longest length.
+
+    >>> call_tokens(512, 2048), call_tokens(4096, 2048)
+    (CallTokens(scoring=2048, generation=2048), CallTokens(scoring=4096, generation=4096))
+    """
+    return CallTokens(
+        max(chosen or default_batch_tokens(), longest), max(chosen or default_generation_tokens(), longest)
+    )
+
+
 def default_row_shapes() -> int:
     """The row counts of a length for which a program is compiled: `shapes` of `bucketing`.
 

@@ -29,7 +29,7 @@ import numpy as np
 
 from inters_jax.data.conversion import plain_ids
 from inters_jax.inference.generate import Generator
-from inters_jax.inference.placement import default_batch_tokens, default_generation_tokens
+from inters_jax.inference.placement import call_tokens
 from inters_jax.inference.together import Answerers
 from inters_jax.ranking.engine import Usage
 from inters_jax.ranking.errors import TooLong
@@ -149,8 +149,7 @@ class ModelBackend:
         # As in the token store: a sequence starts with BOS if the tokenizer has one.
         bos = vocabulary.bos_id
         self._start = [] if bos is None else plain_ids(vocabulary, [bos]).tolist()
-        self.call_tokens = max(batch_tokens or default_batch_tokens(), self.max_length)
-        self._generation_tokens = max(batch_tokens or default_generation_tokens(), self.max_length)
+        self.call_tokens, self._generation_tokens = call_tokens(batch_tokens, self.max_length)
         self._answerers = answerers or Answerers()
         self.scorer = self._answerers.scorer(loaded, batch_tokens=self.call_tokens)
         self._generator: Generator | None = None

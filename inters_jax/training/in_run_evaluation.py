@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from inters_jax.evaluation import averages, results
-from inters_jax.inference.placement import default_batch_tokens, default_generation_tokens
+from inters_jax.inference.placement import call_tokens
 from inters_jax.inference.together import Follower, Lead, role
 from inters_jax.models.config import DecoderConfig
 from inters_jax.models.decoder import abstract_model
@@ -226,11 +226,12 @@ class Evaluation(Hook):
                 f"nothing of EVAL_TASKS={self.schedule.tasks!r} can be evaluated on the split "
                 f"{self.schedule.split!r}; choose other tasks, or EVAL_SPLIT='test'"
             )
+        tokens = call_tokens(None, int(self._data["max_length"]))
         self._judge = Judge(
             loaded,
             HuggingFaceTokenizer(settings.tokenizer),
             max_new_tokens=self.schedule.max_new_tokens,
-            batch_tokens=max(default_batch_tokens(), int(self._data["max_length"])),
-            generation_tokens=max(default_generation_tokens(), int(self._data["max_length"])),
+            batch_tokens=tokens.scoring,
+            generation_tokens=tokens.generation,
             answerers=lead,
         )

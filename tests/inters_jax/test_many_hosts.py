@@ -37,6 +37,11 @@ TASK = "inters_query_intent_classification_orcas_i"
 # A record a step: a stop between two records would divide their means otherwise.
 SETTINGS = {"train_steps": 40, "batch_size": 8, "checkpoint_every": 5, "log_every": 1, "tensorboard": False}
 
+# Who notices first that a host is dead: our command, JAX's coordination service, which ends the process itself, or
+# gloo (the collectives of CPUs). There one local device fails first and goes on to the next program, whose sizes
+# surprise the other; gloo then ends the process too.
+LOST = "another host of this run ended|another task died|distributed collective mismatch"
+
 pytestmark = pytest.mark.slow
 
 
@@ -163,7 +168,7 @@ def test_a_killed_host_ends_the_other_and_one_host_resumes(start, alone, tmp_pat
     codes = run.wait(timeout=60)
     record_property("seconds until the other host ended", time.monotonic() - killed)
     assert codes[1] == -signal.SIGKILL and codes[0] not in (0, None)
-    assert re.search("another host of this run ended|another task died", run.output())
+    assert re.search(LOST, run.output())
     if codes[0] == hosts.LOST_A_HOST:
         assert "Start the same command again, on any number of hosts" in run.output()
     rest = start(tmp_path, 1, SETTINGS | {"mesh": "data=2,tensor=2"})  # and on another mesh
@@ -259,7 +264,7 @@ def test_hosts_hold_one_model_together_and_one_may_be_lost(tmp_path):
     first.processes[1].kill()
     code, _ = first.wait(timeout=60)
     assert code not in (0, None) and not (out / "results.json").exists()
-    assert re.search("another host of this run ended|another task died", first.output())
+    assert re.search(LOST, first.output())
     known = journal.read_bytes()
     second = start("second", 2, out)
     second.finish()

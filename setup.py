@@ -54,6 +54,7 @@ setup(
         "tensorboardX>=2.6",
         "tensorboard>=2.20",
         "numpy>=2.0",
+        "packaging>=23",
         "ml_dtypes>=0.5",
         "PyYAML>=6.0",
         "tqdm>=4.66",

@@ -17,11 +17,13 @@ import importlib.util
 import os
 import re
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from math import prod
 from typing import Any
 
 import jax
 from jax.experimental import topologies
+from packaging.requirements import Requirement
 
 from inters_jax.planning.devices import DEVICES, Device, PlanError, device, of_kind
 from seqio_tasks.base import nearest
@@ -39,7 +41,7 @@ _GRIDS: Mapping[str, Mapping[int, tuple[int, ...]]] = {
 _ALIASES = {"v5litepod": "v5e"}
 _GPU_COUNTS = (1, 2, 4, 8)
 LOCAL = "local"
-_LIBTPU = "the package libtpu is missing: pip install libtpu (or inters-jax[tpu]); no TPU is needed"
+_INSTALL = 'pip install "jax[tpu]" installs the libtpu that belongs to the installed jax; no TPU is needed'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,10 +152,22 @@ def _host_memory() -> float:
     return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) / jax.device_count()
 
 
+def _wrong_libtpu() -> str | None:
+    """What is wrong with the installed libtpu. jaxlib cannot read what a later one compiles."""
+    needed = [Requirement(line) for line in metadata.requires("jax") or ()]
+    found = metadata.version("libtpu")
+    for requirement in needed:
+        if requirement.name == "libtpu" and not requirement.specifier.contains(found):
+            return f"libtpu {found} is installed; jax {jax.__version__} needs libtpu{requirement.specifier}"
+    return None
+
+
 @functools.cache  # the devices of two descriptions are not equal
 def _describe(topology: Topology) -> Sequence[Any]:
     if importlib.util.find_spec("libtpu") is None:
-        raise PlanError(f"{topology.name}: {_LIBTPU}")
+        raise PlanError(f"{topology.name}: the package libtpu is missing: {_INSTALL}")
+    if wrong := _wrong_libtpu():
+        raise PlanError(f"{topology.name}: {wrong}: {_INSTALL}")
     # Without these, libtpu waits for the metadata server of a cloud machine.
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
     os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")

@@ -56,7 +56,14 @@ def test_the_next_larger_slice():
 
 def test_a_missing_compiler_says_what_to_install(monkeypatch):
     monkeypatch.setattr(topologies.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(devices.PlanError, match=r"pip install libtpu \(or inters-jax\[tpu\]\)"):
+    with pytest.raises(devices.PlanError, match=r'libtpu is missing: pip install "jax\[tpu\]"'):
+        topologies.resolve("v6e-256").devices()
+
+
+def test_a_compiler_that_this_jax_cannot_read_is_refused(monkeypatch):
+    monkeypatch.setattr(topologies.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(topologies.metadata, "version", lambda name: "9999.0")
+    with pytest.raises(devices.PlanError, match=r"libtpu 9999.0 is installed; jax [\d.]+ needs libtpu=="):
         topologies.resolve("v6e-256").devices()
 
 

@@ -4,8 +4,8 @@
 
 Reads the settings that `train` reads, compiles the very step that `train` would run, and prints the memory of
 a device by kind, the work of a step, the time it implies, and what would make it fit. TPU slices need not be
-there: ``pip install "jax[tpu]"`` (part of inters-jax[tpu]) brings their compiler. GPUs are compiled for where one
-is present (``--topology=local``); elsewhere their figures are analytic estimates, and say so.
+there: ``pip install "jax[tpu]"`` (part of inters-jax[tpu]) brings their compiler. GPUs are compiled for where
+one is present (``--topology=local``); elsewhere their figures are analytic estimates, and say so.
 """
 
 from __future__ import annotations

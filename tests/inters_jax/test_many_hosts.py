@@ -37,9 +37,8 @@ TASK = "inters_query_intent_classification_orcas_i"
 # A record a step: a stop between two records would divide their means otherwise.
 SETTINGS = {"train_steps": 40, "batch_size": 8, "checkpoint_every": 5, "log_every": 1, "tensorboard": False}
 
-# Who notices first that a host is dead: our command, JAX's coordination service, which ends the process itself, or
-# gloo (the collectives of CPUs). There one local device fails first and goes on to the next program, whose sizes
-# surprise the other; gloo then ends the process too.
+# Who notices first that a host is dead: our command; JAX's coordination service, which ends the process
+# itself; or gloo, the collectives of CPUs, which does so, too, and (rarely) calls it a mismatch.
 LOST = "another host of this run ended|another task died|distributed collective mismatch"
 
 pytestmark = pytest.mark.slow

@@ -177,12 +177,12 @@ def averages(
     return [
         _mean(setting, level, name, [own[pair] for pair in members if pair in own], len(members))
         for setting, own in found.items()
-        for level, name, members in _parts()
+        for level, name, members in parts()
         if any(pair in own for pair in members)
     ]
 
 
-def _parts() -> list[tuple[str, str, list[str]]]:
+def parts() -> list[tuple[str, str, list[str]]]:
     """(level, name, names of its pairs) of every average."""
     keys: dict[str, Callable[[catalog.Pair], str]] = {
         "all": lambda pair: "all pairs",

@@ -8,11 +8,13 @@ Both give a `Comparison`. Nothing here imports JAX or TensorFlow.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from inters_jax.evaluation import records
+from inters_jax.evaluation.average_tests import average_tests
 from inters_jax.evaluation.comparison import (
     MEASURES,
     CompareError,
@@ -103,7 +105,7 @@ def compare_run_files(
 def compare_evaluations(
     paths: Mapping[str, Path], tasks: Sequence[str] | None = None, options: Options | None = None
 ) -> Comparison:
-    """Compare evaluations on the tasks they share, with one table per task and set of items.
+    """Compare evaluations on the tasks they share, with one table per task and set of items, and in averages.
 
     Args:
       paths: name -> results.json of `evaluate`, or its folder.
@@ -141,7 +143,8 @@ def compare_evaluations(
         tables += _by_items(task, {name: per_item_values(path, task) for name, path in paths.items()})
     if not tables:
         raise CompareError("the evaluations have no task in common with a value per item")
-    return compare_values(tables, options, notes)
+    compared = compare_values(tables, options, notes)
+    return dataclasses.replace(compared, averages=average_tests(compared))
 
 
 def per_item_values(path: Path, task: str) -> dict[str, dict[str, float]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from inters_jax.evaluation.comparison import Comparison, ComparisonTable
+from inters_jax.evaluation.comparison import AverageTest, Comparison, ComparisonTable, PairTest
 from inters_jax.reports import charts
 from inters_jax.reports.page import Block, Heading, Note, Picture, Section, Tile, report
 from inters_jax.reports.tables import Table, latex, p_text
@@ -25,7 +25,7 @@ EXTREMES = 10  # items named on each side
 def write(comparison: Comparison, folder: Path) -> None:
     """Write compare.md, compare.html, compare.csv (differences; of one system, means) and compare.tex."""
     made = tables(comparison)
-    listed = [table for table in made if table.title.endswith(_DIFFERENCES)] or made
+    listed = differences(comparison) or made
     facts = {
         "tables": len(comparison.tables),
         "tests": len(comparison.tests),
@@ -47,12 +47,62 @@ def markdown(comparison: Comparison) -> str:
     return markdown_page(title, [*tables(comparison), notes])
 
 
+def differences(comparison: Comparison) -> list[Table]:
+    """The tables of `tables` with the tests."""
+    return [table for table in tables(comparison) if table.title.endswith(_DIFFERENCES)]
+
+
 def tables(comparison: Comparison) -> list[Table]:
-    """Of each set of items: means, and differences with their tests if there are any."""
-    made = []
+    """The averages; of each set of items: means, and differences with their tests if there are any."""
+    made = _averages(comparison)
     for found in comparison.tables:
         made += [_means(found, comparison), *([_tests(found, comparison)] if found.tests else [])]
     return made
+
+
+def _averages(comparison: Comparison) -> list[Table]:
+    """Means and differences of the averages over pairs, in the frames of the other tables."""
+    if not comparison.averages:
+        return []
+    names = list(dict.fromkeys(_average_name(test) for test in comparison.averages))
+    means = {(test.one, _average_name(test)): test.before for test in comparison.averages}
+    means |= {(test.other, _average_name(test)): test.after for test in comparison.averages}
+    rows = [
+        [name, *(f"{means[system, name]:.2f}" for system in comparison.systems if (system, name) in means)]
+        for name in names
+    ]
+    tests = [
+        [
+            f"{test.one} → {test.other}",
+            _average_name(test),
+            f"{test.difference:+.4f}",
+            _interval(test.low, test.high, sign="+"),
+            p_text(test.p_value),
+            p_text(test.p_adjusted),
+            f"{test.wins} / {test.ties} / {test.losses}",
+        ]
+        for test in comparison.averages
+    ]
+    notes = [
+        "Per cent of the headline metric, every pair with the same weight. Intervals: percentiles, the "
+        "questions of every pair resampled. p: two-sided paired permutation test over the questions of all "
+        f"pairs. p (Holm): corrected over the {len(tests)} tests of this table. Wins, ties and losses are "
+        "questions."
+    ]
+    return [
+        Table("Averages", ["average", *comparison.systems], rows),
+        Table(f"Averages{_DIFFERENCES}", _tests_header(comparison), tests, notes),
+    ]
+
+
+def _average_name(test: AverageTest) -> str:
+    prompted = "" if test.setting == "zero-shot" else f", {test.setting}"
+    return f"{test.name.replace('_', ' ')} ({test.pairs} pairs{prompted})"
+
+
+def _tests_header(comparison: Comparison) -> list[str]:
+    percent = f"{100 * comparison.options.level:g} %"
+    return ["systems", "measure", "difference", percent, "p", "p (Holm)", "win / tie / loss"]
 
 
 def _means(found: ComparisonTable, comparison: Comparison) -> Table:
@@ -80,7 +130,7 @@ def _bootstrap(comparison: Comparison) -> str:
 
 
 def _tests(found: ComparisonTable, comparison: Comparison) -> Table:
-    options, count = comparison.options, len(comparison.tests)
+    count = len(comparison.tests)
     rows = [
         [
             f"{test.one} → {test.other}",
@@ -100,9 +150,7 @@ def _tests(found: ComparisonTable, comparison: Comparison) -> Table:
         "the second system.",
         _bootstrap(comparison),
     ]
-    percent = f"{100 * options.level:g} %"
-    header = ["systems", "measure", "difference", percent, "p", "p (Holm)", "win / tie / loss"]
-    return Table(f"{found.title}{_DIFFERENCES}", header, rows, notes)
+    return Table(f"{found.title}{_DIFFERENCES}", _tests_header(comparison), rows, notes)
 
 
 def page(
@@ -124,10 +172,14 @@ def page(
       tiles: of the caller; up to four tiles are filled up with the first tests.
     """
     shown = list(tiles)
-    for test in comparison.tests[: max(0, 4 - len(shown))]:
-        name = f"{test.measure}: {test.one} → {test.other}"
-        shown.append(Tile(f"{test.difference:+.4f}", name, f"p (Holm) {p_text(test.p_adjusted)}"))
-    figures: list[Block] = []
+    tests: list[tuple[str, AverageTest | PairTest]] = [
+        (_average_name(test), test) for test in comparison.averages
+    ]
+    for measure, test in [*tests, *((test.measure, test) for test in comparison.tests)]:
+        if len(shown) < 4:
+            name = f"{measure}: {test.one} → {test.other}"
+            shown.append(Tile(f"{test.difference:+.4f}", name, f"p (Holm) {p_text(test.p_adjusted)}"))
+    figures: list[Block] = [*_averages(comparison)]
     for found in comparison.tables:
         figures += [*_means_chart(found), _means(found, comparison)]
         figures += [_tests(found, comparison)] if found.tests else []

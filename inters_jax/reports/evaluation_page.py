@@ -52,7 +52,7 @@ def write(
     tasks = task_table(result, before, questions)
     found = group_table(result, before), average_table(result, before, questions)
     means = [table for table in found if table is not None]
-    changes = [] if tested is None else comparison_page.tables(tested)[1::2]
+    changes = [] if tested is None else comparison_page.differences(tested)
     shown = [*means, tasks, *changes]
     manifest = result["manifest"]
     head = f"Model: {manifest['model']}  \nData: {manifest['raw_data']}"

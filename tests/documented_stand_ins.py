@@ -39,6 +39,7 @@ NOT_RUN: dict[str, str] = {
     r"plan_search\.py": "compiles for TPUs, for hours",
     r"seqio_tasks\.catalog\.page": "writes docs/data.md",
     r"rerank/train": "needs scores of all training queries; seqio_tasks/test_negatives.py has a stand-in",
+    r"compare sweeps/": "needs a sweep's evaluations; sweeps run with DRY_RUN here, test_compare.py has two",
     r"helpdesk": "test_own_data_page.py runs the page in one process",
     r"gin\.TEACHER=": "needs a teacher of all training queries; test_prepare_documents.py has a small one",
     r"inters_jax\.VERB|seqio_tasks\.download NAME|irds:ID": "names the form of a command",

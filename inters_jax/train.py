@@ -203,9 +203,10 @@ def announce(setup: Setup, step: StepSettings, progress: Progress) -> None:
     """What a run is about to do, in a few lines."""
     progress.line(f"mesh: {meshes.describe(setup.mesh)}; compute {step.dtype}, parameters float32")
     batches, examples = setup.batches, setup.store.epoch_examples
+    split = setup.store.manifest["settings"].get("split")  # `TokenStore.create` makes stores of no split
     progress.line(
-        f"data: {len(setup.store.tasks)} tasks, {examples:,} examples an epoch; {setup.total:,} "
-        f"steps of {batches.batch_rows} rows of {batches.max_length} positions, "
+        f"data: {f'split {split}, ' if split else ''}{len(setup.store.tasks)} tasks, {examples:,} examples an epoch; "
+        f"{setup.total:,} steps of {batches.batch_rows} rows of {batches.max_length} positions, "
         f"{examples / batches.steps_per_epoch(0):.1f} examples each"
     )
     if setup.store_check:

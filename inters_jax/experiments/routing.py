@@ -1,7 +1,7 @@
 """Which settings of a list and of the sweep's own command line reach which step.
 
 A step gets the settings that its command reads: TASKS goes to `evaluate`, BATCH_SIZE to `train`. A setting
-that no step reads is refused before anything runs.
+that no step reads is refused before anything runs, and so is one SPLIT for training and judging.
 """
 
 from __future__ import annotations
@@ -64,6 +64,11 @@ def _check(
     for name in names:
         if instead := _given_by_sweep(name):
             raise UserError(f"{where}: {prefix}{name} is set by the sweep for every run; {instead}")
+        if name == "SPLIT" and (judges := _both_train_and_judge(experiments)):
+            raise UserError(
+                f"{where}: {prefix}SPLIT would be what train learns from and what {judges} judges on: the "
+                f"model would be judged on its training questions; write {prefix}{judges}.split"
+            )
         if name == "MODEL" and any(one.untuned for one in experiments):
             continue  # it is MODEL_DIR of their steps (`model_of_recipe`)
         if not any(reaches(step, name, one, extra) for one in experiments for step in one.steps):
@@ -72,6 +77,12 @@ def _check(
             raise UserError(
                 f"{where}: no step ({', '.join(steps)}) reads {prefix}{name}{nearest(name, known)}"
             )
+
+
+def _both_train_and_judge(experiments: Sequence[Experiment]) -> str | None:
+    """A step that judges a split, of an experiment that also trains on one."""
+    steps = [step for one in experiments if "train" in one.steps for step in one.steps if step != "train"]
+    return next((step for step in steps if reads(step, "SPLIT")), None)
 
 
 def _given_by_sweep(name: str) -> str | None:

@@ -178,11 +178,28 @@ def test_a_setting_reaches_the_steps_whose_command_reads_it(tmp_path):
         ("experiments: [{name: a}]", {"SEED": "5"}, r"--gin\.SEED is set by the sweep .*; set SEEDS"),
         ("experiments: [{name: a, overrides: {MODEL_DIR: r}}]", {}, "MODEL_DIR is set by the sweep"),
         ("experiments: [{name: a}]", {"evaluate.output_dir": "r"}, "set SWEEP_DIR"),
+        ("experiments: [{name: a, overrides: {SPLIT: validation}}]", {},
+         r"a: SPLIT would be what train learns from and what evaluate judges on.* write evaluate\.split"),
+        ("overrides: {SPLIT: test}\nexperiments: [{name: a, steps: [train, rerank]}]", {},
+         r"overrides of the list: SPLIT would be .* write rerank\.split"),
+        ("experiments: [{name: a}]", {"SPLIT": "dev"}, r"--gin\.SPLIT would .* write --gin\.evaluate\.split"),
     ],
 )  # fmt: skip
 def test_a_setting_that_no_step_reads_is_refused(tmp_path, text, typed, message):
     with pytest.raises(UserError, match=message):
         steps_of(tmp_path, text, Arguments(values=typed))
+
+
+def test_a_split_reaches_the_step_that_it_is_written_for(tmp_path):
+    text = (
+        "experiments:\n  - {name: a, overrides: {evaluate.split: validation}}\n"
+        "  - {name: b, model_of: a, overrides: {SPLIT: validation}}\n"
+    )
+    found = steps_of(tmp_path, text, NO_ARGUMENTS)
+    assert (
+        "split" not in str(found["a", "train"]) and found["a", "evaluate"]["evaluate.split"] == "validation"
+    )
+    assert found["b", "evaluate"]["SPLIT"] == "validation"
 
 
 def test_an_experiment_that_does_not_train_judges_the_model_of_its_recipe(tmp_path):

@@ -206,8 +206,8 @@ def announce(setup: Setup, step: StepSettings, progress: Progress) -> None:
     split = setup.store.manifest["settings"].get("split")  # `TokenStore.create` makes stores of no split
     progress.line(
         f"data: {f'split {split}, ' if split else ''}{len(setup.store.tasks)} tasks, "
-        f"{examples:,} examples an epoch; {setup.total:,} steps of {batches.batch_rows} rows of {batches.max_length} positions, "
-        f"{examples / batches.steps_per_epoch(0):.1f} examples each"
+        f"{examples:,} examples an epoch; {setup.total:,} steps of {batches.batch_rows} rows "
+        f"of {batches.max_length} positions, {examples / batches.steps_per_epoch(0):.1f} examples each"
     )
     if setup.store_check:
         progress.line(setup.store_check)

@@ -71,16 +71,18 @@ def _tests(
 ) -> Iterator[AverageTest]:
     means = np.mean([own.mean(axis=1) for own in values], axis=0).tolist()
     questions, options = np.concatenate(values, axis=1), comparison.options
+    prompted = "" if setting == "zero-shot" else f", {setting}"
+    measure = f"{name.replace('_', ' ')} ({len(values)} pairs{prompted})"
     for a, b in itertools.combinations(range(len(comparison.systems)), 2):
         differences = [own[b] - own[a] for own in values]
-        low, high = _interval(differences, options)
         weighted = np.concatenate([own / (len(own) * len(differences)) for own in differences])
         permuted = permutation_test(weighted, samples=options.samples, seed=options.seed)
         p_value = float(permuted.p_values[0])
         yield AverageTest(
-            setting, name, len(values), len(weighted), comparison.systems[a], comparison.systems[b],
-            means[a], means[b], means[b] - means[a], low, high, p_value, p_value,
-            *win_tie_loss(questions[a], questions[b]),
+            measure, comparison.systems[a], comparison.systems[b], means[b] - means[a],
+            *_interval(differences, options), p_value, p_value, *win_tie_loss(questions[a], questions[b]),
+            setting=setting, name=name, pairs=len(values), questions=len(weighted),
+            before=means[a], after=means[b],
         )  # fmt: skip
 
 

@@ -89,35 +89,24 @@ class PairTest:
 
 
 @dataclass(frozen=True)
-class AverageTest:
-    """`other` minus `one` in an average over pairs, as `average_tests` computes it; per cent.
+class AverageTest(PairTest):
+    """The same for an average over pairs, in per cent, as `average_tests` computes it.
+
+    `measure` names the average for the reader, `p_adjusted` is over all averages of the comparison, and wins,
+    ties and losses are questions.
 
     Attributes:
       setting, name: how the pairs were prompted, and what is averaged (see `averages.Average`).
       pairs, questions: that enter the average.
       before, after: the averages of `one` and `other`.
-      difference, low, high: of the averages, with its confidence interval.
-      p_value: of the permutation test.
-      p_adjusted: by Holm, over all averages of the comparison.
-      wins, ties, losses: questions on which `other` is better, equal, worse.
     """
 
     setting: str
     name: str
     pairs: int
     questions: int
-    one: str
-    other: str
     before: float
     after: float
-    difference: float
-    low: float
-    high: float
-    p_value: float
-    p_adjusted: float
-    wins: int
-    ties: int
-    losses: int
 
 
 @dataclass(frozen=True)

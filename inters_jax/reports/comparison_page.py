@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from inters_jax.evaluation.comparison import AverageTest, Comparison, ComparisonTable, PairTest
+from inters_jax.evaluation.comparison import Comparison, ComparisonTable, PairTest
 from inters_jax.reports import charts
 from inters_jax.reports.page import Block, Heading, Note, Picture, Section, Tile, report
 from inters_jax.reports.tables import Table, latex, p_text
@@ -64,45 +64,44 @@ def _averages(comparison: Comparison) -> list[Table]:
     """Means and differences of the averages over pairs, in the frames of the other tables."""
     if not comparison.averages:
         return []
-    names = list(dict.fromkeys(_average_name(test) for test in comparison.averages))
-    means = {(test.one, _average_name(test)): test.before for test in comparison.averages}
-    means |= {(test.other, _average_name(test)): test.after for test in comparison.averages}
+    names = list(dict.fromkeys(test.measure for test in comparison.averages))
+    means = {(test.one, test.measure): test.before for test in comparison.averages}
+    means |= {(test.other, test.measure): test.after for test in comparison.averages}
     rows = [
         [name, *(f"{means[system, name]:.2f}" for system in comparison.systems if (system, name) in means)]
         for name in names
     ]
-    tests = [
+    count = len(comparison.averages)
+    notes = [
+        "Per cent of the headline metric, every pair with the same weight. Intervals: percentiles, the "
+        "questions of every pair resampled. p: two-sided paired permutation test over the questions of all "
+        f"pairs. p (Holm): corrected over the {count} tests of this table. Wins, ties and losses are "
+        "questions."
+    ]
+    return [
+        Table("Averages", ["average", *comparison.systems], rows),
+        _differences("Averages", comparison.averages, comparison, notes),
+    ]
+
+
+def _differences(
+    title: str, tests: Sequence[PairTest], comparison: Comparison, notes: Sequence[str]
+) -> Table:
+    percent = f"{100 * comparison.options.level:g} %"
+    header = ["systems", "measure", "difference", percent, "p", "p (Holm)", "win / tie / loss"]
+    rows = [
         [
             f"{test.one} → {test.other}",
-            _average_name(test),
+            test.measure,
             f"{test.difference:+.4f}",
             _interval(test.low, test.high, sign="+"),
             p_text(test.p_value),
             p_text(test.p_adjusted),
             f"{test.wins} / {test.ties} / {test.losses}",
         ]
-        for test in comparison.averages
+        for test in tests
     ]
-    notes = [
-        "Per cent of the headline metric, every pair with the same weight. Intervals: percentiles, the "
-        "questions of every pair resampled. p: two-sided paired permutation test over the questions of all "
-        f"pairs. p (Holm): corrected over the {len(tests)} tests of this table. Wins, ties and losses are "
-        "questions."
-    ]
-    return [
-        Table("Averages", ["average", *comparison.systems], rows),
-        Table(f"Averages{_DIFFERENCES}", _tests_header(comparison), tests, notes),
-    ]
-
-
-def _average_name(test: AverageTest) -> str:
-    prompted = "" if test.setting == "zero-shot" else f", {test.setting}"
-    return f"{test.name.replace('_', ' ')} ({test.pairs} pairs{prompted})"
-
-
-def _tests_header(comparison: Comparison) -> list[str]:
-    percent = f"{100 * comparison.options.level:g} %"
-    return ["systems", "measure", "difference", percent, "p", "p (Holm)", "win / tie / loss"]
+    return Table(f"{title}{_DIFFERENCES}", header, rows, notes)
 
 
 def _means(found: ComparisonTable, comparison: Comparison) -> Table:
@@ -131,18 +130,6 @@ def _bootstrap(comparison: Comparison) -> str:
 
 def _tests(found: ComparisonTable, comparison: Comparison) -> Table:
     count = len(comparison.tests)
-    rows = [
-        [
-            f"{test.one} → {test.other}",
-            test.measure,
-            f"{test.difference:+.4f}",
-            _interval(test.low, test.high, sign="+"),
-            p_text(test.p_value),
-            p_text(test.p_adjusted),
-            f"{test.wins} / {test.ties} / {test.losses}",
-        ]
-        for test in found.tests
-    ]
     assignments = f"all {found.samples:,}" if found.exact else f"{found.samples:,} random"
     notes = [
         f"p: two-sided paired permutation test over {assignments} assignments of signs. p (Holm): corrected "
@@ -150,7 +137,7 @@ def _tests(found: ComparisonTable, comparison: Comparison) -> Table:
         "the second system.",
         _bootstrap(comparison),
     ]
-    return Table(f"{found.title}{_DIFFERENCES}", _tests_header(comparison), rows, notes)
+    return _differences(found.title, found.tests, comparison, notes)
 
 
 def page(
@@ -172,13 +159,9 @@ def page(
       tiles: of the caller; up to four tiles are filled up with the first tests.
     """
     shown = list(tiles)
-    tests: list[tuple[str, AverageTest | PairTest]] = [
-        (_average_name(test), test) for test in comparison.averages
-    ]
-    for measure, test in [*tests, *((test.measure, test) for test in comparison.tests)]:
-        if len(shown) < 4:
-            name = f"{measure}: {test.one} → {test.other}"
-            shown.append(Tile(f"{test.difference:+.4f}", name, f"p (Holm) {p_text(test.p_adjusted)}"))
+    for test in [*comparison.averages, *comparison.tests][: max(0, 4 - len(shown))]:
+        name = f"{test.measure}: {test.one} → {test.other}"
+        shown.append(Tile(f"{test.difference:+.4f}", name, f"p (Holm) {p_text(test.p_adjusted)}"))
     figures: list[Block] = [*_averages(comparison)]
     for found in comparison.tables:
         figures += [*_means_chart(found), _means(found, comparison)]
